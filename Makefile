@@ -1,0 +1,64 @@
+# The front door. Everything it does is one command of ci/ or scripts/.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+PYTHON := .venv/bin/python
+# Every shell script of the repository, whatever its name; those that run in the guest too.
+SHELL_SCRIPTS = $$(grep --recursive --files-with-matches --binary-files=without-match --max-count=1 \
+	--extended-regexp '^\#!.*/(env )?(ba|da)?sh' build scripts .ci)
+
+.PHONY: help
+help: ## show this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## install what is missing on this machine
+	@./scripts/setup.sh
+
+.PHONY: demo
+demo: setup ## bootstrap a Debian base, build an image from it and boot-test it
+	@$(PYTHON) -m ci.demo
+
+.PHONY: image
+image: setup ## build the release image from the Ubuntu cloud image
+	@./build/build-image.sh
+
+.PHONY: test
+test: setup lint ## run all checks and all tests
+	$(PYTHON) -m pytest tests/unit tests/integration
+
+.PHONY: lint
+lint: setup ## check style, types and shell scripts
+	$(PYTHON) -m ruff check
+	$(PYTHON) -m ruff format --check
+	$(PYTHON) -m mypy
+	.venv/bin/shellcheck $(SHELL_SCRIPTS)
+
+.PHONY: unit
+unit: setup ## run the fast tests
+	$(PYTHON) -m pytest tests/unit
+
+.PHONY: integration
+integration: setup ## run the tests that use real libguestfs and QEMU
+	$(PYTHON) -m pytest tests/integration
+
+.PHONY: bench
+bench: setup ## measure the build against the classic recipe
+	@./scripts/bench.sh
+
+.PHONY: doctor
+doctor: setup ## show whether this machine can build, and what to do where not
+	@$(PYTHON) -m ci.doctor
+
+.PHONY: lock
+lock: setup ## bring requirements.lock up to date with pyproject.toml
+	@env --unset=UV_INDEX --unset=UV_DEFAULT_INDEX --unset=UV_FIND_LINKS --unset=UV_EXTRA_INDEX_URL --unset=UV_INDEX_URL \
+		$(PYTHON) -m uv pip compile --no-config --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+		--group dev --custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml
+	@./scripts/setup.sh
+
+.PHONY: clean
+clean: ## remove what builds and tests leave; not the environment, not the cache of downloads
+	rm -rf dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,24 @@
+#!/bin/sh
+# Makes a freshly bootstrapped Debian bootable, the way Ubuntu's cloud images are: grub for BIOS and for UEFI, both
+# consoles, partitions found by label. Runs inside the guest's file system; DISK is the whole disk.
+set -eu
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
+
+cat >/etc/fstab <<'TABLE'
+LABEL=cloudimg-rootfs / ext4 discard,errors=remount-ro 0 1
+LABEL=UEFI /boot/efi vfat umask=0077 0 1
+TABLE
+cat >/etc/default/grub.d/50-cloudimg-settings.cfg <<'SETTINGS'
+GRUB_TIMEOUT=0
+GRUB_RECORDFAIL_TIMEOUT=0
+GRUB_CMDLINE_LINUX_DEFAULT="console=tty1 console=ttyS0"
+GRUB_TERMINAL=console
+SETTINGS
+echo 'PasswordAuthentication no' >/etc/ssh/sshd_config.d/60-cloudimg-settings.conf
+rm -f /etc/ssh/ssh_host_*
+: >/etc/machine-id
+systemctl enable --quiet systemd-networkd.service
+
+grub-install --target=i386-pc "$DISK"
+grub-install --target=x86_64-efi --removable --no-nvram --efi-directory=/boot/efi
+update-grub

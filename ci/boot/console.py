@@ -1,0 +1,229 @@
+"""The serial console, watched while it is written: what it says, when it said so, and whether the guest is lost."""
+
+import asyncio
+import bisect
+import codecs
+import contextlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ci.host.errors import BootError
+
+TAIL_LINES: Final = 20
+MAX_LINE: Final = 300
+# How far back a match may begin before the bytes that complete it.
+OVERLAP: Final = 4096
+MAX_TEXT: Final = 1 << 20
+
+# Not the greeting of a session that was opened without a prompt.
+LOGIN_PROMPT: Final = re.compile(r"^(?!Last )[\w.-]+ login:", re.MULTILINE)
+
+# A probe for the floppy drive that the machine has and no disk is in.
+IGNORED: Final = re.compile(r"I/O error, dev fd0")
+PROBLEM: Final = re.compile(
+    r"\[FAILED\]|\[DEPEND\]|Failed to start|\bBUG:|\bOops\b|Call Trace|I/O error|Initramfs unpacking failed"
+)
+
+# ECMA-48: CSI and OSC sequences, character set choices, and the two-character ones.
+ESCAPE: Final = re.compile(
+    r"\x1b(?:\[(?P<csi>[0-?]*[ -/]*[@-~])|\][^\x07\x1b]{0,256}(?:\x07|\x1b\\)|[ -/]+[0-~]|[0-Z\\^-~])"
+)
+UNFINISHED_ESCAPE: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]{0,256}\x1b?|[ -/]*)?\Z")
+MAX_ESCAPE: Final = 300
+CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fatal:
+    """Words on the console after which waiting is in vain."""
+
+    pattern: re.Pattern[str]
+    meaning: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """Text on the console, and when it was complete, in seconds since the start."""
+
+    text: str
+    seconds: float
+
+
+def _fatal(pattern: str, meaning: str, hint: str) -> Fatal:
+    return Fatal(pattern=re.compile(pattern, re.MULTILINE | re.IGNORECASE), meaning=meaning, hint=hint)
+
+
+_MEMORY_HINT = "Give the machine more memory, or make the image need less: its initramfs and its services use it."
+
+# The first that matches gives the meaning, so the more telling ones come first.
+FATAL: Final = (
+    _fatal("deadlocked on memory", "the guest has too little memory to start", _MEMORY_HINT),
+    _fatal(
+        "out of memory: killed process|invoked oom-killer|oom-kill:constraint",
+        "the guest ran out of memory, and its kernel killed a process",
+        _MEMORY_HINT,
+    ),
+    _fatal(
+        "vfs: unable to mount root",
+        "the kernel cannot mount the root file system",
+        "The initramfs is missing or incomplete, or root= on the kernel's command line names no such disk.",
+    ),
+    _fatal(
+        "kernel panic - not syncing",
+        "the kernel panicked",
+        "The console's last lines name the cause; the whole of it is in console.log.",
+    ),
+    _fatal(
+        r"^\s*\(initramfs\)",
+        "the initramfs gave up and opened its shell",
+        "It did not find the root file system, or lacks the driver of the disk.",
+    ),
+    _fatal(
+        "you are in (?:emergency|rescue) mode|give root password for maintenance|press enter for maintenance",
+        "systemd stopped in emergency mode",
+        "A mount or another unit that the start depends on failed; the console names it.",
+    ),
+    _fatal(
+        "grub rescue>",
+        "GRUB does not find its files",
+        "The boot loader was installed for another partition layout; it has to be installed again.",
+    ),
+    _fatal(
+        r"^grub> ?",
+        "GRUB found no configuration and opened its shell",
+        "/boot/grub/grub.cfg is missing or unreadable: `update-grub` makes it.",
+    ),
+    _fatal(
+        "no bootable device",
+        "the firmware finds nothing to boot on the disk",
+        "The file is no disk image with a BIOS boot loader, or is damaged.",
+    ),
+)
+_ANY_FATAL: Final = re.compile(
+    "|".join(f"(?:{fatal.pattern.pattern})" for fatal in FATAL), re.MULTILINE | re.IGNORECASE
+)
+
+
+class Console:
+    """Takes the console's bytes as they come, keeps all of them in `log`, and answers questions about their text."""
+
+    def __init__(self, log: Path, clock: Callable[[], float]) -> None:
+        self.fatal_seen = asyncio.Event()
+        self._log = log.open("wb", buffering=0)
+        self._clock = clock
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._pending = ""
+        self._text = ""
+        self._dropped = 0  # characters that were forgotten at the text's beginning
+        self._marks: list[tuple[int, float]] = []  # (end of a chunk, when it came)
+        self._waiters: list[tuple[re.Pattern[str], int, asyncio.Future[Sighting]]] = []
+        self._fatal_at = 0
+        self._closed = False
+
+    @property
+    def text(self) -> str:
+        """What it said so far: no escape sequences, one kind of line end."""
+        return self._text
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes from the guest; they may end anywhere, in the middle of a character or an escape sequence."""
+        self._log.write(data)
+        self._append(self._decoder.decode(data))
+
+    def close(self) -> None:
+        """There is no more to come: QEMU ended. Whoever still waits gets an EOFError."""
+        if self._closed:
+            return
+        self._append(self._decoder.decode(b"", final=True), final=True)
+        self._closed = True
+        self._log.close()
+        for _, _, waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_exception(EOFError("the console ended"))
+        self._waiters.clear()
+
+    async def wait_for(self, pattern: re.Pattern[str]) -> Sighting:
+        """Wait until `pattern` is on the console; it may be there already. Raises EOFError when QEMU ended."""
+        return await self._wait_from(0, pattern)
+
+    def find(self, pattern: re.Pattern[str]) -> Sighting | None:
+        """Where the console said this already: when."""
+        return self._find(pattern, self._dropped)
+
+    def tail(self, lines: int = TAIL_LINES) -> str:
+        """The last lines that are not blank, cut to a readable length."""
+        kept = [line.rstrip() for line in self._text[-lines * MAX_LINE * 2 :].split("\n") if line.strip()]
+        return "\n".join(line if len(line) <= MAX_LINE else f"{line[:MAX_LINE]} …" for line in kept[-lines:])
+
+    def problems(self) -> tuple[str, ...]:
+        """Lines before the login prompt that tell of something gone wrong, in their order."""
+        prompt = LOGIN_PROMPT.search(self._text)
+        before = self._text[: prompt.start()] if prompt else self._text
+        lines = (line.strip() for line in before.split("\n"))
+        return tuple(line for line in lines if PROBLEM.search(line) and not IGNORED.search(line))
+
+    async def fatal_error(self, patience: float = 1.0) -> BootError:
+        """What the fatal words mean. Waits up to `patience` seconds for the rest of their line."""
+        if not self._closed:
+            with contextlib.suppress(TimeoutError, EOFError):
+                await asyncio.wait_for(self._wait_from(self._fatal_at, re.compile("\n")), patience)
+        found = self._text[max(self._fatal_at - self._dropped, 0) :]
+        for fatal in FATAL:
+            if fatal.pattern.search(found):
+                return BootError(fatal.meaning, hint=fatal.hint, details=self.tail())
+        raise AssertionError("asked for a fatal error that was not seen")
+
+    def _append(self, text: str, *, final: bool = False) -> None:
+        text = self._pending + text
+        unfinished = UNFINISHED_ESCAPE.search(text, max(len(text) - MAX_ESCAPE, 0))
+        cut = unfinished.start() if unfinished and not final else len(text)
+        text, self._pending = text[:cut], text[cut:]
+        # A sequence that moves the cursor to another place begins new text, as a line end does.
+        text = ESCAPE.sub(lambda found: "\n" if (found["csi"] or "").endswith(("H", "f", "J")) else "", text)
+        text = CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+        searched_from = max(self._end - OVERLAP, self._dropped)
+        self._text += text
+        self._marks.append((self._end, self._clock()))
+        self._answer(searched_from)
+        if len(self._text) > MAX_TEXT:
+            surplus = len(self._text) - MAX_TEXT // 2
+            self._text = self._text[surplus:]
+            self._dropped += surplus
+
+    @property
+    def _end(self) -> int:
+        return self._dropped + len(self._text)
+
+    def _answer(self, searched_from: int) -> None:
+        if not self.fatal_seen.is_set() and (found := _ANY_FATAL.search(self._text, searched_from - self._dropped)):
+            self._fatal_at = found.start() + self._dropped
+            self.fatal_seen.set()
+        waiting = []
+        for pattern, start, waiter in self._waiters:
+            if waiter.done():
+                continue
+            if sighting := self._find(pattern, max(start, searched_from)):
+                waiter.set_result(sighting)
+            else:
+                waiting.append((pattern, start, waiter))
+        self._waiters = waiting
+
+    async def _wait_from(self, start: int, pattern: re.Pattern[str]) -> Sighting:
+        if sighting := self._find(pattern, max(start, self._dropped)):
+            return sighting
+        if self._closed:
+            raise EOFError("the console ended")
+        waiter: asyncio.Future[Sighting] = asyncio.get_running_loop().create_future()
+        self._waiters.append((pattern, start, waiter))
+        return await waiter
+
+    def _find(self, pattern: re.Pattern[str], start: int) -> Sighting | None:
+        found = pattern.search(self._text, start - self._dropped)
+        if found is None:
+            return None
+        mark = bisect.bisect_left(self._marks, found.end() + self._dropped, key=lambda mark: mark[0])
+        return Sighting(text=found[0], seconds=self._marks[mark][1])

@@ -1,0 +1,45 @@
+"""`asyncio.run` for entrypoints that may be interrupted."""
+
+import asyncio
+import signal
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from ci.host.errors import Interrupted
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+T = TypeVar("T")
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run `main` to its end. SIGINT and SIGTERM cancel it, so that its blocks clean up, and then raise Interrupted.
+
+    A handler that raises would do so in whatever callback is running, and the loop swallows what callbacks raise.
+    """
+    return asyncio.run(_interruptible(main))
+
+
+async def _interruptible(main: Coroutine[Any, Any, T]) -> T:
+    loop = asyncio.get_running_loop()
+    task = asyncio.ensure_future(main)
+    arrived: list[int] = []
+
+    def interrupt(signum: int) -> None:
+        if not arrived:  # a second signal must not break the clean-up that the first one started
+            task.cancel()
+        arrived.append(signum)
+
+    before = {signum: signal.getsignal(signum) for signum in SIGNALS}
+    for signum in SIGNALS:
+        loop.add_signal_handler(signum, interrupt, signum)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if arrived:
+            raise Interrupted(arrived[0]) from None
+        raise
+    finally:
+        for signum, handler in before.items():
+            loop.remove_signal_handler(signum)
+            signal.signal(signum, handler)

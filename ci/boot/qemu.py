@@ -1,0 +1,162 @@
+"""QEMU's arguments: for the boot test's own starts, and for the one that copies the consumer. No effects here."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from ci.host.accelerator import Acceleration, Accelerator
+
+QEMU = "qemu-system-x86_64"
+LOOPBACK = "127.0.0.1"
+AGENT_CHANNEL = "org.qemu.guest_agent.0"
+CONSUMER_TAG = "work"
+CONSUMER_PORT = 3023
+SSH_PORT = 22
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """A folder of the host that the guest sees as a 9p share."""
+
+    tag: str
+    path: Path
+    writable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forward:
+    """A TCP port of the host's loopback that leads to one of the guest."""
+
+    host_port: int
+    guest_port: int = SSH_PORT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sockets:
+    """Where QEMU finds us listening: for its monitor (QMP), and for the guest agent's channel."""
+
+    qmp: Path
+    agent: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineSpec:
+    """A virtual machine as the boot test wants it. The image is never written to.
+
+    `instruments` are the monitor and the guest agent's channel.
+    """
+
+    image: Path
+    memory_mib: int = 1024
+    cpus: int = 1
+    shares: tuple[Share, ...] = ()
+    forwards: tuple[Forward, ...] = ()
+    seed: Path | None = None
+    instruments: bool = True
+
+    def argv(self, acceleration: Acceleration, sockets: Sockets | None) -> list[str]:
+        """QEMU's command line; `sockets` are needed for instruments only."""
+        return qemu_argv(self, acceleration, sockets)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsumerSpec:
+    """A virtual machine as Toolsmith starts it.
+
+    `workspace` is shared read-only, `exports` as they say. Toolsmith gives no `memory_mib` (None), which makes it
+    QEMU's default of 128, and it has no instruments.
+    """
+
+    image: Path
+    workspace: Path
+    host_port: int
+    exports: tuple[Share, ...] = ()
+    memory_mib: int | None = None
+    instruments: bool = False
+
+    def argv(self, acceleration: Acceleration, sockets: Sockets | None) -> list[str]:
+        """QEMU's command line; `sockets` are needed for instruments only."""
+        return consumer_argv(self, acceleration, sockets)
+
+
+def qemu_argv(spec: MachineSpec, acceleration: Acceleration, sockets: Sockets | None) -> list[str]:
+    """QEMU's command line for one of our own starts; the serial console is on its stdout."""
+    # fmt: off
+    argv = [
+        QEMU, *acceleration.qemu_args(),
+        "-no-user-config",
+        "-nodefaults",
+        # Without graphics SeaBIOS and GRUB show their errors on the serial port too; the VGA card is for screenshots.
+        "-machine", "graphics=off",
+        "-display", "none",
+        "-vga", "std",
+        "-serial", "stdio",
+        "-no-reboot",
+        "-m", str(spec.memory_mib),
+        "-smp", str(spec.cpus),
+        "-drive", f"file={escape(spec.image)},if=virtio,snapshot=on,format=qcow2",
+    ]
+    if spec.seed is not None:
+        argv += ["-drive", f"file={escape(spec.seed)},if=virtio,format=raw,readonly=on"]
+    for share in spec.shares:
+        argv += ["-virtfs", _virtfs(share, read_only="readonly=on")]
+    argv += [
+        "-netdev", ",".join(["user", "id=net0", *(_hostfwd(forward) for forward in spec.forwards)]),
+        # Without its ROM, SeaBIOS does not try to boot from the network for half a minute.
+        "-device", "virtio-net-pci,netdev=net0,romfile=",
+    ]
+    # fmt: on
+    return argv + (_instruments(sockets) if spec.instruments else [])
+
+
+def consumer_argv(spec: ConsumerSpec, acceleration: Acceleration, sockets: Sockets | None) -> list[str]:
+    """QEMU's command line exactly as Toolsmith writes it, in its order, but for the accelerator where KVM is absent.
+
+    Memory and instruments come after it, and only where they are asked for.
+    """
+    workspace = Share(tag=CONSUMER_TAG, path=spec.workspace)
+    accelerator = ["-enable-kvm"] if acceleration.accelerator is Accelerator.KVM else ["-accel", "tcg"]
+    # fmt: off
+    argv = [
+        QEMU, *accelerator,
+        "-drive", f"file={escape(spec.image)},if=virtio,snapshot=on",
+    ]
+    for share in (workspace, *spec.exports):
+        argv += ["-virtfs", _virtfs(share, read_only="readonly")]
+    argv += [
+        "-netdev", f"user,id=net0,{_hostfwd(Forward(host_port=spec.host_port, guest_port=CONSUMER_PORT))}",
+        "-device", "virtio-net-pci,netdev=net0",
+        "-nographic",
+    ]
+    # fmt: on
+    if spec.memory_mib is not None:
+        argv += ["-m", str(spec.memory_mib)]
+    return argv + (_instruments(sockets) if spec.instruments else [])
+
+
+def escape(path: str | os.PathLike[str]) -> str:
+    """A value inside one of QEMU's comma-separated options: a comma is written twice."""
+    return os.fspath(path).replace(",", ",,")
+
+
+def _virtfs(share: Share, *, read_only: str) -> str:
+    parts = ["local", f"path={escape(share.path)}", f"mount_tag={escape(share.tag)}", "security_model=none"]
+    return ",".join(parts if share.writable else [*parts, read_only])
+
+
+def _hostfwd(forward: Forward) -> str:
+    return f"hostfwd=tcp:{LOOPBACK}:{forward.host_port}-:{forward.guest_port}"
+
+
+def _instruments(sockets: Sockets | None) -> list[str]:
+    if sockets is None:
+        raise ValueError("instruments need sockets")
+    # fmt: off
+    return [
+        "-chardev", f"socket,id=qmp,path={escape(sockets.qmp)}",
+        "-mon", "chardev=qmp,mode=control",
+        "-chardev", f"socket,id=agent,path={escape(sockets.agent)}",
+        "-device", "virtio-serial-pci",
+        "-device", f"virtserialport,chardev=agent,name={AGENT_CHANNEL}",
+    ]
+    # fmt: on

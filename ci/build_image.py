@@ -1,0 +1,149 @@
+"""Build an image: base image in, QCOW2, checksum, package list and build record out."""
+
+import argparse
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ci.host import cli
+from ci.host.accelerator import CHOICES, probe
+from ci.host.errors import InputError, VerificationError
+from ci.host.prerequisites import quick_check
+from ci.host.progress import Reporter
+from ci.host.repository import ROOT, Revision, current_revision
+from ci.host.workspace import cache_folder
+from ci.image.authorized_keys import read_authorized_keys
+from ci.image.base import BaseSource, VerifiedBase, fetch_base
+from ci.image.bootstrap import bootstrap_base
+from ci.image.build import Plan, Sources, build
+from ci.image.definition import Definition, inputs_digest, load_definition
+from ci.image.qcow2 import check_disk_image
+from ci.records.build import BuildRecord, Verification
+from ci.records.version import Version
+
+BUILD = ROOT / "build"
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = cli.parser("python -m ci.build_image", __doc__)
+    env = os.environ
+    parser.add_argument("--image", default="jammy", metavar="NAME", help="a definition in build/images (default: jammy)")
+    parser.add_argument("--version", default=env.get("IMAGE_VERSION"), help="vYYYY.MM.DD[.N] [IMAGE_VERSION; today]")
+    parser.add_argument("--base-url", default=env.get("BASE_IMAGE_URL"), help="https, http or file [BASE_IMAGE_URL]")
+    parser.add_argument("--base-sha256", default=env.get("BASE_IMAGE_SHA256"), help="its digest [BASE_IMAGE_SHA256]")
+    parser.add_argument(
+        "--authorized-keys",
+        type=Path,
+        default=Path(env.get("AUTHORIZED_KEYS") or BUILD / "authorized_keys"),
+        metavar="FILE",
+        help="the public keys that may log in [AUTHORIZED_KEYS; build/authorized_keys]",
+    )
+    parser.add_argument("--output", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist")
+    parser.add_argument("--accel", choices=CHOICES, default="auto", help="how to run the appliance (default: auto)")
+    parser.add_argument("--allow-unverified-base", action="store_true", help="accept a base nothing vouches for")
+    parser.add_argument("--release", action="store_true", help="refuse what a release must not have")
+    return parser
+
+
+def main(options: argparse.Namespace, reporter: Reporter) -> int:
+    definition = load_definition(options.image, BUILD / "images")
+    version = Version.parse(options.version) if options.version else Version.today(datetime.now(UTC))
+    keys = read_authorized_keys(options.authorized_keys)
+    revision = current_revision()
+    if options.release:
+        _refuse_for_release(options, definition, revision)
+    quick_check(output=options.output, cache=cache_folder(), bootstrap=definition.base.bootstrap is not None)
+    acceleration = probe(options.accel)
+    reporter.note(f"Accelerator: {acceleration.accelerator} ({acceleration.reason})")
+
+    if definition.base.bootstrap and not options.base_url:
+        base = bootstrap_base(
+            definition.base.bootstrap,
+            recipe=BUILD / "bootstrap",
+            cache=cache_folder(),
+            acceleration=acceleration,
+            reporter=reporter,
+        )
+    else:
+        base = _fetch(options, definition, reporter)
+    check_disk_image(base.path)
+    plan = Plan(
+        definition=definition,
+        definition_name=options.image,
+        definition_sha256=inputs_digest(
+            ROOT, BUILD / "images" / f"{options.image}.toml", BUILD / "guest", BUILD / "provision"
+        ),
+        version=str(version),
+        commit=revision.commit,
+        dirty=revision.dirty,
+        built_at=datetime.now(UTC).replace(microsecond=0),
+        base=base,
+        keys=keys,
+        sources=Sources(guest=BUILD / "guest", provision=BUILD / "provision"),
+        output=options.output.absolute(),
+    )
+    record = build(plan, acceleration=acceleration, reporter=reporter)
+    _summarise(record, plan.output, reporter)
+    return 0
+
+
+def base_source(options: argparse.Namespace, definition: Definition) -> BaseSource:
+    """The base to fetch. A pinned digest belongs to the pinned URL: with another URL it says nothing."""
+    base = definition.base
+    url = options.base_url or (str(base.url) if base.url else None)
+    if url is None:
+        raise InputError(f"the image '{options.image}' has no base URL", hint="Give one with BASE_IMAGE_URL.")
+    pinned = None if options.base_url else base.sha256
+    return BaseSource(
+        url=url,
+        sha256=options.base_sha256 or pinned,
+        keyring=ROOT / base.keyring if base.keyring else None,
+        fingerprints=base.fingerprints,
+    )
+
+
+def _fetch(options: argparse.Namespace, definition: Definition, reporter: Reporter) -> VerifiedBase:
+    base = fetch_base(
+        base_source(options, definition),
+        cache=cache_folder(),
+        allow_unverified=options.allow_unverified_base,
+        reporter=reporter,
+    )
+    if options.release and base.verification is Verification.NONE:
+        raise VerificationError("a release cannot be built from a base that nothing vouches for")
+    return base
+
+
+def _refuse_for_release(options: argparse.Namespace, definition: Definition, revision: Revision) -> None:
+    if not definition.release:
+        raise InputError(
+            f"the image '{options.image}' is not one that releases carry",
+            hint=f"Set `release = true` in build/images/{options.image}.toml if it should be.",
+        )
+    if options.allow_unverified_base:
+        raise InputError("--release and --allow-unverified-base exclude each other", hint="Pin the base's digest.")
+    if revision.dirty:
+        raise InputError(
+            "a release must be built from a commit, and this checkout differs from its commit",
+            hint="Commit or discard your changes: `git status` shows them.",
+        )
+
+
+def _summarise(record: BuildRecord, output: Path, reporter: Reporter) -> None:
+    rows = [
+        ("image", str(output / record.image.file)),
+        ("sha256", record.image.sha256),
+        ("size", f"{record.image.size / 1e6:.0f} MB, {record.image.virtual_size >> 30} GiB virtual"),
+        ("base", f"{record.base.url} ({record.base.verification}: {record.base.verified_by})"),
+        ("packages", str(record.packages)),
+        ("kernel", record.kernel),
+        ("keys", "\n".join(record.authorized_keys)),
+        ("time", f"{record.seconds:.0f} s"),
+    ]
+    reporter.table(f"Built {record.name}", ("what", "value"), rows)
+    reporter.note(f"Boot-test it next: ./scripts/validate.sh {output / record.image.file}")
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main, arguments()))

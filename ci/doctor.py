@@ -1,0 +1,55 @@
+"""Check whether this machine can build and boot an image; for what is missing, print the exact fix."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from ci.host import cli
+from ci.host.accelerator import probe
+from ci.host.appliance import archive_host, check_appliance
+from ci.host.errors import HostError
+from ci.host.machine import ThisMachine
+from ci.host.prerequisites import Finding, Status, quick_findings, space_needs
+from ci.host.progress import Reporter
+from ci.host.repository import ROOT
+from ci.host.workspace import cache_folder
+
+STYLE = {Status.OK: "ok", Status.WARNING: "warning", Status.MISSING: "MISSING"}
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = cli.parser("python -m ci.doctor", __doc__)
+    parser.add_argument("--quick", action="store_true", help="leave out the start of libguestfs's appliance")
+    parser.add_argument("--image-dir", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist")
+    parser.add_argument(
+        "--resolve", metavar="HOST", help="the name the appliance must resolve (default: the first package source's)"
+    )
+    return parser
+
+
+def main(options: argparse.Namespace, reporter: Reporter) -> int:
+    needs = space_needs(options.image_dir, cache_folder())
+    with reporter.step("Looking at this machine"):
+        findings = quick_findings(ThisMachine(), needs, with_accelerator=True)
+    if not options.quick:
+        findings += _try_appliance(options, findings, reporter)
+    rows = [(finding.name, finding.found, STYLE[finding.status], finding.fix) for finding in findings]
+    reporter.table("Prerequisites", ("what", "found", "status", "fix"), rows)
+    missing = [finding.name for finding in findings if finding.status is Status.MISSING]
+    if missing:
+        reporter.note(f"This machine cannot build an image yet. Missing: {', '.join(missing)}.")
+        return HostError.exit_code
+    reporter.note("This machine can build and boot images.")
+    return 0
+
+
+def _try_appliance(options: argparse.Namespace, findings: list[Finding], reporter: Reporter) -> list[Finding]:
+    if any(finding.status is Status.MISSING for finding in findings):
+        found = "not tried: see what is missing above"
+        return [Finding(name="appliance starts", found=found, status=Status.WARNING)]
+    with reporter.step("Starting libguestfs's appliance"):
+        return check_appliance(probe(), options.resolve or archive_host())
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main, arguments()))

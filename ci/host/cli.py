@@ -1,0 +1,113 @@
+"""What every entrypoint shares: the log, signals, and turning failures into exit codes."""
+
+import argparse
+import contextlib
+import datetime
+import logging
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+
+from rich.markup import escape
+
+from ci.host import actions
+from ci.host.errors import Interrupted, ToolsmithError
+from ci.host.progress import Reporter
+
+Main = Callable[[argparse.Namespace, Reporter], int]
+
+
+def parser(prog: str, description: str | None) -> argparse.ArgumentParser:
+    """An argument parser with the flags that all entrypoints have."""
+    result = argparse.ArgumentParser(
+        prog=prog, description=description, epilog="Exit codes: docs/exit-codes.md", allow_abbrev=False
+    )
+    result.add_argument("--verbose", action="store_true", help="show the output of the tools (it is always in the log)")
+    result.add_argument("--log", type=Path, metavar="FILE", help="where the log goes (default: a new file)")
+    return result
+
+
+def run(main: Main, arguments: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> int:
+    """Run an entrypoint and return its exit code.
+
+    A ToolsmithError becomes a message with what to do next. Any other exception is a bug and passes, with its
+    traceback.
+    """
+    options = arguments.parse_args(argv)
+    log = options.log or _default_log(arguments.prog)
+    reporter = Reporter()
+    with _signals(), _logging(log, verbose=options.verbose):
+        try:
+            return main(options, reporter)
+        except ToolsmithError as failure:
+            logging.getLogger("ci").debug("failed", exc_info=True)
+            _explain(failure, reporter, log)
+            return failure.exit_code
+        except Interrupted as interruption:
+            reporter.console.print("[red]interrupted[/]: nothing was left behind")
+            return interruption.exit_code
+
+
+def _explain(failure: ToolsmithError, reporter: Reporter, log: Path) -> None:
+    console = reporter.console
+    if failure.details:
+        console.print(escape(failure.details), style="dim", soft_wrap=True)
+    if reporter.in_actions:
+        actions.error(f"{failure.message}\n{failure.hint}".rstrip())
+        actions.append_summary(f"**Failed:** {failure.message}\n\n{failure.hint}")
+    console.print(f"[bold red]error:[/] {escape(failure.message)}", soft_wrap=True)
+    if failure.hint:
+        console.print(f"[bold]next:[/]  {escape(failure.hint)}", soft_wrap=True)
+    console.print(f"[dim]log:   {escape(os.fspath(log))}[/]", soft_wrap=True)
+
+
+def _default_log(prog: str) -> Path:
+    name = prog.rpartition(".")[2]
+    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
+    folder = Path(os.environ.get("TOOLSMITH_LOGS") or Path(tempfile.gettempdir()) / f"toolsmith-logs-{os.getuid()}")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder / f"{name}-{stamp}-{os.getpid()}.log"
+
+
+@contextlib.contextmanager
+def _logging(log: Path, *, verbose: bool) -> Iterator[None]:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    root = logging.getLogger()
+    to_file = logging.FileHandler(log, encoding="utf-8")
+    to_file.setFormatter(logging.Formatter("%(asctime)s %(name)s %(message)s"))
+    handlers: list[logging.Handler] = [to_file]
+    if verbose:
+        to_terminal = logging.StreamHandler(sys.stderr)
+        to_terminal.addFilter(lambda record: record.name.startswith("ci"))
+        handlers.append(to_terminal)
+    logging.getLogger("ci").setLevel(logging.DEBUG)
+    for handler in handlers:
+        root.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            root.removeHandler(handler)
+            handler.close()
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[None]:
+    """SIGINT and SIGTERM raise Interrupted where they find us, so that every `with` cleans up."""
+
+    def interrupt(signum: int, _frame: FrameType | None) -> None:
+        # A second signal must not break the clean-up the first one started.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        raise Interrupted(signum)
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

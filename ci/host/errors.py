@@ -1,0 +1,90 @@
+"""Every failure this project foresees, with its exit code and what to do next.
+
+An entrypoint turns a `ToolsmithError` into one message and an exit code; anything else is a bug and keeps its
+traceback. The codes are documented in docs/exit-codes.md, and a test keeps the two in step.
+"""
+
+from typing import ClassVar
+
+
+class ToolsmithError(Exception):
+    """A failure with a cause the user can act on.
+
+    `hint` says what to do next. `details` is longer material, such as the last lines of a console.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str = "", details: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.details = details
+
+
+class InputError(ToolsmithError):
+    """A flag, an environment variable or a file written by a person is wrong."""
+
+    exit_code = 2
+
+
+class HostError(ToolsmithError):
+    """This machine lacks something: a tool, a readable kernel, disk space, a free port."""
+
+    exit_code = 3
+
+
+class FetchError(ToolsmithError):
+    """A download did not complete."""
+
+    exit_code = 4
+
+
+class VerificationError(ToolsmithError):
+    """Bytes are not what their digest or signature promises, or nothing vouches for them."""
+
+    exit_code = 5
+
+
+class BaseImageError(ToolsmithError):
+    """The base image is authentic but cannot be built upon."""
+
+    exit_code = 6
+
+
+class BuildError(ToolsmithError):
+    """The image could not be made."""
+
+    exit_code = 7
+
+
+class BootError(ToolsmithError):
+    """The image did not come up: panic, hang, no SSH, or a QEMU that died."""
+
+    exit_code = 8
+
+
+class CheckError(ToolsmithError):
+    """The image came up, but at least one check of the boot test failed."""
+
+    exit_code = 9
+
+
+class ToolError(ToolsmithError):
+    """An external program failed, and no more specific error applies."""
+
+    exit_code = 10
+
+
+class ToolTimeoutError(ToolError):
+    """An external program did not end in the time it was given."""
+
+    exit_code = 11
+
+
+class Interrupted(BaseException):
+    """SIGINT or SIGTERM arrived. Not an `Exception`, so that no handler on the way swallows it."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.exit_code = 128 + signum

@@ -1,0 +1,93 @@
+"""Files that are whole or absent: atomic writes, digests, and results that appear together."""
+
+import hashlib
+import os
+import signal
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+CHUNK_BYTES = 1 << 20
+
+
+def sha256_file(path: Path, advance: Callable[[int], None] = lambda _: None) -> str:
+    """The SHA-256 of a file in lower-case hex. `advance` is told the bytes read since it was last called."""
+    digest = hashlib.sha256()
+    buffer = bytearray(CHUNK_BYTES)
+    view = memoryview(buffer)
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(buffer):
+            digest.update(view[:count])
+            advance(count)
+    return digest.hexdigest()
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Write a file so that nobody ever sees a part of it under its final name."""
+    data = content.encode() if isinstance(content, str) else content
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Make renames in a folder survive a power cut."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_file(path: Path) -> None:
+    """Flush a file that another program wrote."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def publish_together(staged: Sequence[Path], folder: Path, *, supersedes: Sequence[Path], last: str) -> None:
+    """Move finished files into `folder`, so that the one named `last` is there only when all the others are.
+
+    What is in `supersedes` is removed first, `last` before the rest: at no moment does an old file stand beside a
+    new one under `last`'s claim. `staged` must be on `folder`'s file system.
+    """
+    for path in staged:
+        sync_file(path)
+    with delayed_signals():
+        for path in sorted(supersedes, key=lambda path: path.name != last):
+            path.unlink(missing_ok=True)
+        for path in sorted(staged, key=lambda path: path.name == last):
+            path.rename(folder / path.name)
+    sync_folder(folder)
+
+
+@contextmanager
+def delayed_signals() -> Iterator[None]:
+    """Hold SIGINT and SIGTERM back until the block is done, then deliver them.
+
+    A mask would not do: another thread of ours could still take the signal.
+    """
+    arrived: list[int] = []
+    handlers = {
+        signum: signal.signal(signum, lambda number, _frame: arrived.append(number))
+        for signum in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for held, handler in handlers.items():
+            signal.signal(held, handler)
+        for signum in arrived:
+            signal.raise_signal(signum)

@@ -1,0 +1,233 @@
+"""Running other programs: the only module that imports `subprocess`.
+
+Argument lists only, never a shell. A child gets no stdin and no secrets, has a deadline, and dies with its
+parent. What it prints goes to the log as it comes; the end of its stderr goes into the error.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TypeAlias
+
+from ci.host.errors import HostError, ToolError, ToolTimeoutError
+
+logger = logging.getLogger("ci.tools")
+
+TAIL_LINES = 15
+GRACE_SECONDS = 10.0
+SECRET_SUFFIXES = ("_TOKEN", "_SECRET", "_PASSWORD", "_KEY")
+
+PIPE = subprocess.PIPE
+
+Argument: TypeAlias = str | os.PathLike[str]
+Child: TypeAlias = subprocess.Popen[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """A program that ended: its exit code, its output, and the seconds it took."""
+
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+
+def find_tool(name: str) -> str | None:
+    """The path of `name`, looked for in PATH and in the folders of administration tools."""
+    return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"]))
+
+
+def require_tool(name: str) -> str:
+    """The path of `name`; raises HostError where it is not installed."""
+    if path := find_tool(name):
+        return path
+    raise HostError(
+        f"{name} is not installed, or not in PATH",
+        hint="Run `make setup`, or `python -m ci.doctor` to see everything that is missing.",
+    )
+
+
+def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Our environment without anything that looks like a credential, in a fixed locale, plus `extra`."""
+    inherited = {name: value for name, value in os.environ.items() if not name.endswith(SECRET_SUFFIXES)}
+    return inherited | {"LC_ALL": "C.UTF-8"} | dict(extra or {})
+
+
+def command_line(argv: Sequence[Argument]) -> list[str]:
+    """`argv` with the program's full path, wrapped so that the kernel kills it should we die first.
+
+    Even SIGKILL leaves no QEMU behind: see PR_SET_PDEATHSIG in prctl(2). Only Linux has it.
+    """
+    resolved = [require_tool(os.fspath(argv[0])), *(os.fspath(argument) for argument in argv[1:])]
+    if sys.platform == "linux" and (setpriv := find_tool("setpriv")):
+        return [setpriv, "--pdeathsig=KILL", "--", *resolved]
+    return resolved
+
+
+def run(
+    argv: Sequence[Argument],
+    *,
+    timeout: float,
+    env: Mapping[str, str] | None = None,
+    ok: Sequence[int] = (0,),
+    cwd: Argument | None = None,
+    stdin: Path | None = None,
+) -> Completed:
+    """Run a program to its end and return what it printed.
+
+    `timeout` is in seconds; `env` is added to the child's environment; `ok` are the exit codes that are no failure;
+    `stdin` is a file to feed it.
+    Raises ToolError (ToolTimeoutError past the deadline), or HostError where the program is missing.
+    """
+    started = time.monotonic()
+    with (
+        stdin.open("rb") if stdin else contextlib.nullcontext(subprocess.DEVNULL) as feed,
+        _ended(_start(argv, env=env, cwd=cwd, stdin=feed)) as process,
+    ):
+        stdout, stderr = _Reader(_piped(process.stdout), "out"), _Reader(_piped(process.stderr), "err")
+        try:
+            returncode = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise ToolTimeoutError(
+                f"{argv[0]} did not end within {timeout:.0f} s",
+                hint="The machine may be overloaded; the log shows how far it came.",
+                details=stderr.tail(),
+            ) from None
+        output = Completed(
+            argv=tuple(os.fspath(argument) for argument in argv),
+            returncode=returncode,
+            stdout=stdout.text(),
+            stderr=stderr.text(),
+            seconds=time.monotonic() - started,
+        )
+    if returncode not in ok:
+        raise ToolError(
+            f"{shlex.join(output.argv[:2])} {_describe_exit(returncode)}",
+            hint=f"To repeat it: {shlex.join(output.argv)}",
+            details=stderr.tail() or stdout.tail(),
+        )
+    return output
+
+
+@contextlib.contextmanager
+def spawn(
+    argv: Sequence[Argument],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Argument | None = None,
+    stdin: IO[bytes] | int = subprocess.DEVNULL,
+) -> Iterator[Child]:
+    """A running program with piped output, ended when the block is left."""
+    with _start(argv, env=env, cwd=cwd, stdin=stdin) as process, _ended(process):
+        yield process
+
+
+def _start(
+    argv: Sequence[Argument],
+    *,
+    env: Mapping[str, str] | None,
+    cwd: Argument | None,
+    stdin: IO[bytes] | int,
+) -> Child:
+    logger.debug("+ %s", shlex.join(os.fspath(argument) for argument in argv))
+    return subprocess.Popen(
+        command_line(argv),
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=child_environment(env),
+        cwd=cwd,
+        text=True,
+        errors="replace",
+    )
+
+
+@contextlib.contextmanager
+def _ended(process: Child) -> Iterator[Child]:
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(GRACE_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@contextlib.asynccontextmanager
+async def spawn_async(
+    argv: Sequence[Argument], *, env: Mapping[str, str] | None = None
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """`spawn` for an event loop: stdout and stderr are one stream of bytes."""
+    logger.debug("+ %s", shlex.join(os.fspath(argument) for argument in argv))
+    process = await asyncio.create_subprocess_exec(
+        *command_line(argv),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env=child_environment(env),
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+class _Reader:
+    """Collects one stream of a child in a thread, logs each line as it comes, and closes the stream at its end.
+
+    Nobody else closes it: to close a pipe that a grandchild still holds would wait for that grandchild.
+    """
+
+    def __init__(self, stream: IO[str], name: str) -> None:
+        self._stream = stream
+        self._name = name
+        self._lines: list[str] = []
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        with self._stream:
+            for line in self._stream:
+                self._lines.append(line)
+                logger.debug("%s| %s", self._name, line.rstrip("\n"))
+
+    def text(self) -> str:
+        # A grandchild may hold the pipe open after the child ended; do not wait for it for ever.
+        self._thread.join(GRACE_SECONDS)
+        return "".join(self._lines)
+
+    def tail(self) -> str:
+        return "\n".join(deque(self.text().splitlines(), TAIL_LINES))
+
+
+def _piped(stream: IO[str] | None) -> IO[str]:
+    if stream is None:
+        raise RuntimeError("spawn() pipes stdout and stderr")
+    return stream
+
+
+def _describe_exit(returncode: int) -> str:
+    if returncode < 0:
+        return f"was killed by {signal.Signals(-returncode).name}"
+    return f"failed with exit code {returncode}"

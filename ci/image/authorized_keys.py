@@ -1,0 +1,144 @@
+"""The public keys that may log in: read strictly, because a wrong line here is an open door or a closed one."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncssh
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+from ci.host.errors import InputError
+
+MAX_FILE_BYTES = 64 << 10
+MIN_RSA_BITS = 2048
+
+TYPES = (
+    "ssh-ed25519",
+    "sk-ssh-ed25519@openssh.com",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "sk-ecdsa-sha2-nistp256@openssh.com",
+    "ssh-rsa",
+)
+
+# The last is how the base64 of OpenSSH's own format begins, for a body pasted without its first line.
+_PRIVATE = re.compile(rb"BEGIN [A-Z0-9 ]*PRIVATE KEY|PuTTY-User-Key-File-|b3BlbnNzaC1rZXktdj", re.IGNORECASE)
+_CERTIFICATE = re.compile(r"[a-z0-9-]+-cert-v0[01]@openssh\.com")
+_TYPE = re.compile(r"(?:sk-)?(?:ssh|ecdsa)-[a-z0-9@.-]+")
+_OPTION = re.compile(
+    r"(?:cert-authority|restrict|(?:no-)?(?:agent-forwarding|port-forwarding|pty|user-rc|x11-forwarding)"
+    r"|no-touch-required|verify-required|[a-z0-9-]+=)",
+    re.IGNORECASE,
+)
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+
+_HOW_TO_ADD = (
+    "Make a key with `ssh-keygen -t ed25519` and append the line of its .pub file to {path}, "
+    "or name another file: AUTHORIZED_KEYS=~/.ssh/id_ed25519.pub"
+)
+_BURNT = (
+    "Remove it from the file now, and consider the key burnt: make a new pair, and withdraw the old one wherever it is "
+    "trusted. If the file was ever committed, the key is in the history. Only the line of the .pub file belongs here."
+)
+_BETTER = "Make a new one with `ssh-keygen -t ed25519`."
+_ONE_LINE = "Each line is `TYPE BASE64 COMMENT`, as ssh-keygen writes it to the .pub file."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthorizedKey:
+    """One public key. `line` is the form it is installed in; `fingerprint` is OpenSSH's, `SHA256:...`."""
+
+    line: str
+    type: str
+    comment: str
+    fingerprint: str
+
+
+def read_authorized_keys(path: Path) -> tuple[AuthorizedKey, ...]:
+    """Read the keys in the order of the file, each once.
+
+    Raises InputError where the file is missing, holds no key, or holds anything that is not a plain public key.
+    """
+    text = _read_text(path)
+    keys: dict[str, AuthorizedKey] = {}
+    for number, raw in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
+        line = raw.strip(" \t")
+        if line and not line.startswith("#"):
+            key = _parse_line(line, where=f"{path}:{number}")
+            keys.setdefault(key.fingerprint, key)
+    if not keys:
+        raise InputError(f"{path} holds no key: nobody could log in", hint=_HOW_TO_ADD.format(path=path))
+    return tuple(keys.values())
+
+
+def _read_text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist", hint=_HOW_TO_ADD.format(path=path)) from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    plain = data.replace(b"\0", b"")  # sees through UTF-16
+    if match := _PRIVATE.search(plain):
+        raise InputError(f"{path}:{_line_of(plain, match.start())}: this is a private key", hint=_BURNT)
+    if len(data) > MAX_FILE_BYTES:
+        line = _line_of(data, MAX_FILE_BYTES)
+        raise InputError(
+            f"{path}:{line}: the file is longer than {MAX_FILE_BYTES >> 10} KiB",
+            hint="Name a file that holds only the public keys that may log in.",
+        )
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = _line_of(data, error.start)
+        raise InputError(f"{path}:{line}: the text is not UTF-8", hint="Save the file as UTF-8.") from None
+
+
+def _line_of(data: bytes, offset: int) -> int:
+    return data.count(b"\n", 0, offset) + 1
+
+
+def _parse_line(line: str, *, where: str) -> AuthorizedKey:
+    # No message quotes the line: whatever a person pasted by mistake stays out of logs.
+    if _CONTROL.search(line):
+        raise InputError(f"{where}: the line holds a control character", hint=_ONE_LINE)
+    kind, encoded, comment = (*re.split(r"[ \t]+", line, maxsplit=2), "", "")[:3]
+    _check_type(kind, line, where)
+    try:
+        key = asyncssh.import_public_key(f"{kind} {encoded}")
+    except (asyncssh.KeyImportError, ValueError):
+        raise InputError(f"{where}: the {kind} key is damaged or cut off", hint=_ONE_LINE) from None
+    if key.export_public_key().decode().split()[1] != encoded:  # asyncssh skips foreign characters, sshd does not
+        raise InputError(f"{where}: the {kind} key is damaged or cut off", hint=_ONE_LINE)
+    if key.get_algorithm() != kind:
+        raise InputError(f"{where}: the line says {kind}, its key is another type", hint=_ONE_LINE)
+    modulus = key.pyca_key
+    if isinstance(modulus, RSAPublicKey) and modulus.key_size < MIN_RSA_BITS:
+        raise InputError(
+            f"{where}: an RSA key of {modulus.key_size} bits is too weak (at least {MIN_RSA_BITS})", hint=_BETTER
+        )
+    return AuthorizedKey(
+        line=" ".join(part for part in (kind, encoded, comment) if part),
+        type=kind,
+        comment=comment,
+        fingerprint=key.get_fingerprint("sha256"),
+    )
+
+
+def _check_type(kind: str, line: str, where: str) -> None:
+    if kind in TYPES:
+        return
+    if _CERTIFICATE.fullmatch(kind):
+        raise InputError(f"{where}: this is a certificate, not a public key", hint=_ONE_LINE)
+    if kind == "ssh-dss":
+        raise InputError(f"{where}: OpenSSH no longer accepts DSA keys", hint=_BETTER)
+    if _OPTION.match(line) or any(word in TYPES for word in re.split(r"[ \t]+", line)):
+        raise InputError(
+            f"{where}: the line begins with options; the image takes plain keys only",
+            hint="Remove what stands before the key's type. " + _ONE_LINE,
+        )
+    if _TYPE.fullmatch(kind):
+        raise InputError(f"{where}: a key of this type is not supported", hint=_BETTER)
+    raise InputError(f"{where}: this is not a public key", hint=_ONE_LINE)

@@ -1,0 +1,123 @@
+"""A base image made from packages, for machines that reach a package archive but no image host."""
+
+import hashlib
+import os
+from pathlib import Path
+
+from ci.host.accelerator import Acceleration
+from ci.host.errors import BuildError, HostError, ToolError
+from ci.host.files import sha256_file, write_atomic
+from ci.host.process import run
+from ci.host.progress import Reporter
+from ci.host.workspace import exclusive, require_space, work_folder
+from ci.image import guestfish, qcow2
+from ci.image.base import VerifiedBase
+from ci.image.definition import Bootstrap
+from ci.records.build import Verification
+
+DISK_BYTES = 2252 << 20  # the size of Ubuntu's cloud image
+SPACE_NEEDED = 6 << 30
+
+
+def bootstrap_base(
+    bootstrap: Bootstrap, *, recipe: Path, cache: Path, acceleration: Acceleration, reporter: Reporter
+) -> VerifiedBase:
+    """The bootstrapped base, from the cache where it is already there and undamaged.
+
+    `recipe` is the folder with the partition table and the script that makes the disk bootable. A cached base may be
+    older than the archive; the build upgrades its packages.
+    """
+    key = recipe_digest(bootstrap, recipe)
+    image = cache / "bootstrap" / f"{bootstrap.suite}-{key[:16]}.qcow2"
+    claimed = image.with_suffix(".sha256")
+    with exclusive(image.with_suffix(".lock")):
+        if not (image.exists() and claimed.exists() and claimed.read_text().strip() == sha256_file(image)):
+            image.unlink(missing_ok=True)
+            _make(bootstrap, recipe, image, acceleration, reporter)
+    return VerifiedBase(
+        path=image,
+        url=f"bootstrap:{bootstrap.suite}",
+        sha256=claimed.read_text().strip(),
+        size=image.stat().st_size,
+        verification=Verification.SIGNED_PACKAGES,
+        verified_by=bootstrap.keyring.name,
+    )
+
+
+def recipe_digest(bootstrap: Bootstrap, recipe: Path) -> str:
+    """What decides the base: its packages and the files of the recipe."""
+    digest = hashlib.sha256(bootstrap.model_dump_json().encode())
+    for path in sorted(recipe.iterdir()):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def mmdebstrap_argv(bootstrap: Bootstrap, sources: list[str], target: Path) -> list[str]:
+    """The command that installs the packages into a tar archive; without `sources` it takes the default archive."""
+    return [
+        "mmdebstrap",
+        "--variant=minbase",
+        "--format=tar",
+        f"--keyring={bootstrap.keyring}",
+        f"--include={','.join(bootstrap.packages)}",
+        '--aptopt=Acquire::Languages "none"',
+        "--aptopt=Acquire::Retries 3",
+        "--dpkgopt=force-unsafe-io",
+        bootstrap.suite,
+        os.fspath(target),
+        *sources,
+    ]  # fmt: skip
+
+
+def host_sources(suite: str) -> list[str]:
+    """This machine's own apt sources for `suite`, as lines of sources.list; empty where it has none."""
+    form = "deb $(REPO_URI) $(RELEASE) $(COMPONENT)"
+    try:
+        output = run(["apt-get", "indextargets", "--format", form, "Created-By: Packages", "Origin: Debian"], timeout=60)
+    except (HostError, ToolError):
+        return []
+    lines = sorted(set(output.stdout.splitlines()))
+    return [line for line in lines if line.split()[2].startswith(suite)]
+
+
+def _make(bootstrap: Bootstrap, recipe: Path, image: Path, acceleration: Acceleration, reporter: Reporter) -> None:
+    require_space(image.parent, SPACE_NEEDED)
+    if not bootstrap.keyring.exists():
+        raise HostError(
+            f"{bootstrap.keyring} is missing: nothing would vouch for the packages",
+            hint="Install the package debian-archive-keyring.",
+        )
+    with work_folder(image.parent) as work:
+        packages, disk, compressed = work / "root.tar", work / "disk.raw", work / image.name
+        with reporter.step(f"Bootstrapping {bootstrap.suite} from the package archive"):
+            run(mmdebstrap_argv(bootstrap, host_sources(bootstrap.suite), packages), timeout=acceleration.scaled(900))
+        with reporter.step("Making it a bootable disk"):
+            _make_disk(packages, disk, recipe, work, acceleration)
+        with reporter.step("Compressing the base image"):
+            qcow2.convert_compressed(disk, compressed, source_format="raw")
+        write_atomic(image.with_suffix(".sha256"), sha256_file(compressed) + "\n")
+        compressed.chmod(0o444)
+        compressed.rename(image)
+
+
+def _make_disk(packages: Path, disk: Path, recipe: Path, work: Path, acceleration: Acceleration) -> None:
+    with disk.open("wb") as file:
+        file.truncate(DISK_BYTES)
+    # libguestfs numbers partitions in their order on the disk; only sfdisk can make the root number 1 and last.
+    run(["sfdisk", "--quiet", disk], stdin=recipe / "cloud-layout.sfdisk", timeout=60)
+    with guestfish.session(
+        disk, "raw", environment=acceleration.guestfs_environment(), temporary=work, network=False
+    ) as guest:
+        guest.start()
+        guest.command("mkfs", "ext4", "/dev/sda1", "label:cloudimg-rootfs", "blocksize:4096")
+        guest.command("mkfs", "vfat", "/dev/sda15", "label:UEFI")
+        guest.command("mount", "/dev/sda1", "/")
+        guest.command("tar-in", packages, "/", timeout=acceleration.scaled(300))
+        guest.command("mkdir-p", "/boot/efi")
+        guest.command("mount", "/dev/sda15", "/boot/efi")
+        guest.command("upload", recipe / "finish.sh", "/finish.sh")
+        code, output = guest.shell("DISK=/dev/sda sh /finish.sh", timeout=acceleration.scaled(300))
+        if code != 0:
+            raise BuildError("the bootstrapped base could not be made bootable", details=output[-2000:])
+        guest.command("rm", "/finish.sh")
+        guest.command("fstrim", "/")

@@ -1,0 +1,154 @@
+"""Image definitions: what one image is, as written in build/images/<name>.toml."""
+
+import difflib
+import hashlib
+import stat
+import tomllib
+from pathlib import Path
+from typing import Annotated, Self, get_args
+
+from pydantic import AnyUrl, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ci.host.errors import InputError
+from ci.records.record import Sha256
+
+GIB = 1 << 30
+
+PackageName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+$")]
+UnitName = Annotated[str, Field(pattern=r"^[A-Za-z0-9@:_.\\-]+\.(service|socket|timer|mount|path|target)$")]
+Fingerprint = Annotated[str, Field(pattern=r"^[0-9A-F]{40}$")]
+
+
+class Section(BaseModel):
+    """A table of a definition; an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Bootstrap(Section):
+    """A base made from packages: `suite` of the host's package archive, trusted through `keyring`."""
+
+    suite: Annotated[str, Field(pattern=r"^[a-z]+$")]
+    keyring: Path
+    packages: tuple[PackageName, ...]
+
+
+class Base(Section):
+    """Where the base image comes from: a URL, or a bootstrap."""
+
+    url: AnyUrl | None = None
+    sha256: Sha256 | None = None
+    keyring: Path | None = None
+    fingerprints: tuple[Fingerprint, ...] = ()
+    bootstrap: Bootstrap | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.url is None) == (self.bootstrap is None):
+            message = "give either `url` or a `bootstrap` table"
+            raise ValueError(message)
+        return self
+
+
+class OperatingSystem(Section):
+    """What the base's /etc/os-release must say."""
+
+    id: str
+    version_id: str
+
+
+class Disk(Section):
+    """The virtual disk; the root file system fills it."""
+
+    size_gib: Annotated[int, Field(ge=4, le=2048)]
+
+
+class Packages(Section):
+    """Packages by name: `install` must be there afterwards, `purge` must not."""
+
+    upgrade: bool = True
+    install: tuple[PackageName, ...]
+    purge: tuple[PackageName, ...] = ()
+
+
+class Services(Section):
+    """systemd units: `mask` where they exist, `enable` always."""
+
+    mask: tuple[UnitName, ...] = ()
+    enable: tuple[UnitName, ...] = ()
+
+
+class Definition(Section):
+    """One image. `distribution` is part of the file names; `release` says whether releases carry it."""
+
+    distribution: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+    release: bool
+    base: Base
+    os: OperatingSystem
+    disk: Disk
+    packages: Packages
+    services: Services
+
+    def stem(self, version: str) -> str:
+        """The name that all files of one build share."""
+        return f"fountainkit-toolsmith-{self.distribution}-{version}"
+
+
+def load_definition(name: str, folder: Path) -> Definition:
+    """Read `<folder>/<name>.toml`; raises InputError for an unknown name or an invalid file."""
+    known = sorted(path.stem for path in folder.glob("*.toml"))
+    if name not in known:
+        raise InputError(
+            f"there is no image definition '{name}'{_nearest(name, known)}", hint=f"Known images: {', '.join(known)}."
+        )
+    path = folder / f"{name}.toml"
+    try:
+        return Definition.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path} is not valid TOML: {error}", hint="Correct the line it names.") from error
+    except ValidationError as error:
+        raise InputError(
+            f"{path} is not a valid image definition",
+            hint="docs/definitions.md lists every key.",
+            details="\n".join(_explain(finding) for finding in error.errors(include_url=False)),
+        ) from error
+
+
+def inputs_digest(root: Path, *paths: Path) -> str:
+    """One SHA-256 over all files at or under `paths`: what, besides the base, decides the image.
+
+    Files are named relative to `root`, so that two checkouts of one commit agree.
+    """
+    digest = hashlib.sha256()
+    files = {file for path in paths for file in (path, *path.rglob("*")) if file.is_file()}
+    for file in sorted(files):
+        content = file.read_bytes()
+        executable = bool(file.stat().st_mode & stat.S_IXUSR)
+        digest.update(f"{file.relative_to(root)}\0{executable}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _explain(finding: object) -> str:
+    assert isinstance(finding, dict)  # noqa: S101 - pydantic's ErrorDetails
+    location = [str(part) for part in finding["loc"]]
+    where = ".".join(location)
+    if finding["type"] == "extra_forbidden":
+        return f"unknown key `{where}`{_nearest(location[-1], _keys_at(location[:-1]))}"
+    if finding["type"] == "missing":
+        return f"the key `{where}` is missing"
+    return f"`{where}`: {finding['msg']}"
+
+
+def _keys_at(location: list[str]) -> list[str]:
+    section: type[BaseModel] = Definition
+    for part in location:
+        annotation = section.model_fields[part].annotation
+        candidates = [annotation, *get_args(annotation)]
+        section = next(kind for kind in candidates if isinstance(kind, type) and issubclass(kind, BaseModel))
+    return list(section.model_fields)
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    matches = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"; did you mean `{matches[0]}`?" if matches else ""

@@ -1,0 +1,94 @@
+"""Running build/provision/provision.sh in the mounted guest, step by step."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ci.host.errors import BuildError, HostError
+from ci.host.process import TAIL_LINES
+from ci.image.authorized_keys import AuthorizedKey
+from ci.image.definition import Definition
+from ci.image.guestfish import Guestfish
+from ci.image.layout import Layout
+
+SCRIPT = "provision.sh"
+# In the guest, outside all folders the build cleans up by itself.
+FOLDER = "/var/lib/fountainkit-build"
+PROXY_VARIABLES = ("http_proxy", "https_proxy", "no_proxy")
+NO_NETWORK = ("Temporary failure resolving", "Could not resolve", "Could not connect to", "Network is unreachable")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A step of the script, what to call it, and the seconds it may take."""
+
+    name: str
+    title: str
+    timeout: float
+
+
+PREPARE = Step(name="prepare", title="Taking back the base's own settings", timeout=120)
+PACKAGES = Step(name="packages", title="Installing packages", timeout=600)
+ACCOUNTS = Step(name="accounts", title="Making the one login user", timeout=60)
+SERVICES = Step(name="services", title="Choosing services", timeout=60)
+BOOT = Step(name="boot", title="Writing initramfs and boot loader", timeout=180)
+VERIFY = Step(name="verify", title="Asserting what the guest needs", timeout=60)
+CLEAN = Step(name="clean", title="Removing what must not ship", timeout=60)
+
+
+def inputs(definition: Definition, keys: tuple[AuthorizedKey, ...]) -> dict[str, str]:
+    """The files that the script reads: name to content."""
+    lists = {
+        "install": definition.packages.install,
+        "purge": definition.packages.purge,
+        "mask": definition.services.mask,
+        "enable": definition.services.enable,
+        "authorized_keys": tuple(key.line for key in keys),
+    }
+    return {name: "".join(f"{line}\n" for line in lines) for name, lines in lists.items()}
+
+
+def environment(definition: Definition, layout: Layout, host: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What the script expects to be set."""
+    proxies = {name: host[name] for name in PROXY_VARIABLES if name in host}
+    upgrade = "yes" if definition.packages.upgrade else "no"
+    return proxies | {"ROOT_DEVICE": layout.root, "ESP_DEVICE": layout.esp, "UPGRADE": upgrade}
+
+
+def install_script(guest: Guestfish, script: Path, files: Mapping[str, str]) -> None:
+    """Put the script and its inputs into the guest; `remove_script` takes them out again."""
+    guest.command("rm-rf", FOLDER)
+    guest.command("mkdir-mode", FOLDER, "0700")
+    guest.command("upload", script, f"{FOLDER}/{SCRIPT}")
+    for name, content in files.items():
+        guest.command("write", f"{FOLDER}/{name}", content)
+
+
+def remove_script(guest: Guestfish) -> None:
+    """Undo `install_script`."""
+    guest.command("rm-rf", FOLDER)
+
+
+def perform(guest: Guestfish, step: Step, variables: Mapping[str, str], *, scale: float) -> str:
+    """Run one step and return what it printed. Raises BuildError, or HostError where the network is missing."""
+    assignments = " ".join(f"{name}='{_single_quoted(value)}'" for name, value in variables.items())
+    code, output = guest.shell(f"{assignments} sh {FOLDER}/{SCRIPT} {step.name}", timeout=step.timeout * scale)
+    if code == 0:
+        return output
+    details = "\n".join(output.splitlines()[-TAIL_LINES:])
+    if step is PACKAGES and any(sign in output for sign in NO_NETWORK):
+        raise HostError(
+            "packages cannot be installed: the appliance does not reach the package archive",
+            hint="Run `python -m ci.doctor`: it checks the appliance's network and says what to do.",
+            details=details,
+        )
+    raise BuildError(
+        f"{step.title} failed",
+        hint=f"The last lines above tell why; the step is `{step.name}` of build/provision/{SCRIPT}.",
+        details=details,
+    )
+
+
+def _single_quoted(value: str) -> str:
+    return value.replace("'", "'\\''")

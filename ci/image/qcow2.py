@@ -1,0 +1,187 @@
+"""Disk images: what a file is, whether it can be built upon, and qemu-img's few jobs.
+
+The format is always named, never probed: a raw image's first bytes belong to whoever wrote the disk.
+"""
+
+import json
+import os
+import struct
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from ci.host import process
+from ci.host.errors import BaseImageError, ToolError, ToolTimeoutError
+
+QUICK_SECONDS = 120
+CONVERT_SECONDS = 3600
+SECTOR_BYTES = 512
+BOOT_SIGNATURE = b"\x55\xaa"  # ends the first sector of MBR and of GPT (its protective MBR) alike
+
+# https://www.qemu.org/docs/master/interop/qcow2.html
+QCOW2_MAGIC = b"QFI\xfb"
+# version, backing file's offset, crypt method, number of snapshots, incompatible features (version 3 only)
+QCOW2_HEADER = struct.Struct(">4x I Q 4x 4x 8x I 4x 8x 8x 4x I 8x Q")
+CORRUPT = 1 << 1
+EXTERNAL_DATA_FILE = 1 << 2
+
+LOOKS_LIKE = {
+    b"\x1f\x8b": "a gzip archive: unpack it first",
+    b"\xfd7zXZ\0": "an xz archive: unpack it first",
+    b"\x28\xb5\x2f\xfd": "a zstd archive: unpack it first",
+    b"PK\x03\x04": "a zip archive: unpack it first",
+    b"KDMV": "a VMDK image: convert it with `qemu-img convert -f vmdk -O qcow2`",
+    b"vhdxfile": "a VHDX image: convert it with `qemu-img convert -f vhdx -O qcow2`",
+    b"<": "a web page",
+}
+
+
+class DiskFormat(StrEnum):
+    """The formats a base image may have, by their name in QEMU."""
+
+    QCOW2 = "qcow2"
+    RAW = "raw"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageInfo:
+    """A disk image; sizes in bytes. `compression` is None where the format has none."""
+
+    format: DiskFormat
+    virtual_size: int
+    file_size: int
+    compression: str | None
+
+
+def check_disk_image(path: Path) -> ImageInfo:
+    """Describe the base image; raises BaseImageError where it is not a whole, self-contained disk."""
+    with path.open("rb") as file:
+        start = file.read(SECTOR_BYTES)
+    if start.startswith(QCOW2_MAGIC):
+        # Before any tool opens it: what the header names, qemu-img would open (CVE-2024-4467).
+        if problems := header_problems(start):
+            raise BaseImageError(
+                f"the base image {path} cannot be built upon: it has {', '.join(problems)}",
+                hint="Make one self-contained image of it, where you trust it: "
+                "`qemu-img convert -O qcow2 IMAGE complete.qcow2`.",
+            )
+        _require_whole(path)
+    elif start[-len(BOOT_SIGNATURE) :] != BOOT_SIGNATURE or len(start) < SECTOR_BYTES:
+        raise BaseImageError(
+            f"the base image {path} is not a disk image: it is {_looks_like(start)}",
+            hint="It must be a QCOW2 image, or a raw image with a partition table.",
+        )
+    try:
+        return info(path)
+    except ToolError as error:
+        raise _unreadable(path, error) from error
+
+
+def header_problems(start: bytes) -> list[str]:
+    """What keeps a QCOW2 image from being built upon, by the first bytes of the file."""
+    if len(start) < QCOW2_HEADER.size:
+        return ["an incomplete header"]
+    version, backing, encryption, snapshots, features = QCOW2_HEADER.unpack_from(start)
+    if version not in {2, 3}:
+        return [f"the unknown version {version}"]
+    if version == 2:
+        features = 0  # its header ends before them
+    checks = {
+        "a backing file": backing,
+        "an external data file": features & EXTERNAL_DATA_FILE,
+        "encryption": encryption,
+        "internal snapshots": snapshots,
+        "the mark of a corrupt image": features & CORRUPT,
+    }
+    return [problem for problem, present in checks.items() if present]
+
+
+def disk_format(path: Path) -> DiskFormat:
+    """QCOW2 by its magic, else raw."""
+    with path.open("rb") as file:
+        return DiskFormat.QCOW2 if file.read(len(QCOW2_MAGIC)) == QCOW2_MAGIC else DiskFormat.RAW
+
+
+def info(path: Path) -> ImageInfo:
+    """What qemu-img says about an image; raises ToolError where it cannot be opened."""
+    image_format = disk_format(path)
+    output = process.run(info_argv(path, image_format), timeout=QUICK_SECONDS).stdout
+    described = json.loads(output)
+    specific = described.get("format-specific", {}).get("data", {})
+    return ImageInfo(
+        format=image_format,
+        virtual_size=described["virtual-size"],
+        file_size=path.stat().st_size,
+        compression=specific.get("compression-type"),
+    )
+
+
+def create_overlay(base: Path, overlay: Path, size: int) -> None:
+    """Make `overlay`, a QCOW2 of `size` bytes that starts as `base`, which stays as it is."""
+    process.run(overlay_argv(base, disk_format(base), overlay, size), timeout=QUICK_SECONDS)
+
+
+def convert_compressed(source: Path, target: Path, *, source_format: str = DiskFormat.QCOW2) -> None:
+    """Write the whole content of `source` to `target`, compressed and with no backing file."""
+    process.run(convert_argv(source, source_format, target), timeout=CONVERT_SECONDS)
+
+
+def info_argv(path: Path, image_format: str) -> list[str]:
+    """Without --backing-chain: a backing file is named, not opened."""
+    return ["qemu-img", "info", "-f", image_format, "--output=json", _absolute(path)]
+
+
+def check_argv(path: Path) -> list[str]:
+    """Read every table of a QCOW2 and repair nothing."""
+    return ["qemu-img", "check", "-q", "-f", DiskFormat.QCOW2, _absolute(path)]
+
+
+def overlay_argv(base: Path, base_format: str, overlay: Path, size: int) -> list[str]:
+    # fmt: off
+    return [
+        "qemu-img", "create", "-q", "-f", DiskFormat.QCOW2,
+        "-b", _absolute(base), "-F", base_format,
+        _absolute(overlay), str(size),
+    ]
+    # fmt: on
+
+
+def convert_argv(source: Path, source_format: str, target: Path) -> list[str]:
+    # fmt: off
+    return [
+        "qemu-img", "convert", "-c", "-f", source_format, "-O", DiskFormat.QCOW2,
+        "-o", "compression_type=zstd,compat=1.1",
+        _absolute(source), _absolute(target),
+    ]
+    # fmt: on
+
+
+def _require_whole(path: Path) -> None:
+    """`info` is content with a truncated image; only `check` follows the tables to the end."""
+    try:
+        # 3: clusters nobody uses, which only waste space.
+        process.run(check_argv(path), timeout=QUICK_SECONDS, ok=(0, 3))
+    except ToolError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: ToolError) -> ToolError | BaseImageError:
+    if isinstance(error, ToolTimeoutError):
+        return error  # it says nothing about the image
+    return BaseImageError(
+        f"the base image {path} is damaged or cut off",
+        hint="Fetch it again, or ask its publisher: the file itself is broken.",
+        details=error.details,
+    )
+
+
+def _looks_like(start: bytes) -> str:
+    for magic, description in LOOKS_LIKE.items():
+        if start.lstrip().startswith(magic):
+            return description
+    return "neither a QCOW2 image nor a disk with a partition table" if start else "empty"
+
+
+def _absolute(path: Path) -> str:
+    # qemu-img takes a name with a colon before its first slash for a protocol, such as json: or nbd:.
+    return os.fspath(path.absolute())

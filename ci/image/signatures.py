@@ -1,0 +1,134 @@
+"""Signed lists of checksums: `SHA256SUMS` with its detached signature `SHA256SUMS.gpg`, as Ubuntu publishes them."""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ci.host import process
+from ci.host.errors import HostError, InputError, VerificationError
+
+GPGV_SECONDS = 60
+STATUS_PREFIX = "[GNUPG:] "
+# One of these is said of each signature; only GOODSIG has a key that is neither expired nor revoked.
+# https://github.com/gpg/gnupg/blob/master/doc/DETAILS
+VERDICTS = {"GOODSIG", "BADSIG", "EXPSIG", "EXPKEYSIG", "REVKEYSIG", "ERRSIG"}
+CHECKSUM_LINE = re.compile(r"(?P<digest>[0-9a-fA-F]{64}) [ *](?P<name>.+)")
+
+
+def verify_signature(document: Path, signature: Path, *, keyring: Path, fingerprints: Sequence[str]) -> str:
+    """Return the fingerprint of the trusted key that signed `document`.
+
+    Being in the keyring is not enough: the primary key's fingerprint must be one of `fingerprints`. Raises
+    VerificationError, HostError (no keyring or no gpgv) or InputError (fingerprints).
+    """
+    trusted = [normalize_fingerprint(fingerprint) for fingerprint in fingerprints]
+    if not trusted:
+        raise InputError(
+            f"the keyring {keyring} comes without a fingerprint",
+            hint="Name the fingerprints of the keys that may sign: a keyring alone trusts every key in it.",
+        )
+    require_keyring(keyring)
+    # gpgv looks for a keyring without a slash in its home folder.
+    argv: list[process.Argument] = [
+        "gpgv",
+        "--status-fd",
+        "1",
+        "--keyring",
+        keyring.absolute(),
+        signature.absolute(),
+        document.absolute(),
+    ]
+    # 1 and 2 tell of a bad signature or a missing key; the status lines tell of which.
+    result = process.run(argv, timeout=GPGV_SECONDS, ok=(0, 1, 2))
+    signers = good_signers(result.stdout)
+    if known := [signer for signer in signers if signer in trusted]:
+        return known[0]
+    raise VerificationError(
+        f"the signature of {document.name} was not made by a trusted key: {_describe(result.stdout, signers)}",
+        hint=f"Trusted: {', '.join(trusted)}. If the publisher changed its key, verify the new one by other means "
+        "before you trust it; otherwise do not use this image.",
+        details=result.stderr.strip(),
+    )
+
+
+def good_signers(status: str) -> list[str]:
+    """The primary keys' fingerprints of all good signatures in gpgv's status output; none if any signature is bad."""
+    signers = []
+    verdict = ""
+    for keyword, arguments in _status_lines(status):
+        if keyword in VERDICTS:
+            verdict = keyword
+            if verdict == "BADSIG":
+                return []
+        elif keyword == "VALIDSIG" and verdict == "GOODSIG":
+            # The tenth argument is the primary key's fingerprint, the first that of the subkey that signed.
+            signers.append((arguments[9] if len(arguments) > 9 else arguments[0]).upper())
+            verdict = ""
+    return signers
+
+
+def digest_of(checksums: str, name: str, *, source: str) -> str:
+    """The SHA-256 of the file `name` in the text of a SHA256SUMS; `source` names that text in errors."""
+    found = set()
+    for line in checksums.splitlines():
+        match = CHECKSUM_LINE.fullmatch(line.rstrip())
+        if match and match["name"] == name:
+            found.add(match["digest"].lower())
+    if len(found) == 1:
+        return found.pop()
+    problem = "has no line for" if not found else f"has {len(found)} different digests for"
+    raise VerificationError(
+        f"{source} {problem} {name}",
+        hint="The list must have exactly one digest for the file; check the URL, or pin the digest yourself.",
+    )
+
+
+def normalize_fingerprint(text: str) -> str:
+    """A key's fingerprint as 40 (or 64) upper-case hex digits; raises InputError for anything shorter."""
+    fingerprint = "".join(text.split()).upper().removeprefix("0X")
+    if re.fullmatch(r"[0-9A-F]{40}|[0-9A-F]{64}", fingerprint):
+        return fingerprint
+    raise InputError(
+        f"{text!r} is not a key's fingerprint",
+        hint="`gpg --show-keys --fingerprint KEYRING` prints it: 40 hexadecimal digits. Shorter ids can be forged.",
+    )
+
+
+def require_keyring(keyring: Path) -> None:
+    """Raise HostError unless `keyring` is a file that gpgv can read."""
+    try:
+        with keyring.open("rb") as file:
+            start = file.read(11)
+    except OSError as error:
+        raise HostError(
+            f"the keyring {keyring} cannot be read: {error.strerror}",
+            hint="On Ubuntu: `apt-get install ubuntu-cloudimage-keyring`, then copy "
+            f"/usr/share/keyrings/ubuntu-cloudimage-keyring.gpg to {keyring} and compare its fingerprint with the one "
+            "in the image definition. Or pin the image's digest.",
+        ) from error
+    if start == b"-----BEGIN ":
+        raise HostError(
+            f"the keyring {keyring} is in ASCII armour, which gpgv cannot read",
+            hint=f"Convert it: `gpg --dearmor < {keyring} > {keyring.with_suffix('.gpg')}`",
+        )
+
+
+def _status_lines(status: str) -> Iterator[tuple[str, list[str]]]:
+    for line in status.splitlines():
+        if line.startswith(STATUS_PREFIX):
+            keyword, *arguments = line.removeprefix(STATUS_PREFIX).split()
+            yield keyword, arguments
+
+
+def _describe(status: str, signers: Sequence[str]) -> str:
+    if signers:
+        return f"it is by {', '.join(signers)}"
+    words = {
+        "BADSIG": "it does not fit the file",
+        "EXPSIG": "it has expired",
+        "EXPKEYSIG": "its key has expired",
+        "REVKEYSIG": "its key was revoked",
+        "NO_PUBKEY": "its key is not in the keyring",
+    }
+    found = dict.fromkeys(words[keyword] for keyword, _ in _status_lines(status) if keyword in words)
+    return ", ".join(found) or "it cannot be read as a signature"

@@ -1,0 +1,1 @@
+"""What passes between the stages: files with a schema, so that each stage can run alone, elsewhere, later."""

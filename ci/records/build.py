@@ -1,0 +1,70 @@
+"""The build record, `<stem>.build.json`: what was built, from what, by what."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field
+
+from ci.records.record import Part, Record, Sha256
+
+
+class Verification(StrEnum):
+    """Who vouches for the base image."""
+
+    PINNED_DIGEST = "pinned-digest"
+    SIGNED_CHECKSUMS = "signed-checksums"
+    SIGNED_PACKAGES = "signed-packages"
+    NONE = "none"
+
+
+class BaseImageRecord(Part):
+    """The base image. `verified_by` is the digest's source, or the key's fingerprint."""
+
+    url: str
+    sha256: Sha256
+    size: int
+    verification: Verification
+    verified_by: str
+
+
+class ArtifactRecord(Part):
+    """The image file; sizes in bytes."""
+
+    file: str
+    sha256: Sha256
+    size: int
+    virtual_size: int
+
+
+class StepRecord(Part):
+    """One step of the build and how long it took."""
+
+    title: str
+    seconds: float
+
+
+class BuildRecord(Record):
+    """`release` tells whether every input is one a release may have: a verified base and a clean commit."""
+
+    schema_: Literal["fountainkit-toolsmith-image/build/1"] = Field(
+        default="fountainkit-toolsmith-image/build/1", alias="schema"
+    )
+    name: str
+    version: str
+    definition: str
+    definition_sha256: Sha256
+    distribution: str
+    commit: str
+    dirty: bool
+    built_at: datetime
+    base: BaseImageRecord
+    image: ArtifactRecord
+    packages: int
+    kernel: str
+    authorized_keys: list[str]
+    accelerator: str
+    tools: dict[str, str]
+    steps: list[StepRecord]
+    seconds: float
+    peak_memory: int

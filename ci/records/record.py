@@ -1,0 +1,45 @@
+"""The form all records share: typed, frozen, strict about unknown keys, stable as text."""
+
+import json
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ci.host.errors import InputError
+from ci.host.files import write_atomic
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+RecordT = TypeVar("RecordT", bound="Record")
+
+
+class Part(BaseModel):
+    """A piece of a record."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+class Record(Part):
+    """A document of its own; `schema` names its shape and changes when the shape does."""
+
+    def write(self, path: Path) -> None:
+        """Write it as JSON: whole or not at all."""
+        write_atomic(path, self.to_json())
+
+    def to_json(self) -> str:
+        """Indented JSON with a final newline, keys in the order they are declared."""
+        return json.dumps(self.model_dump(mode="json", by_alias=True), indent=2, ensure_ascii=False) + "\n"
+
+
+def read_record(path: Path, kind: type[RecordT]) -> RecordT:
+    """Read a record that another stage wrote; raises InputError where it is not of that kind."""
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        raise InputError(
+            f"{path} is not a {kind.__name__}",
+            hint="It may come from another version of this repository; make it again.",
+            details=str(error),
+        ) from error

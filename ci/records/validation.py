@@ -1,0 +1,59 @@
+"""The validation report, `<stem>.validation.json`: what the boot test expected, and what it saw."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field
+
+from ci.records.record import Part, Record, Sha256
+
+
+class Outcome(StrEnum):
+    """How a check ended; `skipped` says in `actual` why it could not run."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class CheckResult(Part):
+    """One check: `id` is its heading in docs/validation.md."""
+
+    id: str
+    boot: str
+    title: str
+    expected: str
+    actual: str
+    outcome: Outcome
+    seconds: float
+
+
+class BootResult(Part):
+    """One start of the image. Seconds from QEMU's start; None where that point was not reached or not looked for."""
+
+    name: str
+    memory_mib: int
+    cpus: int
+    login_prompt_seconds: float | None
+    ssh_seconds: float | None
+    total_seconds: float
+
+
+class ValidationReport(Record):
+    """`image_sha256` is the digest before the first boot and after the last: nothing was altered in between."""
+
+    schema_: Literal["fountainkit-toolsmith-image/validation/1"] = Field(
+        default="fountainkit-toolsmith-image/validation/1", alias="schema"
+    )
+    image: str
+    image_sha256: Sha256
+    version: str
+    passed: bool
+    started_at: datetime
+    accelerator: str
+    accelerator_reason: str
+    qemu: str
+    boots: list[BootResult]
+    checks: list[CheckResult]
+    seconds: float

@@ -1,0 +1,183 @@
+"""Boot an image four times, unaltered, and check what it promises.
+
+The evidence appears beside the image: <stem>.validation.json, .xml (JUnit) and .md, .console.log, .console.png and
+.boot.svg.
+"""
+
+import argparse
+import asyncio
+import datetime
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import asyncssh
+
+from ci.boot import image_file, report, ssh, validation
+from ci.boot.qemu import QEMU
+from ci.boot.visit import BOOT_SECONDS, Bench
+from ci.host import actions, cli
+from ci.host.accelerator import CHOICES, probe
+from ci.host.errors import BootError, CheckError, InputError
+from ci.host.files import sha256_file
+from ci.host.process import require_tool
+from ci.host.progress import Reporter
+from ci.host.workspace import work_folder
+from ci.records.validation import Outcome, ValidationReport
+
+UNKNOWN_VERSION = "unknown"
+# Looked for first: nothing should fail late for a reason known early.
+TOOLS = (QEMU, "qemu-img", "cloud-localds")
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The flags."""
+    result = cli.parser("python -m ci.validate_image", __doc__)
+    result.add_argument("image", type=Path, metavar="IMAGE.qcow2")
+    result.add_argument(
+        "--identity",
+        type=Path,
+        metavar="PRIVATE_KEY",
+        help="log in with this key instead of one that the guest agent adds; it must be of build/authorized_keys",
+    )
+    result.add_argument("--accel", choices=CHOICES, default="auto", help="how QEMU runs the guest (default: auto)")
+    result.add_argument(
+        "--port", type=_port, metavar="N", help="host port for SSH; N+1 is used too (default: free ones)"
+    )
+    result.add_argument(
+        "--output", type=Path, metavar="DIR", help="where the evidence goes (default: beside the image)"
+    )
+    result.add_argument(
+        "--memory", type=_positive, default=2048, metavar="MIB", help="of all boots but the consumer's (default: 2048)"
+    )
+    result.add_argument(
+        "--boot-timeout",
+        type=_positive,
+        default=int(BOOT_SECONDS),
+        metavar="SECONDS",
+        help="how long a guest may take to come up with KVM; without, six times as long (default: %(default)s)",
+    )
+    return result
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 1024 <= number < 65535:
+        raise argparse.ArgumentTypeError(f"{text} is not a port from 1024 to 65534")
+    return number
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number <= 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return number
+
+
+def validate(options: argparse.Namespace, reporter: Reporter) -> int:
+    """Test an image; raises BootError where it does not boot, CheckError where a check failed."""
+    started_at, started = datetime.datetime.now(datetime.UTC), time.monotonic()
+    subject = validation.read_subject(options.image)
+    identity = read_identity(options.identity, subject.record.authorized_keys if subject.record else None)
+    for tool in TOOLS:
+        require_tool(tool)
+    output = options.output or subject.path.parent
+    with reporter.step("Looking for the best accelerator"):
+        acceleration = probe(options.accel)
+    reporter.note(f"Accelerator: {acceleration.accelerator} ({acceleration.reason})")
+    before = digest(subject.path, reporter)
+    with work_folder(output) as folder:
+        bench = Bench(
+            image=subject.path.absolute(),
+            acceleration=acceleration,
+            record=subject.record,
+            identity=identity,
+            boot_seconds=options.boot_timeout,
+            port=options.port,
+            memory_mib=options.memory,
+        )
+        results = asyncio.run(validation.boot_all(bench, folder, reporter))
+        after = digest(subject.path, reporter)
+        checks = (
+            *image_file.file_checks(subject.path, subject.info, before, subject.checksum, subject.record),
+            *results.checks,
+            image_file.unchanged(before, after),
+        )
+        document = ValidationReport(
+            image=subject.path.name,
+            image_sha256=before,
+            version=subject.record.version if subject.record else UNKNOWN_VERSION,
+            passed=not any(check.outcome is Outcome.FAILED for check in checks),
+            started_at=started_at,
+            accelerator=acceleration.accelerator,
+            accelerator_reason=acceleration.reason,
+            qemu=validation.qemu_version(),
+            boots=list(results.boots),
+            checks=[check.model_copy(update={"actual": report.printable(check.actual)}) for check in checks],
+            seconds=round(time.monotonic() - started, 1),
+        )
+        validation.publish(document, results.consoles, folder, output, subject.stem)
+    show(document, reporter)
+    actions.append_summary(report.render_markdown(document))
+    conclude(document, results.error, output / f"{subject.stem}.validation.md")
+    return 0
+
+
+def read_identity(path: Path | None, authorized: Sequence[str] | None) -> ssh.Key | None:
+    """The private key to log in with; raises InputError where the file holds none that the image lets in.
+
+    `authorized` are the fingerprints of the image's keys, None where they are not known.
+    """
+    if path is None:
+        return None
+    try:
+        key = ssh.load_key(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, asyncssh.KeyImportError) as error:
+        raise InputError(
+            f"{path} is not a private key that can be used: {error}",
+            hint="Name an OpenSSH private key without a passphrase, or leave --identity out.",
+        ) from error
+    if authorized is not None and (fingerprint := key.private.get_fingerprint()) not in authorized:
+        raise InputError(
+            f"the image does not let {path} in: its fingerprint is {fingerprint}",
+            hint="Name the private half of a key the image was built with, or leave --identity out.",
+        )
+    return key
+
+
+def digest(path: Path, reporter: Reporter) -> str:
+    """The image's SHA-256, with a bar while it is read."""
+    with reporter.transfer("Reading the image", path.stat().st_size) as advance:
+        return sha256_file(path, advance)
+
+
+def show(document: ValidationReport, reporter: Reporter) -> None:
+    """Print the boots, what failed, and how much passed."""
+    reporter.table("Boots", report.BOOT_COLUMNS, [report.boot_row(boot) for boot in document.boots])
+    failed = [check for check in document.checks if check.outcome is Outcome.FAILED]
+    if failed:
+        rows = [[check.boot, check.id, report.short(check.expected), report.short(check.actual)] for check in failed]
+        reporter.table("Failed checks (docs/validation.md)", ("boot", "check", "expected", "actual"), rows)
+    reporter.note(f"{report.count(document.checks)} in {document.seconds:.0f} s")
+
+
+def conclude(document: ValidationReport, error: BootError | None, path: Path) -> None:
+    """Raise what the report says, if it is no success."""
+    if error is not None:
+        raise BootError(error.message, hint=f"{error.hint} The report: {path}".strip(), details=error.details)
+    if not document.passed:
+        failed = sorted({check.id for check in document.checks if check.outcome is Outcome.FAILED})
+        raise CheckError(
+            f"{len(failed)} checks failed: {', '.join(failed)}",
+            hint=f"Read {path}; docs/validation.md says what each check guards and how to repeat it by hand.",
+        )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the entrypoint and return its exit code."""
+    return cli.run(validate, arguments(), argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

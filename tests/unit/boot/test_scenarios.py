@@ -1,0 +1,373 @@
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Self, TypeVar
+
+import pytest
+
+from ci.boot import machine, scenarios, ssh
+from ci.boot.machine import ShutdownResult
+from ci.boot.qemu import ConsumerSpec, MachineSpec
+from ci.boot.scenarios import Scenario
+from ci.boot.ssh import CommandResult
+from ci.boot.visit import Bench, BootOutcome, Identity, shell_line
+from ci.host.accelerator import Acceleration, Accelerator
+from ci.host.errors import BootError, HostError
+from ci.records.validation import CheckResult, Outcome
+
+T = TypeVar("T")
+
+TCG = Acceleration(accelerator=Accelerator.TCG, reason="chosen")
+POWERED_OFF = ShutdownResult(reason="guest-shutdown", guest=True, exit_code=0)
+PANIC = BootError("the kernel panicked", hint="Read the console.", details="last line of the console")
+
+
+@dataclass
+class FakeSession:
+    """Answers `answers[command]`, or nothing; an answer that is an exception is raised."""
+
+    answers: dict[str, str | Exception]
+    host_key: str = "ssh-ed25519 AAAA"
+    commands: list[str] = field(default_factory=list)
+
+    async def run(self, command: str, _timeout: float) -> CommandResult:
+        await asyncio.sleep(0)
+        self.commands.append(command)
+        answer = self.answers.get(command, "")
+        if isinstance(answer, Exception):
+            raise answer
+        return CommandResult(exit_status=0, stdout=answer, stderr="", seconds=0.5)
+
+    async def close(self) -> None:
+        pass
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+
+@dataclass
+class FakeMachine:
+    """A machine whose every step can be made to fail."""
+
+    shutdown: ShutdownResult | BootError = POWERED_OFF
+    login_error: Exception | None = None
+    lost_at: str = ""
+    console: Any = field(default_factory=lambda: SimpleNamespace(text="the console", problems=lambda: ()))
+    keys: list[tuple[str, str]] = field(default_factory=list)
+    specs: list[MachineSpec | ConsumerSpec] = field(default_factory=list)
+    screenshots: list[Path] = field(default_factory=list)
+
+    def elapsed(self) -> float:
+        return 12.345
+
+    async def until(self, awaitable: Awaitable[T], _timeout: float, what: str) -> T:
+        done = await awaitable
+        if self.lost_at and self.lost_at in what:
+            raise PANIC
+        return done
+
+    async def login_prompt(self, _timeout: float) -> float:
+        if self.login_error:
+            raise self.login_error
+        return 10.0
+
+    async def agent(self, _timeout: float) -> Self:
+        return self
+
+    async def add_authorized_key(self, user: str, public_key: str) -> None:
+        self.keys.append((user, public_key))
+
+    async def screenshot(self, path: Path) -> None:
+        self.screenshots.append(path)
+
+    async def powered_off(self, _timeout: float) -> ShutdownResult:
+        if isinstance(self.shutdown, BootError):
+            raise self.shutdown
+        return self.shutdown
+
+
+@dataclass
+class World:
+    """What the scenarios meet instead of QEMU and SSH."""
+
+    machine: FakeMachine = field(default_factory=FakeMachine)
+    session: FakeSession = field(default_factory=lambda: FakeSession(answers={}))
+    methods: tuple[str, ...] = ("publickey",)
+    accepted: set[str] = field(default_factory=set)
+    start_error: Exception | None = None
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    fake = World()
+
+    @asynccontextmanager
+    async def start(spec: MachineSpec | ConsumerSpec, _acceleration: Acceleration, _folder: Path) -> AsyncIterator[Any]:
+        if fake.start_error:
+            raise fake.start_error
+        fake.machine.specs.append(spec)
+        yield fake.machine
+
+    async def connect(*_: object) -> FakeSession:
+        return fake.session
+
+    async def offered_methods(*_: object) -> tuple[str, ...]:
+        return fake.methods
+
+    def door(name: str) -> Callable[..., Awaitable[bool]]:
+        async def accepted(*_: object) -> bool:
+            return name in fake.accepted
+
+        return accepted
+
+    monkeypatch.setattr(machine, "start", start)
+    monkeypatch.setattr(scenarios, "free_port", lambda: 2222)
+    monkeypatch.setattr(scenarios, "make_seed", lambda folder, *_: folder / "seed.img")
+    monkeypatch.setattr(ssh, "connect", connect)
+    monkeypatch.setattr(ssh, "offered_methods", offered_methods)
+    monkeypatch.setattr(ssh, "password_accepted", door("password"))
+    monkeypatch.setattr(ssh, "keyboard_interactive_accepted", door("keyboard"))
+    monkeypatch.setattr(ssh, "login_accepted", door("root"))
+    return fake
+
+
+def bench(identity: ssh.Key | None = None) -> Bench:
+    return Bench(image=Path("image.qcow2"), acceleration=TCG, identity=identity)
+
+
+def play(make: Callable[[Bench], Scenario], folder: Path, identity: ssh.Key | None = None) -> BootOutcome:
+    common = bench(identity)
+    return asyncio.run(scenarios.run_scenario(common, make(common), folder))
+
+
+def by_id(outcome: BootOutcome) -> dict[str, CheckResult]:
+    return {check.id: check for check in outcome.checks}
+
+
+@pytest.mark.parametrize("make", scenarios.SCENARIOS)
+def test_each_planned_check_has_one_result_in_the_order_of_the_plan(
+    make: Callable[[Bench], Scenario], world: World, tmp_path: Path
+) -> None:
+    outcome = play(make, tmp_path)
+    assert outcome.error is None
+    assert [check.id for check in outcome.checks] == [check.id for check in make(bench()).planned]
+    assert world.machine.specs[0].image == Path("image.qcow2")
+
+
+@pytest.mark.parametrize("make", scenarios.SCENARIOS)
+def test_a_boot_that_fails_is_a_failure_with_its_console_and_skips_the_rest(
+    make: Callable[[Bench], Scenario], world: World, tmp_path: Path
+) -> None:
+    world.machine.login_error = PANIC
+    outcome = play(make, tmp_path)
+    assert outcome.error is PANIC
+    assert outcome.console == "the console"
+    assert [check.id for check in outcome.checks] == [check.id for check in make(bench()).planned]
+    assert by_id(outcome)["came-up"].outcome is Outcome.FAILED
+    assert by_id(outcome)["came-up"].actual == "the kernel panicked\nlast line of the console"
+    assert by_id(outcome)["failed-units"].outcome is Outcome.SKIPPED
+    assert by_id(outcome)["failed-units"].actual == "not reached: the kernel panicked"
+
+
+def test_what_was_found_before_the_guest_was_lost_is_kept(world: World, tmp_path: Path) -> None:
+    world.machine.lost_at = "the answers of the guest"
+    world.session.answers["bash -o pipefail -c 'systemctl is-system-running --wait'"] = "running"
+    outcome = play(scenarios.full, tmp_path)
+    assert by_id(outcome)["came-up"].outcome is Outcome.FAILED
+    assert by_id(outcome)["system-running"].outcome is Outcome.PASSED
+    assert by_id(outcome)["clean-shutdown"].outcome is Outcome.SKIPPED
+    assert outcome.result.ssh_seconds == 12.35
+
+
+def test_a_command_that_does_not_end_fails_alone(world: World, tmp_path: Path) -> None:
+    world.session.answers["bash -o pipefail -c 'git --version'"] = BootError("`git` did not end within 180 s")
+    world.session.answers["bash -o pipefail -c 'systemctl is-system-running --wait'"] = "running"
+    outcome = play(scenarios.full, tmp_path)
+    assert outcome.error is None
+    assert (by_id(outcome)["git-runs"].outcome, by_id(outcome)["git-runs"].actual) == (
+        Outcome.FAILED,
+        "`git` did not end within 180 s",
+    )
+    assert by_id(outcome)["system-running"].outcome is Outcome.PASSED
+    assert by_id(outcome)["clean-shutdown"].outcome is Outcome.PASSED
+
+
+def test_the_start_is_over_before_anything_else_is_asked(world: World, tmp_path: Path) -> None:
+    play(scenarios.full, tmp_path)
+    assert "is-system-running --wait" in world.session.commands[0]
+
+
+def test_lines_of_trouble_on_the_console_fail(world: World, tmp_path: Path) -> None:
+    world.machine.console.problems = lambda: ("[FAILED] Failed to start ssh.service",)
+    check = by_id(play(scenarios.clone, tmp_path))["console-clean"]
+    assert (check.outcome, check.actual) == (Outcome.FAILED, "[FAILED] Failed to start ssh.service")
+
+
+def test_a_fault_of_the_host_is_not_blamed_on_the_image(world: World, tmp_path: Path) -> None:
+    world.start_error = HostError("port 2222 is already in use")
+    with pytest.raises(HostError):
+        play(scenarios.full, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("ended", "outcome", "words"),
+    [
+        (POWERED_OFF, Outcome.PASSED, "guest-shutdown, exit code 0"),
+        (ShutdownResult(reason="", guest=False, exit_code=0), Outcome.PASSED, "no monitor"),
+        (ShutdownResult(reason="", guest=False, exit_code=1), Outcome.FAILED, "exit code 1"),
+        (ShutdownResult(reason="guest-shutdown", guest=True, exit_code=1), Outcome.FAILED, "exit code 1"),
+        (ShutdownResult(reason="guest-reset", guest=True, exit_code=0), Outcome.FAILED, "guest-reset"),
+        (ShutdownResult(reason="host-signal", guest=False, exit_code=0), Outcome.FAILED, "host-signal"),
+        (BootError("the guest did not power off within 180 s"), Outcome.FAILED, "did not power off"),
+    ],
+)
+def test_only_a_guest_that_powers_itself_off_shut_down_cleanly(
+    ended: ShutdownResult | BootError, outcome: Outcome, words: str, world: World, tmp_path: Path
+) -> None:
+    world.machine.shutdown = ended
+    found = play(scenarios.clone, tmp_path)
+    assert by_id(found)["clean-shutdown"].outcome is outcome
+    assert words in by_id(found)["clean-shutdown"].actual
+    assert found.error is None
+
+
+@pytest.mark.parametrize(
+    ("accepted", "check_id"),
+    [
+        ("password", "password-refused"),
+        ("keyboard", "keyboard-interactive-refused"),
+        ("root", "root-login-refused"),
+    ],
+)
+def test_a_door_that_opens_fails_its_own_check_only(accepted: str, check_id: str, world: World, tmp_path: Path) -> None:
+    doors = {"password-refused", "keyboard-interactive-refused", "root-login-refused", "ssh-methods", "ssh-3023"}
+    world.accepted.add(accepted)
+    found = by_id(play(scenarios.full, tmp_path))
+    assert {name for name in doors if found[name].outcome is Outcome.FAILED} == {check_id}
+    assert found[check_id].actual == "a login"
+
+
+def test_a_second_method_on_offer_fails(world: World, tmp_path: Path) -> None:
+    world.methods = ("publickey", "password")
+    check = by_id(play(scenarios.full, tmp_path))["ssh-methods"]
+    assert (check.outcome, check.actual) == (Outcome.FAILED, "publickey, password")
+
+
+def test_root_is_given_the_key_only_after_the_guest_was_searched_for_keys(world: World, tmp_path: Path) -> None:
+    play(scenarios.full, tmp_path)
+    searched = next(index for index, command in enumerate(world.session.commands) if "authorized_keys*" in command)
+    assert world.session.commands.index(scenarios.GIVE_ROOT_THE_KEY) > searched
+
+
+@pytest.mark.parametrize("answer", ["1", "4000000000", "not a number", ""])
+def test_a_wrong_clock_fails(answer: str, world: World, tmp_path: Path) -> None:
+    world.session.answers["date +%s"] = answer
+    assert by_id(play(scenarios.full, tmp_path))["clock"].outcome is Outcome.FAILED
+
+
+def test_a_share_that_takes_nothing_fails_with_the_guests_words(world: World, tmp_path: Path) -> None:
+    assert world.session.answers == {}
+    check = by_id(play(scenarios.consumer, tmp_path))["share-writable"]
+    assert (check.outcome, check.actual) == (
+        Outcome.FAILED,
+        "No such file or directory on the host; in the guest: no error",
+    )
+
+
+def test_without_an_identity_the_agent_adds_a_key_made_for_this_boot(world: World, tmp_path: Path) -> None:
+    play(scenarios.full, tmp_path)
+    play(scenarios.clone, tmp_path)
+    (first_user, first_key), (second_user, second_key) = world.machine.keys
+    assert (first_user, second_user) == ("fountain", "fountain")
+    assert first_key != second_key
+    assert first_key.startswith("ssh-ed25519 ")
+
+
+def test_with_an_identity_nothing_is_added_to_the_guest_or_to_the_consumers_arguments(
+    world: World, tmp_path: Path
+) -> None:
+    play(scenarios.consumer, tmp_path, identity=ssh.new_key())
+    assert world.machine.keys == []
+    (spec,) = world.machine.specs
+    assert isinstance(spec, ConsumerSpec)
+    assert not spec.instruments
+    assert spec.memory_mib == scenarios.CONSUMER_MEMORY_MIB
+    assert [share.writable for share in spec.exports] == [True]
+
+
+def test_the_consumers_boot_has_instruments_where_there_is_no_other_way_in(world: World, tmp_path: Path) -> None:
+    play(scenarios.consumer, tmp_path)
+    assert world.machine.specs[0].instruments
+
+
+def test_the_seed_is_the_only_way_into_its_boot(world: World, tmp_path: Path) -> None:
+    outcome = play(scenarios.seeded, tmp_path, identity=ssh.new_key())
+    assert world.machine.keys == []
+    (spec,) = world.machine.specs
+    assert isinstance(spec, MachineSpec)
+    assert spec.seed == tmp_path / "seed.img"
+    assert by_id(outcome)["seed-key"].outcome is Outcome.PASSED
+
+
+def test_the_seed_asks_for_passwords_so_that_their_refusal_means_something() -> None:
+    text = scenarios.seed_user_data(public_key='ssh-ed25519 AAAA "quoted"', marker="m", password="p")  # noqa: S106
+    first, _, rest = text.partition("\n")
+    settings = json.loads(rest)
+    assert first == "#cloud-config"
+    assert (settings["ssh_pwauth"], settings["password"]) == (True, "p")
+    assert settings["ssh_authorized_keys"] == ['ssh-ed25519 AAAA "quoted"']
+
+
+def test_a_given_port_is_used_with_the_next_one(world: World, tmp_path: Path) -> None:
+    common = Bench(image=Path("image.qcow2"), acceleration=TCG, port=4000)
+    asyncio.run(scenarios.run_scenario(common, scenarios.full(common), tmp_path))
+    (spec,) = world.machine.specs
+    assert isinstance(spec, MachineSpec)
+    assert [(forward.host_port, forward.guest_port) for forward in spec.forwards] == [(4000, 22), (4001, 3023)]
+
+
+def test_root_commands_run_under_sudo_and_a_pipeline_fails_with_any_part() -> None:
+    checks = {check.id: check for check in scenarios.full(bench()).planned if hasattr(check, "command")}
+    assert shell_line(checks["dpkg-audit"]) == "sudo -n bash -o pipefail -c 'dpkg --audit'"  # type: ignore[arg-type]
+    assert shell_line(checks["git-runs"]) == "bash -o pipefail -c 'git --version'"  # type: ignore[arg-type]
+
+
+def outcome_of(name: str, identity: Identity | None, world: World, folder: Path) -> BootOutcome:
+    assert world.start_error is None
+    made = play(scenarios.clone, folder)
+    return BootOutcome(
+        result=made.result.model_copy(update={"name": name}), checks=(), identity=identity, console="", error=None
+    )
+
+
+@pytest.mark.parametrize(
+    ("second", "expected"),
+    [
+        (Identity(machine_id="two", host_key="two"), [Outcome.PASSED, Outcome.PASSED]),
+        (Identity(machine_id="two", host_key="one"), [Outcome.FAILED, Outcome.PASSED]),
+        (Identity(machine_id="one", host_key="two"), [Outcome.PASSED, Outcome.FAILED]),
+        (None, [Outcome.SKIPPED, Outcome.SKIPPED]),
+    ],
+)
+def test_two_starts_must_be_two_machines(
+    second: Identity | None, expected: list[Outcome], world: World, tmp_path: Path
+) -> None:
+    first = Identity(machine_id="one", host_key="one")
+    outcomes = [outcome_of("full", first, world, tmp_path), outcome_of("clone", second, world, tmp_path)]
+    assert [check.outcome for check in scenarios.compare_clones(outcomes)] == expected
+
+
+def test_without_a_second_start_nothing_is_compared() -> None:
+    assert {check.outcome for check in scenarios.compare_clones([])} == {Outcome.SKIPPED}
+
+
+def test_the_identity_of_a_start_is_its_machine_id_and_its_host_key(world: World, tmp_path: Path) -> None:
+    world.session.answers["bash -o pipefail -c 'cat /etc/machine-id'"] = "abc\n"
+    assert play(scenarios.clone, tmp_path).identity == Identity(machine_id="abc", host_key="ssh-ed25519 AAAA")

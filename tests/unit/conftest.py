@@ -1,0 +1,45 @@
+"""A unit test spawns nothing and talks to nobody; this guard makes one that does fail."""
+
+import socket
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+SPAWNING = {"subprocess.Popen", "os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "pty.spawn"}
+CONNECTING = {"socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname"}
+
+_violations: list[str] = []
+
+
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
+    if event in SPAWNING:
+        what = f"{event}: {arguments[0] if arguments else ''}"
+    elif event in CONNECTING and not _is_unix(arguments):
+        what = f"{event}: {arguments[-1] if event == 'socket.connect' else arguments[0]}"
+    else:
+        return
+    if _watching:
+        _violations.append(what)
+        raise AssertionError(f"a unit test must not do this: {what}")
+
+
+def _is_unix(arguments: tuple[Any, ...]) -> bool:
+    return getattr(arguments[0], "family", None) == socket.AF_UNIX
+
+
+_watching: list[bool] = []
+sys.addaudithook(_audit)  # sees every way to spawn, whichever module it is called through
+
+
+@pytest.fixture(autouse=True)
+def _no_processes_and_no_network() -> Iterator[None]:
+    _violations.clear()
+    _watching.append(True)
+    try:
+        yield
+    finally:
+        _watching.clear()
+    if _violations:  # the code under test may have swallowed the error
+        pytest.fail(f"a unit test must not do this: {', '.join(_violations)}")

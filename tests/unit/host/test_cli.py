@@ -1,0 +1,108 @@
+import argparse
+import logging
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ci.host import cli
+from ci.host.errors import CheckError, HostError
+from ci.host.progress import Reporter
+
+
+@pytest.fixture(autouse=True)
+def _own_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOOLSMITH_LOGS", str(tmp_path / "logs"))
+    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def run(main: Callable[[], int], *argv: str) -> int:
+    def entrypoint(_options: argparse.Namespace, _reporter: Reporter) -> int:
+        return main()
+
+    return cli.run(entrypoint, cli.parser("python -m ci.example", "An example."), argv)
+
+
+def raiser(error: BaseException) -> Callable[[], int]:
+    def main() -> int:
+        raise error
+
+    return main
+
+
+def test_the_result_is_the_exit_code() -> None:
+    assert run(lambda: 0) == 0
+    assert run(lambda: 5) == 5
+
+
+def test_a_foreseen_failure_is_a_message_a_hint_and_the_path_of_the_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = run(raiser(HostError("no [guestfish]", hint="install it", details="last words")))
+    told = capsys.readouterr().err
+    (log,) = (tmp_path / "logs").iterdir()
+    assert code == 3
+    assert "error: no [guestfish]" in told
+    assert "install it" in told
+    assert "last words" in told
+    assert str(log) in told
+    assert "Traceback" not in told
+    assert "Traceback" in log.read_text()
+
+
+def test_in_actions_a_failure_is_annotated_and_in_the_summary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
+    assert run(raiser(CheckError("2 checks failed", hint="see the report"))) == 9
+    assert "::error::2 checks failed%0Asee the report" in capsys.readouterr().err
+    assert "2 checks failed" in (tmp_path / "summary").read_text()
+
+
+def test_a_bug_keeps_its_traceback() -> None:
+    with pytest.raises(ZeroDivisionError):
+        run(lambda: 1 // 0)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_cleans_up_and_gives_its_exit_code(number: signal.Signals, code: int) -> None:
+    cleaned: list[str] = []
+
+    def main() -> int:
+        try:
+            signal.raise_signal(number)
+        finally:
+            signal.raise_signal(number)  # a second one does not break the clean-up
+            cleaned.append("yes")
+        return 0
+
+    before = signal.getsignal(number)
+    assert run(main) == code
+    assert cleaned == ["yes"]
+    assert signal.getsignal(number) is before
+
+
+def test_the_log_is_where_the_flag_says_and_verbose_shows_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "new" / "log.txt"
+
+    def main() -> int:
+        logging.getLogger("ci.tools").debug("out| a line of a tool")
+        return 0
+
+    run(main, "--log", str(log))
+    assert "a line of a tool" in log.read_text()
+    assert "a line of a tool" not in capsys.readouterr().err
+    run(main, "--log", str(log), "--verbose")
+    assert "a line of a tool" in capsys.readouterr().err
+
+
+def test_a_wrong_flag_is_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run(lambda: 0, "--verb")
+    assert caught.value.code == 2
+    assert "--verb" in capsys.readouterr().err

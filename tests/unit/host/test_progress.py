@@ -1,0 +1,68 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from ci.host.progress import Reporter
+
+
+def reporter(*, in_actions: bool = False, terminal: bool = False) -> tuple[Reporter, io.StringIO]:
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=terminal, width=60, highlight=False, color_system=None)
+    return Reporter(console, in_actions=in_actions), stream
+
+
+def test_outside_a_terminal_a_step_is_two_plain_lines() -> None:
+    progress, stream = reporter()
+    with progress.step("Build [1/2]"):
+        pass
+    begin, end = stream.getvalue().splitlines()
+    assert begin.strip() == "Build [1/2] …"
+    assert end.endswith("s Build [1/2]")
+    assert [step.title for step in progress.steps] == ["Build [1/2]"]
+
+
+def test_a_failed_step_is_named_and_not_remembered() -> None:
+    progress, stream = reporter()
+    with pytest.raises(KeyError), progress.step("Build"):
+        raise KeyError
+    assert "Build: failed" in stream.getvalue()
+    assert progress.steps == []
+
+
+def test_in_actions_a_step_is_a_group_that_ends_even_on_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    progress, _ = reporter(in_actions=True)
+    with pytest.raises(KeyError), progress.step("Build"):
+        raise KeyError
+    assert capsys.readouterr().err.splitlines() == ["::group::Build", "::endgroup::"]
+
+
+def test_in_actions_a_warning_is_an_annotation(capsys: pytest.CaptureFixture[str]) -> None:
+    reporter(in_actions=True)[0].warn("mind\nthe gap")
+    assert capsys.readouterr().err == "::warning::mind%0Athe gap\n"
+
+
+def test_brackets_in_a_text_are_shown_as_they_are() -> None:
+    progress, stream = reporter()
+    progress.note("[red]not a colour[/]")
+    progress.warn("[bold]neither")
+    assert "[red]not a colour[/]" in stream.getvalue()
+    assert "[bold]neither" in stream.getvalue()
+
+
+def test_a_transfer_takes_bytes_whether_or_not_the_total_is_known() -> None:
+    for terminal in (False, True):
+        for total in (None, 10):
+            progress, stream = reporter(terminal=terminal)
+            with progress.transfer("Download", total) as advance:
+                advance(5)
+                advance(5)
+            assert "Download" in stream.getvalue()
+
+
+def test_a_table_shows_every_cell_even_when_narrow() -> None:
+    progress, stream = reporter()
+    progress.table("Title", ("what", "fix"), [("a" * 50, "[b]")])
+    text = stream.getvalue()
+    assert text.count("a") >= 50
+    assert "[b]" in text

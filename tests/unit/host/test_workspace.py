@@ -1,0 +1,66 @@
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from ci.host.errors import HostError
+from ci.host.workspace import LOCK_NAME, WORK_PREFIX, cache_folder, exclusive, require_space, work_folder
+
+
+def test_the_work_folder_is_gone_after_success_and_after_failure(tmp_path: Path) -> None:
+    with work_folder(tmp_path) as folder:
+        (folder / "part").write_text("x")
+        assert folder.parent == tmp_path
+    assert not folder.exists()
+    with pytest.raises(KeyError), work_folder(tmp_path) as folder:
+        raise KeyError
+    assert not folder.exists()
+
+
+def test_two_runs_at_once_have_a_folder_each_and_do_not_sweep_the_others(tmp_path: Path) -> None:
+    with work_folder(tmp_path) as one:
+        (one / "part").write_text("one")
+        with work_folder(tmp_path) as other:
+            assert one != other
+            assert (one / "part").read_text() == "one"
+        assert one.is_dir()
+
+
+def test_what_a_killed_run_left_is_swept_by_the_next(tmp_path: Path) -> None:
+    left = tmp_path / f"{WORK_PREFIX}dead"
+    left.mkdir()
+    (left / LOCK_NAME).touch()
+    (left / "image.raw").write_text("x")
+    kept = tmp_path / "image.qcow2"
+    kept.touch()
+    with work_folder(tmp_path):
+        assert not left.exists()
+        assert kept.exists()
+
+
+def test_the_lock_is_free_again_after_an_error(tmp_path: Path) -> None:
+    lock = tmp_path / "new folder" / "lock"
+    with pytest.raises(KeyError), exclusive(lock):
+        raise KeyError
+    with exclusive(lock):
+        pass
+
+
+def test_the_cache_is_where_the_user_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    monkeypatch.delenv("TOOLSMITH_CACHE", raising=False)
+    assert cache_folder() == tmp_path / "xdg/fountainkit-toolsmith-image"
+    monkeypatch.setenv("TOOLSMITH_CACHE", str(tmp_path / "chosen"))
+    assert cache_folder() == tmp_path / "chosen"
+
+
+def test_too_little_space_is_told_before_anything_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Usage(NamedTuple):
+        free: int
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(free=10**9))
+    require_space(tmp_path / "new", 10**9)
+    with pytest.raises(HostError, match=r"1\.0 GB free, 2\.0 GB are needed") as caught:
+        require_space(tmp_path, 2 * 10**9)
+    assert caught.value.hint

@@ -1,0 +1,151 @@
+import asyncio
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from ci import validate_image
+from ci.boot import scenarios, ssh, validation
+from ci.boot.report import Console
+from ci.boot.scenarios import Scenario
+from ci.boot.visit import Bench, BootOutcome, Visit
+from ci.host.accelerator import Acceleration, Accelerator
+from ci.host.errors import BootError, CheckError, InputError, ToolsmithError
+from ci.host.progress import quiet_reporter
+from ci.records.validation import CheckResult, Outcome, ValidationReport
+
+BENCH = Bench(image=Path("image.qcow2"), acceleration=Acceleration(accelerator=Accelerator.TCG, reason="chosen"))
+PANIC = BootError("the kernel panicked", hint="Read the console.", details="the last line")
+
+
+def check(outcome: Outcome, check_id: str = "a-check") -> CheckResult:
+    return CheckResult(
+        id=check_id, boot="full", title="A check", expected="x", actual="y", outcome=outcome, seconds=0.0
+    )
+
+
+def make_report(*checks: CheckResult) -> ValidationReport:
+    return ValidationReport(
+        image="image.qcow2",
+        image_sha256="a" * 64,
+        version="v2026.11.23",
+        passed=all(check.outcome is not Outcome.FAILED for check in checks),
+        started_at=datetime(2026, 11, 23, tzinfo=UTC),
+        accelerator="tcg",
+        accelerator_reason="chosen",
+        qemu="QEMU",
+        boots=[],
+        checks=list(checks),
+        seconds=1.0,
+    )
+
+
+def outcome(scenario: Scenario, error: BootError | None) -> BootOutcome:
+    visit = Visit(name=scenario.name, bench=BENCH, folder=Path(), key=scenario.key)
+    return visit.finish(scenario.planned, scenario.shape, error)
+
+
+def boot_all(monkeypatch: pytest.MonkeyPatch, folder: Path, failing: str) -> validation.Results:
+    async def run_scenario(_bench: Bench, scenario: Scenario, _folder: Path) -> BootOutcome:
+        return outcome(scenario, PANIC if scenario.name == failing else None)
+
+    monkeypatch.setattr(scenarios, "run_scenario", run_scenario)
+    return asyncio.run(validation.boot_all(BENCH, folder, quiet_reporter()))
+
+
+def test_all_four_boots_are_tried_even_where_a_later_one_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    results = boot_all(monkeypatch, tmp_path, failing="consumer")
+    assert [boot.name for boot in results.boots] == ["full", "clone", "consumer", "seed"]
+    assert results.error is PANIC
+    assert [console.boot for console in results.consoles] == ["full", "clone", "consumer", "seed"]
+
+
+def test_where_the_first_boot_fails_the_others_are_skipped_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    results = boot_all(monkeypatch, tmp_path, failing="full")
+    assert [boot.name for boot in results.boots] == ["full"]
+    others = [check for check in results.checks if check.boot in ("consumer", "seed")]
+    assert {check.outcome for check in others} == {Outcome.SKIPPED}
+    assert {check.actual for check in others} == {"the boot full did not come up"}
+    named = {(check.boot, check.id) for check in results.checks}
+    planned = {
+        (scenario.name, planned.id)
+        for scenario in (make(BENCH) for make in scenarios.SCENARIOS)
+        for planned in scenario.planned
+    }
+    assert planned <= named
+
+
+@pytest.mark.parametrize(
+    ("report", "error", "raised"),
+    [
+        (make_report(check(Outcome.FAILED)), PANIC, BootError),
+        (make_report(check(Outcome.FAILED)), None, CheckError),
+    ],
+)
+def test_a_failure_is_raised_and_names_the_report(
+    report: ValidationReport, error: BootError | None, raised: type[ToolsmithError], tmp_path: Path
+) -> None:
+    with pytest.raises(raised) as caught:
+        validate_image.conclude(report, error, tmp_path / "image.validation.md")
+    assert "image.validation.md" in caught.value.hint
+
+
+def test_a_skipped_check_is_no_failure(tmp_path: Path) -> None:
+    validate_image.conclude(make_report(check(Outcome.PASSED), check(Outcome.SKIPPED)), None, tmp_path)
+
+
+def test_the_failed_checks_are_named_once_each(tmp_path: Path) -> None:
+    report = make_report(check(Outcome.FAILED, "one"), check(Outcome.FAILED, "two"), check(Outcome.FAILED, "one"))
+    with pytest.raises(CheckError, match="2 checks failed: one, two"):
+        validate_image.conclude(report, None, tmp_path)
+
+
+def test_the_evidence_stands_beside_the_image_and_nothing_old_with_it(tmp_path: Path) -> None:
+    output, folder = tmp_path / "dist", tmp_path / "work"
+    (folder / "full").mkdir(parents=True)
+    output.mkdir()
+    (folder / "full" / "console.png").write_bytes(b"png")
+    for name in ("image.boot.svg", "image.validation.xml", "image.packages.tsv", "other.boot.svg"):
+        (output / name).write_text("old")
+    validation.publish(make_report(), [Console(boot="full", text="hello")], folder, output, "image")
+    assert {path.name for path in output.iterdir() if not path.name.startswith(".")} == {
+        "image.validation.json",
+        "image.validation.xml",
+        "image.validation.md",
+        "image.console.log",
+        "image.console.png",
+        "image.packages.tsv",
+        "other.boot.svg",
+    }
+    assert json.loads((output / "image.validation.json").read_text())["image"] == "image.qcow2"
+    assert (output / "image.validation.xml").read_text() != "old"
+    assert "hello" in (output / "image.console.log").read_text()
+
+
+@pytest.mark.parametrize("content", [None, "", "not a key", "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n"])
+def test_an_identity_that_is_no_private_key_is_refused(content: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(InputError, match="not a private key that can be used"):
+        validate_image.read_identity(path, None)
+
+
+def test_an_identity_that_the_image_does_not_let_in_is_refused_before_any_boot(tmp_path: Path) -> None:
+    key = ssh.new_key()
+    path = tmp_path / "key"
+    path.write_bytes(key.private.export_private_key())
+    assert validate_image.read_identity(path, [key.private.get_fingerprint()]) == key
+    assert validate_image.read_identity(path, None) == key
+    with pytest.raises(InputError, match="does not let"):
+        validate_image.read_identity(path, ["SHA256:other"])
+
+
+@pytest.mark.parametrize("flag", [["--port", "22"], ["--port", "65535"], ["--memory", "0"], ["--accel", "hvf"]])
+def test_a_value_that_cannot_work_is_refused_with_the_flags(flag: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        validate_image.arguments().parse_args(["image.qcow2", *flag])
+    assert caught.value.code == 2
