@@ -28,7 +28,7 @@ BUILD = ROOT / "build"
 def arguments() -> argparse.ArgumentParser:
     parser = cli.parser("python -m ci.build_image", __doc__)
     env = os.environ
-    parser.add_argument("--image", default="jammy", metavar="NAME", help="a definition in build/images (default: jammy)")
+    parser.add_argument("--image", default="jammy", metavar="NAME", help="a file of build/images (default: jammy)")
     parser.add_argument("--version", default=env.get("IMAGE_VERSION"), help="vYYYY.MM.DD[.N] [IMAGE_VERSION; today]")
     parser.add_argument("--base-url", default=env.get("BASE_IMAGE_URL"), help="https, http or file [BASE_IMAGE_URL]")
     parser.add_argument("--base-sha256", default=env.get("BASE_IMAGE_SHA256"), help="its digest [BASE_IMAGE_SHA256]")
@@ -48,7 +48,7 @@ def arguments() -> argparse.ArgumentParser:
 
 def main(options: argparse.Namespace, reporter: Reporter) -> int:
     definition = load_definition(options.image, BUILD / "images")
-    version = Version.parse(options.version) if options.version else Version.today(datetime.now(UTC))
+    version = chosen_version(options)
     keys = read_authorized_keys(options.authorized_keys)
     revision = current_revision()
     if options.release:
@@ -88,6 +88,11 @@ def main(options: argparse.Namespace, reporter: Reporter) -> int:
     return 0
 
 
+def chosen_version(options: argparse.Namespace) -> Version:
+    """The version asked for, or today's in UTC."""
+    return Version.parse(options.version) if options.version else Version.today(datetime.now(UTC))
+
+
 def base_source(options: argparse.Namespace, definition: Definition) -> BaseSource:
     """The base to fetch. A pinned digest belongs to the pinned URL: with another URL it says nothing."""
     base = definition.base
@@ -98,6 +103,7 @@ def base_source(options: argparse.Namespace, definition: Definition) -> BaseSour
     return BaseSource(
         url=url,
         sha256=options.base_sha256 or pinned,
+        digest_source="BASE_IMAGE_SHA256" if options.base_sha256 else f"build/images/{options.image}.toml",
         keyring=ROOT / base.keyring if base.keyring else None,
         fingerprints=base.fingerprints,
     )

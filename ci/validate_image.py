@@ -5,7 +5,6 @@ The evidence appears beside the image: <stem>.validation.json, .xml (JUnit) and 
 """
 
 import argparse
-import asyncio
 import datetime
 import sys
 import time
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import asyncssh
 
-from ci.boot import image_file, report, ssh, validation
+from ci.boot import image_file, loop, report, ssh, validation
 from ci.boot.qemu import QEMU
 from ci.boot.visit import BOOT_SECONDS, Bench
 from ci.host import actions, cli
@@ -97,7 +96,7 @@ def validate(options: argparse.Namespace, reporter: Reporter) -> int:
             port=options.port,
             memory_mib=options.memory,
         )
-        results = asyncio.run(validation.boot_all(bench, folder, reporter))
+        results = loop.run(validation.boot_all(bench, folder, reporter))
         after = digest(subject.path, reporter)
         checks = (
             *image_file.file_checks(subject.path, subject.info, before, subject.checksum, subject.record),

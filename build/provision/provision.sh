@@ -85,6 +85,14 @@ prepare() {
 	rm -rf /var/lib/cloud /etc/ssh/authorized_keys* /etc/ssh/ssh_host_*
 	rm -f /var/lib/dpkg/lock* /var/lib/apt/lists/lock /var/cache/apt/archives/lock
 
+	# Written anew: a base's own table may name disks that are not there. No check at start: under snapshot=on the
+	# file system is always as clean as we leave it. The EFI partition is there for updates of the boot loader only.
+	{
+		echo "UUID=$(blkid -s UUID -o value "$ROOT_DEVICE") / ext4 errors=remount-ro 0 0"
+		[ -z "$ESP_DEVICE" ] ||
+			echo "UUID=$(blkid -s UUID -o value "$ESP_DEVICE") /boot/efi vfat umask=0077,noauto 0 0"
+	} >/etc/fstab
+
 	say 'finishing what the base left half-installed'
 	dpkg --configure -a --force-confdef --force-confold
 	apt --fix-broken install
@@ -93,28 +101,48 @@ prepare() {
 # --- packages ----------------------------------------------------------------------------------------------------------
 
 packages() {
-	# apt's index is read several times; as plain text in the page cache that is fast enough.
-	apt update
+	# Its index of manual pages is rebuilt after every package, for nobody.
+	echo 'man-db man-db/auto-update boolean false' | debconf-set-selections
+	rm -f /var/lib/man-db/auto-update
+	# Packages ask for a new initramfs one after another; it is made once, below.
+	sed -i 's/^update_initramfs=.*/update_initramfs=no/' "$initramfs_switch"
 	# A new grub must be written to the disk as this appliance sees it; in the guest it is another device.
 	disk=$(echo "$ROOT_DEVICE" | sed 's/[0-9]*$//')
 	echo "grub-pc grub-pc/install_devices multiselect $disk" | debconf-set-selections
-	[ "$UPGRADE" = no ] || apt upgrade --with-new-pkgs
 
 	installed >"$here/installed"
-	unwanted=$(list purge | sort | comm -12 - "$here/installed")
+	unwanted=$(list purge | sort | comm -12 - "$here/installed" | tr '\n' ' ')
+	say "purge: $unwanted"
+	# shellcheck disable=SC2086 # lists of package names
+	[ -z "$unwanted" ] || apt purge $unwanted
+	apt update
+	[ "$UPGRADE" = no ] || apt upgrade --with-new-pkgs
+	old_kernels
+
+	# Without KVM it takes as long as the packages do. Most of these have no part in it; `boot` looks for the others.
+	initramfs >"$here/initramfs.log" 2>&1 &
 	wanted=$(list install | tr '\n' ' ')
 	say "install: $wanted"
-	# shellcheck disable=SC2086 # lists of package names
+	# shellcheck disable=SC2086
 	apt install $wanted
 	# shellcheck disable=SC2086
 	apt-mark manual $wanted >/dev/null
-	say "purge:" "$unwanted"
-	# shellcheck disable=SC2086
-	[ -z "$unwanted" ] || apt purge $unwanted
 	apt autoremove --purge
-	old_kernels
+	wait "$!" || {
+		cat "$here/initramfs.log"
+		die 'the initramfs could not be made'
+	}
+	cat "$here/initramfs.log"
 	printf '%s\n' 'grub-pc grub-pc/install_devices multiselect' \
 		'grub-pc grub-pc/install_devices_empty boolean true' | debconf-set-selections
+}
+
+initramfs_switch=/etc/initramfs-tools/update-initramfs.conf
+
+initramfs() {
+	for kernel in $(kernels); do
+		update-initramfs -c -k "$kernel" || return
+	done
 }
 
 # An upgrade leaves the base's kernel beside the new one; only the newest boots.
@@ -175,14 +203,6 @@ services() {
 		systemctl enable --quiet "$unit"
 	done
 	systemctl set-default --quiet multi-user.target
-
-	# Written anew: a base's own table may name disks that are not there. No check at start: under snapshot=on the
-	# file system is always as clean as we leave it. The EFI partition is there for updates of the boot loader only.
-	{
-		echo "UUID=$(blkid -s UUID -o value "$ROOT_DEVICE") / ext4 errors=remount-ro 0 0"
-		[ -z "$ESP_DEVICE" ] ||
-			echo "UUID=$(blkid -s UUID -o value "$ESP_DEVICE") /boot/efi vfat umask=0077,noauto 0 0"
-	} >/etc/fstab
 }
 
 unit_exists() {
@@ -195,7 +215,18 @@ unit_exists() {
 # --- boot ------------------------------------------------------------------------------------------------------------------
 
 boot() {
-	update-initramfs -u -k all
+	sed -i 's/^update_initramfs=.*/update_initramfs=yes/' "$initramfs_switch"
+	for kernel in $(kernels); do
+		if find /etc/initramfs-tools /usr/share/initramfs-tools /etc/fstab -type f ! -path "$initramfs_switch" \
+			-newer "/boot/initrd.img-$kernel" | grep .; then
+			say 'these are newer than the initramfs: making it again'
+			initramfs
+		fi
+	done
+	# There is one system on the disk, and one kernel: nothing to look for.
+	for script in 05_debian_theme 20_linux_xen 30_os-prober 30_uefi-firmware 40_custom 41_custom; do
+		[ ! -e "/etc/grub.d/$script" ] || chmod -x "/etc/grub.d/$script"
+	done
 	update-grub
 }
 

@@ -72,8 +72,9 @@ def mmdebstrap_argv(bootstrap: Bootstrap, sources: list[str], target: Path) -> l
 def host_sources(suite: str) -> list[str]:
     """This machine's own apt sources for `suite`, as lines of sources.list; empty where it has none."""
     form = "deb $(REPO_URI) $(RELEASE) $(COMPONENT)"
+    argv = ["apt-get", "indextargets", "--format", form, "Created-By: Packages", "Origin: Debian"]
     try:
-        output = run(["apt-get", "indextargets", "--format", form, "Created-By: Packages", "Origin: Debian"], timeout=60)
+        output = run(argv, timeout=60)
     except (HostError, ToolError):
         return []
     lines = sorted(set(output.stdout.splitlines()))

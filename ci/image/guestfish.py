@@ -8,7 +8,6 @@ https://libguestfs.org/guestfish.1.html
 import logging
 import os
 import secrets
-import subprocess
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -17,13 +16,17 @@ from pathlib import Path
 from typing import IO
 
 from ci.host.errors import BuildError, ToolTimeoutError
-from ci.host.process import PIPE, TAIL_LINES, spawn
+from ci.host.process import PIPE, TAIL_LINES, Child, spawn
 
 logger = logging.getLogger("ci.guestfish")
 
 MEMORY_MIB = 1536
 CPUS = 2
 START_SECONDS = 600
+# From a pipe guestfish reads into a buffer of 8192 bytes, and takes what is longer for two commands.
+# rl_gets() in https://github.com/libguestfs/libguestfs/blob/master/fish/fish.c
+MAX_LINE_BYTES = 8190
+WRITE_CHARACTERS = 1000  # of up to 4 bytes each
 
 
 def quote(argument: str) -> str:
@@ -35,7 +38,7 @@ def quote(argument: str) -> str:
 class Guestfish:
     """A running session; see `session`."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: Child) -> None:
         self._process = process
         self._errors: deque[str] = deque(maxlen=TAIL_LINES)
         self._drain = threading.Thread(target=self._read_errors, args=(process.stderr,), daemon=True)
@@ -48,6 +51,8 @@ class Guestfish:
     def command(self, name: str, *arguments: str | os.PathLike[str], timeout: float = 300) -> str:
         """Run one guestfish command and return what it printed. Raises BuildError with guestfish's own words."""
         line = " ".join([name, *(quote(os.fspath(argument)) for argument in arguments)])
+        if len(line.encode()) > MAX_LINE_BYTES:
+            raise ValueError(f"guestfish cannot read a command of {len(line)} characters")
         logger.debug("> %s", line)
         end = f"end-{secrets.token_hex(8)}"
         watchdog = threading.Timer(timeout, self._process.kill)
@@ -76,6 +81,12 @@ class Guestfish:
     def lines(self, name: str, *arguments: str | os.PathLike[str]) -> list[str]:
         """`command`, for those that print a list."""
         return self.command(name, *arguments).split()
+
+    def write(self, path: str, content: str) -> None:
+        """Make a file with `content`, of any length."""
+        self.command("write", path, "")
+        for start in range(0, len(content), WRITE_CHARACTERS):
+            self.command("write-append", path, content[start : start + WRITE_CHARACTERS])
 
     def shell(self, script: str, *, timeout: float) -> tuple[int, str]:
         """Run a shell script in the mounted guest; returns its exit code and everything it printed."""

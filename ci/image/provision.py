@@ -62,7 +62,7 @@ def install_script(guest: Guestfish, script: Path, files: Mapping[str, str]) -> 
     guest.command("mkdir-mode", FOLDER, "0700")
     guest.command("upload", script, f"{FOLDER}/{SCRIPT}")
     for name, content in files.items():
-        guest.command("write", f"{FOLDER}/{name}", content)
+        guest.write(f"{FOLDER}/{name}", content)
 
 
 def remove_script(guest: Guestfish) -> None:

@@ -33,9 +33,14 @@ def talk(tmp_path: Path, answer: Answer, act: Callable[[GuestAgent], Awaitable[N
         await agent.accept()
 
         async def serve() -> None:
-            while line := await reader.readline():
-                for reply in answer(json.loads(line)):
-                    writer.write(json.dumps(reply).encode() + b"\n")
+            text = ""  # the client puts nothing between its messages
+            while data := await reader.read(65536):
+                text += data.decode()
+                while text:
+                    request, end = json.JSONDecoder().raw_decode(text)
+                    text = text[end:]
+                    for reply in answer(request):
+                        writer.write(json.dumps(reply).encode() + b"\n")
 
         serving = asyncio.ensure_future(serve())
         try:

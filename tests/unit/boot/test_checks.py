@@ -131,6 +131,7 @@ ANSWERS = {
     "share-readable": ("known content", ""),
     "share-read-only": ("refused", "written"),
     "cloud-init-done": (CLOUD_INIT_RESULT, CLOUD_INIT_ERRORS),
+    "cloud-init-warnings": ("", "util.py[WARNING]: Running module locale failed"),
     "seed-hostname": ("seeded", "toolsmith"),
     "seed-file": ("marker", ""),
 }

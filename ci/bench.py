@@ -1,0 +1,385 @@
+"""Measure the build and the image against the usual way, and print the figures as a Markdown table on stdout.
+
+build: a copy of the base, one virt-customize and one virt-sysprep, against `python -m ci.build_image`.
+boot:  the base with a cloud-init seed, against the image; from QEMU's start to the first login by SSH.
+Whatever the figures are, the exit code is 0 once they were measured.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ci import build_image
+from ci.boot import loop, machine, seed, ssh
+from ci.boot.qemu import Forward, MachineSpec
+from ci.demo import throwaway_key
+from ci.host import cli
+from ci.host.accelerator import CHOICES, Acceleration, probe
+from ci.host.appliance import check_appliance
+from ci.host.files import sha256_file
+from ci.host.prerequisites import quick_check, raise_for
+from ci.host.process import Argument, require_tool, run
+from ci.host.progress import Reporter
+from ci.host.repository import ROOT, current_revision
+from ci.host.workspace import cache_folder, require_space, work_folder
+from ci.image.base import VerifiedBase, fetch_base
+from ci.image.bootstrap import bootstrap_base
+from ci.image.definition import GIB, Definition, load_definition
+from ci.image.qcow2 import disk_format
+from ci.records.build import BuildRecord, StepRecord
+from ci.records.performance import (
+    BootComparison,
+    BuildComparison,
+    BuildMeasurement,
+    MachineRecord,
+    PerformanceRecord,
+    markdown,
+    table,
+)
+from ci.records.record import read_record
+
+PARTS = ("build", "boot")
+USER = "fountain"
+CPUS = 2
+MEMORY_MIB = 2048
+SPACE_NEEDED = 10 * GIB
+
+# Limits in seconds for a machine with KVM.
+COPY_SECONDS = 600
+CUSTOMIZE_SECONDS = 1200
+SYSPREP_SECONDS = 300
+BUILD_SECONDS = 1200
+BOOT_SECONDS = 90
+
+# What a machine has where nobody uses it.
+BUSY_LOAD = 0.5
+
+VERSIONS = {
+    "QEMU": ("qemu-system-x86_64", "--version"),
+    "libguestfs": ("guestfish", "--version"),
+    "virt-customize": ("virt-customize", "--version"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What is measured: an image definition, its base, and how guests run here."""
+
+    name: str
+    definition: Definition
+    base: VerifiedBase
+    acceleration: Acceleration
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folder:
+    """Where a measurement keeps its files. `identity` is the private key that both builds let in."""
+
+    path: Path
+    identity: Path
+
+    @property
+    def public_key(self) -> Path:
+        """The public half of `identity`."""
+        return Path(f"{self.identity}.pub")
+
+    @property
+    def classic(self) -> Path:
+        """The image that the classic recipe makes."""
+        return self.path / "classic.qcow2"
+
+    @property
+    def ours(self) -> Path:
+        """The folder that our build fills."""
+        return self.path / "ours"
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The flags."""
+    result = cli.parser("python -m ci.bench", __doc__)
+    result.add_argument("--image", default="bookworm", metavar="NAME", help="a file of build/images (%(default)s)")
+    result.add_argument(
+        "--only", type=_parts, default=PARTS, metavar="PARTS", help="what to measure: build, boot (default: build,boot)"
+    )
+    result.add_argument(
+        "--boots", type=_positive, default=3, metavar="N", help="how often to start each (default: %(default)s)"
+    )
+    result.add_argument(
+        "--keep", type=Path, metavar="FOLDER", help="keep both images there; `--only boot` takes ours from there"
+    )
+    result.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured to FILE")
+    result.add_argument("--accel", choices=CHOICES, default="auto", help="how to run the guests (default: auto)")
+    return result
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    chosen = {part.strip() for part in text.split(",")}
+    if unknown := sorted(chosen.difference(PARTS)):
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of: {', '.join(PARTS)}")
+    return tuple(part for part in PARTS if part in chosen)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number <= 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return number
+
+
+def main(options: argparse.Namespace, reporter: Reporter) -> int:
+    """Measure what was asked for."""
+    load = os.getloadavg()[0]
+    if load > BUSY_LOAD:
+        reporter.warn(f"other programs are using this machine (load {load:.1f}): the figures will tell of them too")
+    definition = load_definition(options.image, build_image.BUILD / "images")
+    for tool in ("virt-customize", "virt-sysprep", "cloud-localds"):
+        require_tool(tool)
+    with _folder(options.keep) as folder:
+        quick_check(output=folder.path, cache=cache_folder(), bootstrap=definition.base.bootstrap is not None)
+        require_space(folder.path, SPACE_NEEDED)
+        acceleration = probe(options.accel)
+        reporter.note(f"Accelerator: {acceleration.accelerator} ({acceleration.reason})")
+        base = find_base(options.image, definition, acceleration, reporter)
+        subject = Subject(name=options.image, definition=definition, base=base, acceleration=acceleration)
+        build = measure_builds(subject, folder, reporter) if "build" in options.only else None
+        boot = measure_boots(subject, folder, options.boots, reporter) if "boot" in options.only else None
+    revision = current_revision()
+    record = PerformanceRecord(
+        measured_at=datetime.now(UTC).replace(microsecond=0),
+        definition=subject.name,
+        base=base.url,
+        base_sha256=base.sha256,
+        commit=revision.commit,
+        dirty=revision.dirty,
+        machine=this_machine(acceleration, load),
+        build=build,
+        boot=boot,
+    )
+    if options.json:
+        record.write(options.json)
+    reporter.table("Measured", *table(record))
+    sys.stdout.write(markdown(record))
+    return 0
+
+
+@contextlib.contextmanager
+def _folder(keep: Path | None) -> Iterator[Folder]:
+    with work_folder(cache_folder() / "bench") if keep is None else contextlib.nullcontext(keep.absolute()) as path:
+        path.mkdir(parents=True, exist_ok=True)
+        yield Folder(path=path, identity=throwaway_key(path / "key"))
+
+
+def find_base(name: str, definition: Definition, acceleration: Acceleration, reporter: Reporter) -> VerifiedBase:
+    """The base that the build takes too; made or fetched now, so that no build is charged for it."""
+    options = build_image.arguments().parse_args(["--image", name])
+    if definition.base.bootstrap and not options.base_url:
+        return bootstrap_base(
+            definition.base.bootstrap,
+            recipe=build_image.BUILD / "bootstrap",
+            cache=cache_folder(),
+            acceleration=acceleration,
+            reporter=reporter,
+        )
+    source = build_image.base_source(options, definition)
+    return fetch_base(source, cache=cache_folder(), allow_unverified=False, reporter=reporter)
+
+
+def measure_builds(subject: Subject, folder: Folder, reporter: Reporter) -> BuildComparison:
+    """Build both ways.
+
+    Ours goes first: what it leaves in the caches of the package archive then helps the classic recipe, not us.
+    """
+    with reporter.step("Starting the libguestfs appliance once, so that it is made"):
+        raise_for(check_appliance(subject.acceleration, None))
+    record, ours = _measure_our_build(subject, folder, reporter)
+    classic = _measure_classic_recipe(subject, folder, reporter)
+    return BuildComparison(classic=classic, ours=ours, peak_memory=record.peak_memory)
+
+
+def _measure_our_build(subject: Subject, folder: Folder, reporter: Reporter) -> tuple[BuildRecord, BuildMeasurement]:
+    sha256_file(subject.base.path)  # into the page cache
+    limit = subject.acceleration.scaled(BUILD_SECONDS)
+    with reporter.step("Our build"):
+        completed = run(build_argv(subject, folder), cwd=ROOT, timeout=limit)
+    path = newest_record(folder.ours, subject.name)
+    if path is None:
+        raise RuntimeError(f"the build left no record in {folder.ours}")
+    record = read_record(path, BuildRecord)
+    artifact = (folder.ours / record.image.file).stat().st_size
+    return record, BuildMeasurement(seconds=round(completed.seconds, 2), artifact=artifact, steps=record.steps)
+
+
+def _measure_classic_recipe(subject: Subject, folder: Folder, reporter: Reporter) -> BuildMeasurement:
+    sha256_file(subject.base.path)  # into the page cache
+    packages = subject.definition.packages.install
+    size = subject.definition.disk.size_gib * GIB
+    recipe: tuple[tuple[list[Argument], float], ...] = (
+        (classic_copy_argv(subject.base.path, disk_format(subject.base.path), folder.classic), COPY_SECONDS),
+        (classic_resize_argv(folder.classic, size), COPY_SECONDS),
+        (classic_customize_argv(folder.classic, packages, folder.public_key), CUSTOMIZE_SECONDS),
+        (classic_sysprep_argv(folder.classic), SYSPREP_SECONDS),
+    )
+    steps: list[StepRecord] = []
+    for argv, seconds in recipe:
+        title = step_title(argv)
+        with reporter.step(f"Classic recipe: {title}"):
+            environment = subject.acceleration.guestfs_environment()
+            completed = run(argv, env=environment, timeout=subject.acceleration.scaled(seconds))
+        steps.append(StepRecord(title=title, seconds=round(completed.seconds, 2)))
+    return BuildMeasurement(
+        seconds=round(sum(step.seconds for step in steps), 2),
+        artifact=folder.classic.stat().st_size,
+        steps=steps,
+    )
+
+
+def build_argv(subject: Subject, folder: Folder) -> list[Argument]:
+    """Our build, as a person starts it."""
+    # fmt: off
+    return [
+        sys.executable, "-m", "ci.build_image",
+        "--image", subject.name,
+        "--authorized-keys", folder.public_key,
+        "--output", folder.ours,
+        "--accel", subject.acceleration.accelerator.value,
+    ]
+    # fmt: on
+
+
+def classic_copy_argv(base: Path, base_format: str, disk: Path) -> list[Argument]:
+    """The classic recipe begins with a writable copy of the base."""
+    return ["qemu-img", "convert", "-f", base_format, "-O", "qcow2", base, disk]
+
+
+def classic_resize_argv(disk: Path, size: int) -> list[Argument]:
+    """It makes the disk larger, and leaves it to the guest's first start to grow what is on it."""
+    return ["qemu-img", "resize", "-q", "-f", "qcow2", disk, str(size)]
+
+
+def classic_customize_argv(disk: Path, packages: Sequence[str], public_key: Path) -> list[Argument]:
+    """All of the recipe's changes in one virt-customize, which installs recommended packages too."""
+    # fmt: off
+    return [
+        "virt-customize", "--format", "qcow2", "--add", disk,
+        "--update",
+        "--install", ",".join(packages),
+        "--run-command", f"useradd --create-home --shell /bin/bash --groups sudo {USER}",
+        "--write", f"/etc/sudoers.d/90-{USER}:{USER} ALL=(ALL) NOPASSWD:ALL",
+        "--ssh-inject", f"{USER}:file:{public_key}",
+    ]
+    # fmt: on
+
+
+def classic_sysprep_argv(disk: Path) -> list[Argument]:
+    """One virt-sysprep with its defaults, except for the operation that would remove the key just injected."""
+    return ["virt-sysprep", "--format", "qcow2", "--add", disk, "--operations", "defaults,-ssh-userdir"]
+
+
+def step_title(argv: Sequence[Argument]) -> str:
+    """A short name for a command: qemu-img's has two words."""
+    words = [os.fspath(argument) for argument in argv[:2]]
+    return words[0] if words[1].startswith("-") else " ".join(words)
+
+
+def newest_record(folder: Path, name: str) -> Path | None:
+    """The record of the last build of the definition `name` in `folder`; None where there is none."""
+    records = sorted(folder.glob("*.build.json"), key=lambda path: path.stat().st_mtime)
+    return next((path for path in reversed(records) if read_record(path, BuildRecord).definition == name), None)
+
+
+def measure_boots(subject: Subject, folder: Folder, boots: int, reporter: Reporter) -> BootComparison:
+    """Start the base and our image in turns, so that what else happens on the machine meets both."""
+    image = _our_image(subject, folder, reporter)
+    key = ssh.load_key(folder.identity.read_text(encoding="utf-8"))
+    disk = seed.make_seed(folder.path, seed_user_data(key.public), seed.meta_data(instance="i-bench"))
+    specs = {"base": (subject.base.path, disk), "ours": (image, None)}
+    seconds: dict[str, list[float]] = {name: [] for name in specs}
+    for path, _ in specs.values():
+        sha256_file(path)  # into the page cache
+    for number in range(1, boots + 1):
+        for name, (path, seed_disk) in specs.items():
+            with reporter.step(f"Boot {number} of {boots}: {'the base with a seed' if seed_disk else 'our image'}"):
+                logs = folder.path / f"boot-{name}-{number}"
+                logs.mkdir(exist_ok=True)
+                took = loop.run(_start_to_login(boot_spec(path, seed_disk), key, subject.acceleration, logs))
+            seconds[name].append(round(took, 2))
+    return BootComparison(base=seconds["base"], ours=seconds["ours"], memory_mib=MEMORY_MIB, cpus=CPUS)
+
+
+def _our_image(subject: Subject, folder: Folder, reporter: Reporter) -> Path:
+    path = newest_record(folder.ours, subject.name)
+    if path is None:
+        record, _ = _measure_our_build(subject, folder, reporter)
+    else:
+        record = read_record(path, BuildRecord)
+        reporter.note(f"Our image: {record.image.file}, built {record.built_at:%Y-%m-%d %H:%M} UTC")
+    return folder.ours / record.image.file
+
+
+def boot_spec(image: Path, seed_disk: Path | None) -> MachineSpec:
+    """The machine both are started in; the host's port is new each time."""
+    return MachineSpec(
+        image=image,
+        memory_mib=MEMORY_MIB,
+        cpus=CPUS,
+        seed=seed_disk,
+        forwards=(Forward(host_port=machine.free_port()),),
+        instruments=False,
+    )
+
+
+async def _start_to_login(spec: MachineSpec, key: ssh.Key, acceleration: Acceleration, logs: Path) -> float:
+    limit = acceleration.scaled(BOOT_SECONDS)
+    async with machine.start(spec, acceleration, logs) as running:
+        port = spec.forwards[0].host_port
+        session = await running.until(ssh.connect(port, USER, key), limit, f"a login as {USER}")
+        seconds = running.elapsed()
+        await session.close()
+    return seconds
+
+
+def seed_user_data(public_key: str) -> str:
+    """What makes a bare cloud image usable: a login user with a key."""
+    user = {
+        "name": USER,
+        "shell": "/bin/bash",
+        "sudo": "ALL=(ALL) NOPASSWD:ALL",
+        "ssh_authorized_keys": [public_key],
+    }
+    return f"#cloud-config\n{json.dumps({'users': [user]}, indent=2)}\n"  # JSON is YAML
+
+
+def this_machine(acceleration: Acceleration, load: float) -> MachineRecord:
+    """What the figures depend on."""
+    return MachineRecord(
+        cpu=cpu_model(Path("/proc/cpuinfo").read_text(encoding="utf-8")) or platform.machine(),
+        cores=len(os.sched_getaffinity(0)),
+        memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        accelerator=acceleration.accelerator.value,
+        accelerator_reason=acceleration.reason,
+        load=round(load, 2),
+        tools={name: tool_version(run(argv, timeout=30).stdout) for name, argv in VERSIONS.items()},
+    )
+
+
+def cpu_model(cpuinfo: str) -> str:
+    """The processor's name in /proc/cpuinfo; '' where it has none, as on ARM."""
+    names = (line.partition(":")[2].strip() for line in cpuinfo.splitlines() if line.startswith("model name"))
+    return next(names, "")
+
+
+def tool_version(output: str) -> str:
+    """The version in the first line of what a program prints, without the program's name."""
+    first = output.partition("\n")[0]
+    return first.removeprefix("QEMU emulator version ").removeprefix("guestfish ").removeprefix("virt-customize ")
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main, arguments()))

@@ -1,0 +1,84 @@
+"""The whole line on this machine, from nothing: a Debian base from the package archive, an image, its boot test.
+
+Needs neither KVM nor an image host. What it made stays in dist/ to look at.
+"""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from ci import build_image, validate_image
+from ci.host import cli
+from ci.host.process import run
+from ci.host.progress import Reporter
+from ci.host.repository import ROOT
+from ci.host.workspace import cache_folder
+from ci.image.definition import load_definition
+from ci.records.build import BuildRecord
+from ci.records.record import read_record
+from ci.records.validation import Outcome, ValidationReport
+
+IMAGE = "bookworm"
+SSH_PORT = 3023
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The flags."""
+    result = cli.parser("python -m ci.demo", __doc__)
+    result.add_argument("--output", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist")
+    return result
+
+
+def main(options: argparse.Namespace, reporter: Reporter) -> int:
+    """Build and boot-test the demo image."""
+    identity = throwaway_key(cache_folder() / "demo")
+    output: Path = options.output
+    build_options = build_image.arguments().parse_args(
+        ["--image", IMAGE, "--authorized-keys", f"{identity}.pub", "--output", str(output)]
+    )
+    build_image.main(build_options, reporter)
+    stem = load_definition(IMAGE, build_image.BUILD / "images").stem(str(build_image.chosen_version(build_options)))
+    image = output / f"{stem}.qcow2"
+    validate_options = validate_image.arguments().parse_args([str(image), "--identity", str(identity)])
+    validate_image.validate(validate_options, reporter)
+    _summarise(output, stem, identity, reporter)
+    return 0
+
+
+def throwaway_key(folder: Path) -> Path:
+    """A key pair for the demo, kept outside the repository so that nobody commits it; returns the private half."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    identity = folder / "id_ed25519"
+    if not (identity.exists() and Path(f"{identity}.pub").exists()):
+        identity.unlink(missing_ok=True)
+        run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "toolsmith-demo", "-f", identity], timeout=60)
+    return identity
+
+
+def _summarise(output: Path, stem: str, identity: Path, reporter: Reporter) -> None:
+    built = read_record(output / f"{stem}.build.json", BuildRecord)
+    report = read_record(output / f"{stem}.validation.json", ValidationReport)
+    passed = sum(check.outcome is Outcome.PASSED for check in report.checks)
+    boots = ", ".join(f"{boot.name} {boot.ssh_seconds:.0f} s" for boot in report.boots if boot.ssh_seconds)
+    rows = [
+        ("image", str(output / built.image.file)),
+        ("size", f"{built.image.size / 1e6:.0f} MB, {built.image.virtual_size >> 30} GiB virtual"),
+        ("built in", f"{built.seconds:.0f} s"),
+        ("boot test", f"{passed} of {len(report.checks)} checks passed in {len(report.boots)} boots"),
+        ("start to SSH", boots),
+        ("what was checked", str(output / f"{stem}.validation.md")),
+        ("what it looked like", f"{output / stem}.console.png, .console.log, .boot.svg"),
+    ]
+    reporter.table("The demo", ("what", "result"), rows)
+    command = [
+        "qemu-system-x86_64", "-drive", f"file={output / built.image.file},if=virtio,snapshot=on", "-m", "512",
+        "-netdev", f"user,id=net0,hostfwd=tcp:127.0.0.1:{SSH_PORT}-:3023",
+        "-device", "virtio-net-pci,netdev=net0", "-nographic",
+    ]  # fmt: skip
+    reporter.note(f"Start it yourself:  {shlex.join(command)}")
+    reporter.note(f"and log in:         ssh -i {identity} -p {SSH_PORT} fountain@127.0.0.1")
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main, arguments()))

@@ -1,0 +1,196 @@
+"""A measurement: this repository's build and image against the usual way, on one machine. And how it is shown."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field
+
+from ci.records.build import StepRecord
+from ci.records.record import Part, Record
+
+BUILD_RATIO = 0.5
+ARTIFACT_RATIO = 0.25
+BOOT_RATIO = 0.6
+PEAK_MEMORY = 200_000_000
+
+COLUMNS = ("what", "usual way", "ours", "ratio", "target", "")
+
+METHOD = """\
+Method: one run of `scripts/bench.sh`. Each build once, from the same base and with the package archive over the \
+network; ours goes first. Starts alternate (base, ours, base, ours); the time is from QEMU's start to the first login \
+by SSH. Where there are several, the figure is the median, with the smallest and the largest behind it; a ratio's are \
+those of the pairs."""
+
+
+class MachineRecord(Part):
+    """What it was measured on; `memory` in bytes, `load` is the average of the minute before."""
+
+    cpu: str
+    cores: int
+    memory: int
+    accelerator: str
+    accelerator_reason: str
+    load: float
+    tools: dict[str, str]
+
+
+class BuildMeasurement(Part):
+    """One build: wall seconds, the size of the image file (its `st_size`) in bytes, and what the seconds went into."""
+
+    seconds: float
+    artifact: int
+    steps: list[StepRecord]
+
+
+class BuildComparison(Part):
+    """Two builds from one base; `peak_memory` is of our own process, in bytes, without the tools it starts."""
+
+    classic: BuildMeasurement
+    ours: BuildMeasurement
+    peak_memory: int
+
+
+class BootComparison(Part):
+    """Seconds from QEMU's start to the first SSH login; the starts alternated, so that equal positions are pairs."""
+
+    base: list[float] = Field(min_length=1)
+    ours: list[float] = Field(min_length=1)
+    memory_mib: int
+    cpus: int
+
+
+class PerformanceRecord(Record):
+    """One run; a part that was not measured is None."""
+
+    schema_: Literal["fountainkit-toolsmith-image/performance/1"] = Field(
+        default="fountainkit-toolsmith-image/performance/1", alias="schema"
+    )
+    measured_at: datetime
+    definition: str
+    base: str
+    base_sha256: str
+    commit: str
+    dirty: bool
+    machine: MachineRecord
+    build: BuildComparison | None
+    boot: BootComparison | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """What a few measurements say; with a single one, all three are equal."""
+
+    minimum: float
+    median: float
+    maximum: float
+    count: int
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """The spread of at least one value."""
+    return Spread(minimum=min(values), median=statistics.median(values), maximum=max(values), count=len(values))
+
+
+def ratio(ours: Sequence[float], usual: Sequence[float]) -> Spread:
+    """Ours as a part of the usual: of the medians, and the extremes of the pairs. Both are equally long."""
+    pairs = [mine / theirs for mine, theirs in zip(ours, usual, strict=True)]
+    return Spread(
+        minimum=min(pairs),
+        median=statistics.median(ours) / statistics.median(usual),
+        maximum=max(pairs),
+        count=len(pairs),
+    )
+
+
+def table(record: PerformanceRecord) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """The columns and the rows of the figures, each beside its target."""
+    rows: list[tuple[str, ...]] = []
+    if build := record.build:
+        classic, ours = build.classic, build.ours
+        rows += [
+            _compared("build", [classic.seconds], [ours.seconds], _seconds, BUILD_RATIO),
+            _compared("image file", [classic.artifact], [ours.artifact], _megabytes, ARTIFACT_RATIO),
+            (
+                "peak memory of our build's process",
+                "",
+                _megabytes(build.peak_memory),
+                "",
+                f"< {_megabytes(PEAK_MEMORY)}",
+                _verdict(reached=build.peak_memory < PEAK_MEMORY),
+            ),
+        ]
+    if boot := record.boot:
+        rows.append(_compared("start to SSH", boot.base, boot.ours, _seconds, BOOT_RATIO))
+    return COLUMNS, rows
+
+
+def markdown(record: PerformanceRecord) -> str:
+    """The figures with everything they depend on, for docs/performance.md."""
+    columns, rows = table(record)
+    lines = [columns, ("---",) * len(columns), *rows]
+    parts = ["\n".join(f"| {' | '.join(cells)} |" for cells in lines)]
+    if record.build:
+        parts.append(f"Where the time went. The classic recipe: {_step_list(record.build.classic.steps)}.")
+        parts.append(f"Our build: {_step_list(record.build.ours.steps)}.")
+    if record.boot:
+        boot = record.boot
+        parts.append(
+            f"Starts: {len(boot.ours)} of each, with {boot.cpus} CPUs and {boot.memory_mib} MiB. "
+            f"The base with its seed: {_list(boot.base)}. Our image: {_list(boot.ours)}."
+        )
+    here = record.machine
+    tools = ", ".join(f"{name} {version}" for name, version in here.tools.items())
+    commit = f"{record.commit[:12]}{', with changes' if record.dirty else ''}"
+    parts.append(
+        f"Measured {record.measured_at:%Y-%m-%d %H:%M} UTC at commit {commit}; image `{record.definition}`, base "
+        f"`{record.base}` ({record.base_sha256[:12]})."
+    )
+    parts.append(
+        f"Machine: {here.cpu}, {here.cores} cores, {here.memory / (1 << 30):.1f} GiB; guests run with "
+        f"{here.accelerator} ({here.accelerator_reason}); load before the run {here.load:.2f}; {tools}."
+    )
+    parts.append(METHOD)
+    return "\n\n".join(parts) + "\n"
+
+
+def _compared(
+    what: str, usual: Sequence[float], ours: Sequence[float], form: Callable[[float], str], limit: float
+) -> tuple[str, ...]:
+    relative = ratio(ours, usual)
+    return (
+        what,
+        _shown(spread(usual), form),
+        _shown(spread(ours), form),
+        _shown(relative, "{:.2f}".format),
+        f"≤ {limit:.2f}",
+        _verdict(reached=relative.median <= limit),
+    )
+
+
+def _shown(values: Spread, form: Callable[[float], str]) -> str:
+    if values.count == 1:
+        return form(values.median)
+    return f"{form(values.median)} ({form(values.minimum)} to {form(values.maximum)})"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.1f} s"
+
+
+def _megabytes(value: float) -> str:
+    return f"{value / 1e6:.0f} MB"
+
+
+def _verdict(*, reached: bool) -> str:
+    return "reached" if reached else "missed"
+
+
+def _step_list(steps: Sequence[StepRecord]) -> str:
+    return ", ".join(f"{step.title} {_seconds(step.seconds)}" for step in steps)
+
+
+def _list(values: Sequence[float]) -> str:
+    return ", ".join(_seconds(value) for value in values)

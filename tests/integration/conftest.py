@@ -1,0 +1,65 @@
+"""The heavy things, made once for all tests: the base image, an image built from it, a hostile base."""
+
+from pathlib import Path
+
+import pytest
+
+from ci.build_image import BUILD
+from ci.demo import throwaway_key
+from ci.host.accelerator import Acceleration, probe
+from ci.host.progress import quiet_reporter
+from ci.host.workspace import cache_folder
+from ci.image import guestfish, qcow2
+from ci.image.bootstrap import bootstrap_base
+from ci.image.definition import load_definition
+from tests.integration.building import Built, build
+
+
+@pytest.fixture(scope="session")
+def acceleration() -> Acceleration:
+    return probe("auto")
+
+
+@pytest.fixture(scope="session")
+def bookworm_base(acceleration: Acceleration) -> Path:
+    bootstrap = load_definition("bookworm", BUILD / "images").base.bootstrap
+    assert bootstrap is not None
+    base = bootstrap_base(
+        bootstrap,
+        recipe=BUILD / "bootstrap",
+        cache=cache_folder(),
+        acceleration=acceleration,
+        reporter=quiet_reporter(),
+    )
+    return base.path
+
+
+@pytest.fixture(scope="session")
+def identity(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return throwaway_key(tmp_path_factory.mktemp("key"))
+
+
+@pytest.fixture(scope="session")
+def built(bookworm_base: Path, identity: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    del bookworm_base  # only to have it made before
+    return build(tmp_path_factory.mktemp("dist"), identity)
+
+
+@pytest.fixture(scope="session")
+def hostile_base(bookworm_base: Path, acceleration: Acceleration, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The base with everything wrong that hostile.sh can think of."""
+    folder = tmp_path_factory.mktemp("hostile")
+    disk, base = folder / "disk.qcow2", folder / "hostile.qcow2"
+    qcow2.create_overlay(bookworm_base, disk, qcow2.info(bookworm_base).virtual_size)
+    environment = acceleration.guestfs_environment()
+    with guestfish.session(disk, "qcow2", environment=environment, temporary=folder, network=False) as guest:
+        guest.start()
+        guest.command("mount", "/dev/sda1", "/")
+        guest.command("upload", Path(__file__).parent / "hostile.sh", "/root/hostile.sh")
+        code, output = guest.shell("sh /root/hostile.sh", timeout=acceleration.scaled(120))
+        assert code == 0, output
+        guest.command("rm-f", "/etc/resolv.conf")
+        guest.command("write", "/etc/resolv.conf", "nameserver 192.0.2.53\n")
+    qcow2.convert_compressed(disk, base)
+    disk.unlink()
+    return base

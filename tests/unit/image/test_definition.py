@@ -1,0 +1,257 @@
+import copy
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ci.host.errors import InputError
+from ci.image.definition import Definition, inputs_digest, load_definition
+
+VALID = """
+distribution = "ubuntu-2204"
+release = true
+[base]
+url = "https://example.org/base.img"
+[os]
+id = "ubuntu"
+version_id = "22.04"
+[disk]
+size_gib = 20
+[packages]
+install = ["curl"]
+[services]
+"""
+TABLES: dict[str, Any] = {
+    "distribution": "ubuntu-2204",
+    "release": True,
+    "base": {"url": "https://example.org/base.img"},
+    "os": {"id": "ubuntu", "version_id": "22.04"},
+    "disk": {"size_gib": 20},
+    "packages": {"install": ["curl"]},
+    "services": {},
+}
+BOOTSTRAP = '[base.bootstrap]\nsuite = "bookworm"\nkeyring = "/k.gpg"\npackages = ["sudo"]'
+
+
+def load(folder: Path, text: str, name: str = "mine") -> Definition:
+    (folder / f"{name}.toml").write_text(text)
+    return load_definition(name, folder)
+
+
+def complaint(folder: Path, text: str) -> str:
+    with pytest.raises(InputError) as caught:
+        load(folder, text)
+    assert str(folder / "mine.toml") in caught.value.message
+    return caught.value.details or caught.value.message
+
+
+def test_a_definition_without_optional_keys_has_the_documented_defaults(tmp_path: Path) -> None:
+    definition = load(tmp_path, VALID)
+    assert definition.packages.upgrade
+    assert definition.packages.purge == ()
+    assert (definition.services.mask, definition.services.enable) == ((), ())
+    assert (definition.base.sha256, definition.base.keyring, definition.base.bootstrap) == (None, None, None)
+
+
+def test_the_stem_names_the_product_the_distribution_and_the_version(tmp_path: Path) -> None:
+    stem = load(tmp_path, VALID).stem("v2026.11.23.1")
+    assert stem == "fountainkit-toolsmith-ubuntu-2204-v2026.11.23.1"
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "message"),
+    [
+        ("release = true", "release = true\nrelese = true", "unknown key `relese`; did you mean `release`?"),
+        ("install =", "instal =", "unknown key `packages.instal`; did you mean `install`?"),
+        ("size_gib = 20", "size_gb = 20", "unknown key `disk.size_gb`; did you mean `size_gib`?"),
+        ("[services]", "[services]\nmasks = []", "unknown key `services.masks`; did you mean `mask`?"),
+        ("[services]", "[service]", "unknown key `service`; did you mean `services`?"),
+        ("[services]", "[services]\nqqqq = 1", "unknown key `services.qqqq`"),
+        (
+            'url = "https://example.org/base.img"',
+            f'{BOOTSTRAP}\nsuit = "x"',
+            "unknown key `base.bootstrap.suit`; did you mean `suite`?",
+        ),
+    ],
+)
+def test_an_unknown_key_is_named_in_full_with_the_nearest_known_one(
+    tmp_path: Path, right: str, wrong: str, message: str
+) -> None:
+    assert message in complaint(tmp_path, VALID.replace(right, wrong)).splitlines()
+
+
+def test_all_mistakes_of_a_file_are_told_at_once(tmp_path: Path) -> None:
+    text = VALID.replace("install =", "instal =").replace("release = true\n", "").replace("= 20", "= 1")
+    lines = complaint(tmp_path, text).splitlines()
+    assert "the key `release` is missing" in lines
+    assert "the key `packages.install` is missing" in lines
+    assert any(line.startswith("`disk.size_gib`:") for line in lines)
+    assert any(line.startswith("unknown key `packages.instal`") for line in lines)
+
+
+def without(path: tuple[str, ...]) -> dict[str, Any]:
+    tables = copy.deepcopy(TABLES)
+    table = tables
+    for part in path[:-1]:
+        table = table[part]
+    del table[path[-1]]
+    return tables
+
+
+def to_toml(tables: dict[str, Any]) -> str:
+    def value(item: object) -> str:
+        return str(item).lower() if isinstance(item, bool) else repr(item)
+
+    plain = [f"{key} = {value(item)}" for key, item in tables.items() if not isinstance(item, dict)]
+    for name, table in tables.items():
+        if isinstance(table, dict):
+            plain += [f"[{name}]", *(f"{key} = {value(item)}" for key, item in table.items())]
+    return "\n".join(plain)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("distribution",), ("release",), ("base",), ("os",), ("disk",), ("packages",), ("services",),
+        ("os", "id"), ("os", "version_id"), ("disk", "size_gib"), ("packages", "install"),
+    ],
+    ids=".".join,
+)  # fmt: skip
+def test_a_missing_key_is_named(tmp_path: Path, path: tuple[str, ...]) -> None:
+    assert load(tmp_path, to_toml(TABLES))
+    assert complaint(tmp_path, to_toml(without(path))) == f"the key `{'.'.join(path)}` is missing"
+
+
+@pytest.mark.parametrize("base", ["", f'url = "https://example.org/base.img"\n{BOOTSTRAP}'], ids=["none", "both"])
+def test_a_base_has_a_url_or_a_bootstrap_and_never_both_or_none(tmp_path: Path, base: str) -> None:
+    text = VALID.replace('url = "https://example.org/base.img"', base)
+    assert "give either `url` or a `bootstrap` table" in complaint(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("key", "line"),
+    [
+        ("base.sha256", f'sha256 = "{"A" * 64}"'),
+        ("base.sha256", f'sha256 = "{"a" * 63}"'),
+        ("base.sha256", f'sha256 = "sha256:{"a" * 64}"'),
+        ("base.url", 'url = "base.img"'),
+        ("base.fingerprints.0", 'fingerprints = ["1A5D6C4C7DB87C81"]'),
+    ],
+)
+def test_a_value_of_the_wrong_form_is_refused(tmp_path: Path, key: str, line: str) -> None:
+    text = VALID.replace("[base]", f"[base]\n{line}")
+    if line.startswith("url"):
+        text = text.replace('url = "https://example.org/base.img"\n', "")
+    assert complaint(tmp_path, text).startswith(f"`{key}`: ")
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "key"),
+    [
+        ('["curl"]', '["curl; rm -rf /"]', "packages.install.0"),
+        ('["curl"]', '["-oDebug"]', "packages.install.0"),
+        ('["curl"]', '["curl\\nwget"]', "packages.install.0"),
+        ("[services]", '[services]\nmask = ["apt-daily"]', "services.mask.0"),
+        ("[services]", '[services]\nenable = ["a b.service"]', "services.enable.0"),
+        ('"ubuntu-2204"', '"../ubuntu"', "distribution"),
+        ('"ubuntu-2204"', '"Ubuntu 22.04"', "distribution"),
+        ("size_gib = 20", "size_gib = 3", "disk.size_gib"),
+        ("size_gib = 20", "size_gib = 20.5", "disk.size_gib"),
+        ("size_gib = 20", "size_gib = 4096", "disk.size_gib"),
+    ],
+)
+def test_a_name_or_size_that_could_do_harm_is_refused(tmp_path: Path, right: str, wrong: str, key: str) -> None:
+    assert f"`{key}`: " in complaint(tmp_path, VALID.replace(right, wrong))
+
+
+def test_broken_toml_is_told_with_its_line(tmp_path: Path) -> None:
+    assert "line 3" in complaint(tmp_path, VALID.replace("release = true", "release = "))
+
+
+@pytest.mark.parametrize(("asked", "nearest"), [("jamy", "jammy"), ("bookwurm", "bookworm"), ("Jammy", "jammy")])
+def test_an_unknown_image_names_the_nearest_and_all_known_ones(tmp_path: Path, asked: str, nearest: str) -> None:
+    for name in ("jammy", "bookworm"):
+        (tmp_path / f"{name}.toml").write_text(VALID)
+    with pytest.raises(InputError) as caught:
+        load_definition(asked, tmp_path)
+    assert caught.value.message == f"there is no image definition '{asked}'; did you mean `{nearest}`?"
+    assert caught.value.hint == "Known images: bookworm, jammy."
+
+
+@pytest.mark.parametrize("name", ["../mine", "mine.toml", "", "/etc/passwd"])
+def test_a_name_is_not_a_path(tmp_path: Path, name: str) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "mine.toml").write_text(VALID)
+    with pytest.raises(InputError, match="there is no image definition"):
+        load_definition(name, tmp_path / "images")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    root = tmp_path / "one"
+    (root / "guest" / "etc").mkdir(parents=True)
+    (root / "image.toml").write_text("a")
+    (root / "guest" / "etc" / "hosts").write_text("b")
+    (root / "guest" / "run").write_text("c")
+    (root / "other").write_text("d")
+    return root
+
+
+def digest(root: Path) -> str:
+    return inputs_digest(root, root / "image.toml", root / "guest")
+
+
+def test_two_checkouts_agree_whatever_their_place_and_times(checkout: Path, tmp_path: Path) -> None:
+    before = digest(checkout)
+    copy_ = tmp_path / "else" / "where"
+    shutil.copytree(checkout, copy_)
+    for path in copy_.rglob("*"):
+        os.utime(path, (1, 1))
+    assert digest(copy_) == before
+
+
+def test_a_file_that_is_no_input_does_not_matter(checkout: Path) -> None:
+    before = digest(checkout)
+    (checkout / "other").write_text("changed")
+    assert digest(checkout) == before
+
+
+def edit(root: Path) -> None:
+    (root / "guest" / "etc" / "hosts").write_text("B")
+
+
+def edit_single_file(root: Path) -> None:
+    (root / "image.toml").write_text("A")
+
+
+def make_executable(root: Path) -> None:
+    (root / "guest" / "run").chmod(0o755)
+
+
+def rename(root: Path) -> None:
+    (root / "guest" / "run").rename(root / "guest" / "walk")
+
+
+def add_empty(root: Path) -> None:
+    (root / "guest" / "new").touch()
+
+
+def remove(root: Path) -> None:
+    (root / "guest" / "run").unlink()
+
+
+def move_bytes_between_files(root: Path) -> None:
+    (root / "guest" / "etc" / "hosts").write_text("bc")
+    (root / "guest" / "run").write_text("")
+
+
+@pytest.mark.parametrize(
+    "change", [edit, edit_single_file, make_executable, rename, add_empty, remove, move_bytes_between_files]
+)
+def test_what_reaches_the_guest_changes_the_digest(checkout: Path, change: Callable[[Path], None]) -> None:
+    before = digest(checkout)
+    change(checkout)
+    assert digest(checkout) != before

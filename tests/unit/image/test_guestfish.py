@@ -1,0 +1,201 @@
+"""The session, against a model of guestfish: one line in, words by the rules of guestfish(1) QUOTING, output back."""
+
+import queue
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ci.host.errors import BuildError, ToolTimeoutError
+from ci.host.process import Child
+from ci.image.guestfish import Guestfish, quote
+
+ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\", '"': '"', "'": "'"}
+BUFFER_BYTES = 8192
+WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|([^\s"]+)', re.DOTALL)
+
+Handler = Callable[[list[str]], str | None]
+
+
+def unquote(text: str) -> str:
+    """What guestfish makes of the inside of a double-quoted word."""
+    return re.sub(r"\\(.)", lambda match: ESCAPES[match[1]], text, flags=re.DOTALL)
+
+
+def words(line: str) -> list[str]:
+    """The words of a command line; it must consist of them."""
+    found = list(WORD.finditer(line))
+    assert WORD.sub("", line).strip(" ") == "", f"not words: {line}"
+    return [unquote(match[1]) if match[2] is None else match[2] for match in found]
+
+
+class ModelFish:
+    """Reads command lines and prints what `handler` returns; None is a failure, and guestfish ends at its first."""
+
+    def __init__(self, handler: Handler) -> None:
+        self.stdin = self
+        self.stdout = self._printed()
+        self.stderr = iter(["libguestfs: error: it does not work\n"])
+        self.handler = handler
+        self.commands: list[list[str]] = []
+        self.killed = False
+        self._ended = False
+        self._output: queue.Queue[str | None] = queue.Queue()
+
+    def write(self, text: str) -> None:
+        if self._ended:
+            raise BrokenPipeError
+        for line in text.removesuffix("\n").split("\n"):
+            if self._ended:
+                return
+            assert len(line.encode()) < BUFFER_BYTES, "guestfish would take this for two commands"
+            self._perform(words(line))
+
+    def flush(self) -> None:
+        pass
+
+    def kill(self) -> None:
+        self.killed = True
+        self._output.put(None)
+
+    def wait(self) -> int:
+        return 1
+
+    def _perform(self, command: list[str]) -> None:
+        if command[0] == "echo":
+            self._output.put(" ".join(command[1:]) + "\n")
+            return
+        self.commands.append(command)
+        output = self.handler(command)
+        if output is None:
+            self._ended = True
+            self._output.put(None)
+        else:
+            self._output.put(output)
+
+    def _printed(self) -> Iterator[str]:
+        rest = ""
+        while (text := self._output.get()) is not None:
+            *lines, rest = (rest + text).split("\n")
+            for line in lines:
+                yield f"{line}\n"
+
+
+def session(handler: Handler) -> tuple[Guestfish, ModelFish]:
+    model = ModelFish(handler)
+    return Guestfish(cast("Child", model)), model
+
+
+def printing(output: str | None) -> Handler:
+    return lambda _: output
+
+
+@given(st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0")))
+@settings(deadline=None)
+def test_a_quoted_argument_is_one_word_on_one_line_and_arrives_as_it_was(text: str) -> None:
+    assert "\n" not in quote(text)
+    assert words(f"write /path {quote(text)}") == ["write", "/path", text]
+
+
+@pytest.mark.parametrize("text", ["", " ", '"', "\\", '\\"', "\\n", "a\nb", "\t", "'", "# no comment", "é", "~", "<!x"])
+def test_awkward_arguments_arrive_as_they_were(text: str) -> None:
+    guest, model = session(printing(""))
+    guest.command("write", "/path", text)
+    assert model.commands == [["write", "/path", text]]
+
+
+@pytest.mark.parametrize("output", ["", "\n", "one line\n", "no end of line", "two\nlines\n", "\n\nblank\n\n"])
+def test_the_output_of_a_command_is_handed_back_as_it_was(output: str) -> None:
+    guest, _ = session(printing(output))
+    assert guest.command("cat", "/file") == output
+    assert guest.command("cat", "/file") == output
+
+
+def test_a_list_is_taken_apart() -> None:
+    guest, _ = session(printing("/dev/sda1\n/dev/sda14\n"))
+    assert guest.lines("list-partitions") == ["/dev/sda1", "/dev/sda14"]
+
+
+def test_a_failure_is_told_in_guestfishs_own_words() -> None:
+    guest, _ = session(printing(None))
+    with pytest.raises(BuildError, match="failed at `mount`") as caught:
+        guest.command("mount", "/dev/sda1", "/")
+    assert caught.value.details == "libguestfs: error: it does not work"
+    assert caught.value.hint
+
+
+def test_a_session_that_has_ended_fails_at_once() -> None:
+    guest, _ = session(printing(None))
+    for _ in range(2):
+        with pytest.raises(BuildError):
+            guest.command("mount", "/dev/sda1", "/")
+
+
+def test_a_command_that_takes_too_long_is_ended() -> None:
+    class Hanging(ModelFish):
+        def _perform(self, command: list[str]) -> None:
+            pass  # no output until it is killed
+
+    model = Hanging(printing(""))
+    with pytest.raises(ToolTimeoutError, match="did not finish `resize2fs`"):
+        Guestfish(cast("Child", model)).command("resize2fs", "/dev/sda1", timeout=0.01)
+    assert model.killed
+
+
+@pytest.mark.parametrize("length", [0, 1, 999, 1000, 1001, 100_000])
+@pytest.mark.parametrize("character", ["k", "\\", "\n", "\U0001f511"])
+def test_a_file_of_any_length_is_written_whole(length: int, character: str) -> None:
+    files: dict[str, str] = {}
+
+    def write(command: list[str]) -> str:
+        name, path, content = command
+        files[path] = content if name == "write" else files[path] + content
+        return ""
+
+    guest, _ = session(write)
+    guest.write("/etc/keys", character * length)
+    assert files == {"/etc/keys": character * length}
+
+
+def test_a_command_longer_than_guestfish_reads_is_never_sent() -> None:
+    guest, model = session(printing(""))
+    with pytest.raises(ValueError, match="cannot read a command"):
+        guest.command("write", "/path", "k" * BUFFER_BYTES)
+    assert model.commands == []
+
+
+def run_shell(code: int, printed: str) -> Handler:
+    """guestfish's `sh`, for scripts of the form that `shell` makes."""
+
+    def handler(command: list[str]) -> str:
+        name, script = command
+        assert name == "sh"
+        assert script.endswith("echo; echo exit=$?") or "echo exit=$?" in script
+        return f"{printed}\nexit={code}\n"
+
+    return handler
+
+
+@pytest.mark.parametrize(
+    ("printed", "text"),
+    [
+        ("", ""),
+        ("done\n", "done"),
+        ("no end of line", "no end of line"),
+        ("exit=0\nlater\n", "exit=0\nlater"),
+        ("a\n\nb\n", "a\n\nb"),
+    ],
+)
+def test_a_script_gives_its_exit_code_and_all_it_printed(printed: str, text: str) -> None:
+    guest, _ = session(run_shell(3, printed))
+    assert guest.shell("true", timeout=1) == (3, text)
+
+
+def test_a_script_of_several_lines_arrives_as_one_command() -> None:
+    guest, model = session(run_shell(0, ""))
+    guest.shell("set -e\nfalse\n# a comment at the end", timeout=1)
+    (command,) = cast("Any", model.commands)
+    assert "set -e\nfalse\n# a comment at the end\n}" in command[1]

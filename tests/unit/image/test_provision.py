@@ -1,0 +1,120 @@
+import shlex
+from pathlib import Path
+
+import pytest
+
+from ci.host.errors import BuildError, HostError
+from ci.host.process import TAIL_LINES
+from ci.image import provision
+from ci.image.authorized_keys import AuthorizedKey
+from ci.image.definition import Definition
+from ci.image.layout import Layout
+from tests.unit.image.scripted import ScriptedGuest
+
+ROOT = Path(__file__).parents[3]
+STEPS = [
+    provision.PREPARE, provision.PACKAGES, provision.ACCOUNTS, provision.SERVICES, provision.BOOT, provision.VERIFY,
+    provision.CLEAN,
+]  # fmt: skip
+LAYOUT = Layout(root="/dev/sda1", esp="")
+NO_DNS = "Temporary failure resolving 'deb.example.org'"
+
+
+def definition(*, upgrade: bool = True) -> Definition:
+    return Definition.model_validate(
+        {
+            "distribution": "debian-12",
+            "release": False,
+            "base": {"url": "https://example.org/base.img"},
+            "os": {"id": "debian", "version_id": "12"},
+            "disk": {"size_gib": 20},
+            "packages": {"upgrade": upgrade, "install": ["curl", "git"], "purge": []},
+            "services": {"mask": ["a.timer"], "enable": ["b.service"]},
+        }
+    )
+
+
+def test_the_script_gets_a_name_per_line_and_empty_lists_as_empty_files() -> None:
+    keys = tuple(
+        AuthorizedKey(line=f"ssh-ed25519 AAAA {name}", type="ssh-ed25519", comment=name, fingerprint=name)
+        for name in ("one", "two")
+    )
+    assert provision.inputs(definition(), keys) == {
+        "install": "curl\ngit\n",
+        "purge": "",
+        "mask": "a.timer\n",
+        "enable": "b.service\n",
+        "authorized_keys": "ssh-ed25519 AAAA one\nssh-ed25519 AAAA two\n",
+    }
+
+
+def test_only_the_proxies_of_the_host_reach_the_guest() -> None:
+    host = {"http_proxy": "http://p:3128", "GITHUB_TOKEN": "secret", "PATH": "/bin", "ROOT_DEVICE": "/dev/null"}
+    assert provision.environment(definition(), LAYOUT, host) == {
+        "http_proxy": "http://p:3128",
+        "ROOT_DEVICE": "/dev/sda1",
+        "ESP_DEVICE": "",
+        "UPGRADE": "yes",
+    }
+    assert provision.environment(definition(upgrade=False), LAYOUT, {})["UPGRADE"] == "no"
+
+
+def test_the_script_is_put_into_a_folder_of_its_own_and_taken_out_again() -> None:
+    guest = ScriptedGuest()
+    provision.install_script(guest, Path("provision.sh"), {"install": "curl\n"})
+    assert guest.commands[:2] == [f"rm-rf {provision.FOLDER}", f"mkdir-mode {provision.FOLDER} 0700"]
+    provision.remove_script(guest)
+    assert guest.commands[-1] == f"rm-rf {provision.FOLDER}"
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
+def test_every_step_is_one_the_script_has(step: provision.Step) -> None:
+    script = (ROOT / "build" / "provision" / provision.SCRIPT).read_text()
+    assert f"\n{step.name}() {{\n" in script
+    known = next(line for line in script.splitlines() if line.endswith(') "$1" ;;'))
+    assert step.name in known.removesuffix(') "$1" ;;').split(" | ")
+
+
+def test_a_step_that_works_returns_what_it_printed_and_has_time_to_do_so() -> None:
+    guest = ScriptedGuest(output="kernel 6.1.0\n")
+    assert provision.perform(guest, provision.VERIFY, {}, scale=6) == "kernel 6.1.0\n"
+    assert guest.timeouts == [provision.VERIFY.timeout * 6]
+
+
+@pytest.mark.parametrize("value", ["/dev/sda1", "", "it's", "a b", "$(id)`id`", "a\\b", "x; rm -rf /", '"'])
+def test_a_variable_reaches_the_shell_as_it_is(value: str) -> None:
+    guest = ScriptedGuest()
+    provision.perform(guest, provision.BOOT, {"FIRST": value, "SECOND": "2"}, scale=1)
+    assert shlex.split(guest.commands[0]) == [
+        f"FIRST={value}", "SECOND=2", "sh", f"{provision.FOLDER}/{provision.SCRIPT}", "boot",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "sign",
+    [
+        NO_DNS,
+        "Could not resolve 'proxy.example.org'",
+        "Could not connect to archive.example.org:80 (192.0.2.1)",
+        "connect (101: Network is unreachable)",
+    ],
+)
+def test_packages_that_cannot_be_fetched_are_a_fault_of_the_machine(sign: str) -> None:
+    guest = ScriptedGuest(exit_code=100, output=f"Err:1 http://archive\n  {sign}\nE: it failed\n")
+    with pytest.raises(HostError, match="does not reach the package archive") as caught:
+        provision.perform(guest, provision.PACKAGES, {}, scale=1)
+    assert sign in caught.value.details
+    assert "ci.doctor" in caught.value.hint
+
+
+def test_any_other_failure_is_the_builds_and_shows_the_last_lines() -> None:
+    output = "".join(f"line {number}\n" for number in range(100)) + "E: Unable to locate package cuurl\n"
+    with pytest.raises(BuildError, match="Installing packages failed") as caught:
+        provision.perform(ScriptedGuest(exit_code=100, output=output), provision.PACKAGES, {}, scale=1)
+    assert caught.value.details.splitlines() == output.splitlines()[-TAIL_LINES:]
+    assert "`packages` of build/provision/provision.sh" in caught.value.hint
+
+
+def test_a_step_that_needs_no_network_does_not_blame_it() -> None:
+    with pytest.raises(BuildError, match="Writing initramfs"):
+        provision.perform(ScriptedGuest(exit_code=1, output=NO_DNS), provision.BOOT, {}, scale=1)

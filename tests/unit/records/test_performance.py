@@ -1,0 +1,139 @@
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from ci.records.build import StepRecord
+from ci.records.performance import (
+    BootComparison,
+    BuildComparison,
+    BuildMeasurement,
+    MachineRecord,
+    PerformanceRecord,
+    Spread,
+    markdown,
+    ratio,
+    spread,
+    table,
+)
+from ci.records.record import read_record
+
+MACHINE = MachineRecord(
+    cpu="Some CPU @ 2.00GHz",
+    cores=2,
+    memory=4 << 30,
+    accelerator="tcg",
+    accelerator_reason="/dev/kvm does not exist",
+    load=0.03,
+    tools={"QEMU": "7.2.22", "libguestfs": "1.48.6"},
+)
+BUILD = BuildComparison(
+    classic=BuildMeasurement(
+        seconds=400.0,
+        artifact=1_744_000_000,
+        steps=[
+            StepRecord(title="virt-customize", seconds=365.0),
+            StepRecord(title="virt-sysprep", seconds=35.0),
+        ],
+    ),
+    ours=BuildMeasurement(
+        seconds=200.0,
+        artifact=349_000_000,
+        steps=[StepRecord(title="Installing packages", seconds=150.0)],
+    ),
+    peak_memory=60_400_000,
+)
+BOOT = BootComparison(base=[70.0, 64.0, 80.0], ours=[35.0, 40.0, 36.0], memory_mib=2048, cpus=2)
+
+GOLDEN = """\
+| what | usual way | ours | ratio | target |  |
+| --- | --- | --- | --- | --- | --- |
+| build | 400.0 s | 200.0 s | 0.50 | ≤ 0.50 | reached |
+| image file | 1744 MB | 349 MB | 0.20 | ≤ 0.25 | reached |
+| peak memory of our build's process |  | 60 MB |  | < 200 MB | reached |
+| start to SSH | 70.0 s (64.0 s to 80.0 s) | 36.0 s (35.0 s to 40.0 s) | 0.51 (0.45 to 0.62) | ≤ 0.60 | reached |
+
+Where the time went. The classic recipe: virt-customize 365.0 s, virt-sysprep 35.0 s.
+
+Our build: Installing packages 150.0 s.
+
+Starts: 3 of each, with 2 CPUs and 2048 MiB. The base with its seed: 70.0 s, 64.0 s, 80.0 s. \
+Our image: 35.0 s, 40.0 s, 36.0 s.
+
+Measured 2026-11-23 09:00 UTC at commit 0123456789ab, with changes; image `bookworm`, base `bootstrap:bookworm` \
+(aaaaaaaaaaaa).
+
+Machine: Some CPU @ 2.00GHz, 2 cores, 4.0 GiB; guests run with tcg (/dev/kvm does not exist); \
+load before the run 0.03; QEMU 7.2.22, libguestfs 1.48.6.
+
+Method: """
+
+
+def measured(build: BuildComparison | None = BUILD, boot: BootComparison | None = BOOT) -> PerformanceRecord:
+    return PerformanceRecord(
+        measured_at=datetime(2026, 11, 23, 9, tzinfo=UTC),
+        definition="bookworm",
+        base="bootstrap:bookworm",
+        base_sha256="a" * 64,
+        commit="0123456789abcdef",
+        dirty=True,
+        machine=MACHINE,
+        build=build,
+        boot=boot,
+    )
+
+
+def verdicts(record: PerformanceRecord) -> list[str]:
+    _, rows = table(record)
+    return [row[-1] for row in rows]
+
+
+def test_the_middle_of_an_even_number_of_values_is_between_the_two_in_the_middle() -> None:
+    assert spread([4.0, 1.0, 3.0, 10.0]) == Spread(minimum=1.0, median=3.5, maximum=10.0, count=4)
+
+
+def test_a_ratio_is_of_the_medians_and_its_extremes_are_of_the_pairs() -> None:
+    assert ratio([10.0, 30.0, 20.0], [20.0, 40.0, 100.0]) == Spread(minimum=0.2, median=0.5, maximum=0.75, count=3)
+
+
+def test_a_ratio_needs_a_partner_for_each_value() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        ratio([1.0, 2.0], [1.0])
+
+
+def test_the_document_has_the_figures_and_all_they_depend_on() -> None:
+    assert markdown(measured()).startswith(GOLDEN)
+
+
+def test_a_part_that_was_not_measured_is_not_in_the_table() -> None:
+    _, rows = table(measured(build=None))
+    assert [row[0] for row in rows] == ["start to SSH"]
+    assert "Where the time went" not in markdown(measured(build=None))
+    _, rows = table(measured(boot=None))
+    assert [row[0] for row in rows] == ["build", "image file", "peak memory of our build's process"]
+    assert "Starts:" not in markdown(measured(boot=None))
+
+
+def test_each_target_is_missed_by_the_next_larger_figure() -> None:
+    assert verdicts(measured()) == ["reached"] * 4
+    ours = BUILD.ours.model_copy(update={"seconds": 200.1, "artifact": 436_000_001})
+    build = BUILD.model_copy(update={"ours": ours, "peak_memory": 200_000_000})
+    boot = BOOT.model_copy(update={"base": [100.0], "ours": [60.1]})
+    assert verdicts(measured(build, boot)) == ["missed"] * 4
+
+
+def test_a_single_start_shows_no_spread() -> None:
+    boot = BOOT.model_copy(update={"base": [70.0], "ours": [35.0]})
+    _, rows = table(measured(build=None, boot=boot))
+    assert rows == [("start to SSH", "70.0 s", "35.0 s", "0.50", "≤ 0.60", "reached")]
+
+
+def test_no_starts_are_no_comparison() -> None:
+    with pytest.raises(ValidationError, match="at least 1 item"):
+        BootComparison(base=[], ours=[], memory_mib=2048, cpus=2)
+
+
+def test_a_record_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    measured().write(tmp_path / "bench.json")
+    assert read_record(tmp_path / "bench.json", PerformanceRecord) == measured()

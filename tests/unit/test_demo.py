@@ -1,0 +1,59 @@
+from pathlib import Path
+
+import pytest
+
+from ci import demo
+from ci.host.process import Completed
+from ci.host.repository import ROOT
+
+
+@pytest.fixture
+def keygen(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Stands in for ssh-keygen, which no unit test may start: writes both halves and remembers its arguments."""
+    calls: list[list[str]] = []
+
+    def run(argv: list[str | Path], *, timeout: float) -> Completed:
+        del timeout
+        calls.append([str(argument) for argument in argv])
+        target = Path(argv[-1])
+        assert not target.exists(), "ssh-keygen would ask whether to overwrite it, and hang"
+        target.write_text("private")
+        Path(f"{target}.pub").write_text("public")
+        return Completed(argv=(), returncode=0, stdout="", stderr="", seconds=0)
+
+    monkeypatch.setattr(demo, "run", run)
+    return calls
+
+
+def test_the_key_is_made_once_and_used_again(keygen: list[list[str]], tmp_path: Path) -> None:
+    first = demo.throwaway_key(tmp_path / "demo")
+    assert demo.throwaway_key(tmp_path / "demo") == first
+    assert len(keygen) == 1
+    assert keygen[0][0] == "ssh-keygen"
+
+
+def test_half_a_pair_is_replaced_by_a_whole_one(keygen: list[list[str]], tmp_path: Path) -> None:
+    for lost in ("id_ed25519", "id_ed25519.pub"):
+        demo.throwaway_key(tmp_path)
+        (tmp_path / lost).unlink()
+        identity = demo.throwaway_key(tmp_path)
+        assert identity.exists()
+        assert Path(f"{identity}.pub").exists()
+    assert len(keygen) == 3
+
+
+def test_nobody_else_can_look_into_the_folder_of_the_key(keygen: list[list[str]], tmp_path: Path) -> None:
+    demo.throwaway_key(tmp_path / "new" / "demo")
+    assert (tmp_path / "new" / "demo").stat().st_mode & 0o777 == 0o700
+    assert keygen
+
+
+def test_the_key_stays_out_of_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TOOLSMITH_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert not demo.cache_folder().resolve().is_relative_to(ROOT)
+
+
+def test_the_artifacts_go_to_dist_unless_told_otherwise() -> None:
+    assert demo.arguments().parse_args([]).output == ROOT / "dist"
+    assert demo.arguments().parse_args(["--output", "/elsewhere"]).output == Path("/elsewhere")

@@ -1,0 +1,235 @@
+"""build/ as data: what can be told of the guest's files and the definitions without starting anything."""
+
+import configparser
+import os
+import re
+import stat
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ci.host.errors import InputError
+from ci.host.repository import ROOT
+from ci.image import provision
+from ci.image.authorized_keys import read_authorized_keys
+from ci.image.definition import Definition, load_definition
+
+BUILD = ROOT / "build"
+GUEST = BUILD / "guest"
+IMAGES = sorted(path.stem for path in (BUILD / "images").glob("*.toml"))
+UNITS = sorted((GUEST / "etc" / "systemd" / "system").glob("*.service"))
+FILES = sorted(path for path in GUEST.rglob("*") if path.is_file())
+SCRIPT = (BUILD / "provision" / provision.SCRIPT).read_text()
+NOT_OURS = {".venv", ".git", "dist", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", "__pycache__"}
+PRIVATE = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----[\r\n]+[A-Za-z0-9+/=]{40,}")
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(GUEST))
+
+
+def settings(path: Path) -> list[tuple[str, str]]:
+    """The keyword and value of each line that is no comment."""
+    lines = (line.split(None, 1) for line in path.read_text().splitlines() if line.strip() and line[0] != "#")
+    return [(keyword.lower(), value) for keyword, value in lines]
+
+
+def unit_file(path: Path) -> configparser.ConfigParser:
+    parser = configparser.ConfigParser(strict=False, interpolation=None, delimiters=("=",))
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read_string(path.read_text())
+    return parser
+
+
+@pytest.fixture(params=IMAGES)
+def definition(request: pytest.FixtureRequest) -> Definition:
+    return load_definition(request.param, BUILD / "images")
+
+
+def test_no_private_key_is_anywhere_in_the_repository() -> None:
+    found = []
+    for folder, folders, files in os.walk(ROOT):
+        folders[:] = [entry for entry in folders if entry not in NOT_OURS]
+        paths = [Path(folder) / file for file in files]
+        found += [path for path in paths if path.is_file() and PRIVATE.search(path.read_bytes())]
+    assert found == []
+
+
+def test_the_repository_ships_no_key_and_says_how_to_add_one() -> None:
+    with pytest.raises(InputError, match="holds no key") as caught:
+        read_authorized_keys(BUILD / "authorized_keys")
+    assert "ssh-keygen" in caught.value.hint
+
+
+def test_there_is_an_image_for_releases_and_one_without_an_image_host() -> None:
+    loaded = {image: load_definition(image, BUILD / "images") for image in IMAGES}
+    assert [image for image, definition in loaded.items() if definition.release] == ["jammy"]
+    assert loaded["bookworm"].base.bootstrap is not None
+
+
+def test_no_two_images_share_their_file_names() -> None:
+    names = [load_definition(image, BUILD / "images").distribution for image in IMAGES]
+    assert len(names) == len(set(names))
+
+
+def test_what_a_release_is_made_from_is_pinned(definition: Definition) -> None:
+    if definition.release:
+        assert definition.base.sha256 is not None
+        assert str(definition.base.url).startswith("https://")
+        # `current` and the like are other bytes tomorrow.
+        assert re.search(r"/release-\d{8}/", str(definition.base.url))
+
+
+def test_every_image_has_what_the_brief_promises(definition: Definition) -> None:
+    promised = {"curl", "git", "python3", "python3-pip", "openssh-server", "qemu-guest-agent", "sudo", "cloud-init"}
+    assert promised <= set(definition.packages.install)
+    assert definition.disk.size_gib == 20
+
+
+def test_nothing_is_installed_and_purged_or_masked_and_enabled(definition: Definition) -> None:
+    assert not set(definition.packages.install) & set(definition.packages.purge)
+    assert not set(definition.services.mask) & set(definition.services.enable)
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_lists_name_everything_once(image: str) -> None:
+    tables: dict[str, dict[str, Any]] = tomllib.loads((BUILD / "images" / f"{image}.toml").read_text())
+    for entries in (tables["packages"]["install"], tables["packages"]["purge"], tables["services"]["mask"]):
+        assert len(entries) == len(set(entries))
+
+
+def test_the_network_and_the_login_are_enabled_and_never_masked(definition: Definition) -> None:
+    needed = {"systemd-networkd.service", "systemd-resolved.service", "ssh.service"}
+    assert needed <= set(definition.services.enable)
+
+
+def test_what_takes_the_dpkg_lock_is_masked(definition: Definition) -> None:
+    lockers = {f"apt-daily{upgrade}.{kind}" for upgrade in ("", "-upgrade") for kind in ("service", "timer")}
+    assert lockers <= set(definition.services.mask)
+    assert "unattended-upgrades" in definition.packages.purge
+
+
+def test_nothing_waits_for_the_network(definition: Definition) -> None:
+    assert "systemd-networkd-wait-online.service" in definition.services.mask
+
+
+def test_the_sshd_drop_in_is_read_before_any_other() -> None:
+    folder = GUEST / "etc" / "ssh" / "sshd_config.d"
+    (ours,) = folder.iterdir()
+    for other in ("00-z.conf", "01-a.conf", "50-cloud-init.conf", "60-cloudimg-settings.conf", "a.conf"):
+        assert ours.name < other
+    # What sorts before it is taken away by the script, whatever its name.
+    assert "\n/etc/ssh\n" in SCRIPT
+
+
+def test_the_main_sshd_file_sets_nothing_before_the_drop_ins() -> None:
+    first, *others = settings(GUEST / "etc" / "ssh" / "sshd_config")
+    assert first == ("include", "/etc/ssh/sshd_config.d/*.conf")
+    assert "match" not in dict(others)
+
+
+def test_sshd_takes_keys_only() -> None:
+    ours = settings(GUEST / "etc" / "ssh" / "sshd_config.d" / "00-fountainkit.conf")
+    assert [value for keyword, value in ours if keyword == "port"] == ["22", "3023"]
+    single = [keyword for keyword, _ in ours if keyword != "port"]
+    assert len(single) == len(set(single))
+    assert (
+        dict(ours).items()
+        >= {
+            "authenticationmethods": "publickey",
+            "passwordauthentication": "no",
+            "kbdinteractiveauthentication": "no",
+            "permitemptypasswords": "no",
+            "permitrootlogin": "no",
+            "authorizedkeysfile": ".ssh/authorized_keys",
+        }.items()
+    )
+    assert "match" not in single
+
+
+def test_sudo_asks_fountain_for_no_password_and_nobody_else_is_let_in() -> None:
+    assert (GUEST / "etc" / "sudoers.d" / "90-fountainkit").read_text() == "fountain ALL=(ALL:ALL) NOPASSWD: ALL\n"
+    rules = [line for line in (GUEST / "etc" / "sudoers").read_text().splitlines() if line]
+    assert [line for line in rules if not line.startswith("Defaults ")] == [
+        "root ALL=(ALL:ALL) ALL",
+        "@includedir /etc/sudoers.d",
+    ]
+
+
+def test_sudo_reads_the_file_by_its_name() -> None:
+    for path in (GUEST / "etc" / "sudoers.d").iterdir():  # sudo passes over names with a dot or a tilde
+        assert not re.search(r"[.~]", path.name)
+
+
+@pytest.mark.parametrize("path", UNITS, ids=name)
+def test_a_unit_runs_what_is_there_and_before_ssh(path: Path) -> None:
+    unit = unit_file(path)
+    program = unit["Service"]["ExecStart"].split()[0]
+    assert program.startswith("/")
+    if "fountainkit" in program:
+        assert stat.S_IMODE((GUEST / program[1:]).stat().st_mode) & 0o111
+    assert "ssh.service" in unit["Unit"]["Before"].split()
+    assert set(unit["Install"].values()) == {"ssh.service"}
+
+
+@pytest.mark.parametrize("path", UNITS, ids=name)
+def test_a_unit_of_ours_is_enabled_by_the_script(path: Path) -> None:
+    assert re.search(rf"for unit in .*{re.escape(path.name)}", SCRIPT)
+
+
+def test_every_unit_of_ours_that_is_named_anywhere_exists() -> None:
+    named = set(re.findall(r"fountainkit-[a-z]+\.service", "\n".join([SCRIPT, *(path.read_text() for path in FILES)])))
+    assert named == {path.name for path in UNITS}
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_only_programs_are_executable(path: Path) -> None:
+    executable = bool(path.stat().st_mode & stat.S_IXUSR)
+    assert executable == path.read_bytes().startswith(b"#!")
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_every_file_ends_its_last_line_and_has_no_others_line_ends(path: Path) -> None:
+    content = path.read_bytes()
+    assert content.endswith(b"\n")
+    assert b"\r" not in content
+
+
+def test_the_hostname_resolves_without_a_network() -> None:
+    hostname = (GUEST / "etc" / "hostname").read_text().strip()
+    addresses = dict(reversed(line.split()[:2]) for line in (GUEST / "etc" / "hosts").read_text().splitlines())
+    assert hostname in addresses
+    assert addresses[hostname].startswith("127.")
+
+
+def test_any_wired_card_gets_an_address() -> None:
+    (path,) = (GUEST / "etc" / "systemd" / "network").iterdir()
+    network = unit_file(path)
+    assert dict(network["Match"]) == {"Type": "ether"}
+    assert network["Network"]["DHCP"] == "yes"
+
+
+def test_cloud_init_looks_for_a_seed_and_stays_off_without_one() -> None:
+    text = (GUEST / "etc" / "cloud" / "cloud.cfg.d" / "99-fountainkit.cfg").read_text()
+    # ds-identify reads this one line with a shell, and one entry alone would switch cloud-init on for good.
+    (line,) = re.findall(r"^datasource_list: \[ (.*) \]$", text, re.MULTILINE)
+    assert line.split(", ") == ["NoCloud", "ConfigDrive", "None"]
+    assert "notfound=disabled" in (GUEST / "etc" / "cloud" / "ds-identify.cfg").read_text()
+    assert re.search(r"^ssh_pwauth: false$", text, re.MULTILINE)
+    assert re.search(r"^ +name: fountain$", text, re.MULTILINE)
+
+
+def test_the_initramfs_has_the_drivers_of_the_consumers_disk() -> None:
+    modules = (GUEST / "etc" / "initramfs-tools" / "modules").read_text().splitlines()
+    assert {"virtio_pci", "virtio_blk", "ext4"} <= set(modules)
+    assert "MODULES=list" in (GUEST / "etc" / "initramfs-tools" / "conf.d" / "fountainkit").read_text()
+
+
+def test_the_partition_table_of_the_bootstrap_is_ubuntus() -> None:
+    lines = (BUILD / "bootstrap" / "cloud-layout.sfdisk").read_text().splitlines()
+    assert "label: gpt" in lines
+    partitions = [line for line in lines if " : " in line]
+    assert [int(line.split(" : ")[0]) for line in partitions] == [14, 15, 1]
+    assert "size=" not in partitions[-1]  # the root takes the rest
