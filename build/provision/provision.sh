@@ -95,39 +95,39 @@ prepare() {
 
 	say 'finishing what the base left half-installed'
 	dpkg --configure -a --force-confdef --force-confold
-	apt --fix-broken install
+	[ -z "$(dpkg --audit)" ] || apt --fix-broken install
 }
 
 # --- packages ----------------------------------------------------------------------------------------------------------
 
+# shellcheck disable=SC2086,SC2046 # lists of package names
 packages() {
 	# Its index of manual pages is rebuilt after every package, for nobody.
 	echo 'man-db man-db/auto-update boolean false' | debconf-set-selections
 	rm -f /var/lib/man-db/auto-update
 	# Packages ask for a new initramfs one after another; it is made once, below.
-	sed -i 's/^update_initramfs=.*/update_initramfs=no/' "$initramfs_switch"
+	echo 'update_initramfs=no' >"$initramfs_switch"
 	# A new grub must be written to the disk as this appliance sees it; in the guest it is another device.
 	disk=$(echo "$ROOT_DEVICE" | sed 's/[0-9]*$//')
 	echo "grub-pc grub-pc/install_devices multiselect $disk" | debconf-set-selections
 
 	installed >"$here/installed"
-	unwanted=$(list purge | sort | comm -12 - "$here/installed" | tr '\n' ' ')
-	say "purge: $unwanted"
-	# shellcheck disable=SC2086 # lists of package names
-	[ -z "$unwanted" ] || apt purge $unwanted
+	unwanted=$(list purge | sort | comm -12 - "$here/installed")
+	say purge: $unwanted
+	[ -z "$unwanted" ] || apt --auto-remove purge $unwanted
 	apt update
 	[ "$UPGRADE" = no ] || apt upgrade --with-new-pkgs
 	old_kernels
 
-	# Without KVM it takes as long as the packages do. Most of these have no part in it; `boot` looks for the others.
+	# The initramfs is packed with it; without, it would quietly be packed with something else.
+	command -v zstd >/dev/null || apt install zstd
+	# Without KVM it takes as long as the packages do. Few of these have a part in it; `boot` looks for those.
 	initramfs >"$here/initramfs.log" 2>&1 &
-	wanted=$(list install | tr '\n' ' ')
-	say "install: $wanted"
-	# shellcheck disable=SC2086
-	apt install $wanted
-	# shellcheck disable=SC2086
+
+	wanted=$(list install)
+	say install: $wanted
+	apt --auto-remove --purge install $wanted
 	apt-mark manual $wanted >/dev/null
-	apt autoremove --purge
 	wait "$!" || {
 		cat "$here/initramfs.log"
 		die 'the initramfs could not be made'
@@ -192,16 +192,17 @@ accounts() {
 
 # --- services and mounts -------------------------------------------------------------------------------------------------
 
+# shellcheck disable=SC2086 # lists of unit names
 services() {
+	unwanted=''
 	for unit in $(list mask); do
-		unit_exists "$unit" || continue
-		systemctl disable --quiet "$unit" 2>/dev/null || true
-		systemctl mask --quiet "$unit"
+		! unit_exists "$unit" || unwanted="$unwanted $unit"
 	done
-	for unit in $(list enable) fountainkit-hostkeys.service fountainkit-shares.service; do
-		systemctl unmask --quiet "$unit"
-		systemctl enable --quiet "$unit"
-	done
+	wanted="$(list enable | tr '\n' ' ') fountainkit-hostkeys.service fountainkit-shares.service"
+	systemctl disable --quiet $unwanted || true # some are static
+	systemctl mask --quiet $unwanted
+	systemctl unmask --quiet $wanted
+	systemctl enable --quiet $wanted
 	systemctl set-default --quiet multi-user.target
 }
 
@@ -215,9 +216,9 @@ unit_exists() {
 # --- boot ------------------------------------------------------------------------------------------------------------------
 
 boot() {
-	sed -i 's/^update_initramfs=.*/update_initramfs=yes/' "$initramfs_switch"
+	printf 'update_initramfs=yes\nbackup_initramfs=no\n' >"$initramfs_switch"
 	for kernel in $(kernels); do
-		if find /etc/initramfs-tools /usr/share/initramfs-tools /etc/fstab -type f ! -path "$initramfs_switch" \
+		if find /etc/initramfs-tools /usr/share/initramfs-tools ! -path "$initramfs_switch" \
 			-newer "/boot/initrd.img-$kernel" | grep .; then
 			say 'these are newer than the initramfs: making it again'
 			initramfs

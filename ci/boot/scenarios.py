@@ -234,7 +234,8 @@ def _ports(bench: Bench) -> tuple[int, int]:
 async def _knock(visit: Visit, running: Machine, session: ssh.Session, port: int, consumer_port: int) -> None:
     """Try the doors that must be open, and those that must not."""
     # Without a key of its own root would be refused by whatever sshd's settings are. This guest is thrown away.
-    await running.until(session.run(GIVE_ROOT_THE_KEY, visit.limit(COMMAND_SECONDS)), visit.limit(COMMAND_SECONDS), "")
+    limit = visit.limit(COMMAND_SECONDS)
+    await running.until(session.run(GIVE_ROOT_THE_KEY, limit), limit, "giving root the key")
     async with asyncio.TaskGroup() as group:
         for attempt in (
             visit.attempt(running, SSH_ON_3023, _log_in(consumer_port, visit.key)),

@@ -8,14 +8,16 @@ https://libguestfs.org/guestfish.1.html
 import logging
 import os
 import secrets
+import shutil
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from ci.host.errors import BuildError, ToolTimeoutError
+from ci.host.errors import BuildError, HostError, ToolTimeoutError
 from ci.host.process import PIPE, TAIL_LINES, Child, spawn
 
 logger = logging.getLogger("ci.guestfish")
@@ -23,6 +25,8 @@ logger = logging.getLogger("ci.guestfish")
 MEMORY_MIB = 1536
 CPUS = 2
 START_SECONDS = 600
+POLL_SECONDS = 2.0
+FULL_BYTES = 16 << 20
 # From a pipe guestfish reads into a buffer of 8192 bytes, and takes what is longer for two commands.
 # rl_gets() in https://github.com/libguestfs/libguestfs/blob/master/fish/fish.c
 MAX_LINE_BYTES = 8190
@@ -38,8 +42,9 @@ def quote(argument: str) -> str:
 class Guestfish:
     """A running session; see `session`."""
 
-    def __init__(self, process: Child) -> None:
+    def __init__(self, process: Child, folder: Path) -> None:
         self._process = process
+        self._folder = folder
         self._errors: deque[str] = deque(maxlen=TAIL_LINES)
         self._drain = threading.Thread(target=self._read_errors, args=(process.stderr,), daemon=True)
         self._drain.start()
@@ -55,17 +60,21 @@ class Guestfish:
             raise ValueError(f"guestfish cannot read a command of {len(line)} characters")
         logger.debug("> %s", line)
         end = f"end-{secrets.token_hex(8)}"
-        watchdog = threading.Timer(timeout, self._process.kill)
+        watchdog = _Watchdog(self._process, self._folder, timeout)
         watchdog.start()
         try:
             output = self._exchange(line, end)
         finally:
-            expired = not watchdog.is_alive()
-            watchdog.cancel()
+            watchdog.stop()
         if output is not None:
             logger.debug("%s", output.rstrip("\n"))
             return output
-        if expired:
+        if watchdog.disk_full:
+            raise HostError(
+                f"the disk became full while the appliance was at `{name}`: {self._folder}",
+                hint="Free some space, or choose another folder with --output or TOOLSMITH_CACHE.",
+            )
+        if watchdog.expired:
             raise ToolTimeoutError(
                 f"the libguestfs appliance did not finish `{name}` within {timeout:.0f} s",
                 hint="The machine may be overloaded, or the disk image damaged; the log shows how far it came.",
@@ -91,7 +100,7 @@ class Guestfish:
     def shell(self, script: str, *, timeout: float) -> tuple[int, str]:
         """Run a shell script in the mounted guest; returns its exit code and everything it printed."""
         # guestfish's own `sh` drops stdout when a script fails, and would end the session with it.
-        output = self.command("sh", f"{{ {script}\n}} 2>&1; echo; echo exit=$?", timeout=timeout)
+        output = self.command("sh", f"{{ {script}\n}} 2>&1; code=$?; echo; echo exit=$code", timeout=timeout)
         text, _, code = output.rstrip("\n").rpartition("exit=")
         return int(code), text.rstrip("\n")
 
@@ -116,18 +125,47 @@ class Guestfish:
             self._errors.append(line.rstrip("\n"))
 
 
+class _Watchdog(threading.Thread):
+    """Kills `process` when its time is up, or when `folder`'s file system is full.
+
+    A full disk is no error that would reach us: QEMU stops the appliance until there is space again (its
+    `werror=enospc`).
+    """
+
+    def __init__(self, process: Child, folder: Path, timeout: float) -> None:
+        super().__init__(daemon=True)
+        self.expired = False
+        self.disk_full = False
+        self._process = process
+        self._folder = folder
+        self._deadline = time.monotonic() + timeout
+        self._stopped = threading.Event()
+
+    def run(self) -> None:
+        while not self._stopped.wait(max(0, min(POLL_SECONDS, self._deadline - time.monotonic()))):
+            self.disk_full = shutil.disk_usage(self._folder).free < FULL_BYTES
+            self.expired = time.monotonic() >= self._deadline
+            if self.disk_full or self.expired:
+                self._process.kill()
+                return
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+
 @contextmanager
 def session(
     disk: Path, disk_format: str, *, environment: Mapping[str, str], temporary: Path, network: bool
 ) -> Iterator[Guestfish]:
     """An appliance with `disk` attached as /dev/sda, to be started with `start`.
 
-    `environment` chooses the accelerator; `temporary` holds what libguestfs leaves behind should it be killed.
+    `environment` chooses the accelerator; `temporary` holds what libguestfs leaves behind should it be killed, and
+    is on the disk's own file system.
     Left without an exception, the session is shut down in order, so that nothing written is lost.
     """
     variables = {**environment, "LIBGUESTFS_TMPDIR": os.fspath(temporary)}
     with spawn(["guestfish"], env=variables, stdin=PIPE) as process:
-        guest = Guestfish(process)
+        guest = Guestfish(process, temporary)
         guest.command("set-memsize", str(MEMORY_MIB))
         guest.command("set-smp", str(CPUS))
         guest.command("set-network", str(network).lower())

@@ -5,9 +5,10 @@ no longer finds its own. https://github.com/giovtorres/kvm-install-vm/issues/20
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ci.host.errors import BaseImageError, BuildError
+from ci.host.errors import BaseImageError
 from ci.image.definition import OperatingSystem
 from ci.image.guestfish import Guestfish
 
@@ -26,14 +27,14 @@ class Layout:
 
 def find_layout(guest: Guestfish, expected: OperatingSystem) -> Layout:
     """Find the root file system and check that it is `expected`; raises BaseImageError where it is not usable."""
-    types = {partition: _type_of(guest, partition) for partition in guest.lines("list-partitions")}
-    root = next((partition for partition, kind in types.items() if kind == "ext4" and _is_root(guest, partition)), None)
-    if root is None:
-        found = ", ".join(f"{name} {kind or 'unknown'}" for name, kind in types.items()) or "no partitions"
-        raise BaseImageError(f"the base image has no ext4 root file system (found: {found})", hint=BASE_HINT)
-    _check_os(guest, root, expected)
-    esp = next((partition for partition, kind in types.items() if kind == "vfat"), "")
-    return Layout(root=root, esp=esp)
+    types = {partition: guest.command("vfs-type", partition).strip() for partition in guest.lines("list-partitions")}
+    for partition, kind in types.items():
+        if kind == "ext4" and (os_release := _os_release(guest, partition)) is not None:
+            _check_os(os_release, expected)
+            esp = next((other for other, kind in types.items() if kind == "vfat"), "")
+            return Layout(root=partition, esp=esp)
+    found = ", ".join(f"{name} {kind or 'unknown'}" for name, kind in types.items()) or "no partitions"
+    raise BaseImageError(f"the base image has no ext4 root file system (found: {found})", hint=BASE_HINT)
 
 
 def grow_root(guest: Guestfish, layout: Layout) -> None:
@@ -71,25 +72,15 @@ def parse_os_release(text: str) -> dict[str, str]:
     return {name: value.strip().strip("\"'") for name, value in pairs}
 
 
-def _type_of(guest: Guestfish, partition: str) -> str:
-    return guest.command("vfs-type", partition).strip()
-
-
-def _is_root(guest: Guestfish, partition: str) -> bool:
+def _os_release(guest: Guestfish, partition: str) -> dict[str, str] | None:
     guest.command("mount-ro", partition, "/")
-    try:
-        return guest.command("exists", "/etc/os-release").strip() == "true"
-    finally:
-        guest.command("umount-all")
-
-
-def _check_os(guest: Guestfish, root: str, expected: OperatingSystem) -> None:
-    guest.command("mount-ro", root, "/")
-    try:
-        found = parse_os_release(guest.command("cat", "/etc/os-release"))
-    except BuildError as error:
-        raise BaseImageError("the base image's /etc/os-release cannot be read", hint=BASE_HINT) from error
+    exists = guest.command("exists", "/etc/os-release").strip() == "true"
+    text = guest.command("cat", "/etc/os-release") if exists else ""
     guest.command("umount-all")
+    return parse_os_release(text) if exists else None
+
+
+def _check_os(found: Mapping[str, str], expected: OperatingSystem) -> None:
     name = f"{found.get('ID')} {found.get('VERSION_ID')}"
     if name != f"{expected.id} {expected.version_id}":
         raise BaseImageError(

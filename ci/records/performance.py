@@ -143,6 +143,7 @@ def markdown(record: PerformanceRecord) -> str:
         )
     here = record.machine
     tools = ", ".join(f"{name} {version}" for name, version in here.tools.items())
+    reason = here.accelerator_reason.replace("`", "'")  # C programs quote with it
     commit = f"{record.commit[:12]}{', with changes' if record.dirty else ''}"
     parts.append(
         f"Measured {record.measured_at:%Y-%m-%d %H:%M} UTC at commit {commit}; image `{record.definition}`, base "
@@ -150,7 +151,7 @@ def markdown(record: PerformanceRecord) -> str:
     )
     parts.append(
         f"Machine: {here.cpu}, {here.cores} cores, {here.memory / (1 << 30):.1f} GiB; guests run with "
-        f"{here.accelerator} ({here.accelerator_reason}); load before the run {here.load:.2f}; {tools}."
+        f"{here.accelerator} ({reason}); load before the run {here.load:.2f}; {tools}."
     )
     parts.append(METHOD)
     return "\n\n".join(parts) + "\n"

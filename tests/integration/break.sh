@@ -25,6 +25,7 @@ echo old >/var/tmp/builder.log
 echo old >/root/.bash_history
 printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
 
-printf '%s\n' '[Service]' 'Type=oneshot' 'ExecStart=/bin/false' '[Install]' 'WantedBy=multi-user.target' \
+# Before the login prompt, so that it shows on the console before it.
+printf '%s\n' '[Unit]' 'Before=systemd-user-sessions.service' '[Service]' 'Type=oneshot' 'ExecStart=/bin/false' '[Install]' 'WantedBy=multi-user.target' \
 	>/etc/systemd/system/broken.service
 systemctl enable --quiet broken.service

@@ -5,6 +5,7 @@ import pytest
 from ci import demo
 from ci.host.process import Completed
 from ci.host.repository import ROOT
+from ci.host.workspace import cache_folder
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def test_nobody_else_can_look_into_the_folder_of_the_key(keygen: list[list[str]]
 def test_the_key_stays_out_of_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TOOLSMITH_CACHE", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    assert not demo.cache_folder().resolve().is_relative_to(ROOT)
+    assert not cache_folder().resolve().is_relative_to(ROOT)
 
 
 def test_the_artifacts_go_to_dist_unless_told_otherwise() -> None:

@@ -199,7 +199,8 @@ def test_every_file_ends_its_last_line_and_has_no_others_line_ends(path: Path) -
 
 def test_the_hostname_resolves_without_a_network() -> None:
     hostname = (GUEST / "etc" / "hostname").read_text().strip()
-    addresses = dict(reversed(line.split()[:2]) for line in (GUEST / "etc" / "hosts").read_text().splitlines())
+    lines = [line.split() for line in (GUEST / "etc" / "hosts").read_text().splitlines()]
+    addresses = {name: address for address, name, *_ in lines}
     assert hostname in addresses
     assert addresses[hostname].startswith("127.")
 

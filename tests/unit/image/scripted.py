@@ -23,7 +23,7 @@ class ScriptedGuest(Guestfish):
         self.timeouts: list[float] = []
 
     def command(self, name: str, *arguments: str | os.PathLike[str], timeout: float = 300) -> str:
-        line = " ".join([name, *map(os.fspath, arguments)])
+        line = " ".join([name, *(os.fspath(argument) for argument in arguments)])
         self.commands.append(line)
         self.timeouts.append(timeout)
         answer = self.answers.get(line, "")

@@ -2,15 +2,19 @@
 
 import queue
 import re
+import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ci.host.errors import BuildError, ToolTimeoutError
+from ci.host.errors import BuildError, HostError, ToolTimeoutError
 from ci.host.process import Child
+from ci.image import guestfish
 from ci.image.guestfish import Guestfish, quote
 
 ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\", '"': '"', "'": "'"}
@@ -86,14 +90,14 @@ class ModelFish:
 
 def session(handler: Handler) -> tuple[Guestfish, ModelFish]:
     model = ModelFish(handler)
-    return Guestfish(cast("Child", model)), model
+    return Guestfish(cast("Child", model), Path("/")), model
 
 
 def printing(output: str | None) -> Handler:
     return lambda _: output
 
 
-@given(st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0")))
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
 @settings(deadline=None)
 def test_a_quoted_argument_is_one_word_on_one_line_and_arrives_as_it_was(text: str) -> None:
     assert "\n" not in quote(text)
@@ -134,15 +138,35 @@ def test_a_session_that_has_ended_fails_at_once() -> None:
             guest.command("mount", "/dev/sda1", "/")
 
 
-def test_a_command_that_takes_too_long_is_ended() -> None:
-    class Hanging(ModelFish):
-        def _perform(self, command: list[str]) -> None:
-            pass  # no output until it is killed
+class Hanging(ModelFish):
+    def _perform(self, command: list[str]) -> None:
+        pass  # no output until it is killed
 
+
+def test_a_command_that_takes_too_long_is_ended() -> None:
     model = Hanging(printing(""))
     with pytest.raises(ToolTimeoutError, match="did not finish `resize2fs`"):
-        Guestfish(cast("Child", model)).command("resize2fs", "/dev/sda1", timeout=0.01)
+        Guestfish(cast("Child", model), Path("/")).command("resize2fs", "/dev/sda1", timeout=0.01)
     assert model.killed
+
+
+def test_a_command_that_waits_for_space_on_a_full_disk_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+
+    def usage(path: Path) -> SimpleNamespace:
+        asked.append(path)
+        return SimpleNamespace(free=guestfish.FULL_BYTES - (len(asked) > 2))
+
+    monkeypatch.setattr(guestfish, "POLL_SECONDS", 0.001)
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    model = Hanging(printing(""))
+    with pytest.raises(HostError, match="disk became full while the appliance was at `sync`") as caught:
+        Guestfish(cast("Child", model), tmp_path).command("sync", timeout=600)
+    assert model.killed
+    assert set(asked) == {tmp_path}
+    assert "--output" in caught.value.hint
 
 
 @pytest.mark.parametrize("length", [0, 1, 999, 1000, 1001, 100_000])
@@ -173,7 +197,7 @@ def run_shell(code: int, printed: str) -> Handler:
     def handler(command: list[str]) -> str:
         name, script = command
         assert name == "sh"
-        assert script.endswith("echo; echo exit=$?") or "echo exit=$?" in script
+        assert script.endswith("echo exit=$code")
         return f"{printed}\nexit={code}\n"
 
     return handler

@@ -1,0 +1,116 @@
+"""Builds that are ended from outside: whenever it happens, no half result, no stray process, and the next one works."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from ci.host.process import run
+from ci.host.repository import ROOT
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+
+APPLIANCE = "Starting the libguestfs appliance"
+PACKAGES = "Installing packages"
+LOCKS = {".lock", ".work-lock"}
+INTERRUPTED = [(signal.SIGINT, APPLIANCE), (signal.SIGTERM, APPLIANCE), (signal.SIGTERM, PACKAGES)]
+
+
+def argv(output: Path, identity: Path) -> list[str]:
+    return [
+        sys.executable, "-m", "ci.build_image", "--image", "bookworm", "--accel", "tcg", "--output", str(output),
+        "--authorized-keys", f"{identity}.pub", "--log", str(output.parent / "log"),
+    ]  # fmt: skip
+
+
+@contextmanager
+def building(output: Path, identity: Path, stage: str) -> Iterator[subprocess.Popen[str]]:
+    """A build that has come as far as `stage`, with its appliance running."""
+    process = subprocess.Popen(argv(output, identity), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        said = []
+        for line in process.stderr:
+            said.append(line)
+            if stage in line:
+                break
+        else:
+            pytest.fail(f"the build never came to `{stage}`: {''.join(said)}")
+        assert wait_for(lambda: any("qemu" in command for command in processes_of(output)))
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        if process.stderr is not None:
+            process.stderr.close()
+
+
+def processes_of(output: Path) -> list[str]:
+    """The commands of all processes that have to do with this output's work folder."""
+    mark, found = f"{output}/.work-".encode(), []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command, environment = (folder / "cmdline").read_bytes(), (folder / "environ").read_bytes()
+        except OSError:
+            continue  # it ended meanwhile
+        if mark in command or mark in environment:
+            found.append(command.replace(b"\0", b" ").decode(errors="replace"))
+    return found
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def left_in(output: Path) -> set[str]:
+    return {path.name for path in output.iterdir()} - LOCKS
+
+
+@pytest.mark.parametrize(("signum", "stage"), INTERRUPTED, ids=lambda value: str(value).split(".")[-1].split()[-1])
+def test_an_interrupted_build_says_so_and_leaves_nothing(
+    signum: signal.Signals, stage: str, bookworm_base: Path, identity: Path, tmp_path: Path
+) -> None:
+    assert bookworm_base.exists()
+    output = tmp_path / "dist"
+    with building(output, identity, stage) as process:
+        process.send_signal(signum)
+        assert process.wait(60) == 128 + signum
+        assert process.stderr is not None
+        said = process.stderr.read()
+    assert "interrupted" in said
+    assert "Traceback" not in said
+    assert left_in(output) == set()
+    assert wait_for(lambda: processes_of(output) == []), processes_of(output)
+
+
+@pytest.mark.parametrize("stage", [APPLIANCE, PACKAGES], ids=["appliance", "packages"])
+def test_a_killed_build_takes_its_processes_along_and_the_next_one_clears_up(
+    stage: str, bookworm_base: Path, identity: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert bookworm_base.exists()
+    output = tmp_path / "dist"
+    with building(output, identity, stage) as process:
+        process.kill()
+        assert process.wait(60) == -signal.SIGKILL
+    assert wait_for(lambda: processes_of(output) == []), processes_of(output)
+    assert all(name.startswith(".work-") for name in left_in(output))
+    assert left_in(output) != set()
+
+    broken = tmp_path / "qemu"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("LIBGUESTFS_HV", os.fspath(broken))  # the next one need not get far
+    again = run(argv(output, identity), cwd=ROOT, timeout=300, ok=(7,))
+    assert "failed at `run`" in again.stderr
+    assert left_in(output) == set()
