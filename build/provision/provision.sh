@@ -198,7 +198,7 @@ services() {
 	for unit in $(list mask); do
 		! unit_exists "$unit" || unwanted="$unwanted $unit"
 	done
-	wanted="$(list enable | tr '\n' ' ') fountainkit-hostkeys.service fountainkit-shares.service"
+	wanted="$(list enable) $(cd /etc/systemd/system && echo fountainkit-*.service)"
 	systemctl disable --quiet $unwanted || true # some are static
 	systemctl mask --quiet $unwanted
 	systemctl unmask --quiet $wanted

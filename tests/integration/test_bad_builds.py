@@ -11,9 +11,12 @@ import pytest
 
 from ci import build_image
 from ci.host import cli
+from ci.host.accelerator import Acceleration
+from ci.host.errors import HostError
 from ci.host.files import sha256_file
 from ci.host.process import run
 from ci.host.repository import ROOT, Revision, current_revision
+from ci.image import guestfish
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
@@ -278,7 +281,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     if mounted.returncode:
         pytest.skip("this machine does not let root mount a file system")
     yield folder
-    run(["umount", folder], timeout=60)
+    run(["umount", "--lazy", folder], timeout=60)  # a killed appliance may need a moment to end
 
 
 @pytest.fixture
@@ -306,6 +309,26 @@ class TestMachinesThatLackSomething:
         assert code == 3
         assert "disk space for the build" in said
         assert "--output" in said
+
+    def test_a_disk_that_becomes_full_while_it_is_written_to(
+        self, small_disk: Path, acceleration: Acceleration
+    ) -> None:
+        disk = small_disk / "disk.qcow2"
+        run(["qemu-img", "create", "-q", "-f", "qcow2", disk, "1G"], timeout=60)
+        environment = acceleration.guestfs_environment()
+
+        def write() -> None:
+            with guestfish.session(
+                disk, "qcow2", environment=environment, temporary=small_disk, network=False
+            ) as guest:
+                guest.start()
+                guest.command("mkfs", "ext4", "/dev/sda")
+                guest.command("mount", "/dev/sda", "/")
+                guest.command("fill", "7", "100000000", "/file")
+                guest.command("sync")
+
+        with pytest.raises(HostError, match="disk became full"):
+            write()
 
     def test_no_guestfish(self, attempt: Try, path_without: Callable[[str], None]) -> None:
         path_without(GUESTFISH)

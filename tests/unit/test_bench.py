@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ci import bench
+from ci import bench, build_image
 from ci.bench import Folder, Subject
 from ci.boot.ssh import new_key
-from ci.build_image import BUILD
 from ci.host.accelerator import Acceleration, Accelerator
 from ci.image.base import VerifiedBase
 from ci.image.definition import load_definition
@@ -19,7 +18,7 @@ DISK = Path("/w/classic.qcow2")
 FOLDER = Folder(path=Path("/w"), identity=Path("/w/key/id_ed25519"))
 SUBJECT = Subject(
     name="bookworm",
-    definition=load_definition("bookworm", BUILD / "images"),
+    definition=load_definition("bookworm", build_image.BUILD / "images"),
     base=VerifiedBase(
         path=Path("/cache/base.qcow2"),
         url="bootstrap:bookworm",
@@ -69,6 +68,11 @@ def test_our_build_is_a_process_of_its_own_with_the_same_key_and_accelerator() -
         "--output", Path("/w/ours"),
         "--accel", "tcg",
     ]  # fmt: skip
+
+
+def test_the_flags_of_our_build_are_ones_it_has() -> None:
+    options = build_image.arguments().parse_args([os.fspath(word) for word in bench.build_argv(SUBJECT, FOLDER)[3:]])
+    assert (options.image, options.output, options.accel) == ("bookworm", FOLDER.ours, "tcg")
 
 
 def test_both_are_started_in_the_same_machine_but_for_the_seed() -> None:

@@ -1,6 +1,7 @@
 """build/ as data: what can be told of the guest's files and the definitions without starting anything."""
 
 import configparser
+import fnmatch
 import os
 import re
 import stat
@@ -176,12 +177,13 @@ def test_a_unit_runs_what_is_there_and_before_ssh(path: Path) -> None:
 
 @pytest.mark.parametrize("path", UNITS, ids=name)
 def test_a_unit_of_ours_is_enabled_by_the_script(path: Path) -> None:
-    assert re.search(rf"for unit in .*{re.escape(path.name)}", SCRIPT)
+    (pattern,) = re.findall(r"cd /etc/systemd/system && echo (\S+)\)", SCRIPT)
+    assert fnmatch.fnmatch(path.name, pattern)
 
 
 def test_every_unit_of_ours_that_is_named_anywhere_exists() -> None:
     named = set(re.findall(r"fountainkit-[a-z]+\.service", "\n".join([SCRIPT, *(path.read_text() for path in FILES)])))
-    assert named == {path.name for path in UNITS}
+    assert named <= {path.name for path in UNITS}
 
 
 @pytest.mark.parametrize("path", FILES, ids=name)

@@ -73,7 +73,7 @@ def test_contents_survive_whatever_bytes_they_are(folder: Path, tmp_path: Path) 
         assert contents["etc/ours"].read() == binary[::-1]
 
 
-def test_the_same_files_make_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+def test_the_same_files_make_the_same_bytes(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pack(folder, tmp_path / "a.tar", {"b": b"2", "a": b"1"})
     elsewhere = tmp_path / "elsewhere"
     for path in sorted(folder.rglob("*"), reverse=True):  # made in another order, at another time
@@ -83,5 +83,7 @@ def test_the_same_files_make_the_same_bytes(folder: Path, tmp_path: Path) -> Non
             copy.write_bytes(path.read_bytes())
             copy.chmod(0o755 if path.name == "run" else 0o600)
             os.utime(copy, (1, 1))
+    rglob = Path.rglob  # a file system lists its files in any order
+    monkeypatch.setattr(Path, "rglob", lambda self, pattern: reversed(sorted(rglob(self, pattern))))
     pack(elsewhere, tmp_path / "b.tar", {"a": b"1", "b": b"2"})
     assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()
