@@ -115,34 +115,40 @@ packages() {
 	unwanted=$(list purge | sort | comm -12 - "$here/installed")
 	say purge: $unwanted
 	[ -z "$unwanted" ] || apt --auto-remove purge $unwanted
-	apt update
+	# Without, a list that could not be fetched is a warning, and the image would quietly lack updates.
+	apt update --error-on=any
 	[ "$UPGRADE" = no ] || apt upgrade --with-new-pkgs
 	old_kernels
 
 	# The initramfs is packed with it; without, it would quietly be packed with something else.
 	command -v zstd >/dev/null || apt install zstd
 	# Without KVM it takes as long as the packages do. Few of these have a part in it; `boot` looks for those.
-	initramfs >"$here/initramfs.log" 2>&1 &
+	start_files >"$here/start-files.log" 2>&1 &
 
 	wanted=$(list install)
 	say install: $wanted
 	apt --auto-remove --purge install $wanted
 	apt-mark manual $wanted >/dev/null
 	wait "$!" || {
-		cat "$here/initramfs.log"
-		die 'the initramfs could not be made'
+		cat "$here/start-files.log"
+		die 'initramfs or boot loader could not be written'
 	}
-	cat "$here/initramfs.log"
+	cat "$here/start-files.log"
 	printf '%s\n' 'grub-pc grub-pc/install_devices multiselect' \
 		'grub-pc grub-pc/install_devices_empty boolean true' | debconf-set-selections
 }
 
 initramfs_switch=/etc/initramfs-tools/update-initramfs.conf
 
-initramfs() {
+start_files() {
 	for kernel in $(kernels); do
 		update-initramfs -c -k "$kernel" || return
 	done
+	# There is one system on the disk, and one kernel: nothing to look for.
+	for script in 05_debian_theme 20_linux_xen 30_os-prober 30_uefi-firmware 40_custom 41_custom; do
+		[ ! -e "/etc/grub.d/$script" ] || chmod -x "/etc/grub.d/$script"
+	done
+	update-grub
 }
 
 # An upgrade leaves the base's kernel beside the new one; only the newest boots.
@@ -218,17 +224,12 @@ unit_exists() {
 boot() {
 	printf 'update_initramfs=yes\nbackup_initramfs=no\n' >"$initramfs_switch"
 	for kernel in $(kernels); do
-		if find /etc/initramfs-tools /usr/share/initramfs-tools ! -path "$initramfs_switch" \
+		if find /etc/initramfs-tools /usr/share/initramfs-tools /etc/default/grub.d ! -path "$initramfs_switch" \
 			-newer "/boot/initrd.img-$kernel" | grep .; then
 			say 'these are newer than the initramfs: making it again'
-			initramfs
+			start_files
 		fi
 	done
-	# There is one system on the disk, and one kernel: nothing to look for.
-	for script in 05_debian_theme 20_linux_xen 30_os-prober 30_uefi-firmware 40_custom 41_custom; do
-		[ ! -e "/etc/grub.d/$script" ] || chmod -x "/etc/grub.d/$script"
-	done
-	update-grub
 }
 
 # --- verify: what the guest needs, asked of the finished file system ----------------------------------------------------

@@ -84,6 +84,6 @@ def test_the_same_files_make_the_same_bytes(folder: Path, tmp_path: Path, monkey
             copy.chmod(0o755 if path.name == "run" else 0o600)
             os.utime(copy, (1, 1))
     rglob = Path.rglob  # a file system lists its files in any order
-    monkeypatch.setattr(Path, "rglob", lambda self, pattern: reversed(sorted(rglob(self, pattern))))
+    monkeypatch.setattr(Path, "rglob", lambda self, pattern: sorted(rglob(self, pattern), reverse=True))
     pack(elsewhere, tmp_path / "b.tar", {"a": b"1", "b": b"2"})
     assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()

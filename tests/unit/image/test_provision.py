@@ -116,5 +116,5 @@ def test_any_other_failure_is_the_builds_and_shows_the_last_lines() -> None:
 
 
 def test_a_step_that_needs_no_network_does_not_blame_it() -> None:
-    with pytest.raises(BuildError, match="Writing initramfs"):
+    with pytest.raises(BuildError, match="Settling initramfs"):
         provision.perform(ScriptedGuest(exit_code=1, output=NO_DNS), provision.BOOT, {}, scale=1)
