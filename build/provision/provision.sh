@@ -271,7 +271,7 @@ verify() {
 
 clean() {
 	apt clean
-	rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache \
+	rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/apt/archives/lock /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache \
 		/var/cache/man/* /var/lib/cloud /var/lib/dhcp/* /var/lib/NetworkManager /var/crash/* /var/backups/* \
 		/var/lib/systemd/random-seed /var/lib/systemd/credential.secret /var/lib/systemd/timers \
 		/var/lib/systemd/timesync /var/lib/update-notifier /var/lib/ubuntu-advantage \

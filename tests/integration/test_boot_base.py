@@ -32,6 +32,7 @@ PASSWORD = "open sesame"  # noqa: S105 - of a guest that lives for a minute
 def seed_for(folder: Path, key: Key) -> Path:
     settings = {
         "hostname": "seeded",
+        "ssh_pwauth": True,
         "write_files": [{"path": "/etc/seed-marker", "content": 'it\'s: "quoted"\n'}],
         "users": [
             {

@@ -18,10 +18,10 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(3600)]
 
 def validated(built: Built, *flags: str) -> ValidationReport:
     """Test the image as a person would, and return the report, which must list no failed check."""
-    script, log = ROOT / "scripts" / "validate.sh", built.image.parent / "validate.log"
-    argv: list[str | os.PathLike[str]] = [script, built.image, "--log", log, *flags]
+    script, output = ROOT / "scripts" / "validate.sh", built.image.parent.with_name(f"{built.image.parent.name}-report")
+    argv: list[str | os.PathLike[str]] = [script, built.image, "--output", output, "--log", output / "log", *flags]
     run(argv, timeout=20 * BOOT_SECONDS, ok=(0, 9))
-    report = read_record(built.image.parent / f"{built.record.name}.validation.json", ValidationReport)
+    report = read_record(output / f"{built.record.name}.validation.json", ValidationReport)
     failed = [f"{check.boot}/{check.id}: {check.actual}" for check in report.checks if check.outcome is Outcome.FAILED]
     assert failed == []
     return report

@@ -228,8 +228,9 @@ class TestInside:
         "folder",
         ["/var/lib/apt/lists", "/var/cache/apt/archives", "/var/lib/dhcp", "/tmp", "/var/tmp", "/run"],  # noqa: S108 - in the guest
     )
-    def test_folders_of_leftovers_hold_no_file(self, inside: Inside, folder: str) -> None:
-        assert {name for name in inside.below(folder) if not inside.members[name].isdir()} == set()
+    def test_folders_of_leftovers_hold_nothing(self, inside: Inside, folder: str) -> None:
+        # `apt clean` leaves an empty lock.
+        assert {name for name in inside.below(folder) if inside.members[name].size} == set()
 
     def test_no_log_is_in_it(self, inside: Inside) -> None:
         assert {name for name in inside.below("/var/log") if inside.members[name].size} == set()
