@@ -44,6 +44,11 @@ def warning(message: str, stream: TextIO | None = None) -> None:
     _emit(f"::warning::{_escape(message)}", stream)
 
 
+def add_mask(value: str, stream: TextIO | None = None) -> None:
+    """Have the runner show asterisks wherever `value` would be logged."""
+    _emit(f"::add-mask::{_escape(value)}", stream)
+
+
 def append_summary(markdown: str, environ: Mapping[str, str] = os.environ) -> None:
     """Add to the run's summary page; does nothing outside Actions."""
     if path := environ.get("GITHUB_STEP_SUMMARY"):

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
-from rich.markup import escape
-
 from ci.host import actions
 from ci.host.errors import Interrupted, ToolsmithError
-from ci.host.progress import Reporter
+from ci.host.memory import peak_memory
+from ci.host.progress import Reporter, shown
+from ci.host.secrets import MaskingFilter, masked
 
 Main = Callable[[argparse.Namespace, Reporter], int]
 
@@ -48,21 +48,25 @@ def run(main: Main, arguments: argparse.ArgumentParser, argv: Sequence[str] | No
             _explain(failure, reporter, log)
             return failure.exit_code
         except Interrupted as interruption:
-            reporter.console.print("[red]interrupted[/]: nothing was left behind")
+            reporter.console.print(
+                "[red]interrupted[/]: nothing partial was left under a final name; it can be run again"
+            )
             return interruption.exit_code
+        finally:
+            logging.getLogger("ci").debug("peak memory: %d bytes", peak_memory())
 
 
 def _explain(failure: ToolsmithError, reporter: Reporter, log: Path) -> None:
     console = reporter.console
     if failure.details:
-        console.print(escape(failure.details), style="dim", soft_wrap=True)
+        console.print(shown(failure.details), style="dim", soft_wrap=True)
     if reporter.in_actions:
-        actions.error(f"{failure.message}\n{failure.hint}".rstrip())
-        actions.append_summary(f"**Failed:** {failure.message}\n\n{failure.hint}")
-    console.print(f"[bold red]error:[/] {escape(failure.message)}", soft_wrap=True)
+        actions.error(masked(f"{failure.message}\n{failure.hint}").rstrip())
+        actions.append_summary(masked(f"**Failed:** {failure.message}\n\n{failure.hint}"))
+    console.print(f"[bold red]error:[/] {shown(failure.message)}", soft_wrap=True)
     if failure.hint:
-        console.print(f"[bold]next:[/]  {escape(failure.hint)}", soft_wrap=True)
-    console.print(f"[dim]log:   {escape(os.fspath(log))}[/]", soft_wrap=True)
+        console.print(f"[bold]next:[/]  {shown(failure.hint)}", soft_wrap=True)
+    console.print(f"[dim]log:   {shown(os.fspath(log))}[/]", soft_wrap=True)
 
 
 def _default_log(prog: str) -> Path:
@@ -86,6 +90,7 @@ def _logging(log: Path, *, verbose: bool) -> Iterator[None]:
         handlers.append(to_terminal)
     logging.getLogger("ci").setLevel(logging.DEBUG)
     for handler in handlers:
+        handler.addFilter(MaskingFilter())
         root.addHandler(handler)
     try:
         yield

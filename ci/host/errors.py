@@ -4,6 +4,7 @@ An entrypoint turns a `ToolsmithError` into one message and an exit code; anythi
 traceback. The codes are documented in docs/exit-codes.md, and a test keeps the two in step.
 """
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 
@@ -80,6 +81,34 @@ class ToolTimeoutError(ToolError):
     """An external program did not end in the time it was given."""
 
     exit_code = 11
+
+
+class RemoteError(ToolsmithError):
+    """GitHub did not answer, or not in a way that makes sense, after every attempt that is reasonable."""
+
+    exit_code = 12
+
+
+class RejectedError(RemoteError):
+    """GitHub understood a request and refuses it; `codes` are its reasons, such as `already_exists`."""
+
+    exit_code = 15
+
+    def __init__(self, message: str, *, codes: Iterable[str] = ()) -> None:
+        super().__init__(message, hint="The message is GitHub's; this request changed nothing.")
+        self.codes = frozenset(codes)
+
+
+class AccessError(ToolsmithError):
+    """GitHub does not let us: no token, an expired one, one without the permission, or no such repository."""
+
+    exit_code = 13
+
+
+class RefusedError(ToolsmithError):
+    """What is there already, or what is to be released, does not allow the next step. Nothing was changed."""
+
+    exit_code = 14
 
 
 class Interrupted(BaseException):

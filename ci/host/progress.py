@@ -25,8 +25,14 @@ from rich.progress import (
 from rich.table import Table
 
 from ci.host import actions
+from ci.host.secrets import masked
 
 Advance = Callable[[int], None]
+
+
+def shown(text: str) -> str:
+    """`text` as it may be printed on a console: without secrets, and without being taken for markup."""
+    return escape(masked(text))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,14 +53,14 @@ class Reporter:
 
     def note(self, text: str) -> None:
         """A line of plain information."""
-        self.console.print(escape(text), soft_wrap=True)
+        self.console.print(shown(text), soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """Something the user should know, which does not stop the run."""
         if self.in_actions:
-            actions.warning(text)
+            actions.warning(masked(text))
         else:
-            self.console.print(f"[yellow]warning:[/] {escape(text)}", soft_wrap=True)
+            self.console.print(f"[yellow]warning:[/] {shown(text)}", soft_wrap=True)
 
     @contextmanager
     def step(self, title: str) -> Iterator[None]:
@@ -79,27 +85,27 @@ class Reporter:
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print a table; it folds long cells on a narrow terminal."""
-        table = Table(title=escape(title), title_justify="left", title_style="bold")
+        table = Table(title=shown(title), title_justify="left", title_style="bold")
         for column in columns:
             table.add_column(column, overflow="fold")
         for row in rows:
-            table.add_row(*(escape(cell) for cell in row))
+            table.add_row(*(shown(cell) for cell in row))
         self.console.print(table)
 
     @contextmanager
     def _display(self, title: str, progress: Progress, total: int | None = None) -> Iterator[Advance]:
         if self.console.is_terminal and not self.in_actions:
             with progress:
-                task = progress.add_task(escape(title), total=total)
+                task = progress.add_task(shown(title), total=total)
                 yield lambda count: progress.advance(task, count)
         elif self.in_actions:
-            actions.start_group(title)
+            actions.start_group(masked(title))
             try:
                 yield lambda _: None
             finally:
                 actions.end_group()
         else:
-            self.console.print(f"         {escape(title)} …", soft_wrap=True)
+            self.console.print(f"         {shown(title)} …", soft_wrap=True)
             yield lambda _: None
 
     @contextmanager
@@ -108,11 +114,11 @@ class Reporter:
         try:
             yield
         except BaseException:
-            self.console.print(f"[red]{time.monotonic() - started:7.1f}s {escape(title)}: failed[/]", soft_wrap=True)
+            self.console.print(f"[red]{time.monotonic() - started:7.1f}s {shown(title)}: failed[/]", soft_wrap=True)
             raise
         seconds = time.monotonic() - started
         self.steps.append(StepTime(title=title, seconds=round(seconds, 2)))
-        self.console.print(f"{seconds:7.1f}s {escape(title)}", soft_wrap=True)
+        self.console.print(f"{seconds:7.1f}s {shown(title)}", soft_wrap=True)
 
 
 def quiet_reporter() -> Reporter:

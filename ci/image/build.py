@@ -1,6 +1,5 @@
 """The build: base image in, all artifacts out, in one libguestfs session."""
 
-import re
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from ci.host.accelerator import Acceleration
 from ci.host.errors import BuildError
 from ci.host.files import publish_together, sha256_file, write_atomic
+from ci.host.memory import peak_memory
 from ci.host.process import run
 from ci.host.progress import Reporter
 from ci.host.workspace import exclusive, require_space, work_folder
@@ -18,6 +18,7 @@ from ci.image.definition import GIB, Definition
 from ci.image.guest_files import write_tar
 from ci.records.build import ArtifactRecord, BaseImageRecord, BuildRecord, StepRecord
 from ci.records.identity import ImageIdentity
+from ci.records.packages import Package, to_tsv
 
 SPACE_NEEDED = 6 << 30
 IDENTITY_PATH = "etc/fountainkit/image.json"
@@ -63,7 +64,7 @@ class Plan:
 class _Provisioned:
     """What the session with the guest found out."""
 
-    packages: tuple[inventory.Package, ...]
+    packages: tuple[Package, ...]
     kernel: str
 
 
@@ -89,7 +90,7 @@ def build(plan: Plan, *, acceleration: Acceleration, reporter: Reporter) -> Buil
         )
         record = _record(plan, artifact, found, acceleration, reporter)
         write_atomic(staging / f"{image.name}.sha256", f"{digest}  {image.name}\n")
-        write_atomic(staging / f"{plan.stem}.packages.tsv", inventory.to_tsv(found.packages))
+        write_atomic(staging / f"{plan.stem}.packages.tsv", to_tsv(found.packages))
         record.write(staging / f"{plan.stem}.build.json")
         image.chmod(0o644)
         with exclusive(plan.output / ".lock"):
@@ -192,11 +193,5 @@ def _record(
         tools={name: run(argv, timeout=30).stdout.splitlines()[0] for name, argv in TOOLS.items()},
         steps=[StepRecord(title=step.title, seconds=step.seconds) for step in reporter.steps],
         seconds=round(sum(step.seconds for step in reporter.steps), 2),
-        peak_memory=_peak_memory(),
+        peak_memory=peak_memory(),
     )
-
-
-def _peak_memory() -> int:
-    """The most memory this process ever held, in bytes; getrusage(2) would count what its parent held before exec."""
-    found = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
-    return int(found[1]) * 1024 if found else 0
