@@ -15,6 +15,8 @@ BUILD_RATIO = 0.5
 ARTIFACT_RATIO = 0.25
 BOOT_RATIO = 0.6
 PEAK_MEMORY = 200_000_000
+UPLOAD_RATIO = 1.1
+PUBLISH_MEMORY = 150_000_000
 
 COLUMNS = ("what", "usual way", "ours", "ratio", "target", "")
 
@@ -62,6 +64,19 @@ class BootComparison(Part):
     cpus: int
 
 
+class ReleaseComparison(Part):
+    """Uploads of `asset_bytes` to one server, in turns, in seconds; `peak_memory` is our whole process's, in bytes.
+
+    `requests` are those of one whole publication.
+    """
+
+    asset_bytes: int
+    curl: list[float] = Field(min_length=1)
+    ours: list[float] = Field(min_length=1)
+    peak_memory: int
+    requests: int
+
+
 class PerformanceRecord(Record):
     """One run; a part that was not measured is None."""
 
@@ -77,6 +92,7 @@ class PerformanceRecord(Record):
     machine: MachineRecord
     build: BuildComparison | None
     boot: BootComparison | None
+    release: ReleaseComparison | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +140,18 @@ def table(record: PerformanceRecord) -> tuple[tuple[str, ...], list[tuple[str, .
         ]
     if boot := record.boot:
         rows.append(_compared("start to SSH", boot.base, boot.ours, _seconds, BOOT_RATIO))
+    if release := record.release:
+        rows += [
+            _compared("upload of 1.9 GiB (usual way: curl)", release.curl, release.ours, _seconds, UPLOAD_RATIO),
+            (
+                "peak memory of publishing it",
+                "",
+                _megabytes(release.peak_memory),
+                "",
+                f"< {_megabytes(PUBLISH_MEMORY)}",
+                _verdict(reached=release.peak_memory < PUBLISH_MEMORY),
+            ),
+        ]
     return COLUMNS, rows
 
 

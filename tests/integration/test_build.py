@@ -14,10 +14,11 @@ from ci.host.accelerator import Acceleration
 from ci.host.files import sha256_file
 from ci.host.process import run
 from ci.host.repository import ROOT
-from ci.image import guestfish, inventory, qcow2
+from ci.image import guestfish, qcow2
 from ci.image.authorized_keys import read_authorized_keys
 from ci.image.definition import GIB, Definition, inputs_digest, load_definition
 from ci.records.build import Verification
+from ci.records.packages import read_packages
 from tests.integration.building import VERSION, Built
 
 pytestmark = pytest.mark.integration
@@ -72,12 +73,12 @@ class TestArtifacts:
     def test_the_packages_are_listed_and_are_those_of_the_definition(
         self, built: Built, definition: Definition
     ) -> None:
-        header, *rows = (built.image.parent / f"{STEM}.packages.tsv").read_text().splitlines()
-        assert header == inventory.HEADER
-        names = [row.split("\t")[0] for row in rows]
+        path = built.image.parent / f"{STEM}.packages.tsv"
+        packages = read_packages(path.read_text(encoding="utf-8"), path.name)
+        names = [package.name for package in packages]
         assert names == sorted(names)
-        assert len(rows) == built.record.packages
-        assert all(re.fullmatch(r"[a-z0-9][a-z0-9+.-]+\t\S+\t(amd64|all)\t\d+", row) for row in rows)
+        assert len(packages) == built.record.packages
+        assert {package.architecture for package in packages} == {"amd64", "all"}
         assert set(definition.packages.install) <= set(names)
         assert not set(definition.packages.purge) & set(names)
         assert f"linux-image-{built.record.kernel}" in names

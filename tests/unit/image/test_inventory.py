@@ -1,6 +1,6 @@
 import pytest
 
-from ci.image.inventory import DPKG_QUERY_FORMAT, HEADER, Package, parse_dpkg_query, to_tsv
+from ci.image.inventory import DPKG_QUERY_FORMAT, parse_dpkg_query
 
 
 def line(
@@ -48,10 +48,3 @@ def test_an_epoch_is_kept_in_the_list() -> None:
 
 def test_no_packages_is_no_error() -> None:
     assert parse() == []
-
-
-def test_the_table_has_a_header_and_a_row_each() -> None:
-    package = Package(name="git", version="1:2", architecture="amd64", installed_kib=7)
-    assert to_tsv((package,)) == f"{HEADER}\ngit\t1:2\tamd64\t7\n"
-    assert to_tsv(()) == f"{HEADER}\n"
-    assert HEADER == "package\tversion\tarchitecture\tinstalled_kib"

@@ -1,0 +1,96 @@
+"""The release record, `releases/<tag>.json`: what one release published, what it was made from, and its evidence."""
+
+from datetime import datetime
+from typing import Literal, Self
+
+from pydantic import Field
+
+from ci.records.build import BaseImageRecord
+from ci.records.packages import PackageDiff
+from ci.records.record import Part, Record, Sha256
+
+
+class AssetRecord(Part):
+    """A file of the release, as anybody can fetch it; `size` in bytes."""
+
+    name: str
+    sha256: Sha256
+    size: int
+    url: str
+
+
+class ValidationSummary(Part):
+    """What the boot test of an image came to; `ssh_seconds` by the name of the boot, `accelerator` tells how it ran."""
+
+    passed: int
+    skipped: int
+    accelerator: str
+    ssh_seconds: dict[str, float]
+
+
+class ImageRelease(Part):
+    """One image of a release: its definition, base and packages, and its files; `qcow2` is one of `assets`."""
+
+    name: str
+    definition: str
+    definition_sha256: Sha256
+    distribution: str
+    built_at: datetime
+    base: BaseImageRecord
+    kernel: str
+    packages: int
+    qcow2: AssetRecord
+    virtual_size: int
+    assets: list[AssetRecord]
+    validation: ValidationSummary
+
+
+class ReleaseFacts(Part):
+    """What a release says about the one before it, of the image that the manifest pointed to; `qcow2_size` in bytes."""
+
+    tag: str
+    url: str
+    name: str
+    base_url: str
+    base_sha256: Sha256
+    definition_sha256: Sha256
+    qcow2_sha256: Sha256
+    qcow2_size: int
+    kernel: str
+
+    @classmethod
+    def of(cls, record: "ReleaseRecord") -> Self:
+        """The facts of a release, from its record."""
+        image = record.image
+        return cls(
+            tag=record.tag,
+            url=record.url,
+            name=image.name,
+            base_url=image.base.url,
+            base_sha256=image.base.sha256,
+            definition_sha256=image.definition_sha256,
+            qcow2_sha256=image.qcow2.sha256,
+            qcow2_size=image.qcow2.size,
+            kernel=image.kernel,
+        )
+
+
+class ReleaseRecord(Record):
+    """`image` is the one the manifest points to; `others` are further images of the same release.
+
+    `previous` is the newest older release, None for the first; `changes` is what became of its packages, None where
+    nothing could be compared; `run` is the workflow run that published it, None where it was published by hand.
+    """
+
+    schema_: Literal["fountainkit-toolsmith-image/release/1"] = Field(
+        default="fountainkit-toolsmith-image/release/1", alias="schema"
+    )
+    tag: str
+    repository: str
+    url: str
+    commit: str
+    run: str | None
+    previous: ReleaseFacts | None
+    changes: PackageDiff | None
+    image: ImageRelease
+    others: list[ImageRelease]

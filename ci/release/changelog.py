@@ -1,0 +1,121 @@
+"""The changelog, docs/releases.md: one entry per release, newest first, among whatever people wrote there."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from ci.host.errors import InputError
+from ci.records.version import Version
+
+NOTHING_YET = "Nothing is released yet."
+
+# Line ends as Markdown knows them, https://spec.commonmark.org/0.31.2/#line-ending; str.splitlines knows more.
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
+# `v2026.11.23-rc1` and `v2026.11.23.x` are other people's.
+_STARTS_WITH_TAG = re.compile(r"\[?(v\d{4}\.\d{2}\.\d{2}(?:\.\d+)?)(?![\w-]|\.\w)", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Heading:
+    """A heading, outside quotations and lists, and the number of its line; `version` is what it starts with."""
+
+    line: int
+    level: int
+    version: Version | None
+
+
+def with_entry(text: str, tag: str, entry: str, where: str = "docs/releases.md") -> str:
+    """`text` with `entry` above the first entry of an older release, or below the last one where there is none older.
+
+    `entry` starts with a heading that starts with `tag`. Where a heading for the tag is there already, somebody's or
+    ours, nothing changes. The sentence NOTHING_YET, as a paragraph of its own, gives way to the first entry. Raises
+    InputError, naming the text as `where`, when its Markdown would hide the entry.
+    """
+    version = Version.parse(tag)
+    if [heading.version for heading in _headings(entry)][:1] != [version]:
+        raise ValueError(f"an entry starts with its heading, {tag}: {entry[:80]!r}")
+    versions = [heading.version for heading in _headings(text) if heading.version]
+    if version in versions:
+        return text
+    lines = _LINE.findall(text)
+    if versions:
+        position = _position(_headings(text), version, len(lines))
+    else:
+        lines, position = _without_nothing_yet(text, lines)
+    result = _insert(lines, position, entry)
+    if sorted(heading.version for heading in _headings(result) if heading.version) != sorted([*versions, version]):
+        raise InputError(
+            f"{where} has no place for the entry of {tag}: what is around it would hide it",
+            hint="Close the code block, the HTML comment or the HTML element that is left open in that file.",
+        )
+    return result
+
+
+def _tokens(text: str) -> list[Token]:
+    return MarkdownIt("commonmark").parse(text)
+
+
+def _headings(text: str) -> list[_Heading]:
+    tokens = _tokens(text)
+    return [
+        _Heading(line=token.map[0], level=int(token.tag[1:]), version=_version(inline))
+        for token, inline in pairwise(tokens)
+        if token.type == "heading_open" and token.level == 0 and token.map
+    ]
+
+
+def _version(inline: Token) -> Version | None:
+    shown = "".join(child.content for child in inline.children or [] if child.type in {"text", "code_inline"})
+    match = _STARTS_WITH_TAG.match(shown.lstrip())
+    try:
+        return Version.parse(match[1]) if match else None
+    except InputError:  # no day of the calendar
+        return None
+
+
+def _position(headings: list[_Heading], version: Version, end: int) -> int:
+    entries = list(_entries(headings))
+    for heading in entries:
+        if heading.version and heading.version < version:
+            return heading.line
+    last = entries[-1]
+    following = (heading.line for heading in headings if heading.line > last.line and heading.level <= last.level)
+    return next(following, end)
+
+
+def _entries(headings: list[_Heading]) -> Iterator[_Heading]:
+    """The headings of releases, without those further down in an entry, where people may speak of other releases."""
+    level = None
+    for heading in headings:
+        if level is None or heading.level <= level:
+            level = heading.level if heading.version else None
+            if heading.version:
+                yield heading
+
+
+def _without_nothing_yet(text: str, lines: list[str]) -> tuple[list[str], int]:
+    """The lines without that sentence, and where the first entry goes: in its place, or else at the end."""
+    tokens = _tokens(text)
+    for token, inline in pairwise(tokens):
+        if token.type == "paragraph_open" and token.level == 0 and token.map and inline.content == NOTHING_YET:
+            start, end = token.map
+            return lines[:start] + lines[end:], start
+    return lines, len(lines)
+
+
+def _insert(lines: list[str], position: int, entry: str) -> str:
+    """The text with `entry` between blank lines, in the line ends of the text."""
+    end = "\r\n" if lines and lines[0].endswith("\r\n") else "\n"
+    before, after = lines[:position], lines[position:]
+    added = [f"{line}{end}" for line in entry.strip("\n").split("\n")]
+    if before and before[-1].strip():
+        added.insert(0, end)
+    if before and not before[-1].endswith(("\r", "\n")):
+        added.insert(0, end)
+    if after and after[0].strip():
+        added.append(end)
+    return "".join([*before, *added, *after])

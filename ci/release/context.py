@@ -1,0 +1,115 @@
+"""Where a release goes: the repository and the token, from the variables that Actions sets or from flags."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
+from urllib.parse import urlsplit
+
+from ci.host.errors import AccessError, InputError
+from ci.host.secrets import read_secret
+from ci.records.version import Version
+
+USER_AGENT = "fountainkit-toolsmith-image"
+API_URL = "https://api.github.com"
+SERVER_URL = "https://github.com"
+TOKEN_VARIABLE = "GITHUB_TOKEN"  # noqa: S105 - a name, not a token
+
+_REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}", re.ASCII)
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """One repository on one server. `commit` is what the workflow runs for, None outside Actions.
+
+    https://docs.github.com/en/actions/reference/workflows-and-actions/variables
+    """
+
+    api_url: str
+    server_url: str
+    repository: str
+    commit: str | None
+    token: str = field(repr=False)
+
+    @classmethod
+    def from_environment(
+        cls, environ: Mapping[str, str], *, repository: str | None = None, token_variable: str = TOKEN_VARIABLE
+    ) -> Self:
+        """Read it, `repository` going before the variable; raises InputError or AccessError."""
+        name = repository or environ.get("GITHUB_REPOSITORY", "")
+        if not _REPOSITORY.fullmatch(name) or name.endswith(("/.", "/..")):
+            raise InputError(
+                f"{name!r} is not a repository",
+                hint="Name it as OWNER/NAME with --repository, or in GITHUB_REPOSITORY.",
+            )
+        commit = environ.get("GITHUB_SHA") or None
+        if commit is not None and not _COMMIT.fullmatch(commit):
+            raise InputError(f"GITHUB_SHA is {commit!r}, which is not a commit", hint="It has 40 hexadecimal digits.")
+        token = read_secret(environ, token_variable)
+        if token is None:
+            raise AccessError(
+                f"there is no token in {token_variable}",
+                hint="Outside Actions: a fine-grained token with contents and pull requests, read and write; "
+                "docs/releasing.md shows how to make one.",
+            )
+        return cls(
+            api_url=_url(environ, "GITHUB_API_URL", API_URL),
+            server_url=_url(environ, "GITHUB_SERVER_URL", SERVER_URL),
+            repository=name,
+            commit=commit,
+            token=token,
+        )
+
+    @property
+    def owner(self) -> str:
+        """The account the repository belongs to."""
+        return self.repository.partition("/")[0]
+
+    @property
+    def repository_url(self) -> str:
+        """The repository's page."""
+        return f"{self.server_url}/{self.repository}"
+
+    def release_url(self, tag: str) -> str:
+        """The page of a published release."""
+        return f"{self.repository_url}/releases/tag/{tag}"
+
+    def asset_url(self, tag: str, name: str) -> str:
+        """Where an asset of a published release is downloaded from."""
+        return f"{self.repository_url}/releases/download/{tag}/{name}"
+
+
+def chosen_tag(flag: str | None, environ: Mapping[str, str]) -> Version | None:
+    """The tag asked for: by flag, or by having been pushed; None where neither is so. Raises InputError."""
+    if flag is not None:
+        return Version.parse(flag)
+    if environ.get("GITHUB_REF_TYPE") == "tag":
+        return Version.parse(environ.get("GITHUB_REF_NAME", ""))
+    return None
+
+
+def run_url(environ: Mapping[str, str]) -> str | None:
+    """The page of the workflow run this is part of; None outside Actions."""
+    run, repository = environ.get("GITHUB_RUN_ID"), environ.get("GITHUB_REPOSITORY")
+    if not run or not repository:
+        return None
+    return f"{environ.get('GITHUB_SERVER_URL') or SERVER_URL}/{repository}/actions/runs/{run}"
+
+
+def _url(environ: Mapping[str, str], name: str, default: str) -> str:
+    value = (environ.get(name) or default).rstrip("/")
+    require_safe_url(value, name)
+    return value
+
+
+def require_safe_url(url: str, what: str) -> None:
+    """Raise InputError unless a token may be sent to `url`: by https, or to a server on this machine."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError:
+        host, parts = None, urlsplit("")
+    local = host in {"localhost", "127.0.0.1", "::1"}
+    if not host or parts.username or not (parts.scheme == "https" or (parts.scheme == "http" and local)):
+        raise InputError(f"{what} is {url!r}, where no token may be sent", hint=f"It begins like {API_URL}.")

@@ -1,0 +1,258 @@
+"""The texts of a release: its notes, its page, its entry in the changelog, and the pull requests that roll it out.
+
+In the templates every string is foreign and becomes a code span, unless it is `Markdown`; see ci/release/markdown.py.
+A paragraph there is one line, because GitHub breaks lines in releases and pull requests where the text does.
+"""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Undefined
+
+from ci.host.errors import InputError
+from ci.records.packages import Package, PackageDiff
+from ci.records.release import AssetRecord, ImageRelease, ReleaseFacts, ReleaseRecord
+from ci.records.version import Version
+from ci.release import packages
+from ci.release.manifest_edit import image_fields
+from ci.release.markdown import Markdown, code, file_link, link, shell, table
+
+# GitHub takes 125,000 characters for a release and 65,536 for a pull request; here bytes are counted, with a margin.
+# https://github.com/ncipollo/release-action/issues/493 and https://github.com/googleapis/release-please/issues/1034
+RELEASE_LIMIT = 100_000
+PULL_REQUEST_LIMIT = 50_000
+PAGE_LIMIT = 500_000
+ENTRY_LIMIT = 20_000
+
+# How many rows of packages are tried, until a text is short enough; in the changelog, names.
+PACKAGE_ROWS = (3000, 1000, 300, 100, 30, 0)
+CHANGELOG_NAMES = 12
+EVIDENCE = (".validation.md", ".validation.json", ".validation.xml", "console.log", "console.png", "boot.svg")
+
+_MARKER = re.compile(r"<!-- (?:(?!--)[^<>\n])* -->")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullRequestText:
+    """A pull request's title, in plain text, and its body, in Markdown."""
+
+    title: str
+    body: str
+
+
+def release_notes(
+    record: ReleaseRecord,
+    *,
+    diff: PackageDiff | None,
+    previous: ReleaseFacts | None,
+    attested: bool,
+    marker: str = "",
+) -> str:
+    """The body of the release. `previous` is None for the first one, `diff` None where nothing could be compared.
+
+    `attested` tells whether the image has an attestation of where it was built; `marker`, an HTML comment, becomes the
+    last line. Raises InputError for a tag that is no version.
+    """
+    context = _context(record, diff, previous, attested=attested)
+    return _render("release_notes.md.j2", context, diff, RELEASE_LIMIT, marker)
+
+
+def release_page(
+    record: ReleaseRecord, *, diff: PackageDiff | None, previous: ReleaseFacts | None, attested: bool
+) -> str:
+    """`releases/<tag>.md`, for people."""
+    context = _context(record, diff, previous, attested=attested)
+    return _render("release_page.md.j2", context, diff, PAGE_LIMIT)
+
+
+def changelog_entry(record: ReleaseRecord, *, diff: PackageDiff | None, previous: ReleaseFacts | None) -> str:
+    """The entry in docs/releases.md, its heading included."""
+    context = _context(record, diff, previous, attested=False)
+    return _render("changelog_entry.md.j2", context, None, ENTRY_LIMIT)
+
+
+def pull_request(
+    record: ReleaseRecord,
+    *,
+    diff: PackageDiff | None,
+    previous: ReleaseFacts | None,
+    attested: bool,
+    marker: str = "",
+) -> PullRequestText:
+    """The roll-out in this repository."""
+    context = _context(record, diff, previous, attested=attested)
+    body = _render("pull_request.md.j2", context, diff, PULL_REQUEST_LIMIT, marker)
+    return PullRequestText(title=f"Roll out {context['tag']}", body=body)
+
+
+def consumer_pull_request(
+    record: ReleaseRecord,
+    *,
+    diff: PackageDiff | None,
+    previous: ReleaseFacts | None,
+    attested: bool,
+    manifest: str = ".toolsmith/tools.json",
+    marker: str = "",
+) -> PullRequestText:
+    """The same in the consumer's repository, whose manifest is the file `manifest`."""
+    context = _context(record, diff, previous, attested=attested) | {"manifest": manifest}
+    body = _render("consumer_pull_request.md.j2", context, diff, PULL_REQUEST_LIMIT, marker)
+    return PullRequestText(title=f"Use Toolsmith image {context['tag']}", body=body)
+
+
+def _render(template: str, context: dict[str, Any], diff: PackageDiff | None, limit: int, marker: str = "") -> str:
+    if marker and not _MARKER.fullmatch(marker):
+        raise ValueError(f"not an HTML comment on one line: {marker!r}")
+    for rows in PACKAGE_ROWS:
+        tables = packages.markdown(diff, rows) if diff and context["previous"] else Markdown("")
+        text = _environment().get_template(template).render(context, package_tables=tables)
+        text = re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+        if marker:
+            text += f"\n{marker}\n"
+        if len(text.encode()) <= limit:
+            return text
+    raise InputError(
+        f"the text about {context['tag']} is longer than {limit} bytes even without the packages",
+        hint="Look at the release record: one of its URLs or lists must be absurdly long.",
+    )
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        undefined=StrictUndefined,
+        finalize=_safe,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,  # noqa: S701 - this is Markdown; `finalize` escapes every string that is none of ours
+    )
+    filters: dict[str, Callable[..., Markdown]] = {
+        "asset": _asset,
+        "evidence": _evidence,
+        "gib": lambda size: Markdown(f"{size / (1 << 30):.0f} GiB"),
+        "link": lambda url, text: link(text, url),
+        "shell": shell,
+    }
+    environment.filters.update(filters)
+    return environment
+
+
+def _safe(value: object) -> object:
+    if isinstance(value, Markdown | int | Undefined):
+        return value
+    if isinstance(value, str):
+        return code(value)
+    raise TypeError(f"a template must not show {value!r}")
+
+
+def _context(
+    record: ReleaseRecord, diff: PackageDiff | None, previous: ReleaseFacts | None, *, attested: bool
+) -> dict[str, Any]:
+    version = Version.parse(record.tag)
+    image, images = record.image, [record.image, *record.others]
+    folder = f".toolsmith/cache/{image.name}/{image.qcow2.sha256}"
+    return _since(record, diff, previous) | {
+        "record": record,
+        "image": image,
+        "images": images,
+        "attested": attested,
+        "tag": Markdown(version),
+        "day": Markdown(version.day.isoformat()),
+        "commit": _commit(record),
+        "size": _megabytes(image.qcow2.size),
+        "files": _files([asset for one in images for asset in one.assets]),
+        "boots": _boots(images),
+        "package_list": _find(image, ".packages.tsv"),
+        "report": _find(image, ".validation.md"),
+        "page_link": Markdown(f"[releases/{version}.md](../releases/{version}.md)"),
+        "checksum": f"{image.qcow2.sha256}  {image.qcow2.name}",
+        "snippet": _snippet(record),
+        "cache_folder": folder,
+        "cache_file": f"{folder}/{image.qcow2.name}",
+        "cache_checksum": f"{image.qcow2.sha256}  {folder}/{image.qcow2.name}",
+    }
+
+
+def _since(record: ReleaseRecord, diff: PackageDiff | None, previous: ReleaseFacts | None) -> dict[str, Any]:
+    """What the templates say of the release before; `previous` is all they ask for where there is none."""
+    if previous is None:
+        return {"previous": None}
+    image = record.image
+    tag = Markdown(Version.parse(previous.tag))
+    repository = _repository_url(record)
+    same_file = previous.qcow2_sha256 == image.qcow2.sha256
+    difference = image.qcow2.size - previous.qcow2_size
+    return {
+        "previous": previous,
+        "previous_tag": tag,
+        "diff": diff,
+        "base_changed": (previous.base_url, previous.base_sha256) != (image.base.url, image.base.sha256),
+        "configuration_changed": previous.definition_sha256 != image.definition_sha256,
+        "compare": f"{repository}/compare/{tag}...{record.tag}" if repository else "",
+        "size_change": Markdown(f"{difference / 1e6:+,.1f} MB" if difference else "unchanged"),
+        "package_summary": Markdown(packages.summary(diff)) if diff else None,
+        "added_names": _names(diff.added) if diff else "",
+        "removed_names": _names(diff.removed) if diff else "",
+        "old_cache_folder": "" if same_file else f".toolsmith/cache/{previous.name}/{previous.qcow2_sha256}",
+    }
+
+
+def _repository_url(record: ReleaseRecord) -> str:
+    """The repository's page, from the release's; empty where that is not where GitHub has it."""
+    url, found, _ = record.url.rpartition(f"/{record.repository}/releases/")
+    return f"{url}/{record.repository}" if found else ""
+
+
+def _commit(record: ReleaseRecord) -> Markdown:
+    repository = _repository_url(record)
+    text = code(record.commit[:12])
+    return link(text, f"{repository}/commit/{record.commit}") if repository else text
+
+
+def _snippet(record: ReleaseRecord) -> Markdown:
+    empty = {"name": "", "tarball": "", "sha256": "", "qcow2": ""}
+    return Markdown(json.dumps({"image": empty | image_fields(record)}, indent=2))
+
+
+def _find(image: ImageRelease, ending: str) -> AssetRecord | None:
+    return next((asset for asset in image.assets if asset.name.endswith(ending)), None)
+
+
+def _asset(asset: AssetRecord) -> Markdown:
+    return file_link(asset.name, asset.url)
+
+
+def _evidence(image: ImageRelease) -> Markdown:
+    """Links to what the boot test left; empty where it left nothing."""
+    return Markdown(", ".join(_asset(asset) for asset in image.assets if asset.name.endswith(EVIDENCE)))
+
+
+def _files(assets: Sequence[AssetRecord]) -> Markdown:
+    rows = [(_asset(asset), Markdown(f"{asset.size:,}"), code(asset.sha256)) for asset in assets]
+    return table(("file", "bytes", "SHA-256"), rows)
+
+
+def _boots(images: Sequence[ImageRelease]) -> Markdown:
+    rows = [
+        (code(image.name), code(boot), Markdown(f"{seconds:.1f} s"))
+        for image in images
+        for boot, seconds in image.validation.ssh_seconds.items()
+    ]
+    return table(("image", "boot", "start to SSH"), rows)
+
+
+def _names(found: Sequence[Package]) -> Markdown:
+    shown = ", ".join(code(package.name) for package in found[:CHANGELOG_NAMES])
+    more = len(found) - CHANGELOG_NAMES
+    return Markdown(f"{shown} and {more} more" if more > 0 else shown)
+
+
+def _megabytes(size: int) -> Markdown:
+    return Markdown(f"{size / 1e6:,.1f} MB")

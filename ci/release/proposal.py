@@ -1,0 +1,153 @@
+"""From tested images to what is published: the release record, the notes, the list of files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ci.host.errors import InputError, RefusedError, VerificationError
+from ci.host.files import sha256_file
+from ci.host.progress import Reporter
+from ci.host.source import AbsentError
+from ci.records.packages import Package, PackageDiff, read_packages
+from ci.records.release import AssetRecord, ImageRelease, ReleaseFacts, ReleaseRecord, ValidationSummary
+from ci.records.validation import Outcome
+from ci.records.version import Version
+from ci.release import notes
+from ci.release.context import Context
+from ci.release.dist import LocalFile, TestedImage
+from ci.release.github import GitHub
+from ci.release.packages import compare
+from ci.release.publish import Proposal
+from ci.release.published import read_release_record
+from ci.release.remote import Release
+from ci.release.state import marker
+from ci.release.transfer import Transfer
+
+PACKAGES_SUFFIX = ".packages.tsv"
+
+
+def primary_image(images: Sequence[TestedImage], definition: str) -> tuple[TestedImage, tuple[TestedImage, ...]]:
+    """The image the manifest will point to, and the others. A single image is the primary, whatever it is."""
+    if len(images) == 1:
+        return images[0], ()
+    for image in images:
+        if image.build.definition == definition:
+            return image, tuple(other for other in images if other is not image)
+    built = ", ".join(image.build.definition for image in images)
+    raise InputError(f"there is no build of '{definition}' among {built}", hint="Choose one with --image.")
+
+
+def check_commit(images: Sequence[TestedImage], context: Context) -> str:
+    """The commit the images are of; raises RefusedError where the workflow runs for another one."""
+    commit = images[0].build.commit
+    if context.commit is not None and context.commit != commit:
+        raise RefusedError(
+            f"the images were built from {commit}, this run is for {context.commit}",
+            hint="Build in the run that releases, or resume the run that built.",
+        )
+    if len(commit) != 40:
+        raise RefusedError(
+            f"the images were built from an unknown commit ({commit})", hint="Build in a git checkout, not an archive."
+        )
+    return commit
+
+
+def release_record(
+    context: Context,
+    version: Version,
+    primary: TestedImage,
+    others: Sequence[TestedImage],
+    *,
+    previous: ReleaseFacts | None,
+    changes: PackageDiff | None,
+    run: str | None,
+) -> ReleaseRecord:
+    """What `release.json` will say."""
+    tag = str(version)
+    return ReleaseRecord(
+        tag=tag,
+        repository=context.repository,
+        url=context.release_url(tag),
+        commit=primary.build.commit,
+        run=run,
+        previous=previous,
+        changes=changes,
+        image=_image_release(context, tag, primary),
+        others=[_image_release(context, tag, other) for other in others],
+    )
+
+
+def _image_release(context: Context, tag: str, image: TestedImage) -> ImageRelease:
+    assets = [
+        AssetRecord(name=file.name, sha256=file.sha256, size=file.size, url=context.asset_url(tag, file.name))
+        for file in image.files
+    ]
+    build, report = image.build, image.report
+    return ImageRelease(
+        name=build.name.removesuffix(f"-{build.version}"),
+        definition=build.definition,
+        definition_sha256=build.definition_sha256,
+        distribution=build.distribution,
+        built_at=build.built_at,
+        base=build.base,
+        kernel=build.kernel,
+        packages=build.packages,
+        qcow2=next(asset for asset in assets if asset.name == build.image.file),
+        virtual_size=build.image.virtual_size,
+        assets=assets,
+        validation=ValidationSummary(
+            passed=sum(check.outcome is Outcome.PASSED for check in report.checks),
+            skipped=sum(check.outcome is Outcome.SKIPPED for check in report.checks),
+            accelerator=report.accelerator,
+            ssh_seconds={boot.name: boot.ssh_seconds for boot in report.boots if boot.ssh_seconds is not None},
+        ),
+    )
+
+
+def read_previous(
+    github: GitHub, transfer: Transfer, release: Release | None, image: TestedImage, reporter: Reporter
+) -> tuple[ReleaseFacts | None, PackageDiff | None]:
+    """What the release before was, and how `image`'s packages differ from its.
+
+    A release that this automation did not make has no record; then nothing is compared, and it is said.
+    """
+    if release is None:
+        return None, None
+    try:
+        record = read_release_record(github, transfer, release)
+        packages = _read_packages(github, transfer, release, image.build.distribution)
+    except (VerificationError, InputError, AbsentError) as problem:
+        reporter.warn(f"{release.tag_name} cannot be compared with: {problem}")
+        return None, None
+    return ReleaseFacts.of(record), None if packages is None else compare(packages, image.packages)
+
+
+def _read_packages(
+    github: GitHub, transfer: Transfer, release: Release, distribution: str
+) -> tuple[Package, ...] | None:
+    ending = f"-{distribution}-{release.tag_name}{PACKAGES_SUFFIX}"
+    asset = next((asset for asset in release.assets if asset.name.endswith(ending)), None)
+    if asset is None:
+        return None
+    data = github.persistence.read(f"download of {asset.name}", lambda: transfer.read(asset))
+    try:
+        return read_packages(data.decode("utf-8"), asset.name)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{asset.name} is not text") from error
+
+
+def make_proposal(
+    record: ReleaseRecord, images: Sequence[TestedImage], record_file: Path, *, latest: bool, attested: bool
+) -> Proposal:
+    """Write the record beside the images, and list everything. The image goes first: it is what can fail."""
+    record.write(record_file)
+    own = LocalFile(path=record_file, size=record_file.stat().st_size, sha256=sha256_file(record_file))
+    body = notes.release_notes(
+        record, diff=record.changes, previous=record.previous, attested=attested, marker=marker(record.commit)
+    )
+    return Proposal(
+        tag=record.tag,
+        commit=record.commit,
+        body=body,
+        latest=latest,
+        files=(*(file for image in images for file in image.files), own),
+    )

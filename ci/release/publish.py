@@ -1,0 +1,225 @@
+"""Publishing a release: look at what is there, plan what is missing, do it, and make it public last."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+from ci.host.errors import AccessError, RefusedError, VerificationError
+from ci.host.progress import Reporter
+from ci.records.version import Version
+from ci.release import state
+from ci.release.dist import LocalFile
+from ci.release.github import GitHub
+from ci.release.remote import Asset, Release
+from ci.release.state import Situation, Standing
+from ci.release.transfer import Transfer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """What is to be published. `files` are in the order in which they are uploaded."""
+
+    tag: str
+    commit: str
+    body: str
+    latest: bool
+    files: tuple[LocalFile, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Create:
+    """Create the draft."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remove:
+    """Remove an asset from the draft: a broken upload, or a file of an earlier build."""
+
+    asset: Asset
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """Add a file to the draft."""
+
+    file: LocalFile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publish:
+    """Make the draft public."""
+
+
+Action = Create | Remove | Upload | Publish
+
+
+def preflight(github: GitHub, tag: str, commit: str) -> list[Release]:
+    """All releases of the repository, once it is clear that the release could be made.
+
+    Raises AccessError or RefusedError, before anything is written.
+    """
+    repository = github.repository()
+    if repository.full_name.lower() != github.context.repository.lower():
+        raise RefusedError(
+            f"{github.context.repository} is now called {repository.full_name}", hint="Use the new name."
+        )
+    if repository.archived:
+        raise RefusedError(f"{repository.full_name} is archived", hint="Unarchive it in its settings.")
+    if repository.permissions.push is False:
+        raise AccessError(
+            f"the token may not write to {repository.full_name}", hint="A release needs `contents: write`."
+        )
+    tagged = github.tag_commit(tag)
+    if tagged is not None and tagged != commit:
+        raise RefusedError(
+            f"the tag {tag} is on commit {tagged}, the image was built from {commit}",
+            hint="Build from the tagged commit, or release as the day's next version (.1, .2 and so on).",
+        )
+    return github.releases()
+
+
+def newest_before(releases: Sequence[Release], version: Version) -> Release | None:
+    """The published release with the highest version below `version`; None where it would be the first."""
+    older = [(found, release) for release in releases if not release.draft and (found := release.version)]
+    return max(((v, r) for v, r in older if v < version), key=lambda pair: pair[0], default=(None, None))[1]
+
+
+def is_newest(releases: Sequence[Release], version: Version) -> bool:
+    """True when no published release has a higher version."""
+    return not any(found > version for release in releases if not release.draft and (found := release.version))
+
+
+def examine(github: GitHub, releases: Sequence[Release], proposal: Proposal) -> Situation:
+    """Compare GitHub with the proposal; raises RefusedError where nothing may be done."""
+    found = state.find(proposal.tag, releases)
+    if found is None:
+        return Situation(standing=Standing.ABSENT)
+    assets = github.assets(found)
+    if found.draft:
+        return state.classify_draft(found, assets, proposal.files)
+    state.require_same(found, assets, proposal.files)
+    return Situation(standing=Standing.PUBLISHED, release=found, right=assets)
+
+
+def plan(situation: Situation, proposal: Proposal) -> tuple[Action, ...]:
+    """The steps that are still to be taken."""
+    if situation.standing is Standing.PUBLISHED:
+        return ()
+    there = {asset.name for asset in situation.right}
+    return (
+        *([Create()] if situation.release is None else []),
+        *(Remove(asset=asset) for asset in situation.wrong),
+        *(Upload(file=file) for file in proposal.files if file.name not in there),
+        Publish(),
+    )
+
+
+def describe(action: Action, proposal: Proposal) -> str:
+    """An action in words."""
+    match action:
+        case Create():
+            return f"create the draft of {proposal.tag} at {proposal.commit}"
+        case Remove(asset=asset):
+            return f"remove {asset.name} from the draft (state {asset.state}, {asset.size} bytes)"
+        case Upload(file=file):
+            return f"upload {file.name} ({file.size} bytes, SHA-256 {file.sha256})"
+        case Publish():
+            return f"publish {proposal.tag}{' as the latest release' if proposal.latest else ''}"
+        case _:
+            assert_never(action)
+
+
+class Publisher:
+    """Carries a plan out. Each step is safe to repeat, and a run that was cut off is continued by the next."""
+
+    def __init__(self, github: GitHub, transfer: Transfer, proposal: Proposal, reporter: Reporter) -> None:
+        self._github = github
+        self._transfer = transfer
+        self._proposal = proposal
+        self._reporter = reporter
+
+    def carry_out(self, actions: Sequence[Action], situation: Situation) -> Release:
+        """Take the steps; returns the published release. Nothing is public before every asset has been compared."""
+        release = situation.release
+        for action in actions:
+            match action:
+                case Create():
+                    release = self._create()
+                case Remove(asset=asset):
+                    self._github.delete_asset(asset)
+                case Upload(file=file):
+                    self._upload(_known(release), file)
+                case Publish():
+                    release = self._publish(_known(release))
+                case _:
+                    assert_never(action)
+        return _known(release)
+
+    def _create(self) -> Release:
+        proposal = self._proposal
+
+        def done() -> Release | None:
+            return state.find(proposal.tag, self._github.releases())
+
+        return self._github.create_draft(proposal.tag, proposal.commit, proposal.body, done)
+
+    def _upload(self, release: Release, file: LocalFile) -> None:
+        def call() -> Asset:
+            with self._reporter.transfer(f"upload {file.name}", file.size) as advance:
+                asset = self._transfer.upload(release, file.path, advance)
+            if state.is_right(asset, file) is False:
+                self._github.delete_asset(asset)
+                raise VerificationError(
+                    f"GitHub has {asset.name} as {asset.size} bytes with digest {asset.digest}, "
+                    f"it is {file.size} bytes with SHA-256 {file.sha256}",
+                    hint="The file may have changed while it was uploaded; run it again.",
+                )
+            return asset
+
+        def done() -> Asset | None:
+            """An earlier attempt's asset, if it is whole; a wreck of one blocks the name and is removed."""
+            for asset in self._github.assets(release):
+                if asset.name == file.name:
+                    if state.is_right(asset, file) or (state.is_right(asset, file) is None and self._same(asset, file)):
+                        return asset
+                    self._github.delete_asset(asset)
+            return None
+
+        self._github.persistence.write(f"upload of {file.name}", call, done)
+
+    def _publish(self, release: Release) -> Release:
+        proposal = self._proposal
+        self._compare(release, self._github.assets(release))
+        published = self._github.publish(release, commit=proposal.commit, body=proposal.body, latest=proposal.latest)
+        self._compare(published, published.assets)
+        return published
+
+    def _compare(self, release: Release, assets: Sequence[Asset]) -> None:
+        """Raise VerificationError unless the release holds exactly the proposal's files."""
+        there = {asset.name: asset for asset in assets}
+        wrong = [
+            file.name
+            for file in self._proposal.files
+            if file.name not in there or not self._same(there[file.name], file)
+        ]
+        extra = sorted(set(there) - {file.name for file in self._proposal.files})
+        if wrong or extra or len(assets) != len(there):
+            raise VerificationError(
+                f"the assets of {release.html_url} are not those that were tested: {', '.join([*wrong, *extra])}",
+                hint="Run it again: it removes what is broken and uploads what is missing, as long as it is a draft.",
+            )
+
+    def _same(self, asset: Asset, file: LocalFile) -> bool:
+        """Whether an asset is this file, by its bytes where GitHub tells no digest."""
+        right = state.is_right(asset, file)
+        if right is not None:
+            return right
+        self._reporter.note(f"GitHub tells no digest of {asset.name}; downloading it to compare")
+        read = self._github.persistence.read
+        return read(f"download of {asset.name}", lambda: self._transfer.sha256(asset)) == file.sha256
+
+
+def _known(release: Release | None) -> Release:
+    if release is None:
+        raise AssertionError("a plan begins with the draft")
+    return release

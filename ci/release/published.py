@@ -1,0 +1,66 @@
+"""Reading a published release back, as anybody could, and comparing it with its own record."""
+
+from pydantic import ValidationError
+
+from ci.host.errors import RefusedError, VerificationError
+from ci.host.progress import Reporter
+from ci.records.release import AssetRecord, ReleaseRecord
+from ci.release.github import GitHub
+from ci.release.remote import UPLOADED, Asset, Release
+from ci.release.state import RECORD_NAME
+from ci.release.transfer import Transfer
+
+
+def read_published(github: GitHub, transfer: Transfer, tag: str, reporter: Reporter) -> ReleaseRecord:
+    """The record of a published release whose assets are all what it says.
+
+    Raises RefusedError where it is not published, VerificationError where an asset differs.
+    """
+    release = github.published_release(tag)
+    if release is None or release.draft:
+        raise RefusedError(f"{tag} is not published", hint=f"`python -m ci.publish_release --tag {tag}` does that.")
+    record = read_release_record(github, transfer, release)
+    if (record.tag, record.repository.lower()) != (tag, github.context.repository.lower()):
+        raise VerificationError(
+            f"the record of {tag} speaks of {record.tag} in {record.repository}", hint="Do not use this release."
+        )
+    assets = {asset.name: asset for asset in release.assets}
+    for image in (record.image, *record.others):
+        for expected in image.assets:
+            _verify(github, transfer, assets.get(expected.name), expected, reporter)
+    return record
+
+
+def read_release_record(github: GitHub, transfer: Transfer, release: Release) -> ReleaseRecord:
+    """The record that a release carries; raises VerificationError where it has none, or none that can be read."""
+    asset = next((asset for asset in release.assets if asset.name == RECORD_NAME), None)
+    if asset is None:
+        raise VerificationError(
+            f"{release.tag_name} has no {RECORD_NAME}", hint="It was not published by this repository's automation."
+        )
+    data = github.persistence.read(f"download of {RECORD_NAME}", lambda: transfer.read(asset))
+    try:
+        return ReleaseRecord.model_validate_json(data)
+    except ValidationError as error:
+        raise VerificationError(
+            f"the {RECORD_NAME} of {release.tag_name} is not a release record",
+            hint="It may be of another version of this repository; use the commands of that version.",
+            details=str(error),
+        ) from error
+
+
+def _verify(github: GitHub, transfer: Transfer, asset: Asset | None, expected: AssetRecord, reporter: Reporter) -> None:
+    if asset is None or asset.state != UPLOADED or asset.size != expected.size:
+        raise VerificationError(
+            f"{expected.name} is missing from the release, or incomplete",
+            hint="Somebody changed the release. Publish the day's next version; do not roll this one out.",
+        )
+    sha256 = asset.sha256
+    if sha256 is None:
+        with reporter.step(f"Downloading {asset.name} to compare"):
+            sha256 = github.persistence.read(f"download of {asset.name}", lambda: transfer.sha256(asset))
+    if sha256 != expected.sha256:
+        raise VerificationError(
+            f"{expected.name} is not what was tested: SHA-256 {sha256}, expected {expected.sha256}",
+            hint="Somebody replaced it. Publish the day's next version; do not roll this one out.",
+        )

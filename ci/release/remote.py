@@ -1,0 +1,173 @@
+"""What GitHub tells us, as far as a release needs it: typed and frozen, taken from its answers once.
+
+https://docs.github.com/en/rest
+"""
+
+from pydantic import BaseModel, ConfigDict, RootModel
+
+from ci.host.errors import InputError
+from ci.records.version import Version
+
+UPLOADED = "uploaded"
+
+
+class Answer(BaseModel):
+    """A piece of an answer; what we do not need is dropped."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Permissions(Answer):
+    """What the token may do; absent for some kinds of token."""
+
+    push: bool | None = None
+
+
+class RepositoryFacts(Answer):
+    """A repository."""
+
+    full_name: str
+    default_branch: str
+    archived: bool = False
+    permissions: Permissions = Permissions()
+
+
+class Asset(Answer):
+    """A file of a release. `digest` is `sha256:<hex>`; older assets have none."""
+
+    id: int
+    name: str
+    state: str
+    size: int
+    url: str
+    digest: str | None = None
+
+    @property
+    def sha256(self) -> str | None:
+        """The digest in hex, where GitHub knows one."""
+        algorithm, _, value = (self.digest or "").partition(":")
+        return value if algorithm == "sha256" and value else None
+
+
+class Release(Answer):
+    """A release, published or a draft. A draft is known by its `id` only: several may carry one tag."""
+
+    id: int
+    tag_name: str
+    target_commitish: str
+    draft: bool
+    immutable: bool = False
+    body: str | None = None
+    html_url: str
+    upload_url: str
+    assets: tuple[Asset, ...] = ()
+
+    @property
+    def version(self) -> Version | None:
+        """The version the tag stands for; None for a tag of another kind."""
+        try:
+            return Version.parse(self.tag_name)
+        except InputError:
+            return None
+
+
+class Releases(RootModel[tuple[Release, ...]]):
+    """A page of releases."""
+
+
+class Assets(RootModel[tuple[Asset, ...]]):
+    """A page of assets."""
+
+
+class Side(Answer):
+    """One side of a pull request."""
+
+    ref: str
+    sha: str
+
+
+class Pull(Answer):
+    """A pull request; `merged_at` is None where it is open or was closed without being merged."""
+
+    number: int
+    html_url: str
+    state: str
+    title: str
+    body: str | None = None
+    merged_at: str | None = None
+    head: Side
+    base: Side
+
+    @property
+    def open(self) -> bool:
+        """True while it is neither merged nor closed."""
+        return self.state == "open"
+
+
+class Pulls(RootModel[tuple[Pull, ...]]):
+    """A page of pull requests."""
+
+
+class Created(Answer):
+    """A git object that was written."""
+
+    sha: str
+
+
+class GitObject(Answer):
+    """What a reference or an annotated tag points to."""
+
+    type: str
+    sha: str
+
+
+class Reference(Answer):
+    """A reference, or an annotated tag."""
+
+    object: GitObject
+
+
+class Commit(Answer):
+    """A commit as the git database has it."""
+
+    sha: str
+    message: str
+    tree: Created
+    parents: tuple[Created, ...]
+
+
+class _Text(Answer):
+    message: str
+    tree: Created
+
+
+class _ListedCommit(Answer):
+    sha: str
+    commit: _Text
+    parents: tuple[Created, ...]
+
+
+class Comparison(Answer):
+    """What one side has and the other has not, oldest first."""
+
+    commits: tuple[_ListedCommit, ...]
+
+    def git_commits(self) -> tuple[Commit, ...]:
+        """The commits, in the git database's form."""
+        return tuple(
+            Commit(sha=one.sha, message=one.commit.message, tree=one.commit.tree, parents=one.parents)
+            for one in self.commits
+        )
+
+
+class Contents(Answer):
+    """A file as the contents API gives it; larger than 1 MB, it comes without content."""
+
+    encoding: str
+    content: str
+
+
+class Switch(Answer):
+    """A setting that is on or off."""
+
+    enabled: bool

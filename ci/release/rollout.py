@@ -1,0 +1,161 @@
+"""The roll-out: one atomic commit on one branch, named after the tag, and one pull request from it.
+
+A later run finds both and brings them up to date. A commit that is not ours is never overwritten.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ci.host.errors import RefusedError, RejectedError
+from ci.host.progress import Reporter
+from ci.release.github import GitHub
+from ci.release.remote import Commit, Pull
+
+_TRAILERS = re.compile(
+    r"^Toolsmith-Rollout: (?P<tag>\S+)\n"
+    r"Toolsmith-Files: (?P<files>[0-9a-f]{64})\n"
+    r"Toolsmith-Tree: (?P<tree>[0-9a-f]{40})\s*\Z",
+    re.MULTILINE,
+)
+
+
+class Outcome(StrEnum):
+    """What became of a roll-out."""
+
+    OPENED = "opened"
+    UPDATED = "updated"
+    UNCHANGED = "as it should be already"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What a pull request is to bring. `files` are whole new contents by path; `base` is the branch it goes to."""
+
+    tag: str
+    base: str
+    branch: str
+    files: Mapping[str, str]
+    title: str
+    body: str
+
+    @property
+    def digest(self) -> str:
+        """One SHA-256 over all files."""
+        return hashlib.sha256(json.dumps(sorted(self.files.items())).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What is there: the head of the base, our branch if it exists, and the pull request to use if there is one."""
+
+    head: Commit
+    current: Commit | None
+    pull: Pull | None
+    reopen: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """The pull request, and whether it was made, changed, or right before."""
+
+    pull: Pull
+    outcome: Outcome
+
+
+def message(change: Change, tree: str) -> str:
+    """The commit's message. Its trailers let a later run see what it brought, and that nobody changed it since."""
+    trailers = {"Toolsmith-Rollout": change.tag, "Toolsmith-Files": change.digest, "Toolsmith-Tree": tree}
+    return f"{change.title}\n\n" + "".join(f"{name}: {value}\n" for name, value in trailers.items())
+
+
+def is_ours(commit: Commit, tag: str) -> bool:
+    """True for a commit of this roll-out that still has the tree it was made with."""
+    found = _TRAILERS.search(commit.message)
+    return found is not None and found["tag"] == tag and found["tree"] == commit.tree.sha
+
+
+def survey(github: GitHub, change: Change, head: Commit, *, reopen: bool) -> Survey:
+    """Look at branch and pull requests; raises RefusedError where a person has decided or worked there."""
+    pulls = [pull for pull in github.pulls(change.branch) if pull.base.ref == change.base]
+    latest = pulls[0] if pulls else None
+    opened = next((pull for pull in pulls if pull.open), None)
+    if latest is not None and opened is None and not reopen:
+        raise RefusedError(
+            f"the roll-out of {change.tag} was {'merged and taken back' if latest.merged_at else 'closed'}: "
+            f"{latest.html_url}",
+            hint="Somebody decided so. To propose it again: --reopen.",
+        )
+    pull = opened or (latest if latest is not None and latest.merged_at is None else None)
+    current = github.branch(change.branch) if latest is not None else None
+    if current is not None:
+        _require_ours(github, change, head, current)
+    return Survey(head=head, current=current, pull=pull, reopen=pull is not None and not pull.open)
+
+
+def _require_ours(github: GitHub, change: Change, head: Commit, current: Commit) -> None:
+    foreign = [commit for commit in github.commits_between(head.sha, current.sha) if not is_ours(commit, change.tag)]
+    if foreign:
+        first = foreign[0]
+        raise RefusedError(
+            f"the branch {change.branch} has {len(foreign)} commits that this command did not make, such as "
+            f"{first.sha[:12]}: {first.message.splitlines()[0] if first.message else ''}",
+            hint="Merge the pull request as it is, or move the commits elsewhere and delete the branch.",
+        )
+
+
+def carry_out(github: GitHub, change: Change, found: Survey, reporter: Reporter) -> Result:
+    """Bring branch and pull request to where they should be; each step is safe to repeat."""
+    pull = found.pull
+    if found.reopen and pull is not None:
+        pull = _reopen(github, pull)
+    with reporter.step(f"Writing the branch {change.branch}"):
+        moved = _write_branch(github, change, found)
+    if pull is None:
+        with reporter.step("Opening the pull request"):
+            pull = github.create_pull(branch=change.branch, base=change.base, title=change.title, body=change.body)
+        return Result(pull=pull, outcome=Outcome.OPENED)
+    wanted = {"title": change.title, "body": change.body}
+    if {"title": pull.title, "body": (pull.body or "").replace("\r\n", "\n")} != wanted:
+        with reporter.step("Updating the pull request"):
+            pull = github.edit_pull(pull.number, wanted)
+        return Result(pull=pull, outcome=Outcome.UPDATED)
+    return Result(pull=pull, outcome=Outcome.UPDATED if moved or found.reopen else Outcome.UNCHANGED)
+
+
+def _reopen(github: GitHub, pull: Pull) -> Pull | None:
+    """Open a closed pull request again; None where GitHub no longer can, as after its branch was deleted."""
+    try:
+        return github.edit_pull(pull.number, {"state": "open"})
+    except RejectedError:
+        return None
+
+
+def _write_branch(github: GitHub, change: Change, found: Survey) -> bool:
+    """Make the branch one commit on top of the base; False where it was that already."""
+    if _is_up_to_date(found.current, found.head, change):
+        return False
+    tree = github.write_tree(found.head, change.files)
+    commit = github.write_commit(found.head, tree, message(change, tree))
+    if found.current is None:
+        if github.create_branch(change.branch, commit.sha):
+            return True
+        # It is there without a pull request, or came to be just now: a run that was cut off, or somebody else.
+        current = github.branch(change.branch)
+        if current is not None:
+            _require_ours(github, change, found.head, current)
+            if _is_up_to_date(current, found.head, change):
+                return False
+    github.move_branch(change.branch, commit.sha)
+    return True
+
+
+def _is_up_to_date(current: Commit | None, head: Commit, change: Change) -> bool:
+    """True for our untouched commit of these files on this very base."""
+    if current is None or [parent.sha for parent in current.parents] != [head.sha]:
+        return False
+    found = _TRAILERS.search(current.message)
+    return is_ours(current, change.tag) and found is not None and found["files"] == change.digest

@@ -1,0 +1,126 @@
+"""What a roll-out changes: this repository's manifest, records and changelog, and FountainKit's manifest."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ci.host.errors import AccessError, InputError, RefusedError
+from ci.records.manifest import Manifest, parse_manifest
+from ci.records.release import ReleaseRecord
+from ci.records.version import Version
+from ci.release import changelog, notes
+from ci.release.github import GitHub
+from ci.release.manifest_edit import image_fields, replace_image
+from ci.release.remote import Commit
+from ci.release.rollout import Change
+
+MANIFEST = "manifests/tools.json"
+CHANGELOG = "docs/releases.md"
+CONSUMER_MANIFEST = ".toolsmith/tools.json"
+
+_TAG_IN_URL = re.compile(r"/releases/download/([^/]+)/[^/]+\Z")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposed:
+    """A change with what it stands on: the head of the base branch, and the files as they are there."""
+
+    change: Change
+    head: Commit
+    before: Mapping[str, str]
+
+
+def own(github: GitHub, record: ReleaseRecord, *, attested: bool) -> Proposed | None:
+    """The change to this repository; None where its manifest points to the release already."""
+    base, head = _base(github)
+    manifest = _text(github, MANIFEST, head)
+    if is_rolled_out(parse_manifest(manifest.encode(), MANIFEST), record):
+        return None
+    log = _text(github, CHANGELOG, head)
+    text = notes.pull_request(record, diff=record.changes, previous=record.previous, attested=attested)
+    entry = notes.changelog_entry(record, diff=record.changes, previous=record.previous)
+    page = notes.release_page(record, diff=record.changes, previous=record.previous, attested=attested)
+    files = {
+        MANIFEST: replace_image(manifest, image_fields(record), MANIFEST, add=True),
+        CHANGELOG: changelog.with_entry(log, record.tag, entry, CHANGELOG),
+        f"releases/{record.tag}.md": page,
+        f"releases/{record.tag}.json": record.to_json(),
+    }
+    change = Change(
+        tag=record.tag, base=base, branch=f"rollout/{record.tag}", files=files, title=text.title, body=text.body
+    )
+    return Proposed(change=change, head=head, before={MANIFEST: manifest, CHANGELOG: log})
+
+
+def fountainkit(github: GitHub, record: ReleaseRecord, *, attested: bool) -> Proposed | None:
+    """The change to the consumer's manifest, of the image's fields only; None where it is there already."""
+    base, head = _base(github)
+    manifest = _text(github, CONSUMER_MANIFEST, head)
+    if is_rolled_out(parse_manifest(manifest.encode(), CONSUMER_MANIFEST), record):
+        return None
+    text = notes.consumer_pull_request(
+        record, diff=record.changes, previous=record.previous, attested=attested, manifest=CONSUMER_MANIFEST
+    )
+    change = Change(
+        tag=record.tag,
+        base=base,
+        branch=f"toolsmith-image/{record.tag}",
+        files={CONSUMER_MANIFEST: replace_image(manifest, image_fields(record), CONSUMER_MANIFEST)},
+        title=text.title,
+        body=text.body,
+    )
+    return Proposed(change=change, head=head, before={CONSUMER_MANIFEST: manifest})
+
+
+def is_rolled_out(manifest: Manifest, record: ReleaseRecord) -> bool:
+    """True where a manifest points to the release; raises RefusedError where it points to a newer one, or differs."""
+    version = manifest_version(manifest)
+    if version is None or version < Version.parse(record.tag):
+        return False
+    if version > Version.parse(record.tag):
+        raise RefusedError(
+            f"the manifest points to {version}, which is newer than {record.tag}",
+            hint="Nothing was changed. To go back to an older image, revert the newer roll-out: docs/releasing.md.",
+        )
+    image = record.image.qcow2
+    if (manifest.image.qcow2, manifest.image.qcow2_sha256) != (image.url, image.sha256):
+        raise RefusedError(
+            f"the manifest points to {record.tag} already, with another URL or digest",
+            hint="Somebody edited it. Compare it with the release, and correct the one that is wrong.",
+        )
+    return True
+
+
+def manifest_version(manifest: Manifest) -> Version | None:
+    """The version a manifest points to: as it says, or by its URL, as FountainKit's does; None where neither tells."""
+    found = _TAG_IN_URL.search(manifest.image.qcow2)
+    for text in (manifest.image.version, found[1] if found else ""):
+        try:
+            return Version.parse(text)
+        except InputError:
+            continue
+    return None
+
+
+def _base(github: GitHub) -> tuple[str, Commit]:
+    repository = github.repository()
+    if repository.permissions.push is False:
+        raise AccessError(
+            f"the token may not write to {repository.full_name}",
+            hint="A roll-out needs `contents: write` and `pull-requests: write`.",
+        )
+    head = github.branch(repository.default_branch)
+    if head is None:
+        raise RefusedError(f"{repository.full_name} has no commit yet", hint="Push its main branch first.")
+    return repository.default_branch, head
+
+
+def _text(github: GitHub, path: str, head: Commit) -> str:
+    data = github.read_file(path, head.sha)
+    where = f"{path} of {github.context.repository}"
+    if data is None:
+        raise InputError(f"there is no {where}", hint="The default branch must have it; see manifests/README.md.")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{where} is not UTF-8: {error}", hint="Correct it on the default branch.") from error

@@ -1,0 +1,256 @@
+import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import regress
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator, ValidationError
+from jsonschema.validators import extend
+
+from ci.host.errors import InputError
+from ci.records.manifest import MAX_BYTES, SCHEMA_PATH, Manifest, parse_manifest, schema_text
+
+URL = "https://github.com/fountain/image/releases/download/v2026.11.23/fountainkit-toolsmith-ubuntu-2204.qcow2"
+PUBLISHED: dict[str, Any] = {
+    "image": {
+        "name": "fountainkit-toolsmith-ubuntu-2204-v2026.11.23",
+        "tarball": "",
+        "sha256": "",
+        "qcow2": URL,
+        "qcow2_sha256": "a" * 64,
+        "version": "v2026.11.23",
+        "size": 658_000_000,
+    },
+    "tools": {"swift": "5.10"},
+    "operations": ["build"],
+}
+UNPUBLISHED: dict[str, Any] = {
+    "image": {
+        "name": "",
+        "tarball": "",
+        "sha256": "",
+        "qcow2": "",
+        "qcow2_sha256": "",
+        "version": "unpublished",
+        "size": 0,
+    },
+    "tools": {},
+    "operations": [],
+}
+
+
+def _pattern(
+    _validator: Draft202012Validator, pattern: str, instance: object, _schema: object
+) -> Iterator[ValidationError]:
+    # A schema's patterns are those of ECMAScript; Python's `$` would match before a last newline too.
+    if isinstance(instance, str) and not regress.Regex(pattern, flags="u").find(instance):
+        yield ValidationError(f"{instance!r} does not match {pattern!r}")
+
+
+VALIDATOR = extend(Draft202012Validator, {"pattern": _pattern})  # type: ignore[no-untyped-call]  # its stubs lack it
+SCHEMA = VALIDATOR(json.loads(schema_text()))
+
+
+def changed(document: dict[str, Any], **image: object) -> dict[str, Any]:
+    result = copy.deepcopy(document)
+    result["image"] |= image
+    return result
+
+
+def without(document: dict[str, Any], *path: str) -> dict[str, Any]:
+    result = copy.deepcopy(document)
+    holder = result
+    for key in path[:-1]:
+        holder = holder[key]
+    del holder[path[-1]]
+    return result
+
+
+def parse(document: object) -> Manifest:
+    return parse_manifest(json.dumps(document).encode(), "tools.json")
+
+
+GOOD: list[dict[str, Any]] = [
+    PUBLISHED,
+    UNPUBLISHED,
+    changed(PUBLISHED, qcow2="image.qcow2"),
+    changed(PUBLISHED, qcow2="images/image 1.qcow2"),
+    changed(PUBLISHED, qcow2="/var/lib/images/image.qcow2"),
+    changed(PUBLISHED, qcow2="oci://ghcr.io/fountain/image:v2026.11.23"),
+    changed(PUBLISHED, qcow2="http://localhost:4010/image.qcow2?token=1"),
+    changed(PUBLISHED, qcow2="https://example.org/a..b/.hidden/größe.qcow2"),
+    changed(PUBLISHED, version="v2026.11.23.2"),
+    changed(PUBLISHED, tarball="https://example.org/image.tar.gz", sha256="0" * 64),
+    changed(UNPUBLISHED, tarball="image.tar.gz", sha256="0" * 64, name="toolsmith"),
+    changed(PUBLISHED, name="toolsmith v1"),
+    without(without(PUBLISHED, "image", "version"), "image", "size"),
+    without(without(UNPUBLISHED, "image", "version"), "image", "size"),
+    changed(PUBLISHED, mirror=["https://example.org/"], note=None),
+    {**PUBLISHED, "comment": {"any": [1, 2.5, "thing"]}, "$schema": "tools.schema.json"},
+]
+
+BAD: list[dict[str, Any]] = [
+    {},
+    without(PUBLISHED, "image"),
+    without(PUBLISHED, "tools"),
+    without(PUBLISHED, "operations"),
+    *(without(PUBLISHED, "image", key) for key in ("name", "tarball", "sha256", "qcow2", "qcow2_sha256")),
+    {**PUBLISHED, "image": None},
+    {**PUBLISHED, "image": [PUBLISHED["image"]]},
+    {**PUBLISHED, "tools": {"swift": 5}},
+    {**PUBLISHED, "tools": ["swift"]},
+    {**PUBLISHED, "tools": None},
+    {**PUBLISHED, "operations": "build"},
+    {**PUBLISHED, "operations": [1]},
+    {**PUBLISHED, "operations": {}},
+    *(changed(PUBLISHED, **{key: None}) for key in PUBLISHED["image"]),
+    *(changed(PUBLISHED, **{key: 1}) for key in PUBLISHED["image"] if key != "size"),
+    *(changed(PUBLISHED, qcow2_sha256=digest) for digest in ("A" * 64, "a" * 63, "a" * 65, "g" * 64, f"{'a' * 64}\n")),
+    changed(PUBLISHED, qcow2_sha256=""),
+    changed(PUBLISHED, qcow2_sha256=f"sha256:{'a' * 64}"),
+    changed(PUBLISHED, sha256="A" * 64),
+    *(
+        changed(PUBLISHED, name=name)
+        for name in ("", ".", "..", "../x", "a/b", "a\\b", "a\nb", "a\n", "a\x00", "\u202egnp", ".hidden", "x" * 201)
+    ),
+    *(
+        changed(PUBLISHED, qcow2=reference)
+        for reference in (
+            "ftp://example.org/image.qcow2",
+            "file:///image.qcow2",
+            "HTTPS://example.org/image.qcow2",
+            "javascript:alert(1)",
+            "data:,x",
+            "C:\\image.qcow2",
+            "https:image.qcow2",
+            "https:///image.qcow2",
+            "https://example.org",
+            "https://example.org/",
+            "https://example.org/images/",
+            "https://example.org/a b.qcow2",
+            "https://example.org/../image.qcow2",
+            "https://example.org/images/..",
+            "../image.qcow2",
+            "/images/../image.qcow2",
+            "..",
+            ".",
+            "/",
+            "images/",
+            "images\\image.qcow2",
+            "image.qcow2\n",
+            "image\x00.qcow2",
+            "image\u2028.qcow2",
+            "\u202eimage.qcow2",
+            "x" * 2001,
+        )
+    ),
+    changed(PUBLISHED, tarball="ftp://example.org/image.tar"),
+    *(changed(PUBLISHED, version=version) for version in ("v2026.11", "2026.11.23", "v2026.11.23.0", "latest")),
+    *(changed(PUBLISHED, size=size) for size in (0, -1, 1 << 41, 1.5, "658000000", True)),
+    changed(PUBLISHED, version="unpublished"),
+    changed(UNPUBLISHED, qcow2_sha256="a" * 64),
+    changed(UNPUBLISHED, version="v2026.11.23"),
+    changed(UNPUBLISHED, size=1),
+]
+
+# What a schema cannot say: there, 1.0 is an integer, and a pattern decodes nothing.
+ONLY_THE_MODEL = [
+    changed(PUBLISHED, size=658_000_000.0),
+    changed(PUBLISHED, qcow2="https://example.org/%2e%2e/image.qcow2"),
+    changed(PUBLISHED, qcow2="https://example.org/image%00.qcow2"),
+    changed(PUBLISHED, qcow2="https://[::1/image.qcow2"),
+    changed(PUBLISHED, qcow2="https://example.org:99999/image.qcow2"),
+]
+
+
+@pytest.mark.parametrize("document", GOOD, ids=json.dumps)
+def test_a_good_manifest_is_read_and_valid_by_the_schema(document: dict[str, Any]) -> None:
+    assert json.loads(parse(document).to_json()) == document
+    assert list(SCHEMA.iter_errors(document)) == []
+
+
+@pytest.mark.parametrize("document", BAD, ids=json.dumps)
+def test_a_bad_manifest_is_refused_by_the_model_and_the_schema(document: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"^tools\.json is not a manifest: "):
+        parse(document)
+    assert list(SCHEMA.iter_errors(document)) != []
+
+
+@pytest.mark.parametrize("document", ONLY_THE_MODEL, ids=json.dumps)
+def test_what_a_schema_cannot_say_the_model_does(document: dict[str, Any]) -> None:
+    with pytest.raises(InputError):
+        parse(document)
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b"", "Expecting value"),
+        (b"\xef\xbb\xbf{}", "byte order mark"),
+        ("{}".encode("utf-16"), "byte 0 is not UTF-8"),
+        (b'{"image": "\xff"}', "byte 11 is not UTF-8"),
+        (b'{"image": {}, "image": {}}', "the key image comes twice"),
+        (b'{"a": {"b": [{"c\\n": 1, "c\\u000a": 2}]}}', r"the key 'c\\n' comes twice"),
+        (b'{"a": ' + b"[" * 40 + b"]" * 40 + b"}", "nested too deeply"),
+        (b"[" * 900_000, "nested too deeply"),
+        (b'{"a": NaN}', "NaN is not a number"),
+        (b'{"a": -Infinity}', "-Infinity is not a number"),
+        (b'{"a": 1e999}', "too large a number"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "limit"),
+        (b'{"a": "\\ud800"}', "half of a surrogate pair"),
+        (b'{"\\udc00": 1}', "half of a surrogate pair"),
+        (b'{"a": 1} x', "Extra data"),
+        (b"{'a': 1}", "Expecting property name"),
+        (b'{"a": 1,}', "trailing comma|property name"),
+        (b" " * MAX_BYTES + b"{}", "more than 1048576"),
+        (b"[]", "valid dictionary"),
+    ],
+)
+def test_what_is_no_json_for_everybody_is_refused(data: bytes, problem: str) -> None:
+    with pytest.raises(InputError, match=problem):
+        parse_manifest(data, "tools.json")
+
+
+def test_the_error_names_the_key_and_every_finding() -> None:
+    with pytest.raises(InputError) as caught:
+        parse(changed(without(PUBLISHED, "tools"), qcow2_sha256="A" * 64, size="1"))
+    assert "image.qcow2_sha256: " in caught.value.message
+    assert [line.split(":")[0] for line in caught.value.details.splitlines()] == [
+        "image.qcow2_sha256",
+        "image.size",
+        "tools",
+    ]
+
+
+def test_a_hostile_key_is_shown_in_ascii() -> None:
+    with pytest.raises(InputError) as caught:
+        parse({**PUBLISHED, "tools": {"\x1b[31m\u202e": 1}})
+    assert caught.value.message.isprintable()
+    assert "\u202e" not in caught.value.message
+
+
+def test_both_kinds_of_unpublished_manifest_are_told_apart_from_a_published_one() -> None:
+    assert parse(PUBLISHED).published
+    assert not parse(UNPUBLISHED).published
+    assert not parse(without(without(UNPUBLISHED, "image", "version"), "image", "size")).published
+
+
+@given(st.dictionaries(st.text(), st.recursive(st.none() | st.integers() | st.text(), st.lists, max_leaves=5)))
+def test_the_keys_of_others_are_kept(extra: dict[str, Any]) -> None:
+    document = {**extra, **changed(PUBLISHED, **{**extra, **PUBLISHED["image"]})}
+    assert json.loads(parse(document).to_json()) == document
+
+
+def test_the_committed_schema_is_current() -> None:
+    assert SCHEMA_PATH.read_text(encoding="utf-8") == schema_text(), "run: python -m ci.records.manifest"
+    Draft202012Validator.check_schema(json.loads(schema_text()))
+
+
+def test_the_committed_manifest_is_one() -> None:
+    path = Path(__file__).parents[3] / "manifests" / "tools.json"
+    manifest = parse_manifest(path.read_bytes(), str(path))
+    assert manifest.published == (manifest.image.version not in {"", "unpublished"})
