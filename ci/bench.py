@@ -2,6 +2,7 @@
 
 build: a copy of the base, one virt-customize and one virt-sysprep, against `python -m ci.build_image`.
 boot:  the base with a cloud-init seed, against the image; from QEMU's start to the first login by SSH.
+release: the upload of an asset of 1.9 GiB to a server on this machine, against curl's.
 Whatever the figures are, the exit code is 0 once they were measured.
 """
 
@@ -17,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ci import build_image
+from ci.bench_release import measure_release
 from ci.boot import loop, machine, seed, ssh
 from ci.boot.qemu import Forward, MachineSpec
 from ci.demo import throwaway_key
@@ -45,7 +47,7 @@ from ci.records.performance import (
 )
 from ci.records.record import read_record
 
-PARTS = ("build", "boot")
+PARTS = ("build", "boot", "release")
 USER = "fountain"
 CPUS = 2
 MEMORY_MIB = 2048
@@ -106,7 +108,7 @@ def arguments() -> argparse.ArgumentParser:
     result = cli.parser("python -m ci.bench", __doc__)
     result.add_argument("--image", default="bookworm", metavar="NAME", help="a file of build/images (%(default)s)")
     result.add_argument(
-        "--only", type=_parts, default=PARTS, metavar="PARTS", help="what to measure: build, boot (default: build,boot)"
+        "--only", type=_parts, default=PARTS, metavar="PARTS", help=f"what to measure (default: {','.join(PARTS)})"
     )
     result.add_argument(
         "--boots", type=_positive, default=3, metavar="N", help="how often to start each (default: %(default)s)"
@@ -150,6 +152,9 @@ def main(options: argparse.Namespace, reporter: Reporter) -> int:
         subject = Subject(name=options.image, definition=definition, base=base, acceleration=acceleration)
         build = measure_builds(subject, folder, reporter) if "build" in options.only else None
         boot = measure_boots(subject, folder, options.boots, reporter) if "boot" in options.only else None
+        release = (
+            measure_release(folder.path / "release", options.boots, reporter) if "release" in options.only else None
+        )
     revision = current_revision()
     record = PerformanceRecord(
         measured_at=datetime.now(UTC).replace(microsecond=0),
@@ -161,6 +166,7 @@ def main(options: argparse.Namespace, reporter: Reporter) -> int:
         machine=this_machine(acceleration, load),
         build=build,
         boot=boot,
+        release=release,
     )
     if options.json:
         record.write(options.json)

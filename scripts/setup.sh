@@ -153,6 +153,19 @@ make_environment() {
     done_something=yes
 }
 
+# The emulator that the rehearsal of a release talks to, with the Node.js of the environment. npm ci starts by removing
+# the folder and the stamp in it, so that half an installation is never taken for a whole one.
+install_emulator() {
+    local project=$root/ci/rehearsal installed
+    installed=$project/node_modules/.installed
+    if [[ ! -f $project/package-lock.json ]] || cmp --quiet "$project/package-lock.json" "$installed"; then return; fi
+    say "installing the npm packages of $project/package-lock.json"
+    PATH=$venv/bin:$PATH npm ci --prefix "$project" --ignore-scripts --no-audit --no-fund --loglevel error >&2 ||
+        fail "the npm packages could not be installed"
+    cp "$project/package-lock.json" "$installed"
+    done_something=yes
+}
+
 main() {
     # One set-up at a time: the lock is on the folder itself and ends with this process.
     exec 9<"$root"
@@ -160,6 +173,7 @@ main() {
     if has apt-get && has dpkg-query; then install_packages; else list_what_to_install; fi
     make_kernel_readable
     make_environment
+    install_emulator
     if [[ $done_something == no ]]; then say "nothing to do"; else say "done in $SECONDS s"; fi
 }
 

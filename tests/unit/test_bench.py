@@ -107,9 +107,9 @@ def test_a_step_is_named_by_its_command(argv: list[str], title: str) -> None:
 @pytest.mark.parametrize(
     ("flags", "parts"),
     [
-        ([], ("build", "boot")),
+        ([], ("build", "boot", "release")),
         (["--only", "boot"], ("boot",)),
-        (["--only", "boot, build"], ("build", "boot")),
+        (["--only", "release, boot, build"], ("build", "boot", "release")),
     ],
 )
 def test_parts_are_measured_in_their_order_whatever_the_order_of_the_flag(

@@ -21,6 +21,7 @@ ALLOWED = {
     "image": {"host", "records", "image"},
     "boot": {"host", "records", "boot"},
     "release": {"host", "records", "release"},
+    "rehearsal": {"host", "records", "rehearsal"},
 }
 
 

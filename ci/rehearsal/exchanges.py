@@ -1,0 +1,79 @@
+"""What was asked and what was answered, for tests that look at the whole conversation afterwards."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+SECRET_HEADERS = {"authorization", "cookie"}
+FAULT = web.RequestKey("fault", str)
+UNANSWERED = web.RequestKey("unanswered", bool)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """One request and its answer.
+
+    `path` is as sent, without the query. `request_body` and `response_body` are the JSON, None where there was none.
+    `status` is None where the client got no answer. `fault` names what was done to it, `seconds` it took.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    request_headers: Mapping[str, str]
+    request_body: Any
+    status: int | None
+    response_headers: Mapping[str, str]
+    response_body: Any
+    fault: str | None
+    seconds: float
+
+
+class ExchangeLog:
+    """Every exchange in the order of the answers; `uploads` is where the paths of uploads begin."""
+
+    def __init__(self, uploads: str) -> None:
+        self.exchanges: list[Exchange] = []
+        self._uploads = uploads
+
+    @web.middleware
+    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        started = time.monotonic()
+        # An upload is not read here, whatever its type: it may be larger than the memory.
+        body = None if request.path.startswith(self._uploads) else _parse(await request.read())
+        response: web.StreamResponse | None = None
+        try:
+            response = await handler(request)
+        finally:
+            answered = None if request.get(UNANSWERED) else response
+            self.exchanges.append(
+                Exchange(
+                    method=request.method,
+                    path=request.rel_url.raw_path,
+                    query=dict(request.query),
+                    request_headers={
+                        name: value for name, value in request.headers.items() if name.lower() not in SECRET_HEADERS
+                    },
+                    request_body=body,
+                    status=answered.status if answered is not None else None,
+                    response_headers=dict(answered.headers) if answered is not None else {},
+                    response_body=_parse(answered.body) if isinstance(answered, web.Response) else None,
+                    fault=request.get(FAULT),
+                    seconds=time.monotonic() - started,
+                )
+            )
+        return response
+
+
+def _parse(body: Any) -> Any:  # noqa: ANN401 - what aiohttp takes for a body, and JSON
+    if not isinstance(body, bytes | bytearray) or not body:
+        return None
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None

@@ -1,0 +1,232 @@
+"""Faults on command: what a client may meet on its way to GitHub, at exactly the request that a test asks for."""
+
+import asyncio
+import re
+import socket
+import struct
+import threading
+import time
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import assert_never
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from ci.rehearsal.exchanges import FAULT, UNANSWERED
+from ci.rehearsal.replies import ApiError
+
+POLL_SECONDS = 0.01
+# https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api#exceeding-the-rate-limit; the wording
+# of the secondary limit as in https://github.com/app-sre/github-mirror/pull/62
+SECONDARY_LIMIT = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
+PRIMARY_LIMIT = "API rate limit exceeded for user ID 1."
+LIMITS = "https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api"
+
+
+class Checkpoint:
+    """Where an upload that is half through lets its fault happen."""
+
+    def __init__(self, armed: "Armed", request: web.Request) -> None:
+        self._armed = armed
+        self._request = request
+        self.response: web.StreamResponse | None = None
+
+    async def pass_by(self) -> None:
+        self.response = await _befall(self._armed, self._request)
+
+
+MIDWAY = web.RequestKey("midway", Checkpoint)
+LEAVES_STARTER = web.RequestKey("leaves_starter", bool)
+
+
+class Effect(StrEnum):
+    """What goes wrong.
+
+    `starter` is the wreck of GitHub's description of an upload: 502, and an empty asset stays behind in state
+    `starter`. A `hang` lasts until the client gives up, a `pause` until the test has decided.
+    """
+
+    BAD_GATEWAY = "502"
+    RESET = "connection reset"
+    HANG = "hang"
+    PAUSE = "pause"
+    SECONDARY_LIMIT = "403 secondary limit"
+    PRIMARY_LIMIT = "403 primary limit"
+    TOO_MANY_REQUESTS = "429"
+    STARTER = "502 starter"
+
+
+class Moment(StrEnum):
+    """When: the server has not acted, half of an upload has arrived, or it has acted and the answer is lost."""
+
+    BEFORE = "before"
+    MIDWAY = "midway"
+    AFTER = "after"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """Befalls the `call`-th request that matches, counted from when it is armed, and the `times - 1` after it.
+
+    `path` is a regular expression searched in the path; without it and `method` every request matches, so that
+    `call` is the place in the whole sequence. `seconds` is how long a rate limit lasts.
+    """
+
+    effect: Effect
+    moment: Moment = Moment.BEFORE
+    method: str | None = None
+    path: str = ""
+    call: int = 1
+    times: int = 1
+    seconds: int = 1
+
+    def matches(self, request: web.Request) -> bool:
+        return self.method in (None, request.method) and re.search(self.path, request.rel_url.raw_path) is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Firing:
+    """A fault that happened to a request."""
+
+    fault: Fault
+    method: str
+    path: str
+
+
+@dataclass(slots=True)
+class Armed:
+    """A fault that waits for its request. `reached` is set when it fires.
+
+    A request in a pause goes on after `proceed()`; after `drop()`, or when its client is gone, it is cut off.
+    """
+
+    fault: Fault
+    seen: int = 0
+    reached: threading.Event = field(default_factory=threading.Event)
+    _decided: threading.Event = field(default_factory=threading.Event)
+    _dropped: bool = False
+
+    def proceed(self) -> None:
+        self._decided.set()
+
+    def drop(self) -> None:
+        self._dropped = True
+        self._decided.set()
+
+    async def let_go(self, request: web.Request) -> bool:
+        """Wait for the decision; True where the request goes on."""
+        # That a client is gone is no event either, so both are looked for.
+        while not self._decided.is_set() and not is_gone(request):  # noqa: ASYNC110
+            await asyncio.sleep(POLL_SECONDS)
+        return self._decided.is_set() and not self._dropped
+
+
+class Faults:
+    """The faults that are armed, and those that fired."""
+
+    def __init__(self) -> None:
+        self.fired: list[Firing] = []
+        self._armed: list[Armed] = []
+        self._lock = threading.Lock()
+
+    def arm(self, fault: Fault) -> Armed:
+        armed = Armed(fault)
+        with self._lock:
+            self._armed.append(armed)
+        return armed
+
+    def clear(self) -> None:
+        """Disarm all of them; what hangs or pauses is cut off. `fired` is kept."""
+        with self._lock:
+            for armed in self._armed:
+                armed.drop()
+            self._armed.clear()
+
+    @web.middleware
+    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        armed = self._next(request)
+        if armed is None:
+            return await handler(request)
+        request[FAULT] = f"{armed.fault.effect} {armed.fault.moment}"
+        match armed.fault.moment:
+            case Moment.BEFORE:
+                if armed.fault.effect is Effect.STARTER:
+                    request[LEAVES_STARTER] = True
+                    await handler(request)
+                return await _befall(armed, request) or await handler(request)
+            case Moment.MIDWAY:
+                request[MIDWAY] = checkpoint = Checkpoint(armed, request)
+                answer = await handler(request)
+                return checkpoint.response or answer
+            case Moment.AFTER:
+                answer = await handler(request)
+                return await _befall(armed, request) or answer
+            case other:
+                assert_never(other)
+
+    def _next(self, request: web.Request) -> Armed | None:
+        with self._lock:
+            due = None
+            for armed in self._armed:
+                if not armed.fault.matches(request):
+                    continue
+                armed.seen += 1
+                first = armed.fault.call
+                if due is None and first <= armed.seen < first + armed.fault.times:
+                    due = armed
+            if due:
+                self.fired.append(Firing(fault=due.fault, method=request.method, path=request.rel_url.raw_path))
+        return due
+
+
+async def _befall(armed: Armed, request: web.Request) -> web.StreamResponse | None:
+    """Let it happen. The answer to give instead, None where the request goes on as if nothing had been."""
+    fault = armed.fault
+    armed.reached.set()
+    match fault.effect:
+        case Effect.BAD_GATEWAY | Effect.STARTER:
+            return ApiError(502, "Server Error").response()
+        case Effect.RESET:
+            return _cut(request)
+        case Effect.PAUSE:
+            return None if await armed.let_go(request) else _cut(request)
+        case Effect.HANG:
+            await armed.let_go(request)
+            return _cut(request)
+        case Effect.SECONDARY_LIMIT | Effect.TOO_MANY_REQUESTS:
+            status = 429 if fault.effect is Effect.TOO_MANY_REQUESTS else 403
+            return ApiError(
+                status,
+                SECONDARY_LIMIT,
+                documentation=f"{LIMITS}#about-secondary-rate-limits",
+                headers={"Retry-After": str(fault.seconds)},
+            ).response()
+        case Effect.PRIMARY_LIMIT:
+            reset = int(time.time()) + fault.seconds
+            headers = {"X-RateLimit-Limit": "5000", "X-RateLimit-Remaining": "0", "X-RateLimit-Used": "5000"}
+            return ApiError(
+                403,
+                PRIMARY_LIMIT,
+                documentation=LIMITS,
+                headers=headers | {"X-RateLimit-Reset": str(reset), "X-RateLimit-Resource": "core"},
+            ).response()
+        case other:
+            assert_never(other)
+
+
+def is_gone(request: web.Request) -> bool:
+    """Whether the client has closed the connection, as far as it is known without reading what it sent."""
+    return request.transport is None or request.transport.is_closing()
+
+
+def _cut(request: web.Request) -> web.Response:
+    """Reset the connection. What is returned goes nowhere; aiohttp wants something."""
+    request[UNANSWERED] = True
+    if request.transport is not None:
+        connection: socket.socket | None = request.transport.get_extra_info("socket")
+        if connection is not None:
+            # Closed with SO_LINGER 0 a connection ends with RST instead of FIN: socket(7).
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        request.transport.abort()
+    return web.Response()

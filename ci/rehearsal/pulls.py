@@ -1,0 +1,206 @@
+"""Pull requests: emulate's, with the refusals it lacks, and with heads that follow their branches.
+
+https://docs.github.com/rest/pulls/pulls. Bodies of refusals are as people have recorded them; each names where.
+"""
+
+from typing import Any
+from urllib.parse import quote
+
+from aiohttp import web
+
+from ci.rehearsal.emulator import Emulator
+from ci.rehearsal.incoming import REPOSITORY, full_name, wishes
+from ci.rehearsal.passthrough import check, forward
+from ci.rehearsal.replies import ApiError, Json, invalid, not_found, problem, reply
+
+DOCUMENTATION = "https://docs.github.com/rest/pulls/pulls"
+# In a list GitHub leaves these out: schema `pull-request-simple`.
+ONLY_ALONE = (
+    "additions", "changed_files", "comments", "commits", "deletions", "maintainer_can_modify", "mergeable",
+    "mergeable_state", "merged", "merged_by", "rebaseable", "review_comments",
+)  # fmt: skip
+
+
+class Pulls:
+    """What emulate does not keep of a pull request: its head when it was closed, and what it was merged as."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        self._emulator = emulator
+        self._closed_at: dict[tuple[str, int], str] = {}
+        self._merged_as: dict[tuple[str, int], str] = {}
+
+    async def repaired(self, repository: str, pull: Json, *, alone: bool) -> Json:
+        key = repository, pull["number"]
+        head: str | None = self._closed_at.get(key)
+        if pull["state"] == "open":
+            head = await self._emulator.branch_head(repository, pull["head"]["ref"])
+        if head is not None:
+            pull = _replaced(pull, pull["head"]["sha"], head)
+        pull = dict(pull) | {"active_lock_reason": None}
+        if not alone:
+            return {name: value for name, value in pull.items() if name not in ONLY_ALONE}
+        pull["merge_commit_sha"] = self._merged_as.get(key, pull["merge_commit_sha"])
+        base = pull["base"]["ref"] if pull["state"] == "open" else pull["base"]["sha"]
+        between = await self.compare(repository, base, pull["head"]["sha"])
+        if between is not None:
+            files = between["files"]
+            pull["commits"], pull["changed_files"] = between["ahead_by"], len(files)
+            for count in ("additions", "deletions"):
+                pull[count] = sum(file[count] for file in files)
+        return pull
+
+    async def compare(self, repository: str, base: str, head: str) -> Json | None:
+        return await self._emulator.get(f"/repos/{repository}/compare/{quote(base)}...{quote(head)}")
+
+    async def check_new(self, repository: str, head: str, base: str) -> None:
+        """Raise GitHub's 422 for a pull request that cannot be opened."""
+        for field, branch in (("head", head), ("base", base)):
+            if await self._emulator.branch_head(repository, branch) is None:
+                raise _refused("create", problem("PullRequest", field, "invalid"))
+        if await self.open_pull(repository, head, base) is not None:
+            # https://github.com/vsoch/pull-request-action/issues/86
+            taken = f"A pull request already exists for {repository.partition('/')[0]}:{head}."
+            raise _refused("create", problem("PullRequest", "", "custom", taken))
+        between = await self.compare(repository, base, head)
+        if between is None or not between["ahead_by"]:
+            # https://github.com/tgymnich/fork-sync/issues/112
+            nothing = f"No commits between {base} and {head}"
+            raise _refused("create", problem("PullRequest", "", "custom", nothing))
+
+    async def check_reopening(self, repository: str, pull: Json) -> None:
+        """Raise GitHub's 422 for a pull request that stays closed.
+
+        "We're blocking the pull request reopen if the current head isn't a descendant of the stored head sha":
+        https://github.com/isaacs/github/issues/361. The body: https://github.com/pytorch/pytorch/pull/114423
+        """
+        branch = pull["head"]["ref"]
+        head = await self._emulator.branch_head(repository, branch)
+        reason = None
+        if pull["merged"]:
+            reason = "The pull request has been merged."
+        elif head is None:
+            reason = f"The {branch} branch has been deleted."
+        elif await self.open_pull(repository, branch, pull["base"]["ref"]) is not None:
+            reason = f"There is already an open pull request from {branch} to {pull['base']['ref']}."
+        else:
+            closed_at = self._closed_at.get((repository, pull["number"]), pull["head"]["sha"])
+            since = await self.compare(repository, closed_at, head)
+            if since is None or since["status"] not in {"identical", "ahead"}:
+                reason = f"The {branch} branch was force-pushed or recreated."
+        if reason:
+            message = f"state cannot be changed. {reason}"
+            raise _refused("update", problem("PullRequest", "state", "custom", message))
+
+    async def open_pull(self, repository: str, head: str, base: str) -> Json | None:
+        query = {"state": "open", "base": base, "head": f"{repository.partition('/')[0]}:{head}"}
+        answer = await self._emulator.request("GET", f"/repos/{repository}/pulls", query=query)
+        found: list[Json] = check(answer)
+        return found[0] if found else None
+
+    async def close(self, repository: str, number: int) -> None:
+        """Close one, as a person would."""
+        path = f"/repos/{repository}/pulls/{number}"
+        await self.note_closing(repository, await self._emulator.call("GET", path))
+        await self._emulator.call("PATCH", path, {"state": "closed"})
+
+    async def note_closing(self, repository: str, pull: Json) -> None:
+        head = await self._emulator.branch_head(repository, pull["head"]["ref"])
+        if pull["state"] == "open" and head is not None:
+            self._closed_at[repository, pull["number"]] = head
+
+    async def close_of_branch(self, repository: str, branch: str) -> None:
+        """GitHub closes the pull requests of a branch that is deleted."""
+        query = {"head": f"{repository.partition('/')[0]}:{branch}"}
+        for pull in check(await self._emulator.request("GET", f"/repos/{repository}/pulls", query=query)):
+            await self._emulator.call("PATCH", f"/repos/{repository}/pulls/{pull['number']}", {"state": "closed"})
+
+    async def merge(self, repository: str, number: int) -> str:
+        """Merge one, as a person would by the green button; the merge commit's SHA."""
+        path, git = f"/repos/{repository}/pulls/{number}", f"/repos/{repository}/git"
+        pull = await self._emulator.call("GET", path)
+        base, head = pull["base"]["ref"], pull["head"]["ref"]
+        between = await self.compare(repository, base, head)
+        if between is None:
+            raise not_found()
+        await self.note_closing(repository, pull)
+        onto, tip = between["base_commit"], between["commits"][-1]
+        entries = [_entry(file) for file in between["files"]]
+        tree = await self._emulator.call(
+            "POST", f"{git}/trees", {"base_tree": onto["commit"]["tree"]["sha"], "tree": entries}
+        )
+        message = f"Merge pull request #{number} from {repository.partition('/')[0]}/{head}"
+        commit = await self._emulator.call(
+            "POST",
+            f"{git}/commits",
+            {"message": f"{message}\n\n{pull['title']}", "tree": tree["sha"], "parents": [onto["sha"], tip["sha"]]},
+        )
+        # emulate merges what the branches were when the pull request was opened; this is to have its state changed.
+        await self._emulator.call("PUT", f"{path}/merge", {})
+        await self._emulator.call("PATCH", f"{git}/refs/heads/{quote(base)}", {"sha": commit["sha"], "force": True})
+        sha: str = commit["sha"]
+        self._merged_as[repository, number] = sha
+        return sha
+
+
+class PullRoutes:
+    def __init__(self, emulator: Emulator, pulls: Pulls) -> None:
+        self._emulator = emulator
+        self._pulls = pulls
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        router.add_get(f"{REPOSITORY}/pulls", self.list_all)
+        router.add_post(f"{REPOSITORY}/pulls", self.create)
+        router.add_get(f"{REPOSITORY}/pulls/{{number:\\d+}}", self.get)
+        router.add_patch(f"{REPOSITORY}/pulls/{{number:\\d+}}", self.edit)
+
+    async def list_all(self, request: web.Request) -> web.Response:
+        query = dict(request.query)
+        if ":" not in query.get("head", ""):
+            # "Filter pulls by head user or head organization and branch name in the format of user:ref-name": a
+            # `head` of another form filters nothing.
+            query.pop("head", None)
+        answer = await self._emulator.request("GET", request.rel_url.raw_path, query=query)
+        found = [await self._pulls.repaired(full_name(request), pull, alone=False) for pull in check(answer)]
+        return reply(found, headers={"Link": answer.link} if answer.link else None)
+
+    async def create(self, request: web.Request) -> web.Response:
+        repository, wanted = full_name(request), await wishes(request)
+        for field in ("title", "head", "base"):
+            if not wanted.get(field):
+                raise _refused("create", problem("PullRequest", field, "missing_field"))
+        await self._pulls.check_new(repository, wanted["head"].rpartition(":")[2], wanted["base"])
+        pull = check(await forward(self._emulator, request))
+        body = await self._pulls.repaired(repository, pull, alone=True)
+        return reply(body, status=201, headers={"Location": body["url"]})
+
+    async def get(self, request: web.Request) -> web.Response:
+        pull = check(await forward(self._emulator, request))
+        return reply(await self._pulls.repaired(full_name(request), pull, alone=True))
+
+    async def edit(self, request: web.Request) -> web.Response:
+        repository, wanted = full_name(request), await wishes(request)
+        before = check(await self._emulator.request("GET", request.rel_url.raw_path))
+        if wanted.get("state") == "closed":
+            await self._pulls.note_closing(repository, before)
+        if wanted.get("state") == "open" and before["state"] == "closed":
+            await self._pulls.check_reopening(repository, before)
+        pull = check(await forward(self._emulator, request))
+        return reply(await self._pulls.repaired(repository, pull, alone=True))
+
+
+def _refused(what: str, *errors: Json) -> ApiError:
+    return invalid(*errors, documentation=f"{DOCUMENTATION}#{what}-a-pull-request")
+
+
+def _replaced(value: Any, old: str, new: str) -> Any:  # noqa: ANN401 - JSON
+    """The head's SHA is in several places of a pull request, addresses among them."""
+    if isinstance(value, dict):
+        return {name: _replaced(part, old, new) for name, part in value.items() if name != "base"} | (
+            {"base": value["base"]} if "base" in value else {}
+        )
+    return value.replace(old, new) if isinstance(value, str) else value
+
+
+def _entry(file: Json) -> Json:
+    sha = None if file["status"] == "removed" else file["sha"]
+    return {"path": file["filename"], "mode": "100644", "type": "blob", "sha": sha}

@@ -1,0 +1,256 @@
+"""Releases and their assets, kept here whole: what GitHub does with them differs too much from what emulate does.
+
+Rules are GitHub's, from its OpenAPI description (npm @octokit/openapi 23.0.2) where no other source is named.
+"""
+
+import itertools
+import re
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from urllib.parse import quote
+
+from ci.rehearsal.replies import ApiError, Json, invalid, not_found, problem
+
+DOCUMENTATION = "https://docs.github.com/rest/releases/releases"
+MAX_ASSET_BYTES = 1 << 31
+CREATION_RESTRICTED = "Repository rule violations found\n\nCannot create ref due to creations being restricted.\n\n"
+
+
+def timestamp() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class AssetState(StrEnum):
+    """`starter` is in the prose of "Upload a release asset", but not in the schema's list."""
+
+    STARTER = "starter"
+    UPLOADED = "uploaded"
+
+
+@dataclass(slots=True, kw_only=True)
+class Asset:
+    """A file of a release; `path` is where its bytes are, `digest` their `sha256:...`."""
+
+    id: int
+    name: str
+    label: str
+    content_type: str
+    uploader: Json
+    path: Path
+    state: AssetState = AssetState.STARTER
+    size: int = 0
+    digest: str | None = None
+    downloads: int = 0
+    created_at: str = field(default_factory=timestamp)
+    updated_at: str = field(default_factory=timestamp)
+
+
+@dataclass(slots=True, kw_only=True)
+class Release:
+    """`repository` is its full name; `created_at` is the date of the commit it is of."""
+
+    id: int
+    repository: str
+    author: Json
+    tag_name: str
+    target_commitish: str
+    created_at: str = ""
+    name: str | None = None
+    body: str | None = None
+    draft: bool = False
+    prerelease: bool = False
+    immutable: bool = False
+    published_at: str | None = None
+    updated_at: str = field(default_factory=timestamp)
+    assets: dict[int, Asset] = field(default_factory=dict)
+    untagged: str = field(default_factory=lambda: f"untagged-{secrets.token_hex(10)}")
+
+    def asset_named(self, name: str) -> Asset | None:
+        return next((asset for asset in self.assets.values() if asset.name == name), None)
+
+
+@dataclass(slots=True, kw_only=True)
+class Shelf:
+    """The releases of one repository.
+
+    `latest` is the one that was made so, None where the newest is. `burned` are the tags of immutable releases,
+    kept when those are deleted.
+    """
+
+    releases: dict[int, Release] = field(default_factory=dict)
+    latest: int | None = None
+    immutable: bool = False
+    burned: set[str] = field(default_factory=set)
+
+    def published(self) -> list[Release]:
+        return [release for release in self.releases.values() if not release.draft]
+
+    def with_tag(self, tag: str) -> Release | None:
+        """The published release of a tag. "Get a release by tag name" knows no others."""
+        return next((release for release in self.published() if release.tag_name == tag), None)
+
+    def latest_release(self) -> Release | None:
+        """The marked one; else, of the published ones that are no prerelease, the newest by `created_at`."""
+        full = [release for release in self.published() if not release.prerelease]
+        marked = [release for release in full if release.id == self.latest]
+        return max(marked or full, key=lambda release: (release.created_at, release.id), default=None)
+
+    def check_publishable(self, release: Release) -> None:
+        """Raise the 422 for a tag that is taken or burned."""
+        same = self.with_tag(release.tag_name)
+        if same is not None and same.id != release.id:
+            raise invalid(problem("Release", "tag_name", "already_exists"), documentation=DOCUMENTATION)
+        if release.tag_name in self.burned and same is None:
+            # As recorded in https://github.com/github-community-projects/ospo-reusable-workflows/issues/83
+            raise invalid(
+                problem("Release", "pre_receive", "custom", f"pre_receive {CREATION_RESTRICTED}"),
+                problem("Release", "tag_name", "custom", "tag_name was used by an immutable release"),
+                problem("Release", "", "custom", "Published releases must have a valid tag"),
+                documentation=DOCUMENTATION,
+            )
+
+    def publish(self, release: Release, make_latest: str) -> None:
+        release.published_at = release.published_at or timestamp()
+        if self.immutable:
+            release.immutable = True
+            self.burned.add(release.tag_name)
+        self.choose_latest(release, make_latest)
+
+    def choose_latest(self, release: Release, make_latest: str) -> None:
+        """By `make_latest` of a request. "Drafts and prereleases cannot be set as latest", "legacy" goes by date."""
+        if release.draft or release.prerelease:
+            return
+        if make_latest == "true":
+            self.latest = release.id
+        elif make_latest == "legacy":
+            self.latest = None
+        elif self.latest is None and (before := self._latest_without(release)):
+            self.latest = before.id
+
+    def _latest_without(self, release: Release) -> Release | None:
+        others = Shelf(releases={key: value for key, value in self.releases.items() if key != release.id})
+        return others.latest_release()
+
+
+class Releases:
+    """All repositories' releases; identifiers are unique over all of them, as GitHub's are."""
+
+    def __init__(self, url: str, uploads_url: str, folder: Path) -> None:
+        self._url = url
+        self._uploads_url = uploads_url
+        self._folder = folder
+        self._shelves: dict[str, Shelf] = {}
+        self._ids = itertools.count(1001)
+
+    def shelf(self, repository: str) -> Shelf:
+        return self._shelves.setdefault(repository, Shelf())
+
+    def find(self, repository: str, number: str, *, drafts: bool) -> Release:
+        """The release of that id; "drafts" are for those with push access. Raises the 404."""
+        release = self.shelf(repository).releases.get(int(number)) if number.isdecimal() else None
+        if release is None or (release.draft and not drafts):
+            raise not_found()
+        return release
+
+    def find_asset(self, repository: str, number: str, *, drafts: bool) -> tuple[Release, Asset]:
+        for release in self.shelf(repository).releases.values():
+            if number.isdecimal() and int(number) in release.assets and (drafts or not release.draft):
+                return release, release.assets[int(number)]
+        raise not_found()
+
+    def stored(self, number: str) -> Path:
+        """The file of an asset, whosever it is. Raises the 404."""
+        for repository in self._shelves:
+            with suppress(ApiError):
+                return self.find_asset(repository, number, drafts=True)[1].path
+        raise not_found()
+
+    def add(self, release: Release) -> None:
+        self.shelf(release.repository).releases[release.id] = release
+
+    def new_id(self) -> int:
+        return next(self._ids)
+
+    def add_asset(self, release: Release, *, name: str, label: str, content_type: str, uploader: Json) -> Asset:
+        """An empty asset in state `starter`, whose name is taken from now on. Raises the 422 where it already is."""
+        if release.asset_named(name):
+            # The body that GitHub's upload host sent: @octokit/fixtures 23.1.2, release-assets-conflict
+            raise upload_refusal(422, "Validation Failed", problem("ReleaseAsset", "name", "already_exists"))
+        number = self.new_id()
+        asset = Asset(
+            id=number,
+            name=name,
+            label=label,
+            content_type=content_type,
+            uploader=uploader,
+            path=self._folder / f"{number}.bin",
+        )
+        release.assets[number] = asset
+        return asset
+
+    def asset_json(self, release: Release, asset: Asset) -> Json:
+        """Schema `release-asset`."""
+        base = f"{self._url}/repos/{release.repository}/releases/assets/{asset.id}"
+        page = release.untagged if release.draft else release.tag_name
+        return {
+            "url": base,
+            "id": asset.id,
+            "node_id": f"RA_{asset.id}",
+            "name": asset.name,
+            "label": asset.label,
+            "uploader": asset.uploader,
+            "content_type": asset.content_type,
+            "state": str(asset.state),
+            "size": asset.size,
+            "digest": asset.digest,
+            "download_count": asset.downloads,
+            "created_at": asset.created_at,
+            "updated_at": asset.updated_at,
+            "browser_download_url": f"{self._url}/{release.repository}/releases/download/{quote(page)}/{asset.name}",
+        }
+
+    def json(self, release: Release) -> Json:
+        """Schema `release`."""
+        repository = f"{self._url}/repos/{release.repository}"
+        base = f"{repository}/releases/{release.id}"
+        page = release.untagged if release.draft else release.tag_name
+        return {
+            "url": base,
+            "assets_url": f"{base}/assets",
+            "upload_url": f"{self._uploads_url}/repos/{release.repository}/releases/{release.id}/assets{{?name,label}}",
+            "html_url": f"{self._url}/{release.repository}/releases/tag/{quote(page)}",
+            "id": release.id,
+            "author": release.author,
+            "node_id": f"RE_{release.id}",
+            "tag_name": release.tag_name,
+            "target_commitish": release.target_commitish,
+            "name": release.name,
+            "draft": release.draft,
+            "immutable": release.immutable,
+            "prerelease": release.prerelease,
+            "created_at": release.created_at,
+            "updated_at": release.updated_at,
+            "published_at": release.published_at,
+            "assets": [self.asset_json(release, asset) for asset in release.assets.values()],
+            "tarball_url": None if release.draft else f"{repository}/tarball/{quote(release.tag_name)}",
+            "zipball_url": None if release.draft else f"{repository}/zipball/{quote(release.tag_name)}",
+            "body": release.body,
+        }
+
+
+def upload_refusal(status: int, message: str, *errors: Json) -> ApiError:
+    """A refusal of the upload host: it tells the request, and repeats no status in the body."""
+    return ApiError(status, message, errors=errors, extra={"request_id": secrets.token_hex(12).upper()})
+
+
+def stored_name(name: str) -> str:
+    """What GitHub makes of an asset's name; which characters it replaces exactly, it does not say.
+
+    "GitHub renames asset filenames that have special characters, non-alphanumeric characters, and leading or
+    trailing periods."
+    """
+    return re.sub(r"[^\w.+@-]+", ".", name, flags=re.ASCII).strip(".")

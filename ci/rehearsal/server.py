@@ -1,0 +1,224 @@
+"""A GitHub of one's own: emulate, and in front of it the one layer that adds what emulate does not model.
+
+For the rehearsal of a release, and for the tests. The layer is an aiohttp server in a thread: it logs every
+exchange, lets faults happen, checks tokens, answers what concerns releases and assets itself, repairs what emulate
+says of references, pull requests and repositories, and passes everything else on.
+
+Not modelled: branch protection and required checks as GitHub has them, forks, GraphQL, webhooks, ETags of the API
+(conditional requests get 200), and real rate limits, which are only faults.
+"""
+
+import asyncio
+import socket
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
+
+from aiohttp import web
+
+from ci.rehearsal.access import Access, Tokens, make_tokens
+from ci.rehearsal.assets import UPLOADS, AssetRoutes
+from ci.rehearsal.content import DEFAULT_BRANCH, add_commit, make_repository, read_file
+from ci.rehearsal.emulator import Emulator, running_emulator
+from ci.rehearsal.exchanges import Exchange, ExchangeLog
+from ci.rehearsal.faults import Faults
+from ci.rehearsal.passthrough import Passthrough
+from ci.rehearsal.pulls import PullRoutes, Pulls
+from ci.rehearsal.refs import RefRoutes
+from ci.rehearsal.release_routes import ReleaseRoutes
+from ci.rehearsal.releases import AssetState, Releases
+from ci.rehearsal.replies import Json
+from ci.rehearsal.repositories import RepositoryRoutes
+
+ResultT = TypeVar("ResultT")
+
+OWNER = "fountain-coach"
+MAX_JSON_BYTES = 64 << 20
+START_SECONDS = 90.0
+CALL_SECONDS = 120.0
+SHUTDOWN_SECONDS = 1.0
+# A client that is still sending when it is refused finds the answer after its last byte, not a reset connection.
+LINGERING_SECONDS = 600.0
+
+
+class GitHubServer:
+    """A running server. Its methods are what people do at github.com; programs use `url`, as they would the API.
+
+    `url` stands for api.github.com and for github.com, `upload_url` for uploads.github.com. `token` is an admin's.
+    """
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.url = url
+        self.upload_url = f"{url}{UPLOADS}"
+        self.owner = OWNER
+        self.tokens: Tokens = make_tokens(OWNER)
+        self.faults = Faults()
+        self._log = ExchangeLog(UPLOADS)
+        self._assets = folder / "assets"
+        self._assets.mkdir(parents=True, exist_ok=True)
+        self._releases = Releases(url, self.upload_url, self._assets)
+        self._loop = asyncio.new_event_loop()
+        self._emulator: Emulator
+        self._pulls: Pulls
+
+    @classmethod
+    @contextmanager
+    def start(cls, folder: Path) -> Iterator[Self]:
+        """A server with no repository; its files, assets above all, are in `folder`.
+
+        Raises HostError where emulate is not installed or does not start.
+        """
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            # PyGithub takes answers only from the very host that it asks, and emulate says localhost.
+            server = cls(folder, f"http://localhost:{listener.getsockname()[1]}")
+            with server._running(listener):
+                yield server
+
+    @property
+    def token(self) -> str:
+        return self.tokens.admin.secret
+
+    @property
+    def exchanges(self) -> list[Exchange]:
+        """All so far, in the order of their answers."""
+        return list(self._log.exchanges)
+
+    def create_repository(self, name: str, files: Mapping[str, str], *, private: bool = False) -> str:
+        """A repository whose default branch has one commit with these files; its full name."""
+        return self._call(make_repository(self._emulator, name, files, private=private))
+
+    def show_head_as(self, repository: str, commit: str) -> None:
+        """Have the commit at the head of the default branch appear under this SHA, of a commit made elsewhere."""
+        head = self.branch_head(repository)
+        if head is None:
+            raise ValueError(f"{repository} has no commit")
+        self._emulator.show_as(head, commit)
+
+    def archive(self, repository: str) -> None:
+        self._call(self._emulator.call("PATCH", f"/repos/{repository}", {"archived": True}))
+
+    def set_immutable_releases(self, repository: str, *, enabled: bool) -> None:
+        self._releases.shelf(repository).immutable = enabled
+
+    def commit(
+        self,
+        repository: str,
+        files: Mapping[str, str | None],
+        *,
+        branch: str = DEFAULT_BRANCH,
+        message: str = "Change something",
+        author: Mapping[str, str] | None = None,
+    ) -> str:
+        """Commit files, None for those to delete, to a branch; its SHA. A branch that is not there starts at main."""
+        return self._call(add_commit(self._emulator, repository, files, branch=branch, message=message, author=author))
+
+    def branch_head(self, repository: str, branch: str = DEFAULT_BRANCH) -> str | None:
+        """The commit a branch is at, None where there is no such branch."""
+        return self._call(self._emulator.branch_head(repository, branch))
+
+    def tag_commit(self, repository: str, tag: str) -> str | None:
+        found = self._call(self._emulator.get(f"/repos/{repository}/commits/{quote(f'tags/{tag}')}"))
+        return found["sha"] if found else None
+
+    def read(self, repository: str, path: str, *, ref: str = DEFAULT_BRANCH) -> str | None:
+        """The text of a file, None where there is none."""
+        return self._call(read_file(self._emulator, repository, path, ref))
+
+    def close_pull(self, repository: str, number: int) -> None:
+        self._call(self._pulls.close(repository, number))
+
+    def merge_pull(self, repository: str, number: int) -> str:
+        """Merge a pull request; the merge commit's SHA."""
+        return self._call(self._pulls.merge(repository, number))
+
+    def pulls(self, repository: str) -> list[Json]:
+        """All pull requests, closed ones too, oldest first."""
+        return self._call(self._all_pulls(repository))
+
+    def releases(self, repository: str) -> list[Json]:
+        """All releases, drafts too, oldest first."""
+        return [self._releases.json(release) for release in self._releases.shelf(repository).releases.values()]
+
+    def asset_bytes(self, asset_id: int) -> Path:
+        """The file with an asset's bytes."""
+        return self._releases.stored(str(asset_id))
+
+    def plant_starter(self, repository: str, release_id: int, name: str) -> int:
+        """The empty asset that a failed upload leaves; its id."""
+        release = self._releases.find(repository, str(release_id), drafts=True)
+        asset = self._releases.add_asset(
+            release, name=name, label="", content_type="application/octet-stream", uploader=release.author
+        )
+        assert asset.state is AssetState.STARTER  # noqa: S101
+        return asset.id
+
+    # -- the thread -----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _running(self, listener: socket.socket) -> Iterator[None]:
+        ready: Future[None] = Future()
+        stop = asyncio.Event()
+        thread = threading.Thread(target=self._run, args=(listener, ready, stop), name="github", daemon=True)
+        thread.start()
+        try:
+            ready.result(START_SECONDS)
+            yield
+        finally:
+            self.faults.clear()
+            if thread.is_alive():
+                self._loop.call_soon_threadsafe(stop.set)
+            thread.join()
+
+    def _run(self, listener: socket.socket, ready: "Future[None]", stop: asyncio.Event) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._serve(listener, ready, stop))
+
+    async def _serve(self, listener: socket.socket, ready: "Future[None]", stop: asyncio.Event) -> None:
+        try:
+            async with self._site(listener):
+                ready.set_result(None)
+                await stop.wait()
+        except BaseException as error:
+            if ready.done():
+                raise
+            ready.set_exception(error)
+
+    @asynccontextmanager
+    async def _site(self, listener: socket.socket) -> AsyncIterator[None]:
+        async with running_emulator(self._assets.parent, url=self.url, owner=OWNER) as self._emulator:
+            self._pulls = Pulls(self._emulator)
+            access = Access(self.tokens, self._emulator)
+            app = web.Application(
+                middlewares=[self._log.middleware, self.faults.middleware, access.middleware],
+                client_max_size=MAX_JSON_BYTES,
+            )
+            for routes in (
+                RepositoryRoutes(self._emulator, self._releases, access),
+                ReleaseRoutes(self._releases, self._emulator),
+                AssetRoutes(self._releases, self._emulator, self.url),
+                RefRoutes(self._emulator, self._releases, self._pulls),
+                PullRoutes(self._emulator, self._pulls),
+                Passthrough(self._emulator),
+            ):
+                routes.add_to(app.router)
+            runner = web.AppRunner(
+                app, shutdown_timeout=SHUTDOWN_SECONDS, lingering_time=LINGERING_SECONDS, access_log=None
+            )
+            await runner.setup()
+            try:
+                await web.SockSite(runner, listener).start()
+                yield
+            finally:
+                await runner.cleanup()
+
+    def _call(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(CALL_SECONDS)
+
+    async def _all_pulls(self, repository: str) -> list[Json]:
+        query = {"state": "all", "direction": "asc", "per_page": "100"}
+        answer = await self._emulator.request("GET", f"/repos/{repository}/pulls", query=query)
+        return [await self._pulls.repaired(repository, pull, alone=True) for pull in answer.body]
