@@ -15,6 +15,8 @@ MAX_CELL = 300
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\ufffe\uffff]")
 _MARKDOWN = re.compile(r"([\\`*_\[\]~|#@])")
 
+_REFERENCE = re.compile(r"([@#])(?=\w)")
+
 _ORDER = {Outcome.FAILED: 0, Outcome.SKIPPED: 1, Outcome.PASSED: 2}
 
 
@@ -134,8 +136,9 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _cell(text: str) -> str:
-    escaped = html.escape(printable(text), quote=False)
-    return _MARKDOWN.sub(r"\\\1", escaped).replace("\t", " ").replace("\n", "<br>")
+    escaped = _MARKDOWN.sub(r"\\\1", html.escape(printable(text), quote=False))
+    # An escaped mention still notifies somebody: https://github.com/github/cmark-gfm/issues/181
+    return _REFERENCE.sub("\\1\u200b", escaped).replace("\t", " ").replace("\n", "<br>")
 
 
 def render_junit(report: ValidationReport) -> str:

@@ -12,7 +12,6 @@ from ci.records.release import ReleaseRecord
 Fields = Mapping[str, str | int]
 
 EDITABLE = ("name", "tarball", "sha256", "qcow2", "qcow2_sha256", "version", "size")
-OURS = ("version", "size")
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _decode = json.JSONDecoder().raw_decode
@@ -58,7 +57,7 @@ def replace_image(text: str, fields: Fields, where: str, *, add: bool = False) -
     parse_manifest(text.encode("utf-8", "surrogatepass"), where)
     start = next(member.value for member in _members(text, 0) if member.name == "image")
     members = {member.name: member for member in _members(text, start)}
-    missing = {key: value for key, value in fields.items() if key not in members and key in OURS and add}
+    missing = {key: value for key, value in fields.items() if key not in members and add}
     result = _insert(text, list(members.values())[-1], missing)
     for member in reversed(members.values()):  # from the end, so that positions before it stay right
         if member.name in fields and not _same(json.loads(text[member.value : member.value_end]), fields[member.name]):

@@ -71,6 +71,13 @@ def test_markdown_tables_keep_their_columns_whatever_the_guest_printed(text: str
     assert re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]", markdown) is None
 
 
+@pytest.mark.parametrize("text", ["@someone", "see #1", r"\@someone", "a@b.example"])
+def test_nobody_is_mentioned_by_what_the_guest_printed(text: str) -> None:
+    markdown = report.render_markdown(make_report([check(text)]))
+    table = [line for line in markdown.splitlines() if line.startswith("|")]
+    assert not any(re.search(r"[@#]\w", line) for line in table)
+
+
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_failure_is_quoted_whole_and_cannot_leave_its_block(text: str) -> None:
     markdown = report.render_markdown(make_report([check(text)]))

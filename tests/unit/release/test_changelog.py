@@ -140,6 +140,9 @@ def test_a_heading_that_somebody_wrote_for_the_tag_stays_as_it_is(heading: str) 
         "v2026.02.01",
         "## Since v2026.02.01",
         "## v2026.02.01.1",
+        "## v2026.02.01-rc1",
+        "## v2026.02.01.x",
+        "## v2026.02.011",
         "##v2026.02.01",
     ],
 )
