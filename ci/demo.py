@@ -1,4 +1,4 @@
-"""The whole line on this machine, from nothing: a Debian base from the package archive, an image, its boot test.
+"""The whole line on this machine, from nothing: a Debian base, an image, its boot test, the rehearsal of its release.
 
 Needs neither KVM nor an image host. What it made stays in dist/ to look at.
 """
@@ -8,7 +8,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from ci import build_image, validate_image
+from ci import build_image, rehearse, validate_image
 from ci.host import cli
 from ci.host.process import run
 from ci.host.progress import Reporter
@@ -31,17 +31,20 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def main(options: argparse.Namespace, reporter: Reporter) -> int:
-    """Build and boot-test the demo image."""
+    """Build and boot-test the demo image, and rehearse its release."""
     identity = throwaway_key(cache_folder() / "demo")
     output: Path = options.output
     build_options = build_image.arguments().parse_args(
         ["--image", IMAGE, "--authorized-keys", f"{identity}.pub", "--output", str(output)]
     )
     build_image.main(build_options, reporter)
-    stem = load_definition(IMAGE, build_image.BUILD / "images").stem(str(build_image.chosen_version(build_options)))
+    version = str(build_image.chosen_version(build_options))
+    stem = load_definition(IMAGE, build_image.BUILD / "images").stem(version)
     image = output / f"{stem}.qcow2"
     validate_options = validate_image.arguments().parse_args([str(image), "--identity", str(identity)])
     validate_image.validate(validate_options, reporter)
+    rehearse_options = rehearse.arguments().parse_args(["--dist", str(output), "--tag", version])
+    rehearse.main(rehearse_options, reporter)
     _summarise(output, stem, identity, reporter)
     return 0
 
@@ -67,6 +70,7 @@ def _summarise(output: Path, stem: str, identity: Path, reporter: Reporter) -> N
         ("built in", f"{built.seconds:.0f} s"),
         ("boot test", f"{passed} of {len(report.checks)} checks passed in {len(report.boots)} boots"),
         ("start to SSH", boots),
+        ("release", "rehearsed: published, rolled out and fetched back, against a server on this machine"),
         ("what was checked", str(output / f"{stem}.validation.md")),
         ("what it looked like", f"{output / stem}.console.png, .console.log, .boot.svg"),
     ]

@@ -67,6 +67,7 @@ def main(
         # Everything up to the first write comes first, so that what can be refused is refused before it.
         with reporter.step("Looking at what is there"):
             releases = preflight(github, str(version), commit)
+            immutable = github.releases_are_immutable()
             earlier = newest_before(releases, version)
             previous, changes = proposals.read_previous(github, transfer, earlier, primary, reporter)
         record = proposals.release_record(
@@ -79,6 +80,10 @@ def main(
             latest=is_newest(releases, version),
             attested=options.attested,
         )
+        if immutable:
+            reporter.note(
+                "Releases of this repository are immutable: once published, neither assets nor tag can change"
+            )
         situation = examine(github, releases, proposal)
         steps = plan(situation, proposal)
         if options.dry_run:

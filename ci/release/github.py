@@ -8,9 +8,10 @@ a release must know each of its calls. Its retries are off, for they repeat uplo
 
 import base64
 import binascii
+import itertools
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -43,6 +44,7 @@ from ci.release.retry import Patience, Persistence
 logger = logging.getLogger("ci.github")
 
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
+PageT = TypeVar("PageT", Releases, Assets)
 Body = Mapping[str, object]
 
 PER_PAGE = 100
@@ -66,6 +68,9 @@ class GitHub:
             seconds_between_writes=self.patience.seconds_between_writes,
         )
         self._requester = client.requester
+        # What a classic token was given; a fine-grained or an app's token has none to tell.
+        # https://docs.github.com/en/apps/oauth-apps/building-oauth-apps/scopes-for-oauth-apps
+        self.scopes: frozenset[str] | None = None
         self._root = f"/repos/{context.repository}"
 
     # The repository
@@ -101,14 +106,8 @@ class GitHub:
 
     def releases(self) -> list[Release]:
         """All releases, drafts included where the token may push."""
-        found: list[Release] = []
-        while len(found) % PER_PAGE == 0:
-            query = {"per_page": PER_PAGE, "page": len(found) // PER_PAGE + 1}
-            page = self._read("listing the releases", "/releases", Releases, query).root
-            if not page:
-                break
-            found += page
-        return found
+        pages = self._pages("listing the releases", "/releases", Releases)
+        return [release for page in pages for release in page.root]
 
     def published_release(self, tag: str) -> Release | None:
         """The published release of a tag; drafts are not found this way."""
@@ -143,7 +142,8 @@ class GitHub:
 
     def assets(self, release: Release) -> tuple[Asset, ...]:
         """All assets; a release's own list may leave out those that were never completed."""
-        return self._read("listing the assets", f"/releases/{release.id}/assets", Assets, {"per_page": PER_PAGE}).root
+        pages = self._pages("listing the assets", f"/releases/{release.id}/assets", Assets)
+        return tuple(asset for page in pages for asset in page.root)
 
     def delete_asset(self, asset: Asset) -> None:
         """Remove an asset of a draft; one that is gone already is no failure."""
@@ -236,6 +236,13 @@ class GitHub:
 
     # Requests
 
+    def _pages(self, what: str, path: str, kind: type[PageT]) -> Iterator[PageT]:
+        for number in itertools.count(1):
+            page = self._read(what, path, kind, {"per_page": PER_PAGE, "page": number})
+            yield page
+            if len(page.root) < PER_PAGE:
+                return
+
     def _read(self, what: str, path: str, kind: type[AnswerT], query: Body | None = None) -> AnswerT:
         return self.persistence.read(what, lambda: _parsed(what, kind, self._request("GET", path, query=query)))
 
@@ -255,7 +262,7 @@ class GitHub:
         """One request to a path below the repository, once. Raises what `translated` makes of its failure."""
         started = time.monotonic()
         try:
-            _headers, data = self._requester.requestJsonAndCheck(
+            headers, data = self._requester.requestJsonAndCheck(
                 verb,
                 f"{self._root}{path}",
                 parameters=dict(query or {}),
@@ -265,6 +272,8 @@ class GitHub:
             logger.debug("%s %s: %s", verb, path, error)
             raise translated(error, f"{verb} {path}") from error
         logger.debug("%s %s: %.2f s", verb, path, time.monotonic() - started)
+        if (scopes := headers.get("x-oauth-scopes")) is not None:
+            self.scopes = frozenset(scope.strip() for scope in str(scopes).split(","))
         return data
 
 

@@ -10,7 +10,7 @@ from ci.records.version import Version
 from ci.release import state
 from ci.release.dist import LocalFile
 from ci.release.github import GitHub
-from ci.release.remote import Asset, Release
+from ci.release.remote import Asset, Release, RepositoryFacts
 from ci.release.state import Situation, Standing
 from ci.release.transfer import Transfer
 
@@ -58,17 +58,7 @@ def preflight(github: GitHub, tag: str, commit: str) -> list[Release]:
 
     Raises AccessError or RefusedError, before anything is written.
     """
-    repository = github.repository()
-    if repository.full_name.lower() != github.context.repository.lower():
-        raise RefusedError(
-            f"{github.context.repository} is now called {repository.full_name}", hint="Use the new name."
-        )
-    if repository.archived:
-        raise RefusedError(f"{repository.full_name} is archived", hint="Unarchive it in its settings.")
-    if repository.permissions.push is False:
-        raise AccessError(
-            f"the token may not write to {repository.full_name}", hint="A release needs `contents: write`."
-        )
+    require_writable(github, github.repository(), "A release needs `contents: write`.")
     tagged = github.tag_commit(tag)
     if tagged is not None and tagged != commit:
         raise RefusedError(
@@ -76,6 +66,20 @@ def preflight(github: GitHub, tag: str, commit: str) -> list[Release]:
             hint="Build from the tagged commit, or release as the day's next version (.1, .2 and so on).",
         )
     return github.releases()
+
+
+def require_writable(github: GitHub, repository: RepositoryFacts, hint: str) -> None:
+    """Raise AccessError or RefusedError where the token could not write to the repository."""
+    if repository.full_name.lower() != github.context.repository.lower():
+        raise RefusedError(
+            f"{github.context.repository} is now called {repository.full_name}", hint="Use the new name."
+        )
+    if repository.archived:
+        raise RefusedError(f"{repository.full_name} is archived", hint="Unarchive it in its settings.")
+    # `permissions` are those of the token's owner; a classic token may have been given less.
+    enough = {"repo"} if repository.private else {"repo", "public_repo"}
+    if repository.permissions.push is False or (github.scopes is not None and not github.scopes & enough):
+        raise AccessError(f"the token may not write to {repository.full_name}", hint=hint)
 
 
 def newest_before(releases: Sequence[Release], version: Version) -> Release | None:

@@ -28,6 +28,7 @@ class RepositoryFacts(Answer):
 
     full_name: str
     default_branch: str
+    private: bool = False
     archived: bool = False
     permissions: Permissions = Permissions()
 

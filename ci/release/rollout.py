@@ -149,6 +149,7 @@ def _write_branch(github: GitHub, change: Change, found: Survey) -> bool:
             _require_ours(github, change, found.head, current)
             if _is_up_to_date(current, found.head, change):
                 return False
+    # GitHub's REST API cannot move a branch on the condition of where it is; the look above was moments ago.
     github.move_branch(change.branch, commit.sha)
     return True
 

@@ -4,13 +4,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ci.host.errors import AccessError, InputError, RefusedError
+from ci.host.errors import InputError, RefusedError
 from ci.records.manifest import Manifest, parse_manifest
 from ci.records.release import ReleaseRecord
 from ci.records.version import Version
 from ci.release import changelog, notes
 from ci.release.github import GitHub
 from ci.release.manifest_edit import image_fields, replace_image
+from ci.release.publish import require_writable
 from ci.release.remote import Commit
 from ci.release.rollout import Change
 
@@ -104,11 +105,7 @@ def manifest_version(manifest: Manifest) -> Version | None:
 
 def _base(github: GitHub) -> tuple[str, Commit]:
     repository = github.repository()
-    if repository.permissions.push is False:
-        raise AccessError(
-            f"the token may not write to {repository.full_name}",
-            hint="A roll-out needs `contents: write` and `pull-requests: write`.",
-        )
+    require_writable(github, repository, "A roll-out needs `contents: write` and `pull-requests: write`.")
     head = github.branch(repository.default_branch)
     if head is None:
         raise RefusedError(f"{repository.full_name} has no commit yet", hint="Push its main branch first.")
