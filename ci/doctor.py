@@ -35,10 +35,12 @@ def main(options: argparse.Namespace, reporter: Reporter) -> int:
         findings += _try_appliance(options, findings, reporter)
     rows = [(finding.name, finding.found, STYLE[finding.status], finding.fix) for finding in findings]
     reporter.table("Prerequisites", ("what", "found", "status", "fix"), rows)
-    missing = [finding.name for finding in findings if finding.status is Status.MISSING]
+    missing = [finding for finding in findings if finding.status is Status.MISSING]
     if missing:
-        reporter.note(f"This machine cannot build an image yet. Missing: {', '.join(missing)}.")
-        return HostError.exit_code
+        raise HostError(
+            f"this machine cannot build an image yet; missing: {', '.join(finding.name for finding in missing)}",
+            hint="; ".join(dict.fromkeys(finding.fix for finding in missing if finding.fix)),
+        )
     reporter.note("This machine can build and boot images.")
     return 0
 

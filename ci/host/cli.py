@@ -18,6 +18,8 @@ from ci.host.memory import peak_memory
 from ci.host.progress import Reporter, shown
 from ci.host.secrets import MaskingFilter, masked
 
+INTERRUPTED = "nothing partial was left under a final name; it can be run again"
+
 Main = Callable[[argparse.Namespace, Reporter], int]
 
 
@@ -48,9 +50,9 @@ def run(main: Main, arguments: argparse.ArgumentParser, argv: Sequence[str] | No
             _explain(failure, reporter, log)
             return failure.exit_code
         except Interrupted as interruption:
-            reporter.console.print(
-                "[red]interrupted[/]: nothing partial was left under a final name; it can be run again"
-            )
+            reporter.console.print(f"[red]interrupted[/]: {INTERRUPTED}")
+            if reporter.in_actions:
+                actions.append_summary(f"**Interrupted:** {INTERRUPTED}")
             return interruption.exit_code
         finally:
             logging.getLogger("ci").debug("peak memory: %d bytes", peak_memory())
