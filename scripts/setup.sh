@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Install what the build and its tests need: only what is missing, and seconds where nothing is.
+# With --python only the environments of Python and Node.js: what publishing and checking need, without root.
 # Exit code 3: this machine lacks something that the script cannot install (docs/exit-codes.md).
 set -euo pipefail
 
@@ -15,6 +16,7 @@ packages=(
     ca-certificates:
     cloud-image-utils:cloud-localds
     curl:curl
+    debian-archive-keyring:
     fdisk:sfdisk
     git:git
     gnupg:gpg
@@ -62,6 +64,8 @@ find_missing_packages() {
     for entry in "${packages[@]}"; do
         installed "${entry%%:*}" || printf '%s\n' "${entry%%:*}"
     done
+    # mmdebstrap needs newuidmap where it is not run by root.
+    if ((EUID != 0)) && ! installed uidmap; then echo uidmap; fi
     if ! kernels >/dev/null; then
         if is_ubuntu; then echo linux-image-virtual; else echo linux-image-amd64; fi
     fi
@@ -153,10 +157,13 @@ make_environment() {
     done_something=yes
 }
 
-# The emulator that the rehearsal of a release talks to, with the Node.js of the environment. npm ci starts by removing
-# the folder and the stamp in it, so that half an installation is never taken for a whole one.
-install_emulator() {
-    local project=$root/ci/rehearsal installed
+# Projects of npm packages: the emulator that the rehearsal of a release talks to, GitHub's own parser that the tests of
+# the workflows stand on. With the Node.js of the environment.
+npm_projects=(ci/rehearsal tests/integration/workflows)
+
+# npm ci starts by removing the folder and the stamp in it, so that half an installation is never taken for a whole one.
+install_npm_packages() {
+    local project=$root/$1 installed
     installed=$project/node_modules/.installed
     if [[ ! -f $project/package-lock.json ]] || cmp --quiet "$project/package-lock.json" "$installed"; then return; fi
     say "installing the npm packages of $project/package-lock.json"
@@ -167,14 +174,21 @@ install_emulator() {
 }
 
 main() {
+    local project
+    case ${1:-} in
+        "" | --python) ;;
+        *) say "usage: $0 [--python]" && exit 2 ;;
+    esac
     # One set-up at a time: the lock is on the folder itself and ends with this process.
     exec 9<"$root"
     if has flock; then PATH=$lookup_path flock 9; fi
-    if has apt-get && has dpkg-query; then install_packages; else list_what_to_install; fi
-    make_kernel_readable
+    if [[ ${1:-} != --python ]]; then
+        if has apt-get && has dpkg-query; then install_packages; else list_what_to_install; fi
+        make_kernel_readable
+    fi
     make_environment
-    install_emulator
+    for project in "${npm_projects[@]}"; do install_npm_packages "$project"; done
     if [[ $done_something == no ]]; then say "nothing to do"; else say "done in $SECONDS s"; fi
 }
 
-main
+main "$@"

@@ -127,7 +127,10 @@ class Access:
         token = self._authenticate(request)
         place = REPOSITORY.match(request.path)
         if place is None:
-            return Caller(token=token, permission=Permission.NONE, repository=None)
+            caller = Caller(token=token, permission=token.permission if token else Permission.NONE, repository=None)
+            if request.method not in READING:
+                _require_write(caller)
+            return caller
         repository = await self._emulator.get(f"/repos/{place.group(1)}")
         if repository is None:
             raise not_found()

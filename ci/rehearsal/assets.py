@@ -1,4 +1,4 @@
-"""Release assets over HTTP: uploaded to a file, hashed as they come, served from that file.
+"""Release assets over HTTP: uploaded to a file, hashed as they come.
 
 https://docs.github.com/rest/releases/assets. Nothing is held in memory, nothing goes through emulate.
 """
@@ -9,7 +9,9 @@ from contextlib import suppress
 from aiohttp import web
 
 from ci.rehearsal.access import CALLER
+from ci.rehearsal.downloads import redirect_to_bytes
 from ci.rehearsal.emulator import Emulator
+from ci.rehearsal.exchanges import UPLOADS
 from ci.rehearsal.faults import LEAVES_STARTER, MIDWAY
 from ci.rehearsal.incoming import REPOSITORY, full_name, simple_user, wishes
 from ci.rehearsal.paging import page_of
@@ -25,32 +27,30 @@ from ci.rehearsal.releases import (
 )
 from ci.rehearsal.replies import ApiError, invalid, no_content, not_found, problem, reply
 
-UPLOADS = "/api/uploads"
-STORE = "/release-assets"
-CHUNK_BYTES = 1 << 20
-
 
 class AssetRoutes:
-    def __init__(self, releases: Releases, emulator: Emulator, url: str) -> None:
+    def __init__(self, releases: Releases, emulator: Emulator) -> None:
         self._releases = releases
         self._emulator = emulator
-        self._url = url
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         releases = f"{REPOSITORY}/releases"
         router.add_get(f"{releases}/{{id}}/assets", self.list_all)
+        router.add_post(f"{releases}/{{id}}/assets", self.wrong_host)
         router.add_post(f"{UPLOADS}{releases}/{{id}}/assets", self.upload)
         router.add_get(f"{releases}/assets/{{asset}}", self.get)
         router.add_patch(f"{releases}/assets/{{asset}}", self.edit)
         router.add_delete(f"{releases}/assets/{{asset}}", self.delete)
-        router.add_get("/{owner}/{repo}/releases/download/{tag:.+}/{name}", self.download)
-        router.add_get("/{owner}/{repo}/releases/latest/download/{name}", self.download_latest)
-        router.add_get(f"{STORE}/{{asset}}/{{name}}", self.serve)
 
     async def list_all(self, request: web.Request) -> web.Response:
         release = self._release(request)
         page, headers = page_of(request, list(release.assets.values()))
         return reply([self._releases.asset_json(release, asset) for asset in page], headers=headers)
+
+    async def wrong_host(self, request: web.Request) -> web.Response:
+        """Uploads are for `upload_url`; the API's own host takes none."""
+        self._release(request)
+        raise not_found()
 
     async def upload(self, request: web.Request) -> web.Response:
         """Take a file. One that does not arrive whole leaves its name taken by an empty asset in state `starter`.
@@ -97,7 +97,7 @@ class AssetRoutes:
         """Write the body to the asset's file; its size and SHA-256 as far as it came."""
         digest, size = hashlib.sha256(), 0
         checkpoint, half = request.get(MIDWAY), (request.content_length or 0) // 2
-        with asset.path.open("wb", buffering=0) as file, suppress(ConnectionError):
+        with asset.path.open("wb", buffering=0) as file, suppress(OSError):
             async for chunk in request.content.iter_any():
                 digest.update(chunk)
                 file.write(chunk)
@@ -115,7 +115,7 @@ class AssetRoutes:
         release, asset = self._asset(request)
         if request.headers.get("Accept") != "application/octet-stream":
             return reply(self._releases.asset_json(release, asset))
-        return self._redirect(asset)
+        return redirect_to_bytes(self._releases, asset)
 
     async def edit(self, request: web.Request) -> web.Response:
         release, asset = self._asset(request)
@@ -135,46 +135,6 @@ class AssetRoutes:
         del release.assets[asset.id]
         asset.path.unlink(missing_ok=True)
         return no_content()
-
-    async def download(self, request: web.Request) -> web.Response:
-        """What `browser_download_url` leads to: assets of published releases, for everybody."""
-        shelf = self._releases.shelf(await self._public_name(request))
-        _, asset = self._named(request, shelf.with_tag(request.match_info["tag"]))
-        return self._redirect(asset)
-
-    async def download_latest(self, request: web.Request) -> web.Response:
-        shelf = self._releases.shelf(await self._public_name(request))
-        release, asset = self._named(request, shelf.latest_release())
-        location = self._releases.asset_json(release, asset)["browser_download_url"]
-        return web.Response(status=302, headers={"Location": location})
-
-    async def serve(self, request: web.Request) -> web.StreamResponse:
-        """The bytes, as the store behind GitHub serves them: with ETag, and in ranges."""
-        path = self._releases.stored(request.match_info["asset"])
-        name = request.match_info["name"]
-        return web.FileResponse(
-            path, chunk_size=CHUNK_BYTES, headers={"Content-Disposition": f"attachment; filename={name}"}
-        )
-
-    def _redirect(self, asset: Asset) -> web.Response:
-        if asset.state is not AssetState.UPLOADED:
-            raise not_found()
-        asset.downloads += 1
-        return web.Response(status=302, headers={"Location": f"{self._url}{STORE}/{asset.id}/{asset.name}"})
-
-    def _named(self, request: web.Request, release: Release | None) -> tuple[Release, Asset]:
-        asset = release.asset_named(request.match_info["name"]) if release else None
-        if release is None or asset is None:
-            raise not_found()
-        return release, asset
-
-    async def _public_name(self, request: web.Request) -> str:
-        where = "/repos/{owner}/{repo}".format_map(request.match_info)
-        repository = await self._emulator.get(where)
-        if repository is None or repository["private"]:
-            raise not_found()
-        name: str = repository["full_name"]
-        return name
 
     def _release(self, request: web.Request) -> Release:
         return self._releases.find(full_name(request), request.match_info["id"], drafts=request[CALLER].can_push)

@@ -51,8 +51,9 @@ class Answer:
 class Emulator:
     """Requests to emulate, all in the name of the user who owns every repository."""
 
-    def __init__(self, session: aiohttp.ClientSession, port: int) -> None:
+    def __init__(self, session: aiohttp.ClientSession, port: int, *, known_as: str) -> None:
         self._session = session
+        self._known_as = known_as
         self._url = f"http://127.0.0.1:{port}"
         self._requests = itertools.count()
         self._shown: dict[str, str] = {}
@@ -88,7 +89,8 @@ class Emulator:
             return Answer(
                 status=response.status,
                 body=json.loads(text) if is_json else None,
-                link=response.headers.get("Link"),
+                # Here emulate says where it is itself, whatever its --base-url.
+                link=response.headers.get("Link", "").replace(self._url, self._known_as) or None,
             )
 
     def _actual(self, text: str) -> str:
@@ -150,7 +152,7 @@ async def running_emulator(folder: Path, *, url: str, owner: str) -> AsyncIterat
         drain = asyncio.create_task(_log(process.stdout))
         try:
             async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session:
-                yield Emulator(session, port)
+                yield Emulator(session, port, known_as=url)
         finally:
             drain.cancel()
 

@@ -9,6 +9,8 @@ from typing import Any
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+# What stands for uploads.github.com; a GitHub Enterprise Server has it there too.
+UPLOADS = "/api/uploads"
 SECRET_HEADERS = {"authorization", "cookie"}
 FAULT = web.RequestKey("fault", str)
 UNANSWERED = web.RequestKey("unanswered", bool)
@@ -35,17 +37,16 @@ class Exchange:
 
 
 class ExchangeLog:
-    """Every exchange in the order of the answers; `uploads` is where the paths of uploads begin."""
+    """Every exchange in the order of the answers."""
 
-    def __init__(self, uploads: str) -> None:
+    def __init__(self) -> None:
         self.exchanges: list[Exchange] = []
-        self._uploads = uploads
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         started = time.monotonic()
         # An upload is not read here, whatever its type: it may be larger than the memory.
-        body = None if request.path.startswith(self._uploads) else _parse(await request.read())
+        body = None if request.path.startswith(UPLOADS) else _parse(await request.read())
         response: web.StreamResponse | None = None
         try:
             response = await handler(request)

@@ -13,7 +13,7 @@ from typing import assert_never
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from ci.rehearsal.exchanges import FAULT, UNANSWERED
+from ci.rehearsal.exchanges import FAULT, UNANSWERED, UPLOADS
 from ci.rehearsal.replies import ApiError
 
 POLL_SECONDS = 0.01
@@ -27,13 +27,14 @@ LIMITS = "https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-re
 class Checkpoint:
     """Where an upload that is half through lets its fault happen."""
 
-    def __init__(self, armed: "Armed", request: web.Request) -> None:
+    def __init__(self, faults: "Faults", armed: "Armed", request: web.Request) -> None:
+        self._faults = faults
         self._armed = armed
         self._request = request
         self.response: web.StreamResponse | None = None
 
     async def pass_by(self) -> None:
-        self.response = await _befall(self._armed, self._request)
+        self.response = await self._faults.befall(self._armed, self._request)
 
 
 MIDWAY = web.RequestKey("midway", Checkpoint)
@@ -70,7 +71,8 @@ class Fault:
     """Befalls the `call`-th request that matches, counted from when it is armed, and the `times - 1` after it.
 
     `path` is a regular expression searched in the path; without it and `method` every request matches, so that
-    `call` is the place in the whole sequence. `seconds` is how long a rate limit lasts.
+    `call` is the place in the whole sequence; a wreck, and what happens midway, befall uploads only. `seconds` is how
+    long a rate limit lasts.
     """
 
     effect: Effect
@@ -82,7 +84,11 @@ class Fault:
     seconds: int = 1
 
     def matches(self, request: web.Request) -> bool:
-        return self.method in (None, request.method) and re.search(self.path, request.rel_url.raw_path) is not None
+        path = request.rel_url.raw_path
+        for_uploads = self.moment is Moment.MIDWAY or self.effect is Effect.STARTER
+        if for_uploads and not path.startswith(UPLOADS):
+            return False
+        return self.method in (None, request.method) and re.search(self.path, path) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,20 +154,19 @@ class Faults:
         armed = self._next(request)
         if armed is None:
             return await handler(request)
-        request[FAULT] = f"{armed.fault.effect} {armed.fault.moment}"
         match armed.fault.moment:
             case Moment.BEFORE:
                 if armed.fault.effect is Effect.STARTER:
                     request[LEAVES_STARTER] = True
                     await handler(request)
-                return await _befall(armed, request) or await handler(request)
+                return await self.befall(armed, request) or await handler(request)
             case Moment.MIDWAY:
-                request[MIDWAY] = checkpoint = Checkpoint(armed, request)
+                request[MIDWAY] = checkpoint = Checkpoint(self, armed, request)
                 answer = await handler(request)
                 return checkpoint.response or answer
             case Moment.AFTER:
                 answer = await handler(request)
-                return await _befall(armed, request) or answer
+                return await self.befall(armed, request) or answer
             case other:
                 assert_never(other)
 
@@ -175,33 +180,32 @@ class Faults:
                 first = armed.fault.call
                 if due is None and first <= armed.seen < first + armed.fault.times:
                     due = armed
-            if due:
-                self.fired.append(Firing(fault=due.fault, method=request.method, path=request.rel_url.raw_path))
         return due
 
-
-async def _befall(armed: Armed, request: web.Request) -> web.StreamResponse | None:
-    """Let it happen. The answer to give instead, None where the request goes on as if nothing had been."""
-    fault = armed.fault
-    armed.reached.set()
-    match fault.effect:
-        case Effect.BAD_GATEWAY | Effect.STARTER:
-            return ApiError(502, "Server Error").response()
-        case Effect.RESET:
-            return _cut(request)
-        case Effect.PAUSE:
+    async def befall(self, armed: Armed, request: web.Request) -> web.StreamResponse | None:
+        """Let it happen. The answer to give instead, None where the request goes on as if nothing had been."""
+        fault = armed.fault
+        request[FAULT] = f"{fault.effect} {fault.moment}"
+        self.fired.append(Firing(fault=fault, method=request.method, path=request.rel_url.raw_path))
+        armed.reached.set()
+        if fault.effect is Effect.PAUSE:
             return None if await armed.let_go(request) else _cut(request)
-        case Effect.HANG:
+        if fault.effect is Effect.HANG:
             await armed.let_go(request)
+        if fault.effect in {Effect.HANG, Effect.RESET}:
             return _cut(request)
+        return _refusal(fault).response()
+
+
+def _refusal(fault: Fault) -> ApiError:
+    match fault.effect:
         case Effect.SECONDARY_LIMIT | Effect.TOO_MANY_REQUESTS:
-            status = 429 if fault.effect is Effect.TOO_MANY_REQUESTS else 403
             return ApiError(
-                status,
+                429 if fault.effect is Effect.TOO_MANY_REQUESTS else 403,
                 SECONDARY_LIMIT,
                 documentation=f"{LIMITS}#about-secondary-rate-limits",
                 headers={"Retry-After": str(fault.seconds)},
-            ).response()
+            )
         case Effect.PRIMARY_LIMIT:
             reset = int(time.time()) + fault.seconds
             headers = {"X-RateLimit-Limit": "5000", "X-RateLimit-Remaining": "0", "X-RateLimit-Used": "5000"}
@@ -210,9 +214,9 @@ async def _befall(armed: Armed, request: web.Request) -> web.StreamResponse | No
                 PRIMARY_LIMIT,
                 documentation=LIMITS,
                 headers=headers | {"X-RateLimit-Reset": str(reset), "X-RateLimit-Resource": "core"},
-            ).response()
-        case other:
-            assert_never(other)
+            )
+        case _:
+            return ApiError(502, "Server Error")
 
 
 def is_gone(request: web.Request) -> bool:

@@ -24,8 +24,7 @@ def page_of(request: web.Request, items: Sequence[ItemT]) -> tuple[Sequence[Item
         places.pop("next"), places.pop("last")
     if page == 1:
         places.pop("prev"), places.pop("first")
-    here = request.url.with_scheme("http")
-    links = [f'<{here.update_query(page=str(number))}>; rel="{name}"' for name, number in places.items()]
+    links = [f'<{request.url.update_query(page=str(number))}>; rel="{name}"' for name, number in places.items()]
     return items[(page - 1) * size : page * size], {"Link": ", ".join(links)} if links else {}
 
 

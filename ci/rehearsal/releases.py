@@ -140,7 +140,7 @@ class Releases:
     """All repositories' releases; identifiers are unique over all of them, as GitHub's are."""
 
     def __init__(self, url: str, uploads_url: str, folder: Path) -> None:
-        self._url = url
+        self.url = url
         self._uploads_url = uploads_url
         self._folder = folder
         self._shelves: dict[str, Shelf] = {}
@@ -162,11 +162,11 @@ class Releases:
                 return release, release.assets[int(number)]
         raise not_found()
 
-    def stored(self, number: str) -> Path:
-        """The file of an asset, whosever it is. Raises the 404."""
+    def asset(self, number: str) -> Asset:
+        """The asset of that id, whosever it is. Raises the 404."""
         for repository in self._shelves:
             with suppress(ApiError):
-                return self.find_asset(repository, number, drafts=True)[1].path
+                return self.find_asset(repository, number, drafts=True)[1]
         raise not_found()
 
     def add(self, release: Release) -> None:
@@ -194,7 +194,7 @@ class Releases:
 
     def asset_json(self, release: Release, asset: Asset) -> Json:
         """Schema `release-asset`."""
-        base = f"{self._url}/repos/{release.repository}/releases/assets/{asset.id}"
+        base = f"{self.url}/repos/{release.repository}/releases/assets/{asset.id}"
         page = release.untagged if release.draft else release.tag_name
         return {
             "url": base,
@@ -210,19 +210,19 @@ class Releases:
             "download_count": asset.downloads,
             "created_at": asset.created_at,
             "updated_at": asset.updated_at,
-            "browser_download_url": f"{self._url}/{release.repository}/releases/download/{quote(page)}/{asset.name}",
+            "browser_download_url": f"{self.url}/{release.repository}/releases/download/{quote(page)}/{asset.name}",
         }
 
     def json(self, release: Release) -> Json:
         """Schema `release`."""
-        repository = f"{self._url}/repos/{release.repository}"
+        repository = f"{self.url}/repos/{release.repository}"
         base = f"{repository}/releases/{release.id}"
         page = release.untagged if release.draft else release.tag_name
         return {
             "url": base,
             "assets_url": f"{base}/assets",
             "upload_url": f"{self._uploads_url}/repos/{release.repository}/releases/{release.id}/assets{{?name,label}}",
-            "html_url": f"{self._url}/{release.repository}/releases/tag/{quote(page)}",
+            "html_url": f"{self.url}/{release.repository}/releases/tag/{quote(page)}",
             "id": release.id,
             "author": release.author,
             "node_id": f"RE_{release.id}",
@@ -253,4 +253,4 @@ def stored_name(name: str) -> str:
     "GitHub renames asset filenames that have special characters, non-alphanumeric characters, and leading or
     trailing periods."
     """
-    return re.sub(r"[^\w.+@-]+", ".", name, flags=re.ASCII).strip(".")
+    return re.sub(r"\.?[^\w.+@-]+\.?", ".", name, flags=re.ASCII).strip(".")

@@ -21,10 +21,11 @@ from urllib.parse import quote
 from aiohttp import web
 
 from ci.rehearsal.access import Access, Tokens, make_tokens
-from ci.rehearsal.assets import UPLOADS, AssetRoutes
+from ci.rehearsal.assets import AssetRoutes
 from ci.rehearsal.content import DEFAULT_BRANCH, add_commit, make_repository, read_file
+from ci.rehearsal.downloads import DownloadRoutes
 from ci.rehearsal.emulator import Emulator, running_emulator
-from ci.rehearsal.exchanges import Exchange, ExchangeLog
+from ci.rehearsal.exchanges import UPLOADS, Exchange, ExchangeLog
 from ci.rehearsal.faults import Faults
 from ci.rehearsal.passthrough import Passthrough
 from ci.rehearsal.pulls import PullRoutes, Pulls
@@ -57,7 +58,7 @@ class GitHubServer:
         self.owner = OWNER
         self.tokens: Tokens = make_tokens(OWNER)
         self.faults = Faults()
-        self._log = ExchangeLog(UPLOADS)
+        self._log = ExchangeLog()
         self._assets = folder / "assets"
         self._assets.mkdir(parents=True, exist_ok=True)
         self._releases = Releases(url, self.upload_url, self._assets)
@@ -145,7 +146,7 @@ class GitHubServer:
 
     def asset_bytes(self, asset_id: int) -> Path:
         """The file with an asset's bytes."""
-        return self._releases.stored(str(asset_id))
+        return self._releases.asset(str(asset_id)).path
 
     def plant_starter(self, repository: str, release_id: int, name: str) -> int:
         """The empty asset that a failed upload leaves; its id."""
@@ -199,7 +200,8 @@ class GitHubServer:
             for routes in (
                 RepositoryRoutes(self._emulator, self._releases, access),
                 ReleaseRoutes(self._releases, self._emulator),
-                AssetRoutes(self._releases, self._emulator, self.url),
+                AssetRoutes(self._releases, self._emulator),
+                DownloadRoutes(self._releases, self._emulator),
                 RefRoutes(self._emulator, self._releases, self._pulls),
                 PullRoutes(self._emulator, self._pulls),
                 Passthrough(self._emulator),

@@ -1,0 +1,95 @@
+import asyncio
+import socket
+import threading
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from ci.host.errors import HostError
+from ci.rehearsal import emulator
+from ci.rehearsal.emulator import running_emulator
+from ci.rehearsal.server import GitHubServer
+from tests.integration.github.calls import Api
+
+pytestmark = pytest.mark.integration
+
+
+def is_listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def listening_addresses(port: int) -> set[str]:
+    """In the kernel's hexadecimal form: proc(5), /proc/net/tcp."""
+    lines = [line for table in ("tcp", "tcp6") for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]]
+    places = [(line.split()[1], line.split()[3]) for line in lines]
+    return {place[0].partition(":")[0] for place in places if place[0].endswith(f":{port:04X}") and place[1] == "0A"}
+
+
+def test_two_servers_know_nothing_of_each_other(tmp_path: Path) -> None:
+    with GitHubServer.start(tmp_path / "a") as first, GitHubServer.start(tmp_path / "b") as second:
+        repository = first.create_repository("image", {"a": "b"})
+        with Api(second, repository, second.tokens.admin) as api:
+            assert api.call("GET").status_code == 404
+        with Api(first, repository, second.tokens.admin) as api:
+            assert api.call("GET").status_code == 401
+
+
+def fail_with_a_server(folder: Path, ports: list[int]) -> None:
+    with GitHubServer.start(folder) as server:
+        ports += [urlsplit(url).port or 0 for url in (server.url, server._emulator._url)]
+        assert [is_listening(port) for port in ports] == [True, True]
+        raise RuntimeError("the test")
+
+
+def test_nothing_is_left_of_a_server_even_when_its_test_fails(tmp_path: Path) -> None:
+    ports: list[int] = []
+    with pytest.raises(RuntimeError, match="the test"):
+        fail_with_a_server(tmp_path, ports)
+    assert [is_listening(port) for port in ports] == [False, False]
+    assert "github" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_only_this_machine_reaches_it(tmp_path: Path) -> None:
+    with GitHubServer.start(tmp_path) as server:
+        for url in (server.url, server._emulator._url):
+            assert listening_addresses(urlsplit(url).port or 0) == {"0100007F"}
+
+
+def test_a_missing_emulator_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(emulator, "EMULATE", tmp_path / "nowhere.js")
+    with pytest.raises(HostError, match="emulate is not installed") as caught, GitHubServer.start(tmp_path):
+        pass
+    assert "make setup" in caught.value.hint
+
+
+def test_an_emulator_that_does_not_start_is_told_with_its_last_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "broken.js"
+    broken.write_text("throw new Error('out of order')\n")
+    monkeypatch.setattr(emulator, "EMULATE", broken)
+    with pytest.raises(HostError, match="emulate did not start") as caught, GitHubServer.start(tmp_path):
+        pass
+    assert "out of order" in caught.value.details
+
+
+def test_emulate_does_not_run_into_its_own_rate_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(emulator, "REQUESTS_PER_TOKEN", 4000)
+
+    async def ask_often() -> set[int]:
+        async with running_emulator(tmp_path, url="http://localhost", owner="owner") as running:
+            answers = [await running.request("GET", "/rate_limit") for _ in range(5200)]
+            return {answer.status for answer in answers}
+
+    assert asyncio.run(ask_often()) == {200}
+
+
+def test_what_people_do_is_not_in_the_log(tmp_path: Path) -> None:
+    with GitHubServer.start(tmp_path) as server:
+        repository = server.create_repository("image", {"a": "b"})
+        server.commit(repository, {"a": "c"})
+        assert server.read(repository, "a") == "c"
+        assert server.read(repository, "none") is None
+        assert server.exchanges == []
