@@ -1,0 +1,152 @@
+"""The requests of a whole release and roll-out, and the faults that each of them is put through."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from ci.rehearsal.exchanges import Exchange
+from ci.rehearsal.faults import Effect, Fault, Moment
+from ci.release.dist import REQUIRED
+
+# On top of an earlier release. A test compares it with what is really asked; the matrix has a row for each line.
+PUBLISH = (
+    "GET repository",
+    "GET git/ref/tags/TAG",
+    "GET releases",
+    "GET immutable-releases",
+    "GET releases/assets/ID",
+    "GET store release.json",
+    "GET releases/assets/ID",
+    "GET store .packages.tsv",
+    "POST releases",
+    *(f"UPLOAD {suffix}" for suffix in REQUIRED),
+    "UPLOAD release.json",
+    "GET releases/ID/assets",
+    "PATCH releases/ID",
+)
+ROLL_OUT = (
+    "GET releases/tags/TAG",
+    "GET releases/assets/ID",
+    "GET store release.json",
+    "GET repository",
+    "GET git/ref/heads/main",
+    "GET git/commits/SHA",
+    "GET contents/manifests/tools.json",
+    "GET contents/docs/releases.md",
+    "GET pulls",
+    "POST git/trees",
+    "POST git/commits",
+    "POST git/refs",
+    "POST pulls",
+)
+WHOLE = (*PUBLISH, *ROLL_OUT)
+# The same for FountainKit, where its token is given.
+CONSUMER = (
+    "GET repository",
+    "GET git/ref/heads/main",
+    "GET git/commits/SHA",
+    "GET contents/.toolsmith/tools.json",
+    "GET pulls",
+    "POST git/trees",
+    "POST git/commits",
+    "POST git/refs",
+    "POST pulls",
+)
+
+# How long a limit lasts: a wait that no other failure leads to.
+LIMIT_SECONDS = 7
+FOR_EVER = 10_000
+MIDWAY_FILE = "UPLOAD .qcow2"
+
+_NAMES = (
+    (r"^/api/uploads", ""),
+    (r"^/repos/[^/]+/[^/]+/?", ""),
+    (r"^/release-assets/\d+/", "store "),
+    (r"fountainkit-toolsmith-debian-12-v[\d.]+\d", ""),
+    (r"v\d{4}\.\d\d\.\d\d(\.\d+)?", "TAG"),
+    (r"\b[0-9a-f]{40}\b", "SHA"),
+    (r"\b\d{2,}\b", "ID"),
+)
+
+
+def name(exchange: Exchange) -> str:
+    """A request as it is called here."""
+    if exchange.path.startswith("/api/uploads"):
+        return f"UPLOAD {_plain(exchange.query['name'])}"
+    return f"{exchange.method} {_plain(exchange.path) or 'repository'}"
+
+
+def _plain(text: str) -> str:
+    for pattern, replacement in _NAMES:
+        text = re.sub(pattern, replacement, text)
+    return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A fault at one request. `heals` tells whether a single run must get over it."""
+
+    step: str
+    fault: Fault
+    heals: bool = True
+
+    @property
+    def hangs(self) -> bool:
+        return self.fault.effect is Effect.HANG
+
+    @property
+    def limit(self) -> bool:
+        return self.fault.effect in {Effect.SECONDARY_LIMIT, Effect.TOO_MANY_REQUESTS, Effect.PRIMARY_LIMIT}
+
+
+def faults(step: str, call: int, upload: int = 1) -> Iterator[tuple[str, Case]]:
+    """What can happen to a request, by name; it is the `call`-th of all, and the `upload`-th of the uploads."""
+
+    def case(effect: Effect, moment: Moment = Moment.BEFORE, *, heals: bool = True, **more: Any) -> Case:  # noqa: ANN401
+        number = upload if effect is Effect.STARTER or moment is Moment.MIDWAY else call
+        return Case(step=step, fault=Fault(effect=effect, moment=moment, call=number, **more), heals=heals)
+
+    yield "502", case(Effect.BAD_GATEWAY)
+    yield "reset before", case(Effect.RESET)
+    yield "reset after", case(Effect.RESET, Moment.AFTER)
+    yield "hang before", case(Effect.HANG)
+    yield "403 secondary", case(Effect.SECONDARY_LIMIT, seconds=LIMIT_SECONDS)
+    yield "403 primary", case(Effect.PRIMARY_LIMIT, seconds=LIMIT_SECONDS)
+    yield "429", case(Effect.TOO_MANY_REQUESTS, seconds=LIMIT_SECONDS)
+    yield "outage", case(Effect.BAD_GATEWAY, times=FOR_EVER, heals=False)
+    if not step.startswith("GET"):
+        # To who only reads, an answer that was lost is the same as one that was never made.
+        yield "hang after", case(Effect.HANG, Moment.AFTER)
+        yield "502 after", case(Effect.BAD_GATEWAY, Moment.AFTER)
+        yield "outage after", case(Effect.RESET, Moment.AFTER, times=FOR_EVER, heals=False)
+    if step.startswith("UPLOAD"):
+        yield "starter", case(Effect.STARTER)
+        yield "starter for ever", case(Effect.STARTER, times=FOR_EVER, heals=False)
+    if step == MIDWAY_FILE:
+        yield "502 midway", case(Effect.BAD_GATEWAY, Moment.MIDWAY)
+        yield "reset midway", case(Effect.RESET, Moment.MIDWAY)
+        yield "hang midway", case(Effect.HANG, Moment.MIDWAY)
+
+
+def kills(step: str, call: int, upload: int = 1) -> Iterator[tuple[str, Case]]:
+    """When our process can be killed at a request: before it is acted upon, in its middle, after."""
+    moments = [Moment.BEFORE]
+    if not step.startswith("GET"):
+        moments.append(Moment.AFTER)
+    if step == MIDWAY_FILE:
+        moments.append(Moment.MIDWAY)
+    for moment in moments:
+        fault = Fault(effect=Effect.PAUSE, moment=moment, call=upload if moment is Moment.MIDWAY else call)
+        yield f"killed {moment}", Case(step=step, fault=fault, heals=False)
+
+
+def rows(steps: Sequence[str], kind: Any) -> list[Any]:  # noqa: ANN401 - pytest's parameter sets
+    """All cases of a sequence, as parameters with names such as `08 POST releases: reset after`."""
+    return [
+        pytest.param(case, id=f"{call:02} {step}: {what}")
+        for call, step in enumerate(steps, start=1)
+        for what, case in kind(step, call, sum(one.startswith("UPLOAD") for one in steps[:call]))
+    ]

@@ -1,0 +1,139 @@
+"""Whatever happens to whichever request: plain re-runs end in one right release and one right pull request.
+
+And at no moment is anything public that is not whole. One case: pytest -k "08 and outage".
+"""
+
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from ci.host.errors import RemoteError
+from ci.rehearsal.exchanges import Exchange
+from ci.release.state import RECORD_NAME
+from tests.integration.release import sequence
+from tests.integration.release.killed import killed_at
+from tests.integration.release.sequence import LIMIT_SECONDS, Case, faults, kills, rows
+from tests.integration.release.stage import (
+    OLDER,
+    Run,
+    Stage,
+    assert_nothing_wrong_is_public,
+    assert_proposed,
+    assert_released,
+    release_older,
+)
+
+pytestmark = pytest.mark.integration
+
+# More than the server and the client take at once, so that an upload has a middle.
+IMAGE = b"QFI\xfb" + bytes(range(256)) * 4096
+RERUNS = 3
+WITHOUT_A_TRACE = {"hang", "pause"}
+
+FAULTS = rows(sequence.WHOLE, faults)
+KILLS = rows(sequence.WHOLE, kills)
+
+
+@pytest.fixture(scope="module")
+def earlier_files(make_stage: Callable[..., Stage]) -> Mapping[str, bytes]:
+    """What is read of an earlier release; made once, because each case has one."""
+    stage = make_stage()
+    release_older(stage)
+    names = [asset["name"] for asset in stage.releases(OLDER)[0]["assets"]]
+    return {name: stage.asset(name, OLDER) for name in names if name == RECORD_NAME or name.endswith(".packages.tsv")}
+
+
+@pytest.fixture
+def ready(stage: Stage, earlier_files: Mapping[str, bytes]) -> Stage:
+    """Something to release, on top of an earlier release."""
+    stage.make_release(OLDER, earlier_files)
+    stage.build(image=IMAGE)
+    return stage
+
+
+def deploy(stage: Stage) -> list[Run]:
+    """Release and roll out, the second only after the first, as a workflow does."""
+    runs = [stage.publish()]
+    if runs[0].code == 0:
+        runs.append(stage.roll_out())
+    return runs
+
+
+def done(runs: list[Run]) -> bool:
+    return [run.code for run in runs] == [0, 0]
+
+
+def run_until_done(stage: Stage) -> None:
+    said = ""
+    for _ in range(RERUNS):
+        runs = deploy(stage)
+        assert_nothing_wrong_is_public(stage, stage.folder / "dist")
+        if done(runs):
+            return
+        said = runs[-1].said
+    pytest.fail(f"{RERUNS} re-runs were not enough: {said}")
+
+
+def assert_all_is_well(stage: Stage, since: int) -> None:
+    assert_released(stage, stage.folder / "dist")
+    assert_proposed(stage)
+    assert_public_last(stage.server.exchanges[since:])
+    assert [run.writes for run in deploy(stage)] == [[], []]
+
+
+def assert_public_last(exchanges: list[Exchange]) -> None:
+    """No asset was added or removed after the release became public, whoever won the race in between."""
+    # What hangs is logged when it ends, which is no order of events.
+    events = [
+        exchange
+        for exchange in exchanges
+        if exchange.fault is None or exchange.fault.partition(" ")[0] not in WITHOUT_A_TRACE
+    ]
+    names = [
+        "PUBLIC"
+        if isinstance(body := event.request_body, dict) and body.get("draft") is False
+        else sequence.name(event)
+        for event in events
+    ]
+    after = names[names.index("PUBLIC") :] if "PUBLIC" in names else []
+    assert not [name for name in after if name.startswith(("UPLOAD", "DELETE"))]
+
+
+def test_the_matrix_has_a_row_for_every_request(ready: Stage, figure: Callable[[str], None]) -> None:
+    publish, roll_out = deploy(ready)
+    assert [sequence.name(exchange) for exchange in publish.exchanges] == list(sequence.PUBLISH)
+    assert [sequence.name(exchange) for exchange in roll_out.exchanges] == list(sequence.ROLL_OUT)
+    count = len(FAULTS) + len(KILLS)
+    figure(f"fault matrix: {count} cases, {len(KILLS)} of them killed processes, at {len(sequence.WHOLE)} requests")
+    assert count >= 60
+
+
+@pytest.mark.parametrize("case", FAULTS)
+def test_a_fault(case: Case, ready: Stage) -> None:
+    since = len(ready.server.exchanges)
+    fired = len(ready.server.faults.fired)
+    ready.server.faults.arm(case.fault)
+    # PyGithub's shortest timeout is a second.
+    patience = {"timeout": 1, "upload_timeout": 1.0} if case.hangs else {}
+    runs = deploy(ready.with_patience(**patience))
+    ready.server.faults.clear()
+    assert len(ready.server.faults.fired) > fired, "the fault did not happen"
+    assert_nothing_wrong_is_public(ready, ready.folder / "dist")
+    if case.heals:
+        assert done(runs), runs[-1].said
+    else:
+        assert runs[-1].code == RemoteError.exit_code, runs[-1].said
+        assert "Run it again" in runs[-1].said
+        run_until_done(ready)
+    if case.limit:
+        assert LIMIT_SECONDS <= max(second for run in runs for second in run.slept) <= LIMIT_SECONDS + 1
+    assert_all_is_well(ready, since)
+
+
+@pytest.mark.parametrize("case", KILLS)
+def test_a_killed_process(case: Case, ready: Stage) -> None:
+    since = len(ready.server.exchanges)
+    killed_at(case.fault, ready)
+    assert_nothing_wrong_is_public(ready, ready.folder / "dist")
+    run_until_done(ready)
+    assert_all_is_well(ready, since)

@@ -1,0 +1,223 @@
+"""A release that nothing disturbs: what it makes, what a second run does, and what it costs."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from ci.host.errors import RefusedError
+from ci.release.dist import REQUIRED
+from ci.release.state import RECORD_NAME
+from tests.integration.release.stage import (
+    NEWER,
+    OLDER,
+    Stage,
+    assert_released,
+    published_files,
+    release_older,
+)
+from tests.releasing import TAG
+
+pytestmark = pytest.mark.integration
+
+MOST_CALLS = 30
+
+
+def test_a_release_has_every_file_and_its_record(stage: Stage) -> None:
+    dist = stage.build()
+    run = stage.publish()
+    assert run.code == 0, run.said
+    assert_released(stage, dist)
+    (release,) = stage.releases()
+    assert {asset["name"] for asset in release["assets"]} == {*published_files(dist), RECORD_NAME}
+    assert len(release["assets"]) == len(REQUIRED) + 1
+    assert release["html_url"] in run.said
+    assert release["name"] == TAG
+    assert stage.server.tag_commit(stage.repository, TAG) == stage.head()
+
+
+def test_the_record_tells_where_everything_is(stage: Stage) -> None:
+    dist = stage.build()
+    assert stage.publish().code == 0
+    record, (release,) = stage.record(), stage.releases()
+    where = {asset["name"]: asset["browser_download_url"] for asset in release["assets"]}
+    assert {asset.name: asset.url for asset in record.image.assets} == {
+        name: where[name] for name in published_files(dist)
+    }
+    assert (record.tag, record.url, record.commit) == (TAG, release["html_url"], stage.head())
+    assert record.previous is None
+
+
+def test_a_second_run_writes_nothing(stage: Stage) -> None:
+    dist = stage.build()
+    assert stage.publish().code == 0
+    before = stage.state()
+    again = stage.publish()
+    assert again.code == 0, again.said
+    assert again.writes == []
+    assert "already" in again.said
+    assert stage.state() == before
+    assert_released(stage, dist)
+
+
+def test_the_notes_tell_what_changed_since_the_release_before(stage: Stage) -> None:
+    release_older(stage)
+    stage.build()
+    assert stage.publish().code == 0
+    (release,) = stage.releases()
+    added, removed, upgraded = "`git`", "`nano`", "| `curl` | `7.88.1-9` | `7.88.1-10` |"
+    for words in (OLDER, added, removed, upgraded):
+        assert words in release["body"]
+    record = stage.record()
+    assert record.previous is not None
+    assert record.previous.tag == OLDER
+    assert record.changes is not None
+    assert [package.name for package in record.changes.added] == ["git"]
+
+
+def test_a_release_before_that_was_made_by_hand_is_no_obstacle(stage: Stage) -> None:
+    stage.make_release(OLDER, {"notes.txt": b"made by hand"})
+    dist = stage.build()
+    run = stage.publish()
+    assert run.code == 0, run.said
+    assert f"{OLDER} cannot be compared with" in run.said
+    assert_released(stage, dist)
+    assert stage.record().previous is None
+
+
+def test_only_the_newest_version_becomes_the_latest(stage: Stage) -> None:
+    def latest() -> str:
+        tag: str = stage.api("GET", "/releases/latest")["tag_name"]
+        return tag
+
+    for tag, expected in ((TAG, TAG), (OLDER, TAG), (f"{TAG}.1", f"{TAG}.1"), (NEWER, NEWER)):
+        run = stage.publish(dist=stage.build(tag, folder=stage.folder / tag))
+        assert run.code == 0, run.said
+        assert latest() == expected
+
+
+def test_an_older_release_is_compared_with_what_came_before_it_not_after(stage: Stage) -> None:
+    for tag in (OLDER, NEWER, TAG):
+        assert stage.publish(dist=stage.build(tag, folder=stage.folder / tag)).code == 0
+    assert (previous := stage.record(TAG).previous) is not None
+    assert previous.tag == OLDER
+
+
+@pytest.mark.parametrize("annotated", [False, True], ids=["lightweight", "annotated"])
+def test_a_tag_that_is_there_is_used(stage: Stage, *, annotated: bool) -> None:
+    dist = stage.build()
+    stage.make_tag(TAG, stage.head(), annotated=annotated)
+    stage.server.commit(stage.repository, {"more.txt": "More\n"})
+    run = stage.publish()
+    assert run.code == 0, run.said
+    assert_released(stage, dist)
+
+
+@pytest.mark.parametrize("annotated", [False, True], ids=["lightweight", "annotated"])
+def test_a_tag_on_another_commit_is_refused(stage: Stage, *, annotated: bool) -> None:
+    stage.build()
+    elsewhere = stage.server.commit(stage.repository, {"more.txt": "More\n"})
+    stage.make_tag(TAG, elsewhere, annotated=annotated)
+    run = stage.publish()
+    assert run.code == RefusedError.exit_code
+    assert f"the tag {TAG} is on commit {elsewhere}" in run.said
+    assert run.writes == []
+
+
+def test_a_dry_run_shows_everything_and_does_nothing(stage: Stage) -> None:
+    release_older(stage)
+    dist = stage.build()
+    before = stage.state()
+    run = stage.publish("--dry-run")
+    assert run.code == 0, run.said
+    assert run.writes == []
+    assert stage.state() == before
+    for name, digest in published_files(dist).items():
+        assert f"would upload {name}" in run.said
+        assert digest in run.said
+    for words in ("would create the draft", "would publish", "as the latest release", OLDER, "`nano`", "sha256sum"):
+        assert words in run.said
+    assert {path.name for path in dist.iterdir() if path.is_dir()} == set()
+
+
+def test_a_dry_run_over_a_draft_tells_only_what_is_missing(stage: Stage) -> None:
+    dist = stage.build()
+    image, checksum = sorted(name for name in published_files(dist) if ".qcow2" in name)
+    draft = stage.make_draft()
+    stage.upload(draft, image, (dist / image).read_bytes())
+    stage.server.plant_starter(stage.repository, draft["id"], checksum)
+    run = stage.publish("--dry-run")
+    assert run.code == 0, run.said
+    assert "draft, not all assets right" in run.said
+    assert f"would upload {image} " not in run.said
+    assert f"would remove {checksum} " in run.said
+    assert f"would upload {checksum} " in run.said
+    assert run.writes == []
+
+
+def test_a_workflows_own_token_can_release(stage: Stage) -> None:
+    dist = stage.build()
+    workflow = stage.with_environ(
+        GITHUB_TOKEN=stage.server.tokens.workflow.secret,
+        GITHUB_SHA=stage.head(),
+        GITHUB_REF_TYPE="tag",
+        GITHUB_REF_NAME=TAG,
+        GITHUB_RUN_ID="42",
+    )
+    stage.make_tag(TAG, stage.head())
+    assert workflow.publish().code == 0
+    assert_released(stage, dist)
+    assert stage.record().run == f"{stage.server.url}/{stage.repository}/actions/runs/42"
+
+
+def test_later_steps_of_a_workflow_are_told_what_was_published(stage: Stage) -> None:
+    stage.build()
+    outputs = stage.folder / "outputs"
+    assert stage.with_environ(GITHUB_OUTPUT=str(outputs)).publish().code == 0
+    assert TAG in outputs.read_text(encoding="utf-8").splitlines()
+    assert stage.releases()[0]["html_url"] in outputs.read_text(encoding="utf-8").splitlines()
+
+
+def test_a_repository_where_releases_are_immutable_gets_whole_ones(stage: Stage) -> None:
+    stage.server.set_immutable_releases(stage.repository, enabled=True)
+    dist = stage.build()
+    assert stage.publish().code == 0
+    assert_released(stage, dist)
+    assert stage.releases()[0]["immutable"] is True
+    again = stage.publish()
+    assert (again.code, again.writes) == (0, [])
+
+
+def test_two_images_of_one_commit_are_one_release(stage: Stage) -> None:
+    dist = stage.build()
+    stage.build(distribution="ubuntu-2204", definition="jammy", image=b"QFI\xfb another image")
+    run = stage.publish()
+    assert run.code == 0, run.said
+    (release,) = stage.releases()
+    assert {asset["name"] for asset in release["assets"]} == {*published_files(dist), RECORD_NAME}
+    record = stage.record()
+    assert record.image.definition == "jammy"
+    assert [image.definition for image in record.others] == ["bookworm"]
+    assert stage.publish().writes == []
+
+
+def test_the_calls_of_a_release_and_its_roll_out_stay_few(stage: Stage, figure: Callable[[str], None]) -> None:
+    release_older(stage)
+    stage.build()
+    publish, roll_out = stage.publish(), stage.roll_out()
+    assert (publish.code, roll_out.code) == (0, 0), roll_out.said
+    exchanges = [*publish.exchanges, *roll_out.exchanges]
+    # What an asset's address redirects to is another host's, and not the API.
+    calls = [exchange for exchange in exchanges if not exchange.path.startswith("/release-assets/")]
+    figure(f"{len(calls)} API calls for a release and its roll-out, on top of an earlier release")
+    assert len(calls) <= MOST_CALLS
+
+
+def test_every_asset_is_sent_once_and_nothing_is_asked_twice(stage: Stage) -> None:
+    stage.build()
+    run = stage.publish()
+    uploads = [exchange.query["name"] for exchange in run.exchanges if "/uploads/" in exchange.path]
+    assert len(uploads) == len(set(uploads)) == len(REQUIRED) + 1
+    reads = [(exchange.path, json.dumps(exchange.query)) for exchange in run.exchanges if exchange.method == "GET"]
+    assert len(reads) == len(set(reads))
+    assert run.slept == ()
