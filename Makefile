@@ -7,7 +7,11 @@ SHELL := /bin/bash
 PYTHON := .venv/bin/python
 # Every shell script of the repository, whatever its name; those that run in the guest too.
 SHELL_SCRIPTS = $$(grep --recursive --files-with-matches --binary-files=without-match --max-count=1 \
-	--extended-regexp '^\#!.*/(env )?(ba|da)?sh' build scripts .ci)
+	--extended-regexp '^\#!.*/(env )?(ba|da)?sh' build scripts .ci .github)
+
+# After these zizmor, which passes over a workflow that does not follow the schema.
+SCHEMA = .venv/bin/check-jsonschema --builtin-schema
+ISSUE_FORMS = $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
 
 .PHONY: help
 help: ## show this help
@@ -35,6 +39,13 @@ lint: setup ## check style, types and shell scripts
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m mypy
 	.venv/bin/shellcheck $(SHELL_SCRIPTS)
+	$(SCHEMA) vendor.github-workflows .github/workflows/*.yml
+	$(SCHEMA) custom.github-workflows-require-timeout .github/workflows/*.yml
+	$(SCHEMA) vendor.github-actions .github/actions/*/action.yml
+	$(SCHEMA) vendor.dependabot .github/dependabot.yml
+	$(SCHEMA) vendor.github-issue-forms $(ISSUE_FORMS)
+	PATH=$$PWD/.venv/bin:$$PATH .venv/bin/actionlint
+	.venv/bin/zizmor --quiet --offline --strict-collection --persona pedantic .
 
 .PHONY: unit
 unit: setup ## run the fast tests

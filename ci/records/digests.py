@@ -1,0 +1,34 @@
+"""The digests that one job of a workflow hands to the later ones: for each definition, the SHA-256 of each file."""
+
+from collections.abc import Mapping
+
+from pydantic import RootModel, ValidationError
+
+from ci.host.errors import InputError
+from ci.records.record import Sha256
+
+
+class Digests(RootModel[dict[str, dict[str, Sha256]]]):
+    """Digests by definition and file name, in one line of JSON: small enough for a job's output."""
+
+    def to_line(self) -> str:
+        """One line of JSON."""
+        return self.model_dump_json()
+
+    def of(self, definition: str) -> Mapping[str, str]:
+        """The files of one definition; raises InputError where there are none."""
+        try:
+            return self.root[definition]
+        except KeyError:
+            known = ", ".join(sorted(self.root)) or "none"
+            raise InputError(f"there are no digests of '{definition}'", hint=f"There are those of: {known}.") from None
+
+
+def parse_digests(text: str) -> Digests:
+    """Read what `to_line` wrote; raises InputError."""
+    try:
+        return Digests.model_validate_json(text)
+    except ValidationError as error:
+        raise InputError(
+            "these are no digests", hint="They come from ci.collect_images, as a job's output.", details=str(error)
+        ) from error
