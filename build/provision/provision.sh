@@ -111,12 +111,19 @@ packages() {
 	disk=$(echo "$ROOT_DEVICE" | sed 's/[0-9]*$//')
 	echo "grub-pc grub-pc/install_devices multiselect $disk" | debconf-set-selections
 
+	# Without, a list that could not be fetched is a warning, and the image would quietly lack updates.
+	apt update --error-on=any >"$here/lists.log" 2>&1 &
+	lists=$!
+
+	# Meanwhile. What goes is known without the lists, and half-written ones must not be read.
 	installed >"$here/installed"
 	unwanted=$(list purge | sort | comm -12 - "$here/installed")
 	say purge: $unwanted
-	[ -z "$unwanted" ] || apt --auto-remove purge $unwanted
-	# Without, a list that could not be fetched is a warning, and the image would quietly lack updates.
-	apt update --error-on=any
+	mkdir -p "$here/no-lists/partial"
+	[ -z "$unwanted" ] || apt -o "Dir::State::Lists=$here/no-lists" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= \
+		--auto-remove purge $unwanted
+	finish "$lists" "$here/lists.log" 'the package lists could not be fetched'
+
 	[ "$UPGRADE" = no ] || apt upgrade --with-new-pkgs
 	old_kernels
 
@@ -124,18 +131,23 @@ packages() {
 	command -v zstd >/dev/null || apt install zstd
 	# Without KVM it takes as long as the packages do. Few of these have a part in it; `boot` looks for those.
 	start_files >"$here/start-files.log" 2>&1 &
+	boot_files=$!
 
 	wanted=$(list install)
 	say install: $wanted
 	apt --auto-remove --purge install $wanted
 	apt-mark manual $wanted >/dev/null
-	wait "$!" || {
-		cat "$here/start-files.log"
-		die 'initramfs or boot loader could not be written'
-	}
-	cat "$here/start-files.log"
+	finish "$boot_files" "$here/start-files.log" 'initramfs or boot loader could not be written'
 	printf '%s\n' 'grub-pc grub-pc/install_devices multiselect' \
 		'grub-pc grub-pc/install_devices_empty boolean true' | debconf-set-selections
+}
+
+# The end of what runs beside the rest: its process, its log, what to say where it failed.
+finish() {
+	code=0
+	wait "$1" || code=$?
+	cat "$2"
+	[ "$code" = 0 ] || die "$3"
 }
 
 initramfs_switch=/etc/initramfs-tools/update-initramfs.conf
