@@ -1,5 +1,7 @@
 """Calls of the API without a client library's own ideas."""
 
+import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -8,6 +10,7 @@ import requests
 from ci.rehearsal.access import Token
 from ci.rehearsal.server import GitHubServer
 
+WAIT = 60.0
 BYTES = {"Content-Type": "application/octet-stream"}
 
 
@@ -30,7 +33,7 @@ class Api:
 
     def call(self, method: str, path: str = "", *, json: object = None, **options: Any) -> requests.Response:  # noqa: ANN401
         url = path if path.startswith("http") else self.base + path
-        return self.session.request(method, url, json=json, timeout=60, **options)
+        return self.session.request(method, url, json=json, timeout=WAIT, **options)
 
     def get(self, path: str = "", **options: Any) -> Any:  # noqa: ANN401 - JSON
         """The body of an answer that must be 200."""
@@ -59,13 +62,21 @@ class Api:
 
     def upload(self, release: dict[str, Any], name: str, data: bytes) -> requests.Response:
         url = release["upload_url"].partition("{")[0]
-        return self.session.post(url, params={"name": name}, data=data, headers=BYTES, timeout=60)
+        return self.session.post(url, params={"name": name}, data=data, headers=BYTES, timeout=WAIT)
 
     def uploaded(self, release: dict[str, Any], name: str, data: bytes) -> dict[str, Any]:
         response = self.upload(release, name, data)
         assert response.status_code == 201, response.text
         asset: dict[str, Any] = response.json()
         return asset
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for what the server does in its own time."""
+    deadline = time.monotonic() + WAIT
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 def errors_of(response: requests.Response) -> list[dict[str, str]]:

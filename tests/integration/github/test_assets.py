@@ -13,7 +13,7 @@ from github.Repository import Repository
 
 from ci.rehearsal.faults import Effect, Fault, Moment
 from ci.rehearsal.server import GitHubServer
-from tests.integration.github.calls import BYTES, Api, errors_of
+from tests.integration.github.calls import BYTES, Api, errors_of, wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -89,8 +89,7 @@ def test_an_upload_whose_client_dies_leaves_a_starter_too(
     with socket.create_connection((url.hostname, url.port)) as client:
         head = f"POST {url.path}?name=a.bin HTTP/1.1\r\nHost: {url.netloc}\r\nAuthorization: Bearer {server.token}\r\n"
         client.sendall(f"{head}Content-Length: {len(DATA)}\r\n\r\n".encode() + DATA[:1000])
-        while not api.get(f"/releases/{draft['id']}/assets"):
-            pass
+        wait_until(lambda: api.get(f"/releases/{draft['id']}/assets") != [])
     assert [asset["state"] for asset in api.get(f"/releases/{draft['id']}/assets")] == ["starter"]
 
 
@@ -154,6 +153,15 @@ def test_anybody_can_download_what_is_published(api: Api, draft: dict[str, Any])
     latest = published["browser_download_url"].replace("/download/v1/", "/latest/download/")
     assert requests.get(latest, timeout=60).content == DATA
     assert api.get(f"/releases/assets/{asset['id']}")["download_count"] == 2
+
+
+def test_nobody_downloads_from_a_private_repository(server: GitHubServer) -> None:
+    hidden = server.create_repository("hidden", {"a": "b"}, private=True)
+    with Api(server, hidden, server.tokens.admin) as api:
+        draft = api.draft("v1")
+        api.uploaded(draft, "a.bin", DATA)
+        (asset,) = api.publish(draft)["assets"]
+    assert requests.get(asset["browser_download_url"], timeout=60).status_code == 404
 
 
 def test_a_download_goes_on_where_it_broke_off(api: Api, draft: dict[str, Any]) -> None:

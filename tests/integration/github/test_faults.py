@@ -1,8 +1,10 @@
 import json
+import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -10,12 +12,11 @@ import requests
 from ci.host.process import spawn
 from ci.rehearsal.faults import Effect, Fault, Moment
 from ci.rehearsal.server import GitHubServer
-from tests.integration.github.calls import Api
+from tests.integration.github.calls import WAIT, Api, wait_until
 
 pytestmark = pytest.mark.integration
 
 DATA = bytes(5 << 20)
-WAIT = 60.0
 CREATE = {"tag_name": "v1", "draft": True}
 
 
@@ -58,11 +59,21 @@ def test_a_primary_limit_tells_when_it_ends(server: GitHubServer, api: Api) -> N
 def test_a_lost_answer_leaves_open_whether_the_server_acted(
     server: GitHubServer, repository: str, api: Api, effect: Effect, moment: Moment, *, acted: bool
 ) -> None:
-    server.faults.arm(Fault(effect=effect, moment=moment, method="POST"))
+    armed = server.faults.arm(Fault(effect=effect, moment=moment, method="POST"))
     with pytest.raises((requests.ConnectionError, requests.Timeout)):
         api.session.post(f"{api.base}/releases", json=CREATE, timeout=0.5)
+    assert armed.reached.wait(WAIT)
     assert [release["tag_name"] for release in server.releases(repository)] == (["v1"] if acted else [])
     assert api.get()["name"]
+
+
+def test_a_reset_is_one_and_no_orderly_end(server: GitHubServer) -> None:
+    url = urlsplit(server.url)
+    server.faults.arm(Fault(effect=Effect.RESET))
+    with socket.create_connection((url.hostname, url.port)) as client:
+        client.sendall(b"GET /rate_limit HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
 
 
 def test_a_bad_gateway_may_hide_that_the_server_acted(server: GitHubServer, repository: str, api: Api) -> None:
@@ -131,9 +142,8 @@ def test_a_client_killed_in_a_pause_leaves_what_was_done_by_then(
         assert held.reached.wait(WAIT)
         client.kill()
     server.faults.clear()
-    # The next request is answered after the server has dealt with the one before.
-    with Api(server, repository, server.tokens.admin) as api:
-        assert [release["tag_name"] for release in api.get("/releases")] == (["v1"] if acted else [])
+    wait_until(lambda: any(repository in exchange.path for exchange in server.exchanges))
+    assert [release["tag_name"] for release in server.releases(repository)] == (["v1"] if acted else [])
 
 
 def test_an_upload_can_be_stopped_midway(

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,8 @@ from github.Repository import Repository
 from ci.rehearsal.exchanges import Exchange
 from ci.rehearsal.server import GitHubServer
 from tests.integration.github.calls import Api
-from tests.integration.github.openapi import findings
+from tests.integration.github.describe import CALLS, references
+from tests.integration.github.openapi import DESCRIPTION, findings
 
 pytestmark = pytest.mark.integration
 
@@ -30,7 +32,7 @@ def release_and_roll_out(client: Repository, api: Api, server: GitHubServer, fil
     assert [found.id for found in draft.get_assets()] == [asset.id]
     draft.update_release("One", "Notes", draft=False, make_latest="true")
     assert client.get_release("v1").id == client.get_latest_release().id
-    assert client.get_git_ref("tags/v1")
+    assert client.get_git_ref("tags/v1").ref == "refs/tags/v1"
     main = client.get_git_ref("heads/main")
     parent = client.get_git_commit(main.object.sha)
     blob = client.create_git_blob("B\n", "utf-8")
@@ -69,6 +71,14 @@ def test_a_whole_release_and_roll_out_is_as_github_describes_it(
     exchanges = server.exchanges[before:]
     assert len(exchanges) > 35
     assert [message for exchange in exchanges for message in findings(exchange)] == []
+
+
+def test_the_description_is_complete_in_itself() -> None:
+    description = json.loads(DESCRIPTION.read_bytes())
+    for reference in references(description):
+        kind, name = reference.removeprefix("#/components/").split("/")
+        assert name in description["components"][kind]
+    assert set(description["paths"]) == set(CALLS)
 
 
 def an_exchange(method: str, path: str, status: int = 200, **fields: object) -> Exchange:
