@@ -1,13 +1,16 @@
-"""What every entrypoint shares: the log, signals, and turning failures into exit codes."""
+"""What every entrypoint shares: the log, signals, and turning failures into exit codes.
+
+Runs on Python 3.10 too, for consumers of the image.
+"""
 
 import argparse
 import contextlib
-import datetime
 import logging
 import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
@@ -73,7 +76,7 @@ def _explain(failure: ToolsmithError, reporter: Reporter, log: Path) -> None:
 
 def _default_log(prog: str) -> Path:
     name = prog.rpartition(".")[2]
-    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     folder = Path(os.environ.get("TOOLSMITH_LOGS") or Path(tempfile.gettempdir()) / f"toolsmith-logs-{os.getuid()}")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder / f"{name}-{stamp}-{os.getpid()}.log"

@@ -4,28 +4,41 @@ Runs on Python 3.10 too, for consumers of the image. Two downloads to one target
 """
 
 import errno
-import hashlib
-import json
 import re
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import unquote
 
 import tenacity
 
 from ci.host.errors import FetchError, HostError, InputError, VerificationError
-from ci.host.files import CHUNK_BYTES, sync_file, sync_folder, write_atomic
+from ci.host.opening import ANONYMOUS, Client, open_source
+from ci.host.part import Part
 from ci.host.progress import Reporter
-from ci.host.source import AbsentError, Source, StalePartError, TransientError, html_error, open_source, public_url
+from ci.host.ranges import SINGLE
+from ci.host.source import (
+    AbsentError,
+    CrowdedError,
+    Source,
+    StalePartError,
+    TransientError,
+    html_error,
+    public_url,
+)
 from ci.host.workspace import require_space
+
+T = TypeVar("T")
 
 MAX_BYTES = 16 << 30
 ATTEMPTS = 6
 LONGEST_WAIT = 30.0
 LONGEST_RETRY_AFTER = 120.0
+# An attempt that brought as much as this, or a hundredth of the whole, was not in vain: the count starts again.
+WORTHWHILE_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,14 +51,35 @@ class Downloaded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Job:
-    url: str
-    target: Path
-    sha256: str | None
-    max_bytes: int
+class _Patience:
     reporter: Reporter
     attempts: int
     sleep: Callable[[float], None]
+
+
+class _Job:
+    """A download under way; what it learns on the way is in `part` and `client`."""
+
+    def __init__(
+        self,
+        url: str,
+        target: Path,
+        *,
+        sha256: str | None,
+        size: int | None,
+        max_bytes: int,
+        reporter: Reporter,
+        client: Client,
+    ) -> None:
+        self.url = url
+        self.part = Part(target, url)
+        self.folder = target.parent
+        self.sha256 = sha256
+        self.size = size
+        self.total = size
+        self.max_bytes = max_bytes
+        self.reporter = reporter
+        self.client = client
 
     @property
     def shown(self) -> str:
@@ -55,24 +89,6 @@ class _Job:
     def title(self) -> str:
         return f"download {unquote(self.shown.rpartition('/')[2]) or self.shown}"
 
-    @property
-    def part(self) -> Path:
-        return self.target.with_name(f"{self.target.name}.part")
-
-    @property
-    def url_digest(self) -> str:
-        """What stands for the URL on disk, where its tokens have no business."""
-        return hashlib.sha256(self.url.encode()).hexdigest()
-
-    @property
-    def origin(self) -> Path:
-        """The sidecar that says which object the part belongs to."""
-        return self.target.with_name(f"{self.target.name}.part.json")
-
-    def discard(self) -> None:
-        self.part.unlink(missing_ok=True)
-        self.origin.unlink(missing_ok=True)
-
 
 def download(
     url: str,
@@ -80,32 +96,33 @@ def download(
     *,
     sha256: str | None,
     reporter: Reporter,
+    size: int | None = None,
     max_bytes: int | None = None,
+    client: Client = ANONYMOUS,
     attempts: int = ATTEMPTS,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Downloaded:
     """Fetch an https, http or file URL to `target`, replacing what is there.
 
     An interrupted download leaves `<target>.part`, which the next one continues if the server still has the same
-    object. Raises FetchError, VerificationError (the digest is not `sha256`), InputError (no such kind of URL) or
-    HostError (no space).
+    object. Raises FetchError, VerificationError (it is not of the `sha256` or of the `size` that is expected),
+    InputError (no such kind of URL), AccessError (the token does not do) or HostError (no space).
     """
-    job = _Job(
-        url=url,
-        target=target,
-        sha256=None if sha256 is None else parse_sha256(sha256),
-        max_bytes=max_bytes or MAX_BYTES,
-        reporter=reporter,
-        attempts=attempts,
-        sleep=sleep,
-    )
     try:
-        return _run(job)
+        return _run(
+            _Job(
+                url,
+                target,
+                sha256=None if sha256 is None else parse_sha256(sha256),
+                size=size,
+                max_bytes=max_bytes or MAX_BYTES,
+                reporter=reporter,
+                client=client,
+            ),
+            _Patience(reporter=reporter, attempts=attempts, sleep=sleep),
+        )
     except AbsentError:
-        raise FetchError(
-            f"{job.shown} does not exist",
-            hint="Check the URL for typing errors; the publisher may have moved or removed the file.",
-        ) from None
+        raise _absent(url) from None
 
 
 def download_if_present(
@@ -118,19 +135,41 @@ def download_if_present(
     sleep: Callable[[float], None] = time.sleep,
 ) -> Downloaded | None:
     """Like `download`, but None where there is nothing at `url`; any other trouble is still an error."""
-    job = _Job(
-        url=url,
-        target=target,
-        sha256=None,
-        max_bytes=max_bytes,
-        reporter=reporter,
-        attempts=attempts,
-        sleep=sleep,
-    )
+    job = _Job(url, target, sha256=None, size=None, max_bytes=max_bytes, reporter=reporter, client=ANONYMOUS)
     try:
-        return _run(job)
+        return _run(job, _Patience(reporter=reporter, attempts=attempts, sleep=sleep))
     except AbsentError:
         return None
+
+
+def read_url(
+    url: str,
+    *,
+    max_bytes: int,
+    reporter: Reporter,
+    client: Client = ANONYMOUS,
+    attempts: int = ATTEMPTS,
+    sleep: Callable[[float], None] = time.sleep,
+) -> bytes:
+    """The bytes of something small; raises what `download` raises."""
+
+    def attempt() -> bytes:
+        with open_source(url, client=client) as source:
+            if source.total is not None and source.total > max_bytes:
+                raise _too_large(public_url(url), max_bytes)
+            data = bytearray()
+            for chunk in source.chunks:
+                data += chunk
+                if len(data) > max_bytes:
+                    raise _too_large(public_url(url), max_bytes)
+            _require_whole(len(data), source.total)
+            return bytes(data)
+
+    patience = _Patience(reporter=reporter, attempts=attempts, sleep=sleep)
+    try:
+        return _persist(public_url(url), patience, attempt, lambda: False)
+    except AbsentError:
+        raise _absent(url) from None
 
 
 def parse_sha256(text: str) -> str:
@@ -142,33 +181,51 @@ def parse_sha256(text: str) -> str:
     )
 
 
-def _run(job: _Job) -> Downloaded:
+def _run(job: _Job, patience: _Patience) -> Downloaded:
+    try:
+        job.folder.mkdir(parents=True, exist_ok=True)
+        job.part.load()
+        return _persist(job.shown, patience, lambda: _attempt(job), _Progress(job))
+    except OSError as error:
+        raise _host_error(job, error) from error
+
+
+class _Progress:
+    """Tells whether the last attempt came far enough beyond all before it to be encouraged by."""
+
+    def __init__(self, job: _Job) -> None:
+        self._job = job
+        self._best = job.part.size
+
+    def __call__(self) -> bool:
+        size, total = self._job.part.size, self._job.total or 0
+        moved, self._best = size - self._best, max(size, self._best)
+        return moved >= min(WORTHWHILE_BYTES, max(total // 100, 1))
+
+
+def _persist(shown: str, patience: _Patience, attempt: Callable[[], T], moved: Callable[[], bool]) -> T:
+    """Try until it works, or until so many attempts in a row brought nothing. Raises FetchError in the end."""
+
+    def start_again(state: tenacity.RetryCallState) -> None:
+        if moved():
+            state.attempt_number = 1
+
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(TransientError),
-        stop=tenacity.stop_after_attempt(job.attempts),
+        stop=tenacity.stop_after_attempt(patience.attempts),
         wait=_wait,
-        before_sleep=lambda state: _announce(job, state),
-        sleep=job.sleep,
+        after=start_again,
+        before_sleep=lambda state: _announce(shown, patience, state),
+        sleep=patience.sleep,
         reraise=True,
     )
     try:
-        job.target.parent.mkdir(parents=True, exist_ok=True)
-        inherited = job.part.exists()
-        try:
-            return retrying(_attempt, job)
-        except VerificationError:
-            if not inherited:
-                raise
-            # A power cut can leave a part with the right length and the wrong bytes.
-            job.reporter.note(f"{job.shown}: trying once more, without the part that an earlier run left")
-            return retrying(_attempt, job)
+        return retrying(attempt)
     except TransientError as failure:
         raise FetchError(
-            f"{job.shown} could not be fetched: {failure.reason} (tried {job.attempts} times)",
+            f"{shown} could not be fetched: {failure.reason} (tried {patience.attempts} times)",
             hint="Check the network and the proxy settings, then run it again: it continues where it stopped.",
         ) from None
-    except OSError as error:
-        raise _host_error(job, error) from error
 
 
 def _wait(state: tenacity.RetryCallState) -> float:
@@ -178,109 +235,135 @@ def _wait(state: tenacity.RetryCallState) -> float:
     return float(min(2 ** (state.attempt_number - 1), LONGEST_WAIT))
 
 
-def _announce(job: _Job, state: tenacity.RetryCallState) -> None:
+def _announce(shown: str, patience: _Patience, state: tenacity.RetryCallState) -> None:
     failure = state.outcome.exception() if state.outcome else None
-    job.reporter.note(
-        f"{job.shown}: {failure}; trying again in {state.upcoming_sleep:.0f} s "
-        f"(attempt {state.attempt_number + 1} of {job.attempts})"
+    patience.reporter.note(
+        f"{shown}: {failure}; trying again in {state.upcoming_sleep:.0f} s "
+        f"(attempt {state.attempt_number + 1} of {patience.attempts})"
     )
 
 
 def _attempt(job: _Job) -> Downloaded:
-    have, digest, validator = _resumable(job)
-    if job.sha256 and digest.hexdigest() == job.sha256:
-        return _finish(job, job.sha256, have)  # all was there, only the rename was missing
+    part = job.part
+    if job.sha256 and part.sha256 == job.sha256:
+        return _finish(job)  # all was there, only the rename was missing
+    have = part.size if part.validator else 0
     try:
-        with open_source(job.url, have=have, validator=validator) as source:
-            return _receive(job, source, digest if source.offset else hashlib.sha256())
+        with open_source(job.url, have=have, validator=part.validator, client=job.client) as source:
+            return _receive(job, source)
     except StalePartError:
-        job.discard()
+        part.discard()
         raise
+    except CrowdedError:
+        job.client = replace(job.client, lanes=SINGLE)
+        raise
+    except _DamagedPartError:
+        job.reporter.note(f"{job.shown}: once more, without the part that an earlier run left")
+        return _attempt(job)
 
 
-def _resumable(job: _Job) -> "tuple[int, hashlib._Hash, str | None]":
-    """Bytes of the part that may be kept, their running digest, and what identifies the object they belong to."""
-    digest = hashlib.sha256()
-    try:
-        origin = json.loads(job.origin.read_text())
-        size = job.part.stat().st_size
-    except (FileNotFoundError, ValueError):
-        return 0, digest, None
-    if not isinstance(origin, dict) or origin.get("url") != job.url_digest or not origin.get("validator"):
-        return 0, digest, None
-    with job.part.open("rb") as part:
-        while block := part.read(CHUNK_BYTES):
-            digest.update(block)
-    return size, digest, str(origin["validator"])
+class _DamagedPartError(Exception):
+    """The part that an earlier run left was not what it seemed; it is gone now."""
 
 
-def _receive(job: _Job, source: Source, digest: "hashlib._Hash") -> Downloaded:
+def _receive(job: _Job, source: Source) -> Downloaded:
     """Append `source` to the part, or start the part anew, then verify and rename it."""
-    if source.total is not None:
-        if source.total > job.max_bytes:
-            raise _too_large(job)
-        require_space(job.target.parent, source.total - source.offset)
+    part = job.part
+    _require_expected_size(job, source)
     chunks = iter(source.chunks)
     first = next(chunks, b"")  # looked at before anything on disk is given up for it
     if not source.offset:
-        if not first and not source.total:
-            raise FetchError(f"{job.shown} is empty", hint="Check the URL; the publisher's upload may be incomplete.")
-        if first.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
-            raise html_error(job.url)
-        _begin_part(job, source.validator)
-    size = source.offset
-    with job.reporter.transfer(job.title, source.total) as advance, job.part.open("ab") as part:
-        advance(size)
-        for chunk in chain([first], chunks):
-            size += len(chunk)
-            if size > job.max_bytes:
-                job.discard()
-                raise _too_large(job)
-            part.write(chunk)
-            digest.update(chunk)
-            advance(len(chunk))
-    if source.total is not None and size != source.total:
-        raise TransientError(f"{size} bytes came, {source.total} were announced")
-    return _verify(job, digest.hexdigest(), size)
+        _require_file(job, first, source.total)
+        part.begin(source.validator)
+    job.total = job.size if source.total is None else source.total
+    with job.reporter.transfer(job.title, job.total) as advance:
+        advance(part.size)
+        part.append(_watched(job, chain([first], chunks), advance))
+    _require_whole(part.size, job.total)
+    return _verify(job)
 
 
-def _begin_part(job: _Job, validator: str | None) -> None:
-    """Empty the part before its sidecar speaks of another object: a kill in between leaves nothing to continue."""
-    job.part.write_bytes(b"")
-    write_atomic(job.origin, json.dumps({"url": job.url_digest, "validator": validator}))
+def _require_expected_size(job: _Job, source: Source) -> None:
+    """Refuse what cannot be the object, or cannot be kept, before its first byte."""
+    if source.total is None:
+        return
+    if job.size is not None and source.total != job.size:
+        job.part.discard()
+        raise VerificationError(
+            f"{job.shown} is not the file that was expected: it has {source.total} bytes, expected {job.size}",
+            hint="The publisher may have replaced the file under the same name, or something on the way answers in "
+            "its place. Nothing was kept.",
+        )
+    if source.total > job.max_bytes:
+        raise _too_large(job.shown, job.max_bytes)
+    require_space(job.folder, source.total - source.offset)
 
 
-def _verify(job: _Job, actual: str, size: int) -> Downloaded:
+def _require_file(job: _Job, first: bytes, total: int | None) -> None:
+    if not first and not total:
+        if total is None:
+            # Headers that break off look just like this: http.client takes them for complete.
+            raise TransientError("the answer ended before its first byte")
+        raise FetchError(f"{job.shown} is empty", hint="Check the URL; the publisher's upload may be incomplete.")
+    if first.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+        raise html_error(job.url)
+
+
+def _watched(job: _Job, chunks: Iterable[bytes], advance: Callable[[int], None]) -> Iterator[bytes]:
+    size, limit = job.part.size, job.max_bytes if job.size is None else job.size
+    for chunk in chunks:
+        size += len(chunk)
+        if size > limit:
+            job.part.discard()
+            raise _too_large(job.shown, limit)
+        yield chunk
+        advance(len(chunk))
+
+
+def _require_whole(size: int, total: int | None) -> None:
+    if total is not None and size != total:
+        raise TransientError(f"{size} bytes came, {total} were announced")
+
+
+def _verify(job: _Job) -> Downloaded:
+    actual, inherited = job.part.sha256, job.part.inherited
     if job.sha256 and actual != job.sha256:
-        job.discard()
+        job.part.discard()
+        if inherited:  # a power cut can leave the right length and the wrong bytes
+            raise _DamagedPartError
         raise VerificationError(
             f"{job.shown} is not the file that was expected: its SHA-256 is {actual}, expected {job.sha256}",
             hint="The publisher may have replaced the file under the same name (take the digest from its SHA256SUMS), "
             "or it was altered on the way (do not use it). The download was deleted.",
         )
-    return _finish(job, actual, size)
+    return _finish(job)
 
 
-def _finish(job: _Job, sha256: str, size: int) -> Downloaded:
-    sync_file(job.part)
-    job.part.replace(job.target)
-    job.origin.unlink(missing_ok=True)
-    sync_folder(job.target.parent)
-    return Downloaded(sha256=sha256, size=size, url=job.shown)
+def _finish(job: _Job) -> Downloaded:
+    job.part.finish()
+    return Downloaded(sha256=job.part.sha256, size=job.part.size, url=job.shown)
 
 
-def _too_large(job: _Job) -> FetchError:
-    return FetchError(f"{job.shown} is larger than the {job.max_bytes} bytes allowed for it", hint="Check the URL.")
+def _absent(url: str) -> FetchError:
+    return FetchError(
+        f"{public_url(url)} does not exist",
+        hint="Check the URL for typing errors; the publisher may have moved or removed the file. "
+        "A private release's files need GITHUB_TOKEN.",
+    )
+
+
+def _too_large(shown: str, limit: int) -> FetchError:
+    return FetchError(f"{shown} is larger than the {limit} bytes allowed for it", hint="Check the URL.")
 
 
 def _host_error(job: _Job, error: OSError) -> HostError:
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        job.discard()  # a full disk troubles others more than a second download troubles us
+        job.part.discard()  # a full disk troubles others more than a second download troubles us
         return HostError(
-            f"no space left in {job.target.parent} for {job.shown}",
-            hint="Free some space, or choose another folder with TOOLSMITH_CACHE, then run it again.",
+            f"no space left in {job.folder} for {job.shown}",
+            hint="Free some space, or take a folder on another disk (--workspace, TOOLSMITH_CACHE), then run it again.",
         )
     return HostError(
-        f"{error.filename or job.target} cannot be used: {error.strerror}",
+        f"{error.filename or job.part.target} cannot be used: {error.strerror}",
         hint="Check the folder's owner and permissions.",
     )

@@ -1,5 +1,6 @@
 """Files that are whole or absent: atomic writes, digests, and results that appear together."""
 
+import glob
 import hashlib
 import os
 import signal
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 CHUNK_BYTES = 1 << 20
+UNFINISHED = ".unfinished"
 
 
 def sha256_file(path: Path, advance: Callable[[int], None] = lambda _: None) -> str:
@@ -23,23 +25,29 @@ def sha256_file(path: Path, advance: Callable[[int], None] = lambda _: None) -> 
     return digest.hexdigest()
 
 
-def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write a file so that nobody ever sees a part of it under its final name."""
+def write_atomic(path: Path, content: str | bytes, *, mode: int = 0o644) -> None:
+    """Write a file so that nobody ever sees a part of it under its final name. `mode` is its permissions."""
     data = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED)
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
+        temporary.chmod(mode)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def sweep_unfinished(path: Path) -> None:
+    """Remove what a killed `write_atomic` to `path` left; only where no other one can be at work."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*{UNFINISHED}"):
+        leftover.unlink(missing_ok=True)
 
 
 def sync_folder(path: Path) -> None:

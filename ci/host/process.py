@@ -86,23 +86,24 @@ def run(
     ok: Sequence[int] = (0,),
     cwd: Argument | None = None,
     stdin: Path | None = None,
+    group: bool = False,
 ) -> Completed:
     """Run a program to its end and return what it printed.
 
     `timeout` is in seconds; `env` is added to the child's environment; `ok` are the exit codes that are no failure;
-    `stdin` is a file to feed it.
+    `stdin` is a file to feed it. `group`: to end it means to end what it started too, as Ctrl-C in a terminal would.
     Raises ToolError (ToolTimeoutError past the deadline), or HostError where the program is missing.
     """
     started = time.monotonic()
     with (
         stdin.open("rb") if stdin else contextlib.nullcontext(subprocess.DEVNULL) as feed,
-        _ended(_start(argv, env=env, cwd=cwd, stdin=feed)) as process,
+        _ended(_start(argv, env=env, cwd=cwd, stdin=feed, group=group), group=group) as process,
     ):
         stdout, stderr = _Reader(_piped(process.stdout), "out"), _Reader(_piped(process.stderr), "err")
         try:
             returncode = process.wait(timeout)
         except subprocess.TimeoutExpired:
-            process.kill()
+            _send(process, signal.SIGKILL, group=group)
             process.wait()
             raise ToolTimeoutError(
                 f"{argv[0]} did not end within {timeout:.0f} s",
@@ -144,6 +145,7 @@ def _start(
     env: Mapping[str, str] | None,
     cwd: Argument | None,
     stdin: IO[bytes] | int,
+    group: bool = False,
 ) -> Child:
     logger.debug("+ %s", shlex.join(os.fspath(argument) for argument in argv))
     return subprocess.Popen(
@@ -155,21 +157,29 @@ def _start(
         cwd=cwd,
         text=True,
         errors="replace",
+        process_group=0 if group else None,
     )
 
 
 @contextlib.contextmanager
-def _ended(process: Child) -> Iterator[Child]:
+def _ended(process: Child, *, group: bool = False) -> Iterator[Child]:
     try:
         yield process
     finally:
         if process.poll() is None:
-            process.terminate()
+            _send(process, signal.SIGTERM, group=group)
             try:
                 process.wait(GRACE_SECONDS)
             except subprocess.TimeoutExpired:
-                process.kill()
+                _send(process, signal.SIGKILL, group=group)
                 process.wait()
+
+
+def _send(process: Child, signum: int, *, group: bool) -> None:
+    if group:
+        os.killpg(process.pid, signum)  # not yet waited for, so the number is still its own
+    else:
+        process.send_signal(signum)
 
 
 @contextlib.asynccontextmanager

@@ -4,11 +4,13 @@ In a terminal a step is a spinner with its elapsed time, elsewhere a plain line 
 in GitHub Actions a foldable group. Everything goes to stderr; stdout is for results.
 """
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -33,6 +35,12 @@ Advance = Callable[[int], None]
 def shown(text: str) -> str:
     """`text` as it may be printed on a console: without secrets, and without being taken for markup."""
     return escape(masked(text))
+
+
+def short_path(path: Path) -> str:
+    """`path` as a person would type it here: relative where it is below the current folder."""
+    absolute, here = path.absolute(), Path.cwd()
+    return os.fspath(absolute.relative_to(here) if absolute.is_relative_to(here) else absolute)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -54,11 +54,15 @@ def _sweep(parent: Path) -> None:
 
 
 @contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Hold the lock file `path`; waits while another run holds it."""
+def exclusive(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold the lock file `path`; waits while another run holds it, and then calls `waiting` first."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
@@ -69,5 +73,5 @@ def require_space(folder: Path, needed: int) -> None:
     if free < needed:
         raise HostError(
             f"{folder} has {free / 1e9:.1f} GB free, {needed / 1e9:.1f} GB are needed",
-            hint="Free some space, or choose another folder with --output or TOOLSMITH_CACHE.",
+            hint="Free some space, or take a folder on another disk (--output, --workspace, TOOLSMITH_CACHE).",
         )

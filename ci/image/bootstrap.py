@@ -69,6 +69,15 @@ def mmdebstrap_argv(bootstrap: Bootstrap, sources: list[str], target: Path) -> l
     ]  # fmt: skip
 
 
+def contained_argv(argv: list[str], *, root: bool) -> list[str]:
+    """`argv` so that neither its processes nor its mounts outlive it, even where it is killed.
+
+    mmdebstrap does so by itself where root does not run it.
+    """
+    # The kernel ends all processes of a PID namespace with their first one, and then has no use for its mounts.
+    return ["unshare", "--mount-proc", "--pid", "--fork", "--kill-child=KILL", "--", *argv] if root else argv
+
+
 def host_sources(suite: str) -> list[str]:
     """This machine's own apt sources for `suite`, as lines of sources.list; empty where it has none."""
     form = "deb $(REPO_URI) $(RELEASE) $(COMPONENT)"
@@ -91,7 +100,7 @@ def _make(bootstrap: Bootstrap, recipe: Path, image: Path, acceleration: Acceler
     with work_folder(image.parent) as work:
         packages, disk, compressed = work / "root.tar", work / "disk.raw", work / image.name
         with reporter.step(f"Bootstrapping {bootstrap.suite} from the package archive"):
-            run(mmdebstrap_argv(bootstrap, host_sources(bootstrap.suite), packages), timeout=acceleration.scaled(900))
+            _install(bootstrap, packages, acceleration.scaled(900))
         with reporter.step("Making it a bootable disk"):
             _make_disk(packages, disk, recipe, work, acceleration)
         with reporter.step("Compressing the base image"):
@@ -99,6 +108,14 @@ def _make(bootstrap: Bootstrap, recipe: Path, image: Path, acceleration: Acceler
         write_atomic(image.with_suffix(".sha256"), sha256_file(compressed) + "\n")
         compressed.chmod(0o444)
         compressed.rename(image)
+
+
+def _install(bootstrap: Bootstrap, target: Path, limit: float) -> None:
+    root = os.geteuid() == 0
+    argv = contained_argv(mmdebstrap_argv(bootstrap, host_sources(bootstrap.suite), target), root=root)
+    # As another user it needs a folder that its subordinate users may enter.
+    env = {"TMPDIR": os.fspath(target.parent)} if root else {}
+    run(argv, timeout=limit, env=env, group=True)
 
 
 def _make_disk(packages: Path, disk: Path, recipe: Path, work: Path, acceleration: Acceleration) -> None:

@@ -1,5 +1,6 @@
-"""The digests that one job of a workflow hands to the later ones: for each definition, the SHA-256 of each file."""
+"""What one job of a workflow hands to later ones as an output: which images there are, and their files' digests."""
 
+import json
 from collections.abc import Mapping
 
 from pydantic import RootModel, ValidationError
@@ -32,3 +33,14 @@ def parse_digests(text: str) -> Digests:
         raise InputError(
             "these are no digests", hint="They come from ci.collect_images, as a job's output.", details=str(error)
         ) from error
+
+
+def parse_images(text: str) -> list[str]:
+    """Read a JSON list of definitions, which must not be empty; raises InputError."""
+    try:
+        images = json.loads(text)
+    except json.JSONDecodeError:
+        images = None
+    if not isinstance(images, list) or not images or not all(isinstance(one, str) for one in images):
+        raise InputError(f"{text!r} is not a list of images", hint="It comes from ci.plan_images, as a job's output.")
+    return images

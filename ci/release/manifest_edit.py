@@ -1,35 +1,9 @@
-"""Change a manifest's image and not one byte besides: the rest of the file belongs to the consumer."""
+"""What a release changes in a manifest."""
 
-import json
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
-
-from ci.records.manifest import parse_manifest
+from ci.records.manifest_edit import Fields, replace_image
 from ci.records.release import ReleaseRecord
 
-Fields = Mapping[str, str | int]
-
-EDITABLE = ("name", "tarball", "sha256", "qcow2", "qcow2_sha256", "version", "size")
-
-_SPACE = re.compile(r"[ \t\n\r]*")
-_decode = json.JSONDecoder().raw_decode
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Member:
-    """A member of an object as it stands in a text; each number is the position of a character.
-
-    `after` is the end of the member before it, or the position behind the object's opening brace.
-    """
-
-    name: str
-    after: int
-    key: int
-    key_end: int
-    value: int
-    value_end: int
+__all__ = ["Fields", "image_fields", "replace_image"]
 
 
 def image_fields(record: ReleaseRecord) -> dict[str, str | int]:
@@ -42,66 +16,3 @@ def image_fields(record: ReleaseRecord) -> dict[str, str | int]:
         "version": record.tag,
         "size": qcow2.size,
     }
-
-
-def replace_image(text: str, fields: Fields, where: str, *, add: bool = False) -> str:
-    """The manifest in `text` with the values of `fields` in its image; every other character stays.
-
-    A value that is right already keeps its spelling. Where the image lacks `version` or `size`, they are added behind
-    its last member if `add` is set, and left out if not. Line ends are kept: `text` must be decoded bytes, not what a
-    file opened as text gives. Raises InputError, naming the manifest as `where`, when it is none or would be none
-    afterwards.
-    """
-    if unknown := fields.keys() - set(EDITABLE):
-        raise ValueError(f"not fields of an image: {unknown}")
-    parse_manifest(text.encode("utf-8", "surrogatepass"), where)
-    start = next(member.value for member in _members(text, 0) if member.name == "image")
-    members = {member.name: member for member in _members(text, start)}
-    missing = {key: value for key, value in fields.items() if key not in members and add}
-    result = _insert(text, list(members.values())[-1], missing)
-    for member in reversed(members.values()):  # from the end, so that positions before it stay right
-        if member.name in fields and not _same(json.loads(text[member.value : member.value_end]), fields[member.name]):
-            result = result[: member.value] + json.dumps(fields[member.name]) + result[member.value_end :]
-    parse_manifest(result.encode("utf-8"), where)
-    _check(text, result, {**{key: fields[key] for key in fields if key in members}, **missing})
-    return result
-
-
-def _members(text: str, start: int) -> Iterator[_Member]:
-    """The members of the object at `start`, or behind white space there; `text` must be valid JSON."""
-    after = _skip(text, start) + 1
-    position = _skip(text, after)
-    while text[position] != "}":
-        key = position
-        name, key_end = _decode(text, key)
-        value = _skip(text, _skip(text, key_end) + 1)  # past the colon
-        _, value_end = _decode(text, value)
-        yield _Member(name=name, after=after, key=key, key_end=key_end, value=value, value_end=value_end)
-        after = value_end
-        position = _skip(text, after)
-        if text[position] == ",":
-            position = _skip(text, position + 1)
-
-
-def _skip(text: str, position: int) -> int:
-    match = _SPACE.match(text, position)
-    return match.end() if match else position
-
-
-def _insert(text: str, last: _Member, missing: Fields) -> str:
-    """Members behind the last one, separated and spaced as it is; an image has more than one member."""
-    separator, colon = text[last.after : last.key], text[last.key_end : last.value]
-    added = "".join(f"{separator}{json.dumps(key)}{colon}{json.dumps(value)}" for key, value in missing.items())
-    return text[: last.value_end] + added + text[last.value_end :]
-
-
-def _check(text: str, result: str, meant: Fields) -> None:
-    expected: dict[str, Any] = json.loads(text)
-    expected["image"].update(meant)
-    # As text, because the order of keys matters, and True is not 1.
-    if json.dumps(json.loads(result)) != json.dumps(expected):
-        raise RuntimeError("the edited manifest does not say what was meant")
-
-
-def _same(found: object, wanted: str | int) -> bool:
-    return type(found) is type(wanted) and found == wanted

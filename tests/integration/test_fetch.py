@@ -1,9 +1,7 @@
 """Downloads from a real server that fails on command."""
 
-import datetime
 import hashlib
 import io
-import ipaddress
 import os
 import re
 import ssl
@@ -12,14 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from rich.console import Console
 
 from ci.host.download import Downloaded, download
 from ci.host.errors import FetchError, HostError, VerificationError
 from ci.host.progress import Reporter
+from tests.integration.certificates import self_signed
 from tests.integration.fault_server import Fault, FaultServer
 
 pytestmark = pytest.mark.integration
@@ -78,25 +74,7 @@ def fetch(tmp_path: Path) -> Fetcher:
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """A self-signed certificate for 127.0.0.1 with its key, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "loopback")])
-    now = datetime.datetime.now(datetime.UTC)
-    builder = x509.CertificateBuilder(
-        issuer_name=name,
-        subject_name=name,
-        public_key=key.public_key(),
-        serial_number=1,
-        not_valid_before=now - datetime.timedelta(days=1),
-        not_valid_after=now + datetime.timedelta(days=1),
-    )
-    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    made = builder.add_extension(address, critical=False).sign(key, hashes.SHA256())
-    pem = serialization.Encoding.PEM
-    secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    path = tmp_path / "certificate.pem"
-    path.write_bytes(made.public_bytes(pem) + secret)
-    return path
+    return self_signed(tmp_path)
 
 
 @pytest.fixture

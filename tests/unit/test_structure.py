@@ -22,6 +22,7 @@ ALLOWED = {
     "boot": {"host", "records", "boot"},
     "release": {"host", "records", "release"},
     "rehearsal": {"host", "records", "rehearsal"},
+    "consume": {"host", "records", "consume"},
 }
 
 

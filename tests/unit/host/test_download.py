@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 import pytest
 
 from ci.host import download as downloads
+from ci.host import part
 from ci.host.download import download, download_if_present, parse_sha256
 from ci.host.errors import FetchError, HostError, InputError, VerificationError
+from ci.host.http import retry_after as seconds_to_wait
 from ci.host.progress import quiet_reporter
-from ci.host.source import TransientError, _retry_after, public_url
+from ci.host.source import TransientError, public_url
 
 BODY = b"disk" * 1000
 DIGEST = hashlib.sha256(BODY).hexdigest()
@@ -117,7 +119,7 @@ def test_a_disk_that_fills_up_is_the_hosts_fault(
     def full(_: Path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(downloads, "sync_file", full)
+    monkeypatch.setattr(part, "sync_file", full)
     with pytest.raises(HostError, match="no space left"):
         get(published.as_uri(), target)
     assert names(target.parent) == []
@@ -149,10 +151,10 @@ def test_a_malformed_digest_is_an_input_error(text: str) -> None:
 
 def test_a_retry_date_is_a_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time", lambda: 1_000_000.0)
-    assert _retry_after(formatdate(1_000_030, usegmt=True)) == 30
-    assert _retry_after("12") == 12
-    assert _retry_after("soon") is None
-    assert _retry_after(None) is None
+    assert seconds_to_wait(formatdate(1_000_030, usegmt=True)) == 30
+    assert seconds_to_wait("12") == 12
+    assert seconds_to_wait("soon") is None
+    assert seconds_to_wait(None) is None
 
 
 @pytest.mark.parametrize(

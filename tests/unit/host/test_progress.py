@@ -1,9 +1,10 @@
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from ci.host.progress import Reporter
+from ci.host.progress import Reporter, short_path
 
 
 def reporter(*, in_actions: bool = False, terminal: bool = False) -> tuple[Reporter, io.StringIO]:
@@ -66,3 +67,12 @@ def test_a_table_shows_every_cell_even_when_narrow() -> None:
     text = stream.getvalue()
     assert text.count("a") >= 50
     assert "[b]" in text
+
+
+def test_a_path_below_the_current_folder_is_shown_from_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    assert short_path(here / "dist" / "a.qcow2") == "dist/a.qcow2"
+    assert short_path(Path("dist/a.qcow2")) == "dist/a.qcow2"
+    assert short_path(tmp_path / "here-not" / "a.qcow2") == f"{tmp_path}/here-not/a.qcow2"

@@ -207,7 +207,7 @@ def test_what_a_schema_cannot_say_the_model_does(document: dict[str, Any]) -> No
         (b"{'a': 1}", "Expecting property name"),
         (b'{"a": 1,}', "trailing comma|property name"),
         (b" " * MAX_BYTES + b"{}", "more than 1048576"),
-        (b"[]", "valid dictionary"),
+        (b"[]", "not an object"),
     ],
 )
 def test_what_is_no_json_for_everybody_is_refused(data: bytes, problem: str) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ci.host.errors import InputError
 from ci.records.manifest import parse_manifest
-from ci.release.manifest_edit import Fields, replace_image
+from ci.records.manifest_edit import Fields, replace_image
 
 OLD_URL = "https://github.com/fountain/image/releases/download/v2026.11.01/image.qcow2"
 NEW: Fields = {

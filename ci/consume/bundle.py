@@ -1,0 +1,128 @@
+"""One file with the consumer's tool and all it needs: a zip archive that Python runs.
+
+Our modules are those that the entrypoint imports, directly or not. The libraries come from the installed environment,
+which is locked by hashes; each file is compared with what its package recorded. Only pure Python goes in, so that the
+file runs wherever Python 3.10 or later does. Same sources, same bytes: entries are sorted, carry no time of their own,
+and are not compressed, because zlib differs between systems.
+"""
+
+import ast
+import base64
+import hashlib
+import io
+import sys
+import zipfile
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from pathlib import Path, PurePosixPath
+
+from ci.host.errors import VerificationError
+
+ENTRYPOINT = "ci.ensure_vm"
+NAME = "ensure-vm.pyz"
+
+# What the entrypoint imports, with what those need. Rich brings Markdown and Pygments only where it is asked for
+# either, and pydantic cannot come: its core is compiled.
+LIBRARIES = ("certifi", "charset-normalizer", "idna", "requests", "rich", "tenacity", "urllib3")
+DATA = {"certifi/cacert.pem"}
+
+SHEBANG = b"#!/usr/bin/env python3\n"
+# For any Python, because an older one must be able to read that it is too old.
+MAIN = """\
+import sys
+
+if sys.version_info < (3, 10):
+    sys.stderr.write("error: ensure-vm needs Python 3.10 or later, this is %d.%d\\n" % sys.version_info[:2])
+    sys.exit(3)
+
+from ci import ensure_vm
+from ci.host import cli
+
+sys.exit(cli.run(ensure_vm.main, ensure_vm.arguments()))
+"""
+
+# The first time that a zip archive can tell; zipfile's default is the current one.
+_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+def archive(root: Path) -> bytes:
+    """The tool of the checkout at `root` as a file's bytes; raises VerificationError where a library was altered."""
+    entries = {
+        "__main__.py": MAIN.encode(),
+        "LICENSE": (root / "LICENSE").read_bytes(),
+        **{str(path.relative_to(root)): path.read_bytes() for path in own_modules(root)},
+        **dict(_library_files()),
+    }
+    return _zipped(entries)
+
+
+def own_modules(root: Path) -> list[Path]:
+    """The files of our modules that the entrypoint needs, the packages that they are in included."""
+    found: set[Path] = set()
+    left = [ENTRYPOINT]
+    while left:
+        path = _source(root, left.pop())
+        if path is not None and path not in found:
+            found.add(path)
+            left += imported_modules(path)
+    packages = {folder / "__init__.py" for path in found for folder in path.parents if root in folder.parents}
+    return sorted(found | packages)
+
+
+def imported_modules(path: Path) -> list[str]:
+    """The names a module imports. What comes `from` a package may be a module of it, so both are named."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return names
+
+
+def foreign_imports(root: Path) -> set[str]:
+    """The libraries that our modules name: all of it must be in LIBRARIES."""
+    named = {name.partition(".")[0] for path in own_modules(root) for name in imported_modules(path)}
+    return named - sys.stdlib_module_names - {"ci"}
+
+
+def _source(root: Path, module: str) -> Path | None:
+    path = root.joinpath(*module.split(".")).with_suffix(".py")
+    return path if path.is_file() else None
+
+
+def _library_files() -> Iterator[tuple[str, bytes]]:
+    for library in LIBRARIES:
+        distribution = metadata.distribution(library)
+        for file in distribution.files or ():
+            name = _name_inside(library, file)
+            if name is None:
+                continue
+            content = Path(str(file.locate())).read_bytes()
+            digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+            if file.hash is None or (file.hash.mode, file.hash.value) != ("sha256", digest):
+                raise VerificationError(
+                    f"{file} of {library} {distribution.version} is not as it was installed",
+                    hint="Make the environment anew: remove .venv, then `make setup`.",
+                )
+            yield name, content
+
+
+def _name_inside(library: str, file: PurePosixPath) -> str | None:
+    """What a library's file is called in the archive; None for one that is not needed there."""
+    if ".dist-info" in file.parts[0]:
+        return f"licenses/{library}/{file.name}" if file.name.startswith(("LICENSE", "NOTICE")) else None
+    wanted = file.suffix == ".py" or str(file) in DATA
+    return str(file) if wanted and ".." not in file.parts else None
+
+
+def _zipped(entries: Mapping[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    buffer.write(SHEBANG)  # before the archive is begun, which counts its offsets from the start of the file
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as file:
+        for name, content in sorted(entries.items()):
+            info = zipfile.ZipInfo(name, _TIME)
+            info.create_system = 3  # Unix, wherever this runs
+            info.external_attr = 0o644 << 16
+            file.writestr(info, content)
+    return buffer.getvalue()

@@ -1,0 +1,56 @@
+"""The form of a manifest that today's Toolsmith can hydrate: with a bare file name in place of the URL.
+
+Toolsmith compares the name of the file in its cache with `qcow2` as it is written, which for a URL never matches:
+docs/consuming.md. Runs on Python 3.10 too, for consumers of the image.
+"""
+
+import stat
+from pathlib import Path
+
+from ci.consume.hydrate import Hydrated
+from ci.consume.wanted import MANIFEST, ManifestFile, Wanted, read_bounded
+from ci.host.errors import InputError, RefusedError
+from ci.host.files import sweep_unfinished, write_atomic
+from ci.records.manifest_edit import Fields, replace_image
+
+
+def localize(manifest: ManifestFile, wanted: Wanted, hydrated: Hydrated, workspace: Path) -> Path | None:
+    """Let the workspace's manifest name the file in its cache, and return its path; None where it does so already.
+
+    Everything else in it stays, byte for byte. A workspace without a manifest gets a copy of the one that was read.
+    Where the image came from is remembered as `qcow2_url`, which Toolsmith ignores: without it, an emptied cache could
+    not be filled again. Raises InputError for a manifest that is none, RefusedError where somebody else writes it too.
+    """
+    path = (workspace / MANIFEST).resolve()  # a link stays one
+    before = read_bounded(path) if path.exists() else None
+    text = localized(_text(manifest.data if before is None else before, str(path)), wanted, hydrated.size, str(path))
+    sweep_unfinished(path)
+    if before is not None and text.encode() == before:
+        return None
+    mode = stat.S_IMODE(path.stat().st_mode) if before is not None else 0o644
+    if before is not None and read_bounded(path) != before:
+        raise RefusedError(f"{path} changed while it was about to be edited", hint="Nothing was written. Run it again.")
+    write_atomic(path, text, mode=mode)
+    return path
+
+
+def localized(text: str, wanted: Wanted, size: int, where: str) -> str:
+    """The manifest in `text`, naming the image as the file in the cache; `size` is its bytes."""
+    fields: Fields = {
+        "name": wanted.name,
+        "qcow2": wanted.file,
+        "qcow2_sha256": wanted.sha256,
+        "version": wanted.version,
+        "size": size,
+    }
+    text = replace_image(text, fields, where)
+    if wanted.from_web and wanted.source:
+        return replace_image(text, {"qcow2_url": wanted.source}, where, add=True)
+    return replace_image(text, {"qcow2_url": ""}, where)
+
+
+def _text(data: bytes, where: str) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{where} is not a manifest: byte {error.start} is not UTF-8") from error

@@ -1,0 +1,149 @@
+"""What a manifest asks for, wherever the manifest came from.
+
+Runs on Python 3.10 too, for consumers of the image.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, unquote, urljoin, urlsplit
+
+from ci.host.download import read_url
+from ci.host.errors import InputError, RefusedError
+from ci.host.opening import Client
+from ci.host.progress import Reporter
+from ci.host.source import public_url
+from ci.records.manifest_rules import MAX_BYTES, WEB_SCHEMES, Document, read_manifest
+
+MANIFEST = Path(".toolsmith", "tools.json")
+# Of a file name, in bytes: file systems take 255, and a download has longer names beside it.
+LONGEST_NAME = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestFile:
+    """A manifest as it was read: from a file, or from a URL, which is what `location` tells."""
+
+    location: Path | str
+    data: bytes
+    document: Document
+
+    @property
+    def where(self) -> str:
+        """How to speak of it."""
+        return str(self.location) if isinstance(self.location, Path) else public_url(self.location)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """An image: its folder in the cache, its file's name there and digest, and a URL, if any, that leads to it.
+
+    `size` is in bytes, None where the manifest does not tell; `version` is "" then.
+    """
+
+    name: str
+    file: str
+    sha256: str
+    size: int | None
+    version: str
+    source: str | None
+
+    @property
+    def from_web(self) -> bool:
+        """True where it takes a network to fetch it."""
+        return self.source is not None and is_web(self.source)
+
+
+def is_web(reference: str) -> bool:
+    """True for an https or http URL."""
+    return reference.lower().startswith(tuple(f"{scheme}://" for scheme in WEB_SCHEMES))
+
+
+def read_manifest_file(
+    given: str | None,
+    workspace: Path,
+    *,
+    client: Client,
+    reporter: Reporter,
+    sleep: Callable[[float], None] = time.sleep,
+) -> ManifestFile:
+    """The manifest of the workspace, or another one by its path or URL; raises InputError or FetchError."""
+    if given is not None and "://" in given:
+        if given[:7].lower() == "file://":
+            return _read_path(Path(unquote(urlsplit(given).path)))
+        data = read_url(given, max_bytes=MAX_BYTES, reporter=reporter, client=client, sleep=sleep)
+        return ManifestFile(location=given, data=data, document=read_manifest(data, public_url(given)))
+    path = workspace / MANIFEST if given is None else Path(given)
+    if given is None and not path.exists():
+        raise InputError(
+            f"there is no {path}",
+            hint="Run it in the workspace's folder, or name that with --workspace, or a manifest with --manifest.",
+        )
+    return _read_path(path)
+
+
+def read_bounded(path: Path) -> bytes:
+    """A manifest's bytes; of a larger file only so much that it is known to be too large. Raises InputError."""
+    try:
+        if not path.is_file():
+            raise InputError(f"there is no file {path}", hint="Check the path.")
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}", hint="Check its permissions.") from error
+
+
+def _read_path(path: Path) -> ManifestFile:
+    data = read_bounded(path)
+    return ManifestFile(location=path, data=data, document=read_manifest(data, str(path)))
+
+
+def wanted_image(manifest: ManifestFile) -> Wanted:
+    """The image; raises RefusedError where none is published yet, InputError where it cannot be fetched."""
+    image = manifest.document["image"]
+    reference: str = image["qcow2"]
+    if not reference:
+        raise RefusedError(
+            f"{manifest.where} has no image yet",
+            hint="Nothing was released so far; the manifest is filled by a release.",
+        )
+    path = urlsplit(reference).path if is_web(reference) else reference
+    file = unquote(path).rpartition("/")[2]
+    if len(file.encode()) > LONGEST_NAME or len(image["name"].encode()) > LONGEST_NAME:
+        raise InputError(
+            f"{manifest.where} has a name of more than {LONGEST_NAME} bytes", hint="File systems do not take it."
+        )
+    return Wanted(
+        name=image["name"],
+        file=file,
+        sha256=image["qcow2_sha256"],
+        size=image.get("size"),
+        version=image.get("version", ""),
+        source=_source(manifest, reference, file),
+    )
+
+
+def _source(manifest: ManifestFile, reference: str, file: str) -> str | None:
+    if is_web(reference):
+        return reference
+    if urlsplit(reference).scheme.lower() == "oci":
+        raise InputError(
+            f"{manifest.where} has the image in a registry, which this tool does not speak to",
+            hint=f"Fetch it, for example with `oras pull`, put it beside the manifest, and name it there: {file}",
+        )
+    remembered: str = manifest.document["image"].get("qcow2_url", "")
+    if unquote(urlsplit(remembered).path).rpartition("/")[2] != file:
+        remembered = ""
+    if isinstance(manifest.location, str):
+        if reference.startswith("/"):
+            raise InputError(
+                f"{manifest.where} names a file of this machine: {reference}",
+                hint="A manifest from the network may name a URL, or a file beside it.",
+            )
+        return remembered or urljoin(manifest.location, quote(reference))
+    path = manifest.location.absolute().parent / reference
+    if reference.startswith("/") or os.access(path, os.F_OK):
+        return path.as_uri()
+    return remembered or None

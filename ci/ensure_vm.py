@@ -1,0 +1,112 @@
+"""Bring the image that a manifest names into the cache that Toolsmith looks in, verified.
+
+Prints the image's path. What is there already is verified by reading it once; a broken download is continued.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from ci.consume.cache import Cache
+from ci.consume.hydrate import Means, hydrate, locked
+from ci.consume.localize import localize
+from ci.consume.wanted import MANIFEST, ManifestFile, Wanted, is_web, read_manifest_file, wanted_image
+from ci.host import cli
+from ci.host.errors import InputError
+from ci.host.github_assets import access_from
+from ci.host.opening import Client
+from ci.host.progress import Reporter
+from ci.host.ranges import Lanes
+
+SCHEMA = "fountainkit-toolsmith-image/ensure-vm/1"
+MOST_CONNECTIONS = 16
+
+
+def arguments(prog: str = "ensure-vm") -> argparse.ArgumentParser:
+    """The flags."""
+    result = cli.parser(prog, __doc__)
+    result.add_argument("--workspace", type=Path, default=Path(), metavar="FOLDER", help="default: this folder")
+    result.add_argument("--manifest", metavar="PATH|URL", help=f"default: {MANIFEST} in the workspace")
+    result.add_argument("--offline", action="store_true", help="use no network: only what is in the cache, or a copy")
+    result.add_argument("--prune", action="store_true", help="then remove the image's other versions from the cache")
+    result.add_argument(
+        "--localize", action="store_true", help="then let the workspace's manifest name the file in the cache"
+    )
+    result.add_argument("--where", action="store_true", help="only tell where the image belongs; do nothing")
+    result.add_argument("--json", action="store_true", help="print a JSON object instead of the path")
+    result.add_argument(
+        "--connections",
+        type=_connections,
+        default=Lanes().connections,
+        metavar="N",
+        help="at most so many to a server that is slow with one (default: %(default)s)",
+    )
+    return result
+
+
+def _connections(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= MOST_CONNECTIONS:
+        raise argparse.ArgumentTypeError(f"{text} is not between 1 and {MOST_CONNECTIONS}")
+    return number
+
+
+def main(
+    options: argparse.Namespace,
+    reporter: Reporter,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    sleep: Callable[[float], None] = time.sleep,
+) -> int:
+    """Do what the flags say; raises what reading the manifest and hydrating raise."""
+    started = time.monotonic()
+    workspace: Path = options.workspace
+    if not workspace.is_dir():
+        raise InputError(f"there is no folder {workspace}", hint="--workspace names the one that has .toolsmith in it.")
+    client = Client(github=access_from(environ), lanes=Lanes(connections=options.connections))
+    means = Means(client=client, reporter=reporter, offline=options.offline, sleep=sleep)
+    manifest = _manifest(options.manifest, workspace, means)
+    wanted, cache = wanted_image(manifest), Cache.of(workspace)
+    result = _described(wanted, cache, manifest.where)
+    if not options.where:
+        hydrated = hydrate(wanted, cache, means)
+        result |= {"size": hydrated.size, "state": hydrated.how.value, "written": None, "removed": []}
+        if options.localize or options.prune:
+            with locked(cache, reporter):
+                if options.localize and (written := localize(manifest, wanted, hydrated, workspace)):
+                    reporter.note(f"{written} names the file in the cache now")
+                    result["written"] = str(written)
+                if options.prune:
+                    result["removed"] = [str(path) for path in cache.prune(wanted, reporter)]
+        result["seconds"] = round(time.monotonic() - started, 2)
+    sys.stdout.write((json.dumps(result, indent=2) if options.json else str(result["path"])) + "\n")
+    return 0
+
+
+def _manifest(given: str | None, workspace: Path, means: Means) -> ManifestFile:
+    if means.offline and given and is_web(given):
+        raise InputError("--offline does not go with a manifest from the network", hint="Name a file.")
+    return read_manifest_file(given, workspace, client=means.client, reporter=means.reporter, sleep=means.sleep)
+
+
+def _described(wanted: Wanted, cache: Cache, where: str) -> dict[str, object]:
+    path = cache.path(wanted)
+    return {
+        "schema": SCHEMA,
+        "manifest": where,
+        "name": wanted.name,
+        "version": wanted.version,
+        "sha256": wanted.sha256,
+        "size": wanted.size,
+        "folder": str(path.parent),
+        "path": str(path),
+        "state": "present" if path.is_file() else "absent",
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main, arguments()))
