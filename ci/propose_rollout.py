@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from ci.host import actions, cli
 from ci.host.errors import InputError
 from ci.host.progress import Reporter
-from ci.records.release import ReleaseRecord
 from ci.release import rollout, targets
 from ci.release.context import Context, chosen_tag
+from ci.release.failures import nothing_vanishes
 from ci.release.github import GitHub
 from ci.release.published import read_published
 from ci.release.remote import Pull
@@ -38,6 +38,7 @@ def arguments() -> argparse.ArgumentParser:
     return result
 
 
+@nothing_vanishes()
 def main(
     options: argparse.Namespace,
     reporter: Reporter,
@@ -51,30 +52,28 @@ def main(
         raise InputError("there is no tag to roll out", hint="Name a published release with --tag.")
     context = Context.from_environment(environ, repository=options.repository)
     github = GitHub(context, reporter, patience)
+    consumer = _consumer(str(tag), reporter, environ, patience)
     with (
         reporter.step("Comparing the published assets with their record"),
         Transfer(context, github.patience) as bytes_,
     ):
         record = read_published(github, bytes_, str(tag), reporter)
     pulls = [_propose(github, targets.own(github, record, attested=options.attested), options, reporter)]
-    if consumer := _consumer(record, reporter, environ, patience):
+    if consumer is not None:
         proposed = targets.fountainkit(consumer, record, attested=options.attested)
         pulls.append(_propose(consumer, proposed, options, reporter))
     actions.set_outputs({"pull-requests": "\n".join(pull.html_url for pull in pulls if pull is not None)}, environ)
     return 0
 
 
-def _consumer(
-    record: ReleaseRecord, reporter: Reporter, environ: Mapping[str, str], patience: Patience | None
-) -> GitHub | None:
+def _consumer(tag: str, reporter: Reporter, environ: Mapping[str, str], patience: Patience | None) -> GitHub | None:
     """FountainKit's repository, where the environment names it."""
     name = environ.get(FOUNTAINKIT_REPOSITORY)
     if not name:
         return None
     if not environ.get(FOUNTAINKIT_TOKEN):
         reporter.warn(
-            f"{FOUNTAINKIT_REPOSITORY} is set and {FOUNTAINKIT_TOKEN} is not: "
-            f"{name} gets no pull request for {record.tag}"
+            f"{FOUNTAINKIT_REPOSITORY} is set and {FOUNTAINKIT_TOKEN} is not: {name} gets no pull request for {tag}"
         )
         return None
     context = Context.from_environment(environ, repository=name, token_variable=FOUNTAINKIT_TOKEN)

@@ -17,6 +17,7 @@ from ci.records.version import Version
 from ci.release import proposal as proposals
 from ci.release.context import Context, chosen_tag, run_url
 from ci.release.dist import read_dist
+from ci.release.failures import nothing_vanishes
 from ci.release.github import GitHub
 from ci.release.publish import (
     Action,
@@ -47,6 +48,7 @@ def arguments() -> argparse.ArgumentParser:
     return result
 
 
+@nothing_vanishes()
 def main(
     options: argparse.Namespace,
     reporter: Reporter,

@@ -1,10 +1,11 @@
 """What an answer of GitHub's with an error status means for us: try again, not there, not allowed, or refused."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from ci.host.errors import AccessError, RejectedError, ToolsmithError
+from ci.host.errors import AccessError, RejectedError, RemoteError, ToolsmithError
 from ci.host.source import AbsentError, TransientError
 
 SECONDARY_LIMIT_SECONDS = 60.0
@@ -22,9 +23,21 @@ def from_status(status: int, headers: Mapping[str, str], data: Mapping[str, Any]
     if status in {401, 403}:
         return _access_error(status, message, request)
     errors = [finding for finding in data.get("errors") or [] if isinstance(finding, dict)]
-    reasons = [str(finding.get("message") or finding.get("code")) for finding in errors]
+    reasons = [str(finding.get("message") or f"{finding.get('field')}: {finding.get('code')}") for finding in errors]
     text = f"GitHub refuses {request}: {'; '.join([message, *reasons])} (status {status})"
     return RejectedError(text, codes=[str(finding.get("code")) for finding in errors])
+
+
+@contextmanager
+def nothing_vanishes() -> Iterator[None]:
+    """Turn an AbsentError that nobody expected into a RemoteError: somebody may work there at the same time."""
+    try:
+        yield
+    except AbsentError as absence:
+        raise RemoteError(
+            f"GitHub no longer has what it had, or the token may not see it: {absence}",
+            hint="Run it again: it looks anew at what is there. Nobody else should change the release meanwhile.",
+        ) from absence
 
 
 def limit_seconds(status: int, headers: Mapping[str, str], message: str) -> float | None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
-from ci.host.errors import AccessError, RefusedError, VerificationError
+from ci.host.errors import AccessError, RefusedError, RejectedError, ToolsmithError, VerificationError
 from ci.host.progress import Reporter
 from ci.records.version import Version
 from ci.release import state
@@ -165,7 +165,10 @@ class Publisher:
         def done() -> Release | None:
             return state.find(proposal.tag, self._github.releases())
 
-        return self._github.create_draft(proposal.tag, proposal.commit, proposal.body, done)
+        try:
+            return self._github.create_draft(proposal.tag, proposal.commit, proposal.body, done)
+        except RejectedError as refusal:
+            raise _explained(refusal, proposal) from refusal
 
     def _upload(self, release: Release, file: LocalFile) -> None:
         def call() -> Asset:
@@ -194,7 +197,12 @@ class Publisher:
     def _publish(self, release: Release) -> Release:
         proposal = self._proposal
         self._compare(release, self._github.assets(release))
-        published = self._github.publish(release, commit=proposal.commit, body=proposal.body, latest=proposal.latest)
+        try:
+            published = self._github.publish(
+                release, commit=proposal.commit, body=proposal.body, latest=proposal.latest
+            )
+        except RejectedError as refusal:
+            raise _explained(refusal, proposal) from refusal
         self._compare(published, published.assets)
         return published
 
@@ -221,6 +229,18 @@ class Publisher:
         self._reporter.note(f"GitHub tells no digest of {asset.name}; downloading it to compare")
         read = self._github.persistence.read
         return read(f"download of {asset.name}", lambda: self._transfer.sha256(asset)) == file.sha256
+
+
+def _explained(refusal: RejectedError, proposal: Proposal) -> ToolsmithError:
+    """What to do about a refusal that can be foreseen, but is told only by the refusal."""
+    if "used by an immutable release" in refusal.message:
+        return RefusedError(
+            f"the tag {proposal.tag} was used by an immutable release, and can never be used again",
+            hint="Delete the draft, and release as the day's next version (.1, .2 and so on).",
+        )
+    if "target_commitish" in refusal.message:
+        return RefusedError(f"GitHub does not know the commit {proposal.commit}", hint="Push it, then run this again.")
+    return RejectedError(refusal.message, codes=refusal.codes)
 
 
 def _known(release: Release | None) -> Release:

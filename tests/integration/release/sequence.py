@@ -43,18 +43,6 @@ ROLL_OUT = (
     "POST pulls",
 )
 WHOLE = (*PUBLISH, *ROLL_OUT)
-# The same for FountainKit, where its token is given.
-CONSUMER = (
-    "GET repository",
-    "GET git/ref/heads/main",
-    "GET git/commits/SHA",
-    "GET contents/.toolsmith/tools.json",
-    "GET pulls",
-    "POST git/trees",
-    "POST git/commits",
-    "POST git/refs",
-    "POST pulls",
-)
 
 # How long a limit lasts: a wait that no other failure leads to.
 LIMIT_SECONDS = 7

@@ -171,7 +171,8 @@ class Stage:
         return [release for release in self.server.releases(self.repository) if release["tag_name"] == tag]
 
     def asset(self, name: str, tag: str = TAG) -> bytes:
-        found = next(asset for asset in self.releases(tag)[0]["assets"] if asset["name"] == name)
+        release = min(self.releases(tag), key=lambda release: release["draft"])
+        found = next(asset for asset in release["assets"] if asset["name"] == name)
         return self.server.asset_bytes(found["id"]).read_bytes()
 
     def record(self, tag: str = TAG) -> ReleaseRecord:

@@ -57,7 +57,7 @@ REQUESTS = [
 
 def cases(kind: Callable[[str, int], Iterator[tuple[str, Case]]]) -> list[Any]:
     def there(request: Request, case: Case) -> Case:
-        # FountainKit's repository is the one whose number is higher; ours has been dealt with when it is asked.
+        # Ours is dealt with before it, by requests of the same kind.
         path = f"/repos/[^/]+/consumer-[0-9]+{request.path}" if request.scenario == "consumer" else request.path
         return replace(case, fault=replace(case.fault, method=request.method, path=path))
 

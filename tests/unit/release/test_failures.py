@@ -74,7 +74,7 @@ def test_a_422_tells_its_codes_and_its_words() -> None:
     failure = from_status(422, {}, data, "POST /x")
     assert isinstance(failure, RejectedError)
     assert failure.codes == {"already_exists"}
-    assert "Validation Failed; already_exists" in failure.message
+    assert "Validation Failed; name: already_exists" in failure.message
 
 
 @pytest.mark.parametrize("data", [{"errors": ["text"]}, {"errors": None}, {"message": None}])

@@ -1,0 +1,61 @@
+"""Ctrl-C, and Actions cancelling a job: nothing is left behind, and the next run goes on."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from ci.host.repository import ROOT
+from ci.rehearsal.faults import Effect, Fault, Moment
+from tests.integration.release.stage import LOCKS, Stage, assert_proposed, assert_released, environment
+from tests.releasing import TAG
+
+pytestmark = pytest.mark.integration
+
+SECONDS = 60
+
+
+def interrupt(stage: Stage, fault: Fault, signum: signal.Signals, *argv: str) -> str:
+    """Start a command, interrupt it at the request of `fault`, and return what it said."""
+    held = stage.server.faults.arm(fault)
+    command = [sys.executable, "-m", *argv, "--log", os.fspath(stage.folder / "log")]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment(stage.environ), stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert held.reached.wait(SECONDS)
+            process.send_signal(signum)
+            _, said = process.communicate(timeout=SECONDS)
+        finally:
+            process.kill()
+            stage.server.faults.clear()
+    assert process.returncode == 128 + signum, said
+    assert "interrupted" in said
+    assert "Traceback" not in said
+    return said
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_release(stage: Stage, signum: signal.Signals) -> None:
+    dist = stage.build()
+    fault = Fault(effect=Effect.PAUSE, moment=Moment.AFTER, method="POST", path="^/api/uploads", call=3)
+    interrupt(stage, fault, signum, "ci.publish_release", "--dist", os.fspath(dist))
+    assert {path.name for path in dist.iterdir() if path.name.startswith(".")} <= LOCKS
+    assert [release["draft"] for release in stage.releases()] == [True]
+    run = stage.publish()
+    assert run.code == 0, run.said
+    # What had arrived is not sent again.
+    assert len([write for write in run.writes if "/uploads/" in write]) == len(stage.releases()[0]["assets"]) - 3
+    assert_released(stage, dist)
+
+
+def test_a_roll_out(stage: Stage) -> None:
+    stage.build()
+    assert stage.publish().code == 0
+    fault = Fault(effect=Effect.PAUSE, moment=Moment.AFTER, method="POST", path="/git/refs$")
+    interrupt(stage, fault, signal.SIGTERM, "ci.propose_rollout", "--tag", TAG)
+    run = stage.roll_out()
+    assert run.code == 0, run.said
+    assert_proposed(stage)

@@ -1,0 +1,364 @@
+"""What publish_release does not take: the exit code, what to do next, and nothing changed on GitHub."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ci.host.errors import (
+    AccessError,
+    InputError,
+    RefusedError,
+    RemoteError,
+    ToolsmithError,
+    VerificationError,
+)
+from ci.rehearsal.faults import Effect, Fault
+from ci.release.retry import LONGEST_LIMIT_WAIT
+from ci.release.state import RECORD_NAME, marker
+from tests.integration.release.stage import FILES, OLDER, Run, Stage, published_files
+from tests.releasing import TAG
+
+pytestmark = pytest.mark.integration
+
+STEM = f"fountainkit-toolsmith-debian-12-{TAG}"
+
+
+def assert_refused(run: Run, error: type[ToolsmithError], words: str, *, asked: bool = True) -> None:
+    """It ended with the error's exit code, the words, and a hint; and nothing was written, or even `asked`."""
+    assert run.code == error.exit_code, run.said
+    assert words in run.said
+    assert "next:" in run.said
+    assert "Traceback" not in run.said
+    assert run.writes == []
+    assert bool(run.exchanges) == asked
+
+
+# What is asked for
+
+
+@pytest.mark.parametrize(
+    "tag",
+    ["2026.11.23", "v2026.02.30", "v2026.11.23.0", "v2026.11.23.01", "v2026.11.23-rc1", "v2026.11.23 ", "v2026.1.2",
+     f"refs/tags/{TAG}", "", "v2026.11.23\n", "v\u0662\u0660\u0662\u0666.11.23", "v2026.11.23;id"],
+)  # fmt: skip
+def test_a_tag_that_is_no_version(stage: Stage, tag: str) -> None:
+    stage.build()
+    assert_refused(stage.publish("--tag", tag), InputError, "is not a version", asked=False)
+
+
+def test_a_pushed_tag_that_is_no_version(stage: Stage) -> None:
+    stage.build()
+    pushed = stage.with_environ(GITHUB_REF_TYPE="tag", GITHUB_REF_NAME="v2026.13.01")
+    assert_refused(pushed.publish(), InputError, "the calendar has no such day", asked=False)
+
+
+def test_another_tag_than_the_build_is_of(stage: Stage) -> None:
+    stage.build()
+    run = stage.publish("--tag", OLDER)
+    assert_refused(run, RefusedError, f"the tag is {OLDER}, the build in", asked=False)
+
+
+@pytest.mark.parametrize(
+    "repository", ["", "image", "a/b/c", "a/b c", "-a/b", "a/..", "a/b?x", "https://github.com/a/b"]
+)
+def test_a_repository_that_is_none(stage: Stage, repository: str) -> None:
+    stage.build()
+    run = stage.with_environ(GITHUB_REPOSITORY=repository).publish()
+    assert_refused(run, InputError, "is not a repository", asked=False)
+
+
+@pytest.mark.parametrize("sha", ["main", "c0ffee", "C0FFEE" + "0" * 34])
+def test_a_commit_that_is_none(stage: Stage, sha: str) -> None:
+    stage.build()
+    assert_refused(stage.with_environ(GITHUB_SHA=sha).publish(), InputError, "not a commit", asked=False)
+
+
+def test_a_run_for_another_commit(stage: Stage) -> None:
+    stage.build()
+    run = stage.with_environ(GITHUB_SHA="a" * 40).publish()
+    assert_refused(run, RefusedError, "this run is for", asked=False)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://api.github.com", "http://192.0.2.1:80", "ftp://localhost", "localhost", "https://user:word@api.github.com",
+     "http://localhost.example.com", "file:///etc/passwd", "https://[::1"],
+)  # fmt: skip
+def test_an_address_where_no_token_may_be_sent(stage: Stage, url: str) -> None:
+    stage.build()
+    run = stage.with_environ(GITHUB_API_URL=url).publish()
+    assert_refused(run, InputError, "where no token may be sent", asked=False)
+
+
+# What was built
+
+
+def edit_record(path: Path, **changes: Any) -> None:  # noqa: ANN401 - JSON
+    data = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(data | changes), encoding="utf-8")
+
+
+def edit_build(dist: Path, **changes: Any) -> None:  # noqa: ANN401 - JSON
+    edit_record(dist / f"{STEM}.build.json", **changes)
+
+
+def edit_report(dist: Path, **changes: Any) -> None:  # noqa: ANN401 - JSON
+    edit_record(dist / f"{STEM}.validation.json", **changes)
+
+
+def add_line(path: Path) -> None:
+    path.write_text(path.read_text(encoding="utf-8") + f"{'0' * 64}  other\n", encoding="utf-8")
+
+
+def base_without_proof(dist: Path) -> None:
+    data = json.loads((dist / f"{STEM}.build.json").read_text(encoding="utf-8"))
+    edit_build(dist, base=data["base"] | {"verification": "none"})
+
+
+def too_large(dist: Path) -> None:
+    data = json.loads((dist / f"{STEM}.build.json").read_text(encoding="utf-8"))
+    edit_build(dist, image=data["image"] | {"size": 2 << 30})
+
+
+def failed_check(dist: Path) -> None:
+    data = json.loads((dist / f"{STEM}.validation.json").read_text(encoding="utf-8"))
+    edit_report(dist, checks=[*data["checks"][:-1], data["checks"][-1] | {"outcome": "failed"}])
+
+
+TAMPERED: dict[str, tuple[Callable[[Path], object], type[ToolsmithError], str]] = {
+    "image altered": (
+        lambda dist: (dist / f"{STEM}.qcow2").write_bytes(b"QFI\xfb THE image"),
+        VerificationError, "is not the file that was built",
+    ),
+    "image cut off": (
+        lambda dist: (dist / f"{STEM}.qcow2").write_bytes(b"QFI"),
+        VerificationError, "is not the file that was built",
+    ),
+    "checksum of another file": (
+        lambda dist: (dist / f"{STEM}.qcow2.sha256").write_text(f"{'0' * 64}  {STEM}.qcow2\n"),
+        VerificationError, "does not hold the image's digest",
+    ),
+    "checksum with a second line": (
+        lambda dist: add_line(dist / f"{STEM}.qcow2.sha256"),
+        VerificationError, "does not hold the image's digest",
+    ),
+    "package missing": (
+        lambda dist: edit_build(dist, packages=3),
+        VerificationError, "has 2 packages, the build record says 3",
+    ),
+    "package list cut off": (
+        lambda dist: (dist / f"{STEM}.packages.tsv").write_text("name\tversion"),
+        InputError, "is not a list of packages",
+    ),
+    "other bytes tested": (
+        lambda dist: edit_report(dist, image_sha256="0" * 64),
+        VerificationError, "the boot test was of",
+    ),
+    "test failed": (lambda dist: edit_report(dist, passed=False), RefusedError, "has not passed its boot test"),
+    "check failed": (failed_check, RefusedError, "has not passed its boot test: it failed ssh"),
+    "boot left out": (lambda dist: edit_report(dist, boots=[]), RefusedError, "lacks clone, consumer, full, seed"),
+    "identity not compared": (lambda dist: edit_report(dist, checks=[]), RefusedError, "did not compare"),
+    "report missing": (lambda dist: (dist / f"{STEM}.validation.json").unlink(), InputError, "lacks"),
+    "picture missing": (lambda dist: (dist / f"{STEM}.console.png").unlink(), InputError, f"lacks {STEM}.console.png"),
+    "no build": (lambda dist: (dist / f"{STEM}.build.json").unlink(), InputError, "there is no build in"),
+    "record malformed": (lambda dist: (dist / f"{STEM}.build.json").write_text("{"), InputError, "build.json"),
+    "record of another name": (
+        lambda dist: (dist / f"{STEM}.build.json").rename(dist / "other.build.json"),
+        InputError, "is not the record of",
+    ),
+    "path in the record": (lambda dist: edit_build(dist, name="../../etc"), InputError, "is not the record of"),
+    "version that is none": (lambda dist: edit_build(dist, version="v2026.02.30"), InputError, "is not a version"),
+    "base not verified": (base_without_proof, RefusedError, "nothing vouches for the base"),
+    "changes not committed": (lambda dist: edit_build(dist, dirty=True), RefusedError, "with changes that are in no"),
+    "commit not known": (lambda dist: edit_build(dist, commit="unknown"), RefusedError, "from an unknown commit"),
+    "too large for GitHub": (too_large, RefusedError, "GitHub takes assets under 2 GiB"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", TAMPERED)
+def test_a_build_that_is_not_what_it_says(stage: Stage, what: str) -> None:
+    tamper, error, words = TAMPERED[what]
+    tamper(stage.build())
+    assert_refused(stage.publish(), error, words, asked=False)
+
+
+def test_no_dist_at_all(stage: Stage) -> None:
+    assert_refused(stage.publish(), InputError, "there is no build in", asked=False)
+    assert not (stage.folder / "dist").exists()
+
+
+def test_two_versions_and_no_word_which(stage: Stage) -> None:
+    stage.build()
+    stage.build(OLDER)
+    assert_refused(stage.publish(), InputError, f"has builds of {OLDER}, {TAG}", asked=False)
+
+
+def test_two_images_and_neither_is_the_one_for_the_manifest(stage: Stage) -> None:
+    stage.build()
+    stage.build(distribution="debian-13", definition="trixie")
+    assert_refused(stage.publish(), InputError, "there is no build of 'jammy' among bookworm, trixie", asked=False)
+
+
+def test_images_of_two_commits(stage: Stage) -> None:
+    stage.build()
+    stage.build(distribution="debian-13", definition="trixie", commit="a" * 40)
+    assert_refused(stage.publish(), RefusedError, "are of different commits", asked=False)
+
+
+# Who asks
+
+
+def test_no_token(stage: Stage) -> None:
+    stage.build()
+    run = stage.with_environ(GITHUB_TOKEN="").publish()
+    assert_refused(run, AccessError, "there is no token in GITHUB_TOKEN", asked=False)
+
+
+@pytest.mark.parametrize("role", ["reader", "expired", "outsider"])
+def test_a_token_that_may_not_write(stage: Stage, role: str) -> None:
+    stage.build()
+    token = getattr(stage.server.tokens, role).secret
+    words = {"expired": "does not accept the token"}.get(role, "may not write to")
+    assert_refused(stage.with_environ(GITHUB_TOKEN=token).publish(), AccessError, words)
+
+
+def test_a_private_repository_that_the_token_does_not_know(new_stage: Callable[..., Stage]) -> None:
+    stage = new_stage(FILES, private=True)
+    stage.build()
+    run = stage.with_environ(GITHUB_TOKEN=stage.server.tokens.outsider.secret).publish()
+    assert_refused(run, AccessError, "or the token may not see it")
+
+
+def test_a_repository_that_is_not_there(stage: Stage) -> None:
+    stage.build()
+    run = stage.publish("--repository", f"{stage.server.owner}/not-there")
+    assert_refused(run, AccessError, "there is no repository fountain-coach/not-there")
+
+
+def test_an_archived_repository(stage: Stage) -> None:
+    stage.build()
+    stage.server.archive(stage.repository)
+    assert_refused(stage.publish(), RefusedError, "is archived")
+
+
+# What is there
+
+
+def right_files(stage: Stage) -> dict[str, bytes]:
+    """What a finished release holds, by another repository's example; only its record is of nobody."""
+    dist = stage.folder / "dist"
+    return {name: (dist / name).read_bytes() for name in published_files(dist)} | {RECORD_NAME: b"{}"}
+
+
+def test_a_commit_that_was_not_pushed(stage: Stage) -> None:
+    stage.build(commit="a" * 40)
+    before = stage.state()
+    run = stage.publish()
+    assert run.code == RefusedError.exit_code, run.said
+    assert f"does not know the commit {'a' * 40}" in run.said
+    assert stage.state() == before
+
+
+def test_a_draft_that_somebody_else_made(stage: Stage) -> None:
+    stage.build()
+    stage.make_release(TAG, {}, draft=True, body="Mine")
+    before = stage.state()
+    assert_refused(stage.publish(), RefusedError, "that this command did not make")
+    assert stage.state() == before
+
+
+def test_two_drafts(stage: Stage) -> None:
+    stage.build()
+    stage.make_draft()
+    stage.make_draft()
+    before = stage.state()
+    assert_refused(stage.publish(), RefusedError, f"there are 2 drafts of {TAG}")
+    assert stage.state() == before
+
+
+def test_a_file_in_the_draft_that_is_not_ours(stage: Stage) -> None:
+    stage.build()
+    stage.make_draft({"notes.txt": b"somebody's"})
+    before = stage.state()
+    assert_refused(stage.publish(), RefusedError, "holds assets that are not ours: notes.txt")
+    assert stage.state() == before
+
+
+def published_differently(change: str) -> Callable[[dict[str, bytes]], object]:
+    image = f"{STEM}.qcow2"
+    changes: dict[str, Callable[[dict[str, bytes]], object]] = {
+        "other bytes": lambda files: files.update({image: b"QFI\xfb the imagf"}),
+        "missing asset": lambda files: files.pop(image),
+        "further asset": lambda files: files.update({"notes.txt": b"somebody's"}),
+        "no record": lambda files: files.pop(RECORD_NAME),
+    }
+    return changes[change]
+
+
+@pytest.mark.parametrize("immutable", [False, True], ids=["mutable", "immutable"])
+@pytest.mark.parametrize("change", ["other bytes", "missing asset", "further asset", "no record"])
+def test_a_published_release_with_other_assets(stage: Stage, change: str, *, immutable: bool) -> None:
+    stage.build()
+    stage.server.set_immutable_releases(stage.repository, enabled=immutable)
+    files = right_files(stage)
+    published_differently(change)(files)
+    stage.make_release(TAG, files, body=marker(stage.head()))
+    before = stage.state()
+    run = stage.publish()
+    assert_refused(run, RefusedError, f"{TAG} is published already, with other assets")
+    assert "next version" in run.said
+    assert stage.state() == before
+
+
+def test_a_newer_build_of_what_is_published(stage: Stage) -> None:
+    stage.build()
+    assert stage.publish().code == 0
+    before = stage.state()
+    stage.build(image=b"QFI\xfb another image")
+    assert_refused(stage.publish(), RefusedError, "with other assets")
+    assert stage.state() == before
+
+
+def test_a_tag_that_an_immutable_release_used_up(stage: Stage) -> None:
+    """GitHub tells it only when the draft is to become public: https://github.com/microsoft/hve-core/pull/554."""
+    stage.build()
+    stage.server.set_immutable_releases(stage.repository, enabled=True)
+    release = stage.make_release(TAG, {"a": b"a"})
+    stage.api("DELETE", f"/releases/{release['id']}")
+    stage.api("DELETE", f"/git/refs/tags/{TAG}", ok=False)
+    run = stage.publish()
+    assert run.code == RefusedError.exit_code, run.said
+    assert "immutable release" in run.said
+    assert "next version" in run.said
+    assert [release["draft"] for release in stage.releases()] == [True]
+
+
+# How GitHub answers
+
+
+@pytest.mark.parametrize("effect", [Effect.PRIMARY_LIMIT, Effect.SECONDARY_LIMIT, Effect.TOO_MANY_REQUESTS])
+def test_a_limit_that_lasts_longer_than_a_job_may_wait(stage: Stage, effect: Effect) -> None:
+    stage.build()
+    seconds = int(LONGEST_LIMIT_WAIT) + 60
+    stage.server.faults.arm(Fault(effect=effect, seconds=seconds))
+    run = stage.publish()
+    assert_refused(run, RemoteError, "GitHub's rate limit is reached, for another 9")
+    assert run.slept == ()
+    assert len(run.exchanges) == 1
+
+
+def test_a_server_that_is_down(stage: Stage) -> None:
+    stage.build()
+    stage.server.faults.arm(Fault(effect=Effect.BAD_GATEWAY, times=100))
+    run = stage.publish()
+    assert_refused(run, RemoteError, "status 502")
+    assert len(run.exchanges) == stage.patience.attempts
+
+
+def test_a_server_that_is_not_there(stage: Stage) -> None:
+    stage.build()
+    run = stage.with_environ(GITHUB_API_URL="http://localhost:9").publish()
+    assert_refused(run, RemoteError, "ConnectionError", asked=False)

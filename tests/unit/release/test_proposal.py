@@ -1,0 +1,118 @@
+from pathlib import Path
+
+import pytest
+
+from ci.host.errors import InputError, RefusedError
+from ci.host.files import sha256_file
+from ci.records.record import read_record
+from ci.records.release import ReleaseFacts, ReleaseRecord
+from ci.records.version import Version
+from ci.release.context import Context
+from ci.release.dist import TestedImage, read_dist
+from ci.release.packages import compare
+from ci.release.proposal import check_commit, make_proposal, primary_image, release_record
+from ci.release.state import RECORD_NAME, is_ours
+from tests.releasing import COMMIT, DAY, TAG, make_dist
+from tests.unit.release.answers import release
+
+REPOSITORY = "fountain-coach/image"
+
+
+def context(commit: str | None = None) -> Context:
+    return Context(
+        api_url="https://api.github.com", server_url="https://github.com", repository=REPOSITORY, commit=commit,
+        token="t" * 40,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> tuple[TestedImage, ...]:
+    """Two images; by name the one that is no default comes first."""
+    dist = make_dist(tmp_path / "dist")
+    return read_dist(make_dist(dist, distribution="ubuntu-2204", definition="jammy"), version=None)
+
+
+def record_of(images: tuple[TestedImage, ...], previous: ReleaseFacts | None = None) -> ReleaseRecord:
+    first, others = primary_image(images, "jammy")
+    changes = compare(first.packages[:1], first.packages) if previous else None
+    return release_record(
+        context(), Version.parse(TAG), first, others, previous=previous, changes=changes, run="https://run"
+    )
+
+
+def test_a_single_image_is_the_primary_whatever_it_is(images: tuple[TestedImage, ...]) -> None:
+    assert primary_image(images[:1], "jammy") == (images[0], ())
+
+
+def test_of_several_the_one_that_was_named_is(images: tuple[TestedImage, ...]) -> None:
+    first, others = primary_image(images, "jammy")
+    assert first.build.definition == "jammy"
+    assert [other.build.definition for other in others] == ["bookworm"]
+
+
+def test_of_several_one_must_be_named(images: tuple[TestedImage, ...]) -> None:
+    with pytest.raises(InputError, match="there is no build of 'noble' among bookworm, jammy"):
+        primary_image(images, "noble")
+
+
+@pytest.mark.parametrize("commit", [None, COMMIT])
+def test_the_commit_is_the_one_the_images_are_of(images: tuple[TestedImage, ...], commit: str | None) -> None:
+    assert check_commit(images, context(commit)) == COMMIT
+
+
+def test_a_run_for_another_commit_is_refused(images: tuple[TestedImage, ...]) -> None:
+    with pytest.raises(RefusedError, match=f"built from {COMMIT}, this run is for {'a' * 40}"):
+        check_commit(images, context("a" * 40))
+
+
+def test_an_image_of_no_known_commit_is_refused(tmp_path: Path) -> None:
+    unknown = read_dist(make_dist(tmp_path / "other", commit="unknown"), version=None)
+    with pytest.raises(RefusedError, match="unknown commit"):
+        check_commit(unknown, context())
+
+
+def test_the_record_tells_what_each_image_is_and_where(images: tuple[TestedImage, ...]) -> None:
+    record = record_of(images)
+    page = f"https://github.com/{REPOSITORY}/releases"
+    assert (record.tag, record.url, record.run) == (TAG, f"{page}/tag/{TAG}", "https://run")
+    assert record.image.name == "fountainkit-toolsmith-ubuntu-2204"
+    assert record.image.qcow2.url == f"{page}/download/{TAG}/{images[1].qcow2.name}"
+    assert record.image.qcow2.sha256 == images[1].qcow2.sha256
+    assert {asset.name for asset in record.image.assets} == {file.name for file in images[1].files}
+    assert [other.definition for other in record.others] == ["bookworm"]
+    assert (record.image.validation.passed, record.image.validation.skipped) == (2, 0)
+    assert record.image.validation.ssh_seconds["consumer"] == 21.5
+    assert record.image.built_at == DAY
+
+
+def test_a_record_outlives_being_written(images: tuple[TestedImage, ...], tmp_path: Path) -> None:
+    record = record_of(images, previous=ReleaseFacts.of(record_of(images)))
+    assert record.changes is not None
+    record.write(tmp_path / RECORD_NAME)
+    assert read_record(tmp_path / RECORD_NAME, ReleaseRecord) == record
+
+
+def test_everything_is_uploaded_and_the_record_last(images: tuple[TestedImage, ...], tmp_path: Path) -> None:
+    made = make_proposal(record_of(images), images, tmp_path / RECORD_NAME, latest=True, attested=False)
+    assert [file.name for file in made.files] == [
+        *(file.name for image in images for file in image.files), RECORD_NAME,
+    ]  # fmt: skip
+    assert made.files[0].name.endswith(".qcow2")
+    assert made.files[-1].sha256 == sha256_file(tmp_path / RECORD_NAME)
+    assert (made.tag, made.commit, made.latest) == (TAG, COMMIT, True)
+
+
+def test_a_draft_with_its_notes_is_known_as_ours(images: tuple[TestedImage, ...], tmp_path: Path) -> None:
+    made = make_proposal(record_of(images), images, tmp_path / RECORD_NAME, latest=True, attested=False)
+    assert is_ours(release(body=made.body))
+    # GitHub gives line ends back as a browser sends them.
+    assert is_ours(release(body=made.body.replace("\n", "\r\n")))
+
+
+def test_the_same_files_make_the_same_record_and_notes(images: tuple[TestedImage, ...], tmp_path: Path) -> None:
+    first, second = (
+        make_proposal(record_of(images), images, tmp_path / name, latest=True, attested=True)
+        for name in ("first.json", "second.json")
+    )
+    assert first.body == second.body
+    assert first.files[-1].sha256 == second.files[-1].sha256

@@ -1,0 +1,176 @@
+from dataclasses import replace
+
+import pytest
+
+from ci.host.errors import RefusedError
+from ci.release.github import GitHub
+from ci.release.remote import Commit, Pull
+from ci.release.rollout import Change, is_ours, message, survey
+from tests.releasing import TAG
+from tests.unit.release.answers import HEAD, TREE, commit
+
+CHANGE = Change(
+    tag=TAG,
+    base="main",
+    branch=f"rollout/{TAG}",
+    files={"manifests/tools.json": "{}\n", "docs/releases.md": "# Releases\n"},
+    title=f"Roll out {TAG}",
+    body="What changes\n",
+)
+OURS = message(CHANGE, TREE)
+MAIN = commit("Begin", sha=HEAD, parents=())
+
+
+# Whose commit
+
+
+def test_the_message_begins_with_the_title_and_ends_with_trailers() -> None:
+    title, empty, *trailers = OURS.splitlines()
+    assert (title, empty) == (CHANGE.title, "")
+    assert [line.partition(":")[0] for line in trailers] == ["Toolsmith-Rollout", "Toolsmith-Files", "Toolsmith-Tree"]
+
+
+@pytest.mark.parametrize("text", [OURS, OURS.rstrip(), OURS + "\n"], ids=["as made", "without its end", "with more"])
+def test_our_commit_is_known_by_its_message_and_its_tree(text: str) -> None:
+    assert is_ours(commit(text), TAG)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Mine",
+        CHANGE.title,
+        OURS.replace(TAG, "v2026.11.24"),
+        OURS.replace(f"Toolsmith-Tree: {TREE}", ""),
+        OURS + "\nSigned-off-by: A Person <person@example.org>\n",
+        OURS.replace("\nToolsmith", "\nCo-authored-by: A Person\nToolsmith", 2),
+    ],
+)
+def test_a_commit_with_another_message_is_somebodys(text: str) -> None:
+    assert not is_ours(commit(text), TAG)
+
+
+def test_our_message_on_another_tree_is_somebodys() -> None:
+    assert not is_ours(commit(OURS, tree="f" * 40), TAG)
+
+
+def test_a_tag_is_not_taken_for_the_beginning_of_another() -> None:
+    assert not is_ours(commit(message(replace(CHANGE, tag=f"{TAG}.1"), TREE)), TAG)
+
+
+# What a commit brought
+
+
+def test_the_digest_is_of_names_and_contents_in_whatever_order() -> None:
+    assert replace(CHANGE, files=dict(reversed(list(CHANGE.files.items())))).digest == CHANGE.digest
+    assert replace(CHANGE, title="Other", body="Other").digest == CHANGE.digest
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {},
+        {"manifests/tools.json": "{}\n"},
+        {"manifests/tools.json": "{}", "docs/releases.md": "# Releases\n"},
+        {"manifests/tools.json": "# Releases\n", "docs/releases.md": "{}\n"},
+        {"manifests/tools.json{}\n": "", "docs/releases.md": "# Releases\n"},
+    ],
+)
+def test_other_files_have_another_digest(files: dict[str, str]) -> None:
+    assert replace(CHANGE, files=files).digest != CHANGE.digest
+
+
+# What is there
+
+
+class There(GitHub):
+    """A repository's branch and pull requests; what is not asked for here is not there."""
+
+    def __init__(self, *pulls: Pull, head: Commit | None = None, between: tuple[Commit, ...] = ()) -> None:
+        self._pulls = list(pulls)
+        self._head = head
+        self._between = between
+
+    def pulls(self, branch: str) -> list[Pull]:
+        assert branch == CHANGE.branch
+        return self._pulls
+
+    def branch(self, name: str) -> Commit | None:
+        assert name == CHANGE.branch
+        return self._head
+
+    def commits_between(self, base: str, head: str) -> tuple[Commit, ...]:
+        assert (base, head) == (HEAD, self._head.sha if self._head else "")
+        return self._between
+
+
+def pull(number: int = 1, *, state: str = "open", merged_at: str | None = None, base: str = "main") -> Pull:
+    side = {"ref": CHANGE.branch, "sha": "b" * 40}
+    return Pull.model_validate(
+        {
+            "number": number, "html_url": f"https://github.com/o/r/pull/{number}", "state": state,
+            "title": CHANGE.title, "body": CHANGE.body, "merged_at": merged_at, "head": side,
+            "base": {"ref": base, "sha": HEAD},
+        }
+    )  # fmt: skip
+
+
+CLOSED = pull(state="closed")
+MERGED = pull(state="closed", merged_at="2026-11-24T00:00:00Z")
+
+
+def test_nothing_there_is_nothing_to_use() -> None:
+    found = survey(There(), CHANGE, MAIN, reopen=False)
+    assert (found.current, found.pull, found.reopen) == (None, None, False)
+
+
+def test_an_open_pull_request_is_used_and_its_branch_looked_at() -> None:
+    ours = commit(OURS)
+    found = survey(There(pull(), head=ours, between=(ours,)), CHANGE, MAIN, reopen=False)
+    assert (found.current, found.pull, found.reopen) == (ours, pull(), False)
+
+
+def test_an_open_one_is_used_though_a_newer_one_was_closed() -> None:
+    found = survey(There(pull(2, state="closed"), pull(1)), CHANGE, MAIN, reopen=False)
+    assert found.pull is not None
+    assert (found.pull.number, found.reopen) == (1, False)
+
+
+@pytest.mark.parametrize(("there", "words"), [(CLOSED, "was closed"), (MERGED, "was merged and taken back")])
+def test_what_a_person_decided_stays_unless_asked_otherwise(there: Pull, words: str) -> None:
+    with pytest.raises(RefusedError, match=words) as refusal:
+        survey(There(there), CHANGE, MAIN, reopen=False)
+    assert "--reopen" in refusal.value.hint
+
+
+def test_a_closed_one_is_opened_again_when_asked_to() -> None:
+    found = survey(There(CLOSED), CHANGE, MAIN, reopen=True)
+    assert (found.pull, found.reopen) == (CLOSED, True)
+
+
+def test_a_merged_one_cannot_be_so_there_will_be_a_new_one() -> None:
+    found = survey(There(MERGED), CHANGE, MAIN, reopen=True)
+    assert (found.pull, found.reopen) == (None, False)
+
+
+def test_a_pull_request_to_another_branch_is_none_of_ours() -> None:
+    found = survey(There(pull(state="closed", base="next")), CHANGE, MAIN, reopen=False)
+    assert found.pull is None
+
+
+@pytest.mark.parametrize("flag", [False, True], ids=["plain", "reopen"])
+@pytest.mark.parametrize(
+    "between",
+    [
+        (commit("Mine", sha="c" * 40),),
+        (commit(OURS), commit("Mine\n\nMore", sha="c" * 40)),
+        (commit(OURS, tree="f" * 40, sha="c" * 40),),
+        (commit("", sha="c" * 40),),
+    ],
+    ids=["instead of ours", "on top of ours", "ours amended", "without a message"],
+)
+def test_a_persons_commit_ends_it(between: tuple[Commit, ...], *, flag: bool) -> None:
+    there = There(pull(), head=between[-1], between=between)
+    with pytest.raises(RefusedError, match=f"has 1 commits that this command did not make, such as {'c' * 12}"):
+        survey(there, CHANGE, MAIN, reopen=flag)

@@ -1,0 +1,141 @@
+import pytest
+
+from ci.host.errors import RefusedError
+from ci.release.state import Standing, classify_draft, find, is_ours, is_right, marker, require_same
+from tests.releasing import COMMIT, TAG
+from tests.unit.release.answers import FILES, IMAGE, LIST, RECORD, asset, local, release
+
+ALL = tuple(asset(file) for file in FILES)
+
+
+# Assets
+
+
+def test_an_asset_is_right_by_name_size_state_and_digest() -> None:
+    assert is_right(asset(IMAGE), IMAGE) is True
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "other.qcow2"},
+        {"size": IMAGE.size + 1},
+        {"state": "starter"},
+        {"state": "new"},
+        {"digest": f"sha256:{LIST.sha256}"},
+    ],
+)
+def test_an_asset_that_differs_in_one_of_them_is_wrong(change: dict[str, object]) -> None:
+    assert is_right(asset(IMAGE, **change), IMAGE) is False
+
+
+@pytest.mark.parametrize("digest", [None, "", "sha256:", "md5:abc"])
+def test_without_a_digest_nobody_knows(digest: str | None) -> None:
+    assert is_right(asset(IMAGE, digest=digest), IMAGE) is None
+
+
+@pytest.mark.parametrize("change", [{"size": 0}, {"state": "starter"}])
+def test_without_a_digest_what_is_known_to_be_wrong_is_wrong(change: dict[str, object]) -> None:
+    assert is_right(asset(IMAGE, digest=None, **change), IMAGE) is False
+
+
+# Whose draft
+
+
+def test_a_draft_is_known_by_the_comment_in_its_text() -> None:
+    assert is_ours(release(body=f"Notes\n\n{marker(COMMIT)}\n"))
+    assert is_ours(release(body=f"Edited by somebody\n{marker('d' * 40)}"))
+
+
+@pytest.mark.parametrize("body", [None, "", "Notes", "<!-- release of abc -->", marker(COMMIT[:12])])
+def test_a_draft_without_it_is_somebodys(body: str | None) -> None:
+    assert not is_ours(release(body=body))
+
+
+# Which release
+
+
+def test_no_release_of_the_tag_is_none_whatever_else_there_is() -> None:
+    assert find(TAG, []) is None
+    assert find(TAG, [release("v2026.11.22"), release(f"{TAG}.1", draft=True), release("nightly")]) is None
+
+
+def test_a_draft_of_ours_is_found() -> None:
+    ours = release(draft=True)
+    assert find(TAG, [release("v2026.11.22"), ours]) == ours
+
+
+def test_a_published_release_goes_before_any_draft() -> None:
+    published = release(id=1)
+    assert find(TAG, [release(draft=True), published, release(draft=True, body="Mine")]) == published
+
+
+def test_two_drafts_are_a_persons_to_choose_from() -> None:
+    with pytest.raises(RefusedError, match="there are 2 drafts"):
+        find(TAG, [release(draft=True, id=1), release(draft=True, id=2)])
+
+
+def test_a_draft_of_somebody_elses_is_left_alone() -> None:
+    with pytest.raises(RefusedError, match="did not make"):
+        find(TAG, [release(draft=True, body="Mine")])
+
+
+# A draft
+
+
+def test_an_empty_draft_lacks_everything() -> None:
+    found = classify_draft(release(draft=True), (), FILES)
+    assert (found.standing, found.right, found.wrong) == (Standing.DRAFT_PARTIAL, (), ())
+
+
+def test_a_draft_with_every_file_is_complete() -> None:
+    found = classify_draft(release(draft=True), ALL, FILES)
+    assert (found.standing, found.right, found.wrong) == (Standing.DRAFT_COMPLETE, ALL, ())
+
+
+def test_in_a_partial_draft_right_and_wrong_assets_are_told_apart() -> None:
+    wreck, other = asset(IMAGE, state="starter", size=0, digest=None), asset(LIST, digest=f"sha256:{'0' * 64}")
+    found = classify_draft(release(draft=True), (wreck, other, asset(RECORD)), FILES)
+    assert found.standing is Standing.DRAFT_PARTIAL
+    assert found.right == (asset(RECORD),)
+    assert found.wrong == (wreck, other)
+
+
+def test_an_asset_of_which_nobody_knows_is_not_relied_on() -> None:
+    unknown = asset(IMAGE, digest=None)
+    found = classify_draft(release(draft=True), (unknown, *ALL[1:]), FILES)
+    assert (found.standing, found.wrong) == (Standing.DRAFT_PARTIAL, (unknown,))
+
+
+def test_a_file_that_is_not_ours_stops_everything_even_a_broken_one() -> None:
+    with pytest.raises(RefusedError, match=r"notes\.txt, todo\.txt"):
+        classify_draft(release(draft=True), (*ALL, asset(local("todo.txt")), asset(local("notes.txt"))), FILES)
+    with pytest.raises(RefusedError, match=r"notes\.txt"):
+        classify_draft(release(draft=True), (asset(local("notes.txt"), state="starter"),), FILES)
+
+
+# A published release
+
+
+def test_the_same_files_are_the_same_release() -> None:
+    require_same(release(), ALL, FILES)
+
+
+def test_the_record_may_tell_of_another_run() -> None:
+    require_same(release(), (*ALL[:-1], asset(RECORD, digest=f"sha256:{'0' * 64}", size=99)), FILES)
+
+
+@pytest.mark.parametrize(
+    ("assets", "words"),
+    [
+        (ALL[1:], "different or missing: image.qcow2"),
+        ((asset(IMAGE, digest=f"sha256:{'0' * 64}"), *ALL[1:]), "different or missing: image.qcow2"),
+        ((asset(IMAGE, state="starter"), *ALL[1:]), "different or missing: image.qcow2"),
+        ((*ALL, asset(local("notes.txt"))), "not ours: notes.txt"),
+        (ALL[:-1], "without release.json"),
+        ((), "different or missing: image.qcow2, image.packages.tsv; without release.json"),
+    ],
+)
+def test_other_files_are_another_release(assets: tuple[object, ...], words: str) -> None:
+    with pytest.raises(RefusedError, match=words):
+        require_same(release(), assets, FILES)  # type: ignore[arg-type]

@@ -1,0 +1,85 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from ci.host.errors import RefusedError
+from ci.host.repository import ROOT
+from ci.records.manifest import Manifest, parse_manifest
+from ci.records.release import ReleaseRecord
+from ci.records.version import Version
+from ci.release.context import Context
+from ci.release.dist import read_dist
+from ci.release.proposal import primary_image, release_record
+from ci.release.targets import MANIFEST, is_rolled_out, manifest_version
+from tests.releasing import TAG, make_dist
+
+OTHER = "https://mirror.example.org/image.qcow2"
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> ReleaseRecord:
+    image, others = primary_image(read_dist(make_dist(tmp_path / "dist"), version=None), "bookworm")
+    context = Context(
+        api_url="https://api.github.com", server_url="https://github.com", repository="o/r", commit=None, token="t" * 40
+    )
+    return release_record(context, Version.parse(TAG), image, others, previous=None, changes=None, run=None)
+
+
+def manifest(**image: object) -> Manifest:
+    known = {"name": "x", "tarball": "", "sha256": "", "qcow2": "image.qcow2", "qcow2_sha256": "0" * 64}
+    return parse_manifest(json.dumps({"image": known | image, "tools": {}, "operations": []}).encode(), "a test")
+
+
+def url(tag: str) -> str:
+    return f"https://github.com/o/r/releases/download/{tag}/image.qcow2"
+
+
+def rolled_out(record: ReleaseRecord, **changes: object) -> Manifest:
+    qcow2 = record.image.qcow2
+    return manifest(**({"qcow2": qcow2.url, "qcow2_sha256": qcow2.sha256, "version": record.tag} | changes))
+
+
+def test_the_committed_manifest_is_of_no_version_before_the_first_release() -> None:
+    committed = parse_manifest((ROOT / MANIFEST).read_bytes(), MANIFEST)
+    assert committed.published or manifest_version(committed) is None
+
+
+def test_a_manifest_tells_its_version() -> None:
+    assert manifest_version(manifest(version=TAG)) == Version.parse(TAG)
+
+
+@pytest.mark.parametrize("tag", [TAG, f"{TAG}.2"])
+def test_fountainkits_tells_it_by_the_address(tag: str) -> None:
+    assert manifest_version(manifest(qcow2=url(tag))) == Version.parse(tag)
+
+
+@pytest.mark.parametrize("qcow2", [url("nightly"), url("v2026.02.30"), OTHER, "image.qcow2", f"{url(TAG)}/more"])
+def test_another_address_tells_none(qcow2: str) -> None:
+    assert manifest_version(manifest(qcow2=qcow2)) is None
+
+
+@pytest.mark.parametrize(
+    "image", [{}, {"version": "v2026.11.22"}, {"qcow2": url("v2026.11.22")}, {"qcow2": url("nightly")}]
+)
+def test_an_older_manifest_or_one_of_no_version_is_to_be_changed(record: ReleaseRecord, image: dict[str, str]) -> None:
+    assert not is_rolled_out(manifest(**image), record)
+
+
+def test_one_that_points_to_the_release_is_done(record: ReleaseRecord) -> None:
+    assert is_rolled_out(rolled_out(record), record)
+    assert is_rolled_out(rolled_out(record, version=""), record)
+
+
+@pytest.mark.parametrize("image", [{"version": f"{TAG}.1"}, {"qcow2": url("v2027.01.01")}])
+def test_one_that_points_to_a_newer_release_is_not_turned_back(record: ReleaseRecord, image: dict[str, str]) -> None:
+    with pytest.raises(RefusedError, match=f"which is newer than {TAG}"):
+        is_rolled_out(manifest(**image), record)
+
+
+@pytest.mark.parametrize("image", [{"qcow2_sha256": "0" * 64}, {"qcow2": OTHER}])
+def test_one_that_differs_in_address_or_digest_is_a_persons_to_look_at(
+    record: ReleaseRecord, image: dict[str, str]
+) -> None:
+    with pytest.raises(RefusedError, match="with another URL or digest"):
+        is_rolled_out(rolled_out(record, **image), record)
