@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ from ci.host import cli
 from ci.host.accelerator import CHOICES, probe
 from ci.host.errors import InputError, VerificationError
 from ci.host.prerequisites import quick_check
-from ci.host.progress import Reporter
+from ci.host.progress import Reporter, short_path
 from ci.host.repository import ROOT, Revision, current_revision
 from ci.host.workspace import cache_folder
 from ci.image.authorized_keys import read_authorized_keys
@@ -137,8 +138,9 @@ def _refuse_for_release(options: argparse.Namespace, definition: Definition, rev
 
 
 def _summarise(record: BuildRecord, output: Path, reporter: Reporter) -> None:
+    image = short_path(output / record.image.file)
     rows = [
-        ("image", str(output / record.image.file)),
+        ("image", image),
         ("sha256", record.image.sha256),
         ("size", f"{record.image.size / 1e6:.0f} MB, {record.image.virtual_size >> 30} GiB virtual"),
         ("base", f"{record.base.url} ({record.base.verification}: {record.base.verified_by})"),
@@ -148,7 +150,7 @@ def _summarise(record: BuildRecord, output: Path, reporter: Reporter) -> None:
         ("time", f"{record.seconds:.0f} s"),
     ]
     reporter.table(f"Built {record.name}", ("what", "value"), rows)
-    reporter.note(f"Boot-test it next: ./scripts/validate.sh {output / record.image.file}")
+    reporter.note(f"Boot-test it next: ./scripts/validate.sh {shlex.quote(image)}")
 
 
 if __name__ == "__main__":

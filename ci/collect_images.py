@@ -15,9 +15,8 @@ from ci.host.errors import InputError, RefusedError, VerificationError
 from ci.host.files import sha256_file
 from ci.host.progress import Reporter
 from ci.host.repository import ROOT
-from ci.plan_images import parse_images
 from ci.records.build import BuildRecord
-from ci.records.digests import Digests
+from ci.records.handover import Digests, parse_images
 from ci.records.record import read_record
 from ci.records.validation import Outcome, ValidationReport
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from ci import build_image, rehearse, validate_image
 from ci.host import cli
 from ci.host.process import run
-from ci.host.progress import Reporter
+from ci.host.progress import Reporter, short_path
 from ci.host.repository import ROOT
 from ci.host.workspace import cache_folder
 from ci.image.definition import load_definition
@@ -64,19 +64,20 @@ def _summarise(output: Path, stem: str, identity: Path, reporter: Reporter) -> N
     report = read_record(output / f"{stem}.validation.json", ValidationReport)
     passed = sum(check.outcome is Outcome.PASSED for check in report.checks)
     boots = ", ".join(f"{boot.name} {boot.ssh_seconds:.0f} s" for boot in report.boots if boot.ssh_seconds)
+    image, evidence = short_path(output / built.image.file), short_path(output / stem)
     rows = [
-        ("image", str(output / built.image.file)),
+        ("image", image),
         ("size", f"{built.image.size / 1e6:.0f} MB, {built.image.virtual_size >> 30} GiB virtual"),
         ("built in", f"{built.seconds:.0f} s"),
         ("boot test", f"{passed} of {len(report.checks)} checks passed in {len(report.boots)} boots"),
         ("start to SSH", boots),
         ("release", "rehearsed: published, rolled out and fetched back, against a server on this machine"),
-        ("what was checked", str(output / f"{stem}.validation.md")),
-        ("what it looked like", f"{output / stem}.console.png, .console.log, .boot.svg"),
+        ("what was checked", f"{evidence}.validation.md"),
+        ("what it looked like", f"{evidence}.console.png, .console.log, .boot.svg"),
     ]
     reporter.table("The demo", ("what", "result"), rows)
     command = [
-        "qemu-system-x86_64", "-drive", f"file={output / built.image.file},if=virtio,snapshot=on", "-m", "512",
+        "qemu-system-x86_64", "-drive", f"file={image},if=virtio,snapshot=on", "-m", "512",
         "-netdev", f"user,id=net0,hostfwd=tcp:127.0.0.1:{SSH_PORT}-:3023",
         "-device", "virtio-net-pci,netdev=net0", "-nographic",
     ]  # fmt: skip

@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import assert_never
 
-from ci import build_image
 from ci.host import actions, cli
 from ci.host.errors import InputError, RefusedError, ToolError
 from ci.host.process import run
@@ -25,7 +24,8 @@ from ci.release.context import Context, chosen_tag
 from ci.release.conversation import Conversation
 from ci.release.retry import Patience
 
-FOLDER = build_image.BUILD / "images"
+FOLDER = ROOT / "build/images"
+DEFAULT_IMAGE = "jammy"  # what ci.build_image builds when nothing is said
 # A definition's name becomes part of a job's name, of an artifact's and of a command line.
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}", re.ASCII)
 RELEASE_WORKFLOW = ".github/workflows/release.yml"
@@ -123,7 +123,7 @@ def planned_version(options: argparse.Namespace, environ: Mapping[str, str]) -> 
 
 def read_definitions() -> dict[str, Definition]:
     """All definitions, the default one first; raises InputError where one is wrong."""
-    names = sorted((path.stem for path in FOLDER.glob("*.toml")), key=lambda name: (name != default_image(), name))
+    names = sorted((path.stem for path in FOLDER.glob("*.toml")), key=lambda name: (name != DEFAULT_IMAGE, name))
     for name in names:
         if not NAME.fullmatch(name):
             raise InputError(f"{name!r} cannot be an image's name", hint="Use lower-case letters, digits and hyphens.")
@@ -136,11 +136,6 @@ def read_definitions() -> dict[str, Definition]:
                 hint="It is part of the names of their files: give each its own.",
             )
     return definitions
-
-
-def default_image() -> str:
-    """The definition that is built when none is named."""
-    return str(build_image.arguments().get_default("image"))
 
 
 def planned_images(purpose: Purpose, only: str | None, definitions: Mapping[str, Definition]) -> list[str]:
@@ -157,7 +152,7 @@ def planned_images(purpose: Purpose, only: str | None, definitions: Mapping[str,
         case Purpose.CHECK:
             return list(definitions)
         case Purpose.REHEARSAL | Purpose.RELEASE:
-            return [name for name, one in definitions.items() if one.release or name == default_image()]
+            return [name for name, one in definitions.items() if one.release or name == DEFAULT_IMAGE]
         case _:
             assert_never(purpose)
 
@@ -226,17 +221,6 @@ def _require_own_run(github: Conversation, resume: str) -> None:
             f"{found.html_url} is of commit {found.head_sha}, this run is for {commit}",
             hint="Run the workflow on the tag or branch that still is at that commit.",
         )
-
-
-def parse_images(text: str) -> list[str]:
-    """Read the output `images` back; raises InputError."""
-    try:
-        images = json.loads(text)
-    except json.JSONDecodeError:
-        images = None
-    if not isinstance(images, list) or not images or not all(isinstance(one, str) for one in images):
-        raise InputError(f"{text!r} is not a list of images", hint="It comes from ci.plan_images, as a job's output.")
-    return images
 
 
 if __name__ == "__main__":

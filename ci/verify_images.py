@@ -14,7 +14,7 @@ from ci.host.errors import VerificationError
 from ci.host.files import sha256_file
 from ci.host.progress import Reporter
 from ci.host.repository import ROOT
-from ci.records.digests import parse_digests
+from ci.records.handover import parse_digests
 
 RERUN = "Re-run the failed job; if it stays so, build again: docs/automation.md."
 

@@ -13,26 +13,47 @@ import pytest
 
 from ci.host.process import run
 from ci.host.repository import ROOT
+from ci.host.workspace import work_folder
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
+BOOTSTRAP = "Bootstrapping bookworm"
 APPLIANCE = "Starting the libguestfs appliance"
 PACKAGES = "Installing packages"
+COMPRESSION = "Compressing the image"
 LOCKS = {".lock", ".work-lock"}
-INTERRUPTED = [(signal.SIGINT, APPLIANCE), (signal.SIGTERM, APPLIANCE), (signal.SIGTERM, PACKAGES)]
+INTERRUPTED = [
+    (signal.SIGINT, APPLIANCE), (signal.SIGTERM, APPLIANCE), (signal.SIGTERM, PACKAGES), (signal.SIGTERM, COMPRESSION),
+]  # fmt: skip
+
+BUILD = """
+import sys
+from ci import build_image
+from ci.host import cli
+sys.exit(cli.run(build_image.main, build_image.arguments()))
+"""
+# What follows the two minutes in the appliance, without them.
+COMPRESS_ONLY = f"""
+from ci.image import build
+build._provision = lambda *_: build._Provisioned(packages=(), kernel="")
+{BUILD}"""
 
 
-def argv(output: Path, identity: Path) -> list[str]:
+def argv(output: Path, identity: Path, script: str = BUILD) -> list[str]:
     return [
-        sys.executable, "-m", "ci.build_image", "--image", "bookworm", "--accel", "tcg", "--output", str(output),
+        sys.executable, "-c", script, "--image", "bookworm", "--accel", "tcg", "--output", str(output),
         "--authorized-keys", f"{identity}.pub", "--log", str(output.parent / "log"),
     ]  # fmt: skip
 
 
 @contextmanager
-def building(output: Path, identity: Path, stage: str) -> Iterator[subprocess.Popen[str]]:
-    """A build that has come as far as `stage`, with its appliance running."""
-    process = subprocess.Popen(argv(output, identity), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+def building(
+    output: Path, identity: Path, stage: str, *, working_in: Path | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """A build that has come as far as `stage`, with the tool running that it works with there."""
+    tool = {BOOTSTRAP: "apt-get", COMPRESSION: "qemu-img"}.get(stage, "qemu-system")
+    script = COMPRESS_ONLY if stage == COMPRESSION else BUILD
+    process = subprocess.Popen(argv(output, identity, script), cwd=ROOT, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr is not None
         said = []
@@ -42,7 +63,7 @@ def building(output: Path, identity: Path, stage: str) -> Iterator[subprocess.Po
                 break
         else:
             pytest.fail(f"the build never came to `{stage}`: {''.join(said)}")
-        assert wait_for(lambda: any("qemu" in command for command in processes_of(output)))
+        assert wait_for(lambda: any(tool in command for command in processes_of(working_in or output)))
         yield process
     finally:
         process.kill()
@@ -51,12 +72,12 @@ def building(output: Path, identity: Path, stage: str) -> Iterator[subprocess.Po
             process.stderr.close()
 
 
-def processes_of(output: Path) -> list[str]:
-    """The commands of all processes that have to do with this output's work folder."""
-    mark, found = f"{output}/.work-".encode(), []
-    for folder in Path("/proc").glob("[0-9]*"):
+def processes_of(folder: Path) -> list[str]:
+    """The commands of all processes that have to do with a work folder in `folder`."""
+    mark, found = f"{folder}/.work-".encode(), []
+    for entry in Path("/proc").glob("[0-9]*"):
         try:
-            command, environment = (folder / "cmdline").read_bytes(), (folder / "environ").read_bytes()
+            command, environment = (entry / "cmdline").read_bytes(), (entry / "environ").read_bytes()
         except OSError:
             continue  # it ended meanwhile
         if mark in command or mark in environment:
@@ -94,7 +115,25 @@ def test_an_interrupted_build_says_so_and_leaves_nothing(
     assert wait_for(lambda: processes_of(output) == []), processes_of(output)
 
 
-@pytest.mark.parametrize("stage", [APPLIANCE, PACKAGES], ids=["appliance", "packages"])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGKILL], ids=["SIGINT", "SIGKILL"])
+def test_a_base_being_bootstrapped_leaves_neither_processes_nor_mounts(
+    signum: signal.Signals, identity: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if signum == signal.SIGKILL and os.geteuid() != 0:
+        pytest.skip("only for root is mmdebstrap run in namespaces that end with it")
+    monkeypatch.setenv("TOOLSMITH_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "cache" / "bootstrap"
+    with building(tmp_path / "dist", identity, BOOTSTRAP, working_in=folder) as process:
+        process.send_signal(signum)
+        assert process.wait(60) == (-signum if signum == signal.SIGKILL else 128 + signum)
+    assert wait_for(lambda: processes_of(folder) == []), processes_of(folder)
+    assert str(folder) not in Path("/proc/mounts").read_text()
+    with work_folder(folder) as next_one:
+        assert list(folder.glob(".work-*/")) == [next_one]
+    assert list(folder.glob("*.qcow2")) == []
+
+
+@pytest.mark.parametrize("stage", [APPLIANCE, PACKAGES, COMPRESSION], ids=["appliance", "packages", "compression"])
 def test_a_killed_build_takes_its_processes_along_and_the_next_one_clears_up(
     stage: str, bookworm_base: Path, identity: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,6 +67,13 @@ def test_a_program_past_its_deadline_is_killed(tmp_path: Path) -> None:
     assert not is_running(int((tmp_path / "pid").read_text()))
 
 
+def test_a_program_in_a_group_takes_what_it_started_along(tmp_path: Path) -> None:
+    script = f"sleep 300 & echo $! > {tmp_path}/pid; wait"
+    with pytest.raises(ToolTimeoutError):
+        run(["sh", "-c", script], timeout=1, group=True)
+    assert wait_for(lambda: not is_running(int((tmp_path / "pid").read_text())))
+
+
 def test_a_grandchild_that_holds_the_pipe_does_not_hold_us_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "GRACE_SECONDS", 0.2)
     started = time.monotonic()

@@ -9,6 +9,7 @@ import pytest
 from ci import collect_images, verify_images
 from ci.host.errors import InputError, RefusedError, VerificationError
 from ci.host.progress import quiet_reporter
+from ci.records.handover import parse_images
 from ci.records.record import read_record
 from ci.records.validation import ValidationReport
 from tests.releasing import COMMIT, TAG, make_dist
@@ -146,3 +147,9 @@ def test_digests_that_vouch_for_nothing_do_not_pass(dist: Path, digests: object)
 def test_digests_of_another_image_do_not_pass(dist: Path) -> None:
     with pytest.raises(InputError, match="no digests of 'bookworm'"):
         verify(dist, {"second": {"a": "a" * 64}}, "--image", "bookworm")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "[1]", '"jammy"', "jammy"])
+def test_what_is_no_list_of_images_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="is not a list of images"):
+        parse_images(text)

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Remove SDKs that a hosted runner brings and nobody here uses, one after the other, until enough space is free.
+# Remove SDKs that a hosted runner brings and nobody here uses, one after the other, until enough space is free; or the
+# folders given as arguments.
 # Most runners have enough, and removing takes minutes: those are left alone.
 # https://github.com/actions/runner-images/issues/2840
 set -euo pipefail
 
 needed_gib=${NEEDED_GIB:-16} # a build, its cache and the appliance take 9; tests keep several images
-unused=(
+unused=("$@")
+((${#unused[@]})) || unused=(
     /usr/local/lib/android
     /usr/share/dotnet
     /opt/ghc

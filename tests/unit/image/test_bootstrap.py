@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from ci.image.bootstrap import mmdebstrap_argv, recipe_digest
+from ci.image.bootstrap import contained_argv, mmdebstrap_argv, recipe_digest
 from ci.image.definition import Bootstrap
 
 BOOKWORM = Bootstrap(suite="bookworm", keyring=Path("/usr/share/keyrings/k.gpg"), packages=("sudo", "grub-pc"))
@@ -50,3 +50,11 @@ def test_nothing_in_the_command_lets_unsigned_packages_in() -> None:
     command = " ".join(mmdebstrap_argv(BOOKWORM, ["deb http://a bookworm main"], Path("root.tar"))).lower()
     for weakness in ("trusted", "allow-unauthenticated", "allowinsecure", "allow-insecure"):
         assert weakness not in command
+
+
+def test_only_root_needs_a_namespace_around_the_command() -> None:
+    argv = mmdebstrap_argv(BOOKWORM, [], Path("root.tar"))
+    assert contained_argv(argv, root=False) == argv
+    around = contained_argv(argv, root=True)
+    assert (around[0], around[-len(argv) :]) == ("unshare", argv)
+    assert "--kill-child=KILL" in around

@@ -1,0 +1,120 @@
+"""The project's own tests as a workflow, what is promised of runs that meet, and the preparation of a runner."""
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from ci.host.process import Completed, run
+from ci.host.repository import ROOT
+from tests.integration.workflows.conftest import MakeScene
+from tests.integration.workflows.language import Language
+from tests.integration.workflows.model import Result
+from tests.integration.workflows.scene import system_path
+
+pytestmark = pytest.mark.integration
+
+PREPARE = ROOT / ".github/actions/prepare-runner"
+
+
+def test_the_projects_tests_run_on_main(make_scene: MakeScene) -> None:
+    made = make_scene(tools={"make": 'exec /usr/bin/make --dry-run "$@"'})
+    run = made.run(made.push_main())
+    assert run.results() == {"quick": "success", "integration": "success"}
+    assert "pytest tests/unit" in run.jobs["quick"].log
+    assert "zizmor" in run.jobs["quick"].log
+    assert "pytest tests/integration" in run.jobs["integration"].log
+    assert run.result is Result.SUCCESS
+
+
+def test_releases_wait_for_each_other_and_pull_requests_do_not(language: Language) -> None:
+    def concurrency(name: str, contexts: Mapping[str, object]) -> object:
+        return language.value(language.parse(ROOT, f".github/workflows/{name}.yml")["concurrency"], contexts)
+
+    assert concurrency("release", {}) == {"group": "release", "cancel-in-progress": False, "queue": "max"}
+    pulls = [
+        concurrency("pull-request", {"github": {"event": {"pull_request": {"number": number}}}}) for number in (7, 8)
+    ]
+    assert pulls == [{"group": f"pull-request-{number}", "cancel-in-progress": True} for number in (7, 8)]
+
+
+class Bench:
+    """A PATH with fakes, and what they were called with."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.record = folder / "record"
+        self.record.touch()
+        self.record.chmod(0o666)
+        self.fake("sudo", 'printf "%s\\n" "$*" >>"$RECORD"; exec "$@"')
+        for name in ("apt-get", "udevadm"):
+            self.fake(name, ":")
+        self.fake("tee", "cat")
+        self.fake("dpkg-query", "exit 1")
+
+    def fake(self, name: str, line: str) -> None:
+        (self.folder / name).write_text(f"#!/bin/bash\n{line}\n")
+        (self.folder / name).chmod(0o755)
+
+    def run(self, script: str, *arguments: str | Path, **variables: str) -> Completed:
+        env = {"PATH": f"{self.folder}{os.pathsep}{system_path()}", "RECORD": str(self.record), **variables}
+        # Root may read everything; a runner's user may not.
+        lower = ["setpriv", "--reuid=65534", "--clear-groups", "--"] if os.geteuid() == 0 else []
+        return run([*lower, PREPARE / script, *arguments], timeout=60, env=env)
+
+    def as_root(self) -> list[str]:
+        return self.record.read_text().splitlines()
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        yield Bench(Path(folder))
+
+
+def test_a_device_that_others_may_not_open_is_opened_to_them(bench: Bench) -> None:
+    device = bench.folder / "kvm"
+    device.touch(mode=0o600)
+    os.chmod(device, 0o000)  # noqa: PTH101
+    told = bench.run("virtualisation.sh", KVM_DEVICE=str(device)).stdout
+    assert f"opening {device} to everybody" in told
+    assert 'MODE="0666"' in told
+    assert bench.as_root() == [
+        "tee /etc/udev/rules.d/99-kvm-for-all.rules",
+        "udevadm control --reload-rules",
+        "udevadm trigger --name-match=kvm --settle",
+    ]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_device_that_is_open_or_not_there_is_left_alone(bench: Bench, *, there: bool) -> None:
+    device = bench.folder / "kvm"
+    if there:
+        device.touch()
+        device.chmod(0o666)
+    assert ("there is no" in bench.run("virtualisation.sh", KVM_DEVICE=str(device)).stdout) is not there
+    assert bench.as_root() == []
+
+
+def test_passt_is_taken_away_where_it_is_installed(bench: Bench) -> None:
+    bench.fake("dpkg-query", "printf installed")
+    bench.run("virtualisation.sh", KVM_DEVICE="/nonexistent")
+    assert bench.as_root() == ["env DEBIAN_FRONTEND=noninteractive apt-get remove -qq --yes passt"]
+
+
+def test_space_is_freed_until_there_is_enough_and_no_further(bench: Bench) -> None:
+    folders = [bench.folder / name for name in ("one", "absent", "two", "three")]
+    for folder in folders:
+        if folder.name != "absent":
+            folder.mkdir()
+            folder.chmod(0o777)
+    # Each folder that is gone counts as 4 GiB more.
+    left = 'left=$(ls -d "${0%/*}"/{one,two,three} 2>/dev/null | wc -l)'
+    bench.fake("df", f'{left}; printf "Avail\\n%s\\n" $((17 - 4 * left))')
+    told = bench.run("free-space.sh", *folders, NEEDED_GIB="12").stdout
+    assert told.splitlines()[-1] == "13 GiB are free"
+    assert [folder.name for folder in folders if folder.exists()] == ["three"]
+    assert bench.run("free-space.sh", *folders, NEEDED_GIB="12").stdout == "13 GiB are free\n"

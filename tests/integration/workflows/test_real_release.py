@@ -1,0 +1,32 @@
+"""A pushed tag with nothing stood in for but other people's actions: the image is built and booted four times."""
+
+from pathlib import Path
+
+import pytest
+
+from ci.host.workspace import cache_folder
+from tests.integration.workflows.conftest import MakeScene, public_releases
+from tests.integration.workflows.model import Result
+
+pytestmark = pytest.mark.integration
+
+TAG = "v2026.05.06"
+
+
+def test_a_tag_is_built_booted_released_and_proposed(
+    make_scene: MakeScene, bookworm_base: Path, identity: Path
+) -> None:
+    assert bookworm_base.is_relative_to(cache_folder())
+    key = Path(f"{identity}.pub").read_text()
+    made = make_scene(edits={}, keys=key, cache=cache_folder(), variables={"TOOLSMITH_ACCELERATOR": "auto"})
+    run = made.run(made.push_tag(TAG))
+    assert run.result is Result.SUCCESS, run.summary + run.log[-4000:]
+    assert public_releases(made) == [TAG]
+    (release,) = made.server.releases(made.repository)
+    image = next(asset for asset in release["assets"] if asset["name"].endswith(".qcow2"))
+    (attestation,) = made.side.attestations
+    assert image["digest"] == f"sha256:{attestation.sha256}"
+    assert image["size"] > 100 << 20
+    assert len(made.server.pulls(made.repository)) == 1
+    assert "Validation of fountainkit-toolsmith-debian-12" in run.summary
+    assert "passed" in run.summary
