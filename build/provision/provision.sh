@@ -87,15 +87,26 @@ prepare() {
 
 	# Written anew: a base's own table may name disks that are not there. No check at start: under snapshot=on the
 	# file system is always as clean as we leave it. The EFI partition is there for updates of the boot loader only.
+	root=$(uuid_of "$ROOT_DEVICE")
+	esp=''
+	[ -z "$ESP_DEVICE" ] || esp=$(uuid_of "$ESP_DEVICE")
 	{
-		echo "UUID=$(blkid -s UUID -o value "$ROOT_DEVICE") / ext4 errors=remount-ro 0 0"
-		[ -z "$ESP_DEVICE" ] ||
-			echo "UUID=$(blkid -s UUID -o value "$ESP_DEVICE") /boot/efi vfat umask=0077,noauto 0 0"
+		echo "UUID=$root / ext4 errors=remount-ro 0 0"
+		[ -z "$esp" ] || echo "UUID=$esp /boot/efi vfat umask=0077,noauto 0 0"
 	} >/etc/fstab
 
 	say 'finishing what the base left half-installed'
 	dpkg --configure -a --force-confdef --force-confold
 	[ -z "$(dpkg --audit)" ] || apt --fix-broken install
+}
+
+# While a mounted file system's superblock is being changed its checksum is wrong, and blkid silently finds nothing.
+uuid_of() {
+	for pause in 0 1 2 4; do
+		sleep "$pause"
+		! blkid -s UUID -o value "$1" || return 0
+	done
+	die "no UUID on $1"
 }
 
 # --- packages ----------------------------------------------------------------------------------------------------------
@@ -127,8 +138,8 @@ packages() {
 	[ "$UPGRADE" = no ] || apt upgrade --with-new-pkgs
 	old_kernels
 
-	# The initramfs is packed with it; without, it would quietly be packed with something else.
-	command -v zstd >/dev/null || apt install zstd
+	# The initramfs is packed with the one, and consists of the other.
+	{ command -v zstd && static_busybox; } >/dev/null 2>&1 || apt install zstd busybox-static
 	# Without KVM it takes as long as the packages do. Few of these have a part in it; `boot` looks for those.
 	start_files >"$here/start-files.log" 2>&1 &
 	boot_files=$!
@@ -141,6 +152,9 @@ packages() {
 	printf '%s\n' 'grub-pc grub-pc/install_devices multiselect' \
 		'grub-pc grub-pc/install_devices_empty boolean true' | debconf-set-selections
 }
+
+# One that needs no libraries, which the initramfs does not have.
+static_busybox() { [ -x /bin/busybox ] && ! ldd /bin/busybox; }
 
 # The end of what runs beside the rest: its process, its log, what to say where it failed.
 finish() {
@@ -222,11 +236,25 @@ services() {
 	systemctl unmask --quiet $wanted
 	systemctl enable --quiet $wanted
 	systemctl set-default --quiet multi-user.target
+
+	# They look for what this image has not at every start: encrypted, swap and other volumes, System V scripts.
+	for generator in cryptsetup gpt-auto hibernate-resume integritysetup rc-local system-update sysv veritysetup; do
+		ln -sf /dev/null "/etc/systemd/system-generators/systemd-$generator-generator"
+	done
+	# Refuses logins until the last service has started: see pam_nologin(8).
+	mkdir -p /etc/tmpfiles.d
+	ln -sf /dev/null /etc/tmpfiles.d/systemd-nologin.conf
+	# Composed anew for every login, whether or not somebody reads it.
+	rm -f /etc/update-motd.d/*
 }
 
 unit_exists() {
+	case $1 in
+	*@*) file=${1%%@*}@.${1##*.} ;; # an instance: there is a file for its template only
+	*) file=$1 ;;
+	esac
 	for folder in /etc/systemd/system /lib/systemd/system /usr/lib/systemd/system; do
-		[ ! -e "$folder/$1" ] || return 0
+		[ ! -e "$folder/$file" ] || return 0
 	done
 	[ -e "/etc/init.d/${1%.service}" ]
 }
@@ -256,7 +284,7 @@ verify() {
 				die "the kernel $kernel has no $module module: use a base with a generic kernel, not a cloud or kvm one"
 		done
 	done
-	uuid=$(blkid -s UUID -o value "$ROOT_DEVICE")
+	uuid=$(uuid_of "$ROOT_DEVICE")
 	if grep -E '^[[:space:]]*linux[[:space:]]' /boot/grub/grub.cfg | grep -v "root=UUID=$uuid "; then
 		die 'grub would look for the root file system elsewhere than at its UUID'
 	fi

@@ -59,6 +59,24 @@ RESOLVER = CommandCheck(
     ),
     expected=Matches(rf"{re.escape(NAMESERVER)}(\n\S+)*", f"{NAMESERVER}, from DHCP"),
 )
+CURL = CommandCheck(
+    id="curl-runs",
+    title="curl runs",
+    command="curl --version | awk 'NR == 1'",
+    expected=Matches(r"curl [0-9].*", "curl and its version"),
+)
+GIT = CommandCheck(
+    id="git-runs",
+    title="git runs",
+    command="git --version",
+    expected=Matches(r"git version [0-9].*", "git and its version"),
+)
+PYTHON = CommandCheck(
+    id="python3-runs",
+    title="Python runs, with its standard library",
+    command="python3 -c 'import ssl, sys; print(sys.version_info.major)'",
+    expected=Equals("3"),
+)
 _SYSTEM = (
     SYSTEM_RUNNING,
     FAILED_UNITS,
@@ -113,24 +131,9 @@ _SYSTEM = (
 )
 
 _TOOLS = (
-    CommandCheck(
-        id="curl-runs",
-        title="curl runs",
-        command="curl --version | awk 'NR == 1'",
-        expected=Matches(r"curl [0-9].*", "curl and its version"),
-    ),
-    CommandCheck(
-        id="git-runs",
-        title="git runs",
-        command="git --version",
-        expected=Matches(r"git version [0-9].*", "git and its version"),
-    ),
-    CommandCheck(
-        id="python3-runs",
-        title="Python runs, with its standard library",
-        command="python3 -c 'import ssl, sys; print(sys.version_info.major)'",
-        expected=Equals("3"),
-    ),
+    CURL,
+    GIT,
+    PYTHON,
     CommandCheck(
         id="pip3-runs",
         title="pip runs",
@@ -311,36 +314,6 @@ def _image_json(record: BuildRecord | None) -> CommandCheck:
 def clone_checks() -> tuple[CommandCheck, ...]:
     """What a second start must show as well; that it differs from the first is compared outside."""
     return (SYSTEM_RUNNING, FAILED_UNITS, MACHINE_ID, FRESH_MACHINE_ID, NO_EXTRA_HOST_KEYS, FRESH_HOST_KEYS)
-
-
-def consumer_checks(share: str, known_file: str, content: str) -> tuple[CommandCheck, ...]:
-    """What the consumer's own start must show. `share` is the tag of the read-only share."""
-    return (
-        SYSTEM_RUNNING,
-        FAILED_UNITS,
-        SUDO,
-        DEFAULT_ROUTE,
-        RESOLVER,
-        CommandCheck(
-            id="share-mounted",
-            title="The workspace is mounted",
-            command=f"findmnt --noheadings --output SOURCE,FSTYPE --target /mnt/{share}",
-            expected=Matches(rf"{re.escape(share)}\s+9p", f"{share}, as 9p"),
-        ),
-        CommandCheck(
-            id="share-readable",
-            title="The workspace's files can be read",
-            command=f"cat /mnt/{share}/{known_file}",
-            expected=Equals(content),
-        ),
-        CommandCheck(
-            id="share-read-only",
-            title="The workspace cannot be written to, not even by root",
-            command=f"touch /mnt/{share}/written 2>/dev/null && echo written || echo refused",
-            expected=Equals("refused"),
-            root=True,
-        ),
-    )
 
 
 def seed_checks(hostname: str, marker_path: str, marker: str) -> tuple[CommandCheck, ...]:

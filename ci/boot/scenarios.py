@@ -16,7 +16,8 @@ from ci.boot import ssh
 from ci.boot.access_checks import SSH_PORTS, USER
 from ci.boot.chart import save_boot_chart
 from ci.boot.checks import Check, CommandCheck, not_reached, result, skipped
-from ci.boot.guest_checks import clone_checks, consumer_checks, full_checks, seed_checks
+from ci.boot.consumer_checks import NO_OOM, SPECIAL_NAME, consumer_checks
+from ci.boot.guest_checks import clone_checks, full_checks, seed_checks
 from ci.boot.machine import Machine, free_port
 from ci.boot.qemu import CONSUMER_TAG, ConsumerSpec, Forward, MachineSpec, Share
 from ci.boot.seed import make_seed, meta_data
@@ -27,10 +28,11 @@ from ci.records.validation import CheckResult
 SCREENSHOT = "console.png"
 CHART = "boot.svg"
 
-# Toolsmith gives no -m, which is QEMU's default of 128 MiB. That the image starts in it is a later step.
-CONSUMER_MEMORY_MIB = 256
+# Toolsmith gives no -m: this is QEMU's default.
+CONSUMER_MEMORY_MIB = 128
 EXPORT_TAG = "scratch"
 KNOWN_FILE = "known.txt"
+LIVE_FILE = "live.txt"
 SEED_HOSTNAME = "seeded"
 SEED_MARKER = "/etc/toolsmith-seed-marker"
 CLOCK_SECONDS = 60.0
@@ -45,6 +47,9 @@ ROOT_LOGIN = Check(
     id="root-login-refused", title="root does not log in with the key that fountain does", expected="refused"
 )
 CLOCK = Check(id="clock", title="The clock is right", expected=f"at most {CLOCK_SECONDS:g} s from the host's")
+SHARE_LIVE = Check(
+    id="share-live", title="The workspace follows the host's files", expected="the file made, changed and removed"
+)
 SHARE_WRITABLE = Check(
     id="share-writable", title="What the guest writes to a writable share is on the host", expected="the text written"
 )
@@ -116,7 +121,7 @@ def clone(bench: Bench) -> Scenario:
 
 
 def consumer(bench: Bench) -> Scenario:
-    """Toolsmith's own command line. With an identity nothing at all is added to it but the memory."""
+    """Toolsmith's own command line. With an identity nothing at all is added to it."""
     key = bench.identity or ssh.new_key()
     shape = BootShape(memory_mib=CONSUMER_MEMORY_MIB, cpus=1)
     content = secrets.token_hex(16)
@@ -130,17 +135,18 @@ def consumer(bench: Bench) -> Scenario:
             workspace=workspace,
             exports=(Share(tag=EXPORT_TAG, path=export, writable=True),),
             host_port=port,
-            memory_mib=shape.memory_mib,
             instruments=bench.identity is None,
         )
         async with visit.started(spec) as running, await visit.log_in(running, port) as session:
             visit.add(SSH_ON_3023, passed=True, actual="a login with the key")
             await visit.ask(running, session, questions)
-            written = _write_to_share(session, export, visit.limit(COMMAND_SECONDS))
-            await visit.attempt(running, SHARE_WRITABLE, written)
+            limit = visit.limit(COMMAND_SECONDS)
+            await visit.attempt(running, SHARE_LIVE, _follow_share(session, workspace, limit))
+            await visit.attempt(running, SHARE_WRITABLE, _write_to_share(session, export, limit))
+            await visit.ask(running, session, (NO_OOM,))
             await visit.shut_down(running, session)
 
-    planned: Planned = (*BOOT_CHECKS, SSH_ON_3023, *questions, SHARE_WRITABLE)
+    planned: Planned = (*BOOT_CHECKS, SSH_ON_3023, *questions, SHARE_LIVE, SHARE_WRITABLE, NO_OOM)
     return Scenario(name="consumer", shape=shape, planned=planned, key=key, play=play)
 
 
@@ -220,7 +226,8 @@ def compare_clones(outcomes: Sequence[BootOutcome]) -> list[CheckResult]:
 def _make_shares(folder: Path, content: str) -> tuple[Path, Path]:
     workspace, export = folder / "workspace", folder / "export"
     workspace.mkdir()
-    (workspace / KNOWN_FILE).write_text(f"{content}\n", encoding="utf-8")
+    for name in (KNOWN_FILE, SPECIAL_NAME):
+        (workspace / name).write_text(f"{content}\n", encoding="utf-8")
     export.mkdir()
     # The guest's fountain is another user than ours, and 9p passes the numbers through.
     export.chmod(0o777)
@@ -271,6 +278,19 @@ async def _compare_clocks(session: ssh.Session, limit: float) -> tuple[bool, str
     guest = int(answer.stdout)
     off = max(before - guest, guest - after, 0.0)
     return off <= CLOCK_SECONDS, f"{off:.0f} s from the host's"
+
+
+async def _follow_share(session: ssh.Session, workspace: Path, limit: float) -> tuple[bool, str]:
+    """Make, change and remove a file on the host, with a look from the guest after each."""
+    for text in (secrets.token_hex(8), secrets.token_hex(16)):
+        (workspace / LIVE_FILE).write_text(f"{text}\n", encoding="utf-8")
+        answer = await session.run(f"cat /mnt/{CONSUMER_TAG}/{LIVE_FILE}", limit)
+        if answer.stdout.strip() != text:
+            return False, f"{answer.stdout}{answer.stderr}".strip() or "nothing"
+    (workspace / LIVE_FILE).unlink()
+    answer = await session.run(f"ls /mnt/{CONSUMER_TAG}", limit)
+    followed = answer.exit_status == 0 and LIVE_FILE not in answer.stdout.splitlines()
+    return followed, "the file made, changed and removed" if followed else "the file is still there"
 
 
 async def _write_to_share(session: ssh.Session, export: Path, limit: float) -> tuple[bool, str]:

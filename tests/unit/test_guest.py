@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ci.boot.console import FATAL
 from ci.host.errors import InputError
 from ci.host.repository import ROOT
 from ci.image import provision
@@ -165,20 +166,31 @@ def test_sudo_reads_the_file_by_its_name() -> None:
 
 
 @pytest.mark.parametrize("path", UNITS, ids=name)
-def test_a_unit_runs_what_is_there_and_before_ssh(path: Path) -> None:
-    unit = unit_file(path)
-    program = unit["Service"]["ExecStart"].split()[0]
-    assert program.startswith("/")
+def test_a_unit_runs_what_is_there(path: Path) -> None:
+    program = unit_file(path)["Service"]["ExecStart"].removeprefix("-").split()[0]
     if "fountainkit" in program:
         assert stat.S_IMODE((GUEST / program[1:]).stat().st_mode) & 0o111
-    assert "ssh.service" in unit["Unit"]["Before"].split()
-    assert set(unit["Install"].values()) == {"ssh.service"}
+    else:
+        assert program.startswith("/") or program == "udevadm"
 
 
 @pytest.mark.parametrize("path", UNITS, ids=name)
-def test_a_unit_of_ours_is_enabled_by_the_script(path: Path) -> None:
+def test_what_ssh_wants_is_there_before_it_and_nothing_else_is_waited_for(path: Path) -> None:
+    unit = unit_file(path)
+    before = "ssh.service" in unit["Unit"].get("Before", "").split()
+    assert before == ("ssh.service" in unit["Install"].values())
+
+
+def test_ssh_waits_for_nothing_but_what_a_login_needs() -> None:
+    unit = unit_file(GUEST / "etc" / "systemd" / "system" / "ssh.service")["Unit"]
+    assert unit["DefaultDependencies"] == "no"
+    assert unit["After"].split() == ["systemd-remount-fs.service", "systemd-networkd.service"]
+
+
+@pytest.mark.parametrize("path", UNITS, ids=name)
+def test_a_unit_of_ours_is_enabled_by_the_script(path: Path, definition: Definition) -> None:
     (pattern,) = re.findall(r"cd /etc/systemd/system && echo (\S+)\)", SCRIPT)
-    assert fnmatch.fnmatch(path.name, pattern)
+    assert fnmatch.fnmatch(path.name, pattern) or path.name in definition.services.enable
 
 
 def test_every_unit_of_ours_that_is_named_anywhere_exists() -> None:
@@ -227,6 +239,25 @@ def test_cloud_init_looks_for_a_seed_and_stays_off_without_one() -> None:
 def test_the_initramfs_has_the_drivers_of_the_consumers_disk() -> None:
     modules = (GUEST / "etc" / "initramfs-tools" / "modules").read_text().splitlines()
     assert {"virtio_pci", "virtio_blk", "ext4"} <= set(modules)
+
+
+def test_the_initramfs_has_every_command_that_its_init_runs(definition: Definition) -> None:
+    hook = (GUEST / "etc" / "initramfs-tools" / "hooks" / "fountainkit").read_text()
+    (linked,) = re.findall(r"^for command in (.*); do$", hook, re.MULTILINE)
+    script = (GUEST / "usr" / "lib" / "fountainkit" / "initramfs-init").read_text()
+    known = {"cat", "findfs", "insmod", "mount", "sh", "sleep", "switch_root", "umount"}
+    used = {command for command in known if re.search(rf"(^|[;&(]|exec )\s*{command}\b", script, re.MULTILINE)}
+    assert used | {"sh"} == set(linked.split()) == known
+    assert "busybox-static" in definition.packages.install
+
+
+def test_the_initramfs_says_the_words_that_the_boot_test_takes_for_a_failure() -> None:
+    script = (GUEST / "usr" / "lib" / "fountainkit" / "initramfs-init").read_text()
+    assert re.search(r'^echo "\(initramfs\) ', script, re.MULTILINE)
+    assert any(fatal.pattern.search("(initramfs) no root file system") for fatal in FATAL)
+
+
+def test_the_initramfs_is_a_list_of_modules() -> None:
     assert "MODULES=list" in (GUEST / "etc" / "initramfs-tools" / "conf.d" / "fountainkit").read_text()
 
 

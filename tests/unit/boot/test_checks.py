@@ -15,7 +15,8 @@ from ci.boot.checks import (
     Matcher,
     Matches,
 )
-from ci.boot.guest_checks import clone_checks, consumer_checks, full_checks, seed_checks
+from ci.boot.consumer_checks import consumer_checks
+from ci.boot.guest_checks import clone_checks, full_checks, seed_checks
 from ci.boot.ssh import CommandResult
 from ci.records.build import ArtifactRecord, BaseImageRecord, BuildRecord, Verification
 from ci.records.validation import Outcome
@@ -129,6 +130,8 @@ ANSWERS = {
     "random-seed": ("", "/var/lib/systemd/random-seed"),
     "share-mounted": ("work   9p", "/dev/vda1 ext4"),
     "share-readable": ("known content", ""),
+    "share-names": ("known content", ""),
+    "swap": ("/dev/zram0  partition  81904  8448  100", ""),
     "share-read-only": ("refused", "written"),
     "cloud-init-done": (CLOUD_INIT_RESULT, CLOUD_INIT_ERRORS),
     "cloud-init-warnings": ("", "util.py[WARNING]: Running module locale failed"),

@@ -281,6 +281,33 @@ def test_a_share_that_takes_nothing_fails_with_the_guests_words(world: World, tm
     )
 
 
+@pytest.mark.parametrize(
+    ("stale", "listed", "actual"),
+    [
+        (1, "", "as before"),
+        (2, "", "as before"),
+        (0, f"{scenarios.LIVE_FILE}\nknown.txt", "the file is still there"),
+        (0, "known.txt", "the file made, changed and removed"),
+    ],
+)
+def test_the_share_must_follow_the_host(stale: int, listed: str, actual: str, world: World, tmp_path: Path) -> None:
+    class Workspace(FakeSession):
+        async def run(self, command: str, timeout: float) -> CommandResult:  # noqa: ASYNC109
+            if command == f"cat /mnt/work/{scenarios.LIVE_FILE}":
+                text = (tmp_path / "workspace" / scenarios.LIVE_FILE).read_text(encoding="utf-8")
+                self.answers[command] = "as before" if self.commands.count(command) + 1 == stale else text
+            return await super().run(command, timeout)
+
+    world.session = Workspace(answers={"ls /mnt/work": listed})
+    check = by_id(play(scenarios.consumer, tmp_path))["share-live"]
+    assert (check.outcome is Outcome.PASSED, check.actual) == (listed == "known.txt", actual)
+
+
+def test_memory_is_asked_about_when_everything_else_was_done(world: World, tmp_path: Path) -> None:
+    play(scenarios.consumer, tmp_path)
+    assert "oom-kill" in [command for command in world.session.commands if "shutdown" not in command][-1]
+
+
 def test_without_an_identity_the_agent_adds_a_key_made_for_this_boot(world: World, tmp_path: Path) -> None:
     play(scenarios.full, tmp_path)
     play(scenarios.clone, tmp_path)
@@ -298,7 +325,7 @@ def test_with_an_identity_nothing_is_added_to_the_guest_or_to_the_consumers_argu
     (spec,) = world.machine.specs
     assert isinstance(spec, ConsumerSpec)
     assert not spec.instruments
-    assert spec.memory_mib == scenarios.CONSUMER_MEMORY_MIB
+    assert spec.memory_mib is None
     assert [share.writable for share in spec.exports] == [True]
 
 

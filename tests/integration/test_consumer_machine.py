@@ -1,0 +1,125 @@
+"""The image as Toolsmith has it: its own command line, in QEMU's default memory, with many commands."""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ci.boot import loop, ssh
+from ci.boot.access_checks import USER
+from ci.boot.consumer_checks import NO_OOM
+from ci.boot.machine import free_port, start
+from ci.boot.qemu import ConsumerSpec, Share
+from ci.boot.visit import BOOT_SECONDS, shell_line
+from ci.host.accelerator import Acceleration
+from tests.integration.building import Built
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(3600)]
+
+COMMANDS = 1000
+CONNECTIONS = 50
+# Limits in seconds for a machine with KVM.
+COMMAND_SECONDS = 30
+MANY_SECONDS = 300
+GIB = 1 << 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consumer:
+    """The consumer's machine, logged into."""
+
+    session: ssh.Session
+    port: int
+    key: ssh.Key
+    workspace: Path
+    export: Path
+    acceleration: Acceleration
+
+    async def run(self, command: str, seconds: float = COMMAND_SECONDS) -> str:
+        """The output of a command that must succeed without a word on stderr."""
+        done = await self.session.run(command, self.acceleration.scaled(seconds))
+        assert (done.exit_status, done.stderr) == (0, ""), command
+        return done.stdout
+
+
+@asynccontextmanager
+async def machine_of(built: Built, acceleration: Acceleration, folder: Path) -> AsyncIterator[Consumer]:
+    workspace, export = folder / "workspace", folder / "export"
+    workspace.mkdir()
+    export.mkdir()
+    export.chmod(0o777)
+    key, port = ssh.load_key(built.identity.read_text(encoding="utf-8")), free_port()
+    shares = (Share(tag="scratch", path=export, writable=True),)
+    spec = ConsumerSpec(image=built.image, workspace=workspace, exports=shares, host_port=port)
+    async with start(spec, acceleration, folder) as running:
+        limit = acceleration.scaled(BOOT_SECONDS)
+        async with await running.until(ssh.connect(port, USER, key), limit, "a login") as session:
+            yield Consumer(
+                session=session, port=port, key=key, workspace=workspace, export=export, acceleration=acceleration
+            )
+            oom = await session.run(shell_line(NO_OOM), acceleration.scaled(COMMAND_SECONDS))
+            assert (oom.exit_status, oom.stdout, oom.stderr) == (0, "", "")
+
+
+def test_no_command_is_lost_in_a_stream_or_on_fifty_connections(
+    built: Built, acceleration: Acceleration, tmp_path: Path
+) -> None:
+    async def one_after_another(consumer: Consumer) -> None:
+        for number in range(COMMANDS):
+            assert await consumer.run(f"echo {number}") == f"{number}\n"
+
+    async def at_once(consumer: Consumer) -> None:
+        everybody_is_in = asyncio.Barrier(CONNECTIONS)
+
+        async def connection(number: int) -> str:
+            async with await ssh.connect(consumer.port, USER, consumer.key) as session:
+                await everybody_is_in.wait()
+                answer = await session.run(f"echo {number}", acceleration.scaled(MANY_SECONDS))
+                return f"{answer.exit_status} {answer.stdout}{answer.stderr}"
+
+        async with asyncio.timeout(acceleration.scaled(MANY_SECONDS)):
+            answers = await asyncio.gather(*map(connection, range(CONNECTIONS)))
+        assert answers == [f"0 {number}\n" for number in range(CONNECTIONS)]
+
+    async def scenario() -> None:
+        async with machine_of(built, acceleration, tmp_path) as consumer:
+            await one_after_another(consumer)
+            await at_once(consumer)
+
+    loop.run(scenario())
+
+
+def test_the_shares_hold_large_files_and_any_names(built: Built, acceleration: Acceleration, tmp_path: Path) -> None:
+    async def large_file(consumer: Consumer) -> None:
+        digest = hashlib.sha256()
+        with (consumer.workspace / "large").open("wb") as file:
+            for _ in range(64):
+                block = os.urandom(1 << 20) * (GIB // 64 >> 20)
+                file.write(block)
+                digest.update(block)
+        seen = await consumer.run("sha256sum /mnt/work/large", MANY_SECONDS)
+        assert seen == f"{digest.hexdigest()}  /mnt/work/large\n"
+
+    async def names(consumer: Consumer) -> None:
+        for name in ("two words", "naïve ☃", "-dash", "tab\tand 'quotes\"", "n" * 255):
+            (consumer.workspace / name).write_text(name, encoding="utf-8")
+        listed = await consumer.run("cd /mnt/work && for name in *; do printf '%s\\0' \"$name\"; done")
+        assert sorted(listed.split("\0")[:-1]) == sorted(path.name for path in consumer.workspace.iterdir())
+        assert await consumer.run("cd /mnt/work && cat './naïve ☃' ./-dash") == "naïve ☃-dash"
+
+    async def writing(consumer: Consumer) -> None:
+        await consumer.run("cd /mnt/scratch && mkdir 'a folder' && head -c 3000000 /dev/zero >'a folder/ünï' && sync")
+        assert (consumer.export / "a folder" / "ünï").read_bytes() == bytes(3_000_000)
+
+    async def scenario() -> None:
+        async with machine_of(built, acceleration, tmp_path) as consumer:
+            await names(consumer)
+            await writing(consumer)
+            await large_file(consumer)
+
+    loop.run(scenario())
