@@ -4,9 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from ci.consume.bundle import NAME, archive
+from ci.consume.bundle import write_archive
 from ci.host import cli
-from ci.host.files import write_atomic
 from ci.host.progress import Reporter
 from ci.host.repository import ROOT
 
@@ -14,17 +13,14 @@ from ci.host.repository import ROOT
 def arguments() -> argparse.ArgumentParser:
     """The flags."""
     result = cli.parser("python -m ci.bundle_ensure_vm", __doc__)
-    result.add_argument(
-        "--output", type=Path, default=ROOT / "dist" / NAME, metavar="FILE", help=f"default: dist/{NAME}"
-    )
+    result.add_argument("--output", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist")
     return result
 
 
 def main(options: argparse.Namespace, reporter: Reporter) -> int:
     """Write the file; raises VerificationError where the environment was altered."""
-    content = archive(ROOT)
-    write_atomic(options.output, content, mode=0o755)
-    reporter.note(f"{options.output}: {len(content) / 1e6:.1f} MB")
+    path = write_archive(ROOT, options.output)
+    reporter.note(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
     return 0
 
 

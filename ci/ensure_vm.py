@@ -15,7 +15,7 @@ from ci.consume.cache import Cache
 from ci.consume.hydrate import Means, hydrate, locked
 from ci.consume.localize import localize
 from ci.consume.wanted import MANIFEST, ManifestFile, Wanted, is_web, read_manifest_file, wanted_image
-from ci.host import cli
+from ci.host import actions, cli
 from ci.host.errors import InputError
 from ci.host.github_assets import access_from
 from ci.host.opening import Client
@@ -23,6 +23,8 @@ from ci.host.progress import Reporter
 from ci.host.ranges import Lanes
 
 SCHEMA = "fountainkit-toolsmith-image/ensure-vm/1"
+# What a step of a workflow hands on.
+OUTPUTS = ("path", "folder", "sha256", "version", "state")
 MOST_CONNECTIONS = 16
 
 
@@ -67,7 +69,7 @@ def main(
     workspace: Path = options.workspace
     if not workspace.is_dir():
         raise InputError(f"there is no folder {workspace}", hint="--workspace names the one that has .toolsmith in it.")
-    client = Client(github=access_from(environ), lanes=Lanes(connections=options.connections))
+    client = Client(github=access_from(environ), lanes=Lanes.of(options.connections))
     means = Means(client=client, reporter=reporter, offline=options.offline, sleep=sleep)
     manifest = _manifest(options.manifest, workspace, means)
     wanted, cache = wanted_image(manifest), Cache.of(workspace)
@@ -84,6 +86,7 @@ def main(
                     result["removed"] = [str(path) for path in cache.prune(wanted, reporter)]
         result["seconds"] = round(time.monotonic() - started, 2)
     sys.stdout.write((json.dumps(result, indent=2) if options.json else str(result["path"])) + "\n")
+    actions.set_outputs({name: str(result[name]) for name in OUTPUTS}, environ)
     return 0
 
 

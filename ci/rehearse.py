@@ -5,17 +5,18 @@ that nothing is left to do. Needs no token and leaves nothing behind.
 """
 
 import argparse
+import io
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
-from ci import propose_rollout, publish_release
+from ci import ensure_vm, propose_rollout, publish_release
 from ci.host import cli
-from ci.host.download import download
 from ci.host.errors import RemoteError, ToolsmithError, VerificationError
+from ci.host.files import sha256_file, write_atomic
 from ci.host.progress import Reporter
 from ci.host.repository import ROOT
 from ci.host.workspace import cache_folder, work_folder
@@ -201,24 +202,31 @@ def _unchanged(play: Callable[[], str], server: GitHubServer) -> str:
 
 
 def _hydrated(stage: Stage, image: TestedImage, folder: Path, reporter: Reporter) -> str:
-    """What a consumer gets who follows the manifest."""
-    manifest = _manifest(stage.server, stage.repository, MANIFEST)
-    theirs = _manifest(stage.server, stage.consumer, CONSUMER_MANIFEST)
+    """What a consumer gets who follows the manifest, from an empty folder."""
+    manifest = parse_manifest(_text(stage.server, stage.repository, MANIFEST).encode(), MANIFEST)
+    text = _text(stage.server, stage.consumer, CONSUMER_MANIFEST)
+    theirs = parse_manifest(text.encode(), CONSUMER_MANIFEST)
     if theirs.image.qcow2 != manifest.image.qcow2 or "owner" not in (theirs.model_extra or {}):
         raise _wrong("FountainKit's manifest is not as it must be")
-    fetched = download(
-        manifest.image.qcow2, folder / "image.qcow2", sha256=manifest.image.qcow2_sha256, reporter=reporter
-    )
-    if fetched.sha256 != image.build.image.sha256:
-        raise _wrong("the manifest leads to another image")
-    return "the manifest leads to the tested bytes"
+    workspace = folder / "workspace"
+    write_atomic(workspace / CONSUMER_MANIFEST, text)
+    fetch = ensure_vm.arguments().parse_args(["--workspace", str(workspace), "--localize"])
+    with redirect_stdout(io.StringIO()) as printed:
+        ensure_vm.main(fetch, reporter, environ={})
+    path = Path(printed.getvalue().strip())
+    local = parse_manifest((workspace / CONSUMER_MANIFEST).read_bytes(), CONSUMER_MANIFEST).image
+    # Where Toolsmith looks: docs/consuming.md.
+    expected = workspace / ".toolsmith" / "cache" / local.name / local.qcow2_sha256 / local.qcow2
+    if path != expected or sha256_file(path) != image.build.image.sha256:
+        raise _wrong("the manifest leads to another image, or to another place")
+    return "the tested bytes, where Toolsmith looks"
 
 
-def _manifest(server: GitHubServer, repository: str, path: str) -> Manifest:
+def _text(server: GitHubServer, repository: str, path: str) -> str:
     text = server.read(repository, path)
     if text is None:
         raise _wrong(f"{path} is gone")
-    return parse_manifest(text.encode(), path)
+    return text
 
 
 def _wrong(what: str) -> ToolsmithError:

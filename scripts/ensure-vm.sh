@@ -6,4 +6,5 @@ if [[ ! -x $root/.venv/bin/python ]]; then
     echo "error: the Python environment is not set up; run: make -C $root setup" >&2
     exit 3
 fi
-PYTHONPATH=$root exec "$root/.venv/bin/python" -m ci.ensure_vm "$@"
+# -P: it is run in folders of other projects, whose `ci` must not be taken for ours.
+PYTHONPATH=$root exec "$root/.venv/bin/python" -P -m ci.ensure_vm "$@"

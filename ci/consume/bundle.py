@@ -17,6 +17,7 @@ from importlib import metadata
 from pathlib import Path, PurePosixPath
 
 from ci.host.errors import VerificationError
+from ci.host.files import write_atomic
 
 ENTRYPOINT = "ci.ensure_vm"
 NAME = "ensure-vm.pyz"
@@ -54,6 +55,13 @@ def archive(root: Path) -> bytes:
         **dict(_library_files()),
     }
     return _zipped(entries)
+
+
+def write_archive(root: Path, folder: Path) -> Path:
+    """Write the tool of the checkout at `root` into `folder`, ready to be run or published; its path."""
+    path = folder / NAME
+    write_atomic(path, archive(root), mode=0o755)
+    return path
 
 
 def own_modules(root: Path) -> list[Path]:

@@ -1,5 +1,7 @@
 """Whether libguestfs's appliance starts on this machine, and has the network and the DNS that a build needs."""
 
+import contextlib
+import ipaddress
 import re
 import urllib.parse
 from collections.abc import Iterable, Sequence
@@ -19,16 +21,23 @@ NO_START = (
     "see why: LIBGUESTFS_BACKEND=direct libguestfs-test-tool (without KVM add LIBGUESTFS_BACKEND_SETTINGS=force_tcg)"
 )
 NO_NETWORK = "install isc-dhcp-client (or dhcpcd-base where there is none), and remove passt"
+INCOMPLETE = (
+    "libguestfs put it together while packages were being installed: rm -r /var/tmp/.guestfs-$(id -u), and try again"
+)
 NO_DNS = "check /etc/resolv.conf of this machine and that it can resolve the name itself: getent hosts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplianceAnswer:
-    """What the appliance printed, taken apart: its addresses, its name servers, and the addresses of the name."""
+    """What the appliance printed, taken apart: its addresses, its name servers, and the addresses of the name.
+
+    `complete`: it has the program that looks names up, which an appliance always has.
+    """
 
     addresses: tuple[str, ...]
     name_servers: tuple[str, ...]
     resolved: tuple[str, ...]
+    complete: bool = True
 
 
 def check_appliance(acceleration: Acceleration, host: str | None) -> list[Finding]:
@@ -65,12 +74,22 @@ def parse_answer(output: str) -> ApplianceAnswer:
     return ApplianceAnswer(
         addresses=tuple(re.findall(r"\binet (\S+)", address)),
         name_servers=tuple(re.findall(r"^nameserver\s+(\S+)", resolver, re.MULTILINE)),
-        resolved=tuple(line.split()[0] for line in hosts.splitlines() if line.strip()),
+        resolved=tuple(words[0] for line in hosts.splitlines() if (words := line.split()) and _is_address(words[0])),
+        complete="getent: not found" not in hosts,
     )
+
+
+def _is_address(word: str) -> bool:
+    # A complaint is no answer: the shell in the appliance writes to stdout too.
+    with contextlib.suppress(ValueError):
+        return bool(ipaddress.ip_address(word))
+    return False
 
 
 def judge(answer: ApplianceAnswer, host: str | None) -> list[Finding]:
     """Turn the appliance's answer into findings."""
+    if not answer.complete:
+        return [Finding(name="appliance is complete", found="getent is missing", status=Status.MISSING, fix=INCOMPLETE)]
     findings = [_required("appliance's network", answer.addresses, "no address", NO_NETWORK)]
     if host is None:
         findings.append(_required("appliance's DNS", answer.name_servers, "no name server", NO_NETWORK))

@@ -25,7 +25,7 @@ CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lanes:
-    """When to use several connections, and how: memory is about `connections` times `segment` bytes.
+    """When to use several connections, and how: `connections` times `segment` bytes are held in memory.
 
     The first connection runs alone for `trial` seconds; where the rest would take it more than `patience` seconds,
     all `connections` fetch a `segment` each, in turns.
@@ -34,7 +34,13 @@ class Lanes:
     connections: int = 4
     segment: int = 4 << 20
     trial: float = 1.0
-    patience: float = 4.0
+    patience: float = 8.0
+
+    @classmethod
+    def of(cls, connections: int) -> "Lanes":
+        """So many connections, in the memory that the usual number takes."""
+        usual = cls()
+        return cls(connections=connections, segment=usual.segment * usual.connections // max(connections, 4))
 
 
 SINGLE = Lanes(connections=1)

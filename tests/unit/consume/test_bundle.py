@@ -11,6 +11,7 @@ import pytest
 from ci import bundle_ensure_vm
 from ci.consume import bundle
 from ci.consume.bundle import LIBRARIES, MAIN, archive, foreign_imports, own_modules
+from ci.consume.requirements import LOCK, selected
 from ci.host.errors import VerificationError
 from ci.host.progress import quiet_reporter
 from ci.host.repository import ROOT
@@ -110,14 +111,29 @@ def test_a_library_that_was_altered_does_not_go_in(tmp_path: Path, monkeypatch: 
         archive(ROOT)
 
 
+def test_the_lock_files_entries_for_the_libraries_are_taken_over_whole() -> None:
+    lock = LOCK.read_text(encoding="utf-8")
+    chosen = selected(lock, LIBRARIES)
+    assert [line.partition("==")[0] for line in chosen.splitlines() if "==" in line] == sorted(LIBRARIES)
+    for entry in re.split(r"^(?=\w)", chosen, flags=re.MULTILINE)[1:]:
+        assert entry.rstrip("\n") in lock
+        assert f"{entry.rstrip()} \\" not in lock  # no hash was left behind
+        assert "--hash=sha256:" in entry
+
+
+def test_a_library_that_is_not_locked_is_missed() -> None:
+    with pytest.raises(ValueError, match="lacks zzz"):
+        selected("aaa==1 \\\n    --hash=sha256:0\n", ["aaa", "zzz"])
+
+
 def test_the_first_lines_can_be_read_by_a_python_that_is_too_old() -> None:
     head = MAIN.partition("from ci")[0]
     assert not re.search(r"\bf['\"]|->|:=|\bmatch\b|print\(", head)
 
 
 def test_the_command_writes_it_where_it_is_told(made: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "new" / "tool.pyz"
-    options = bundle_ensure_vm.arguments().parse_args(["--output", str(path)])
+    options = bundle_ensure_vm.arguments().parse_args(["--output", str(tmp_path / "new")])
     assert bundle_ensure_vm.main(options, quiet_reporter()) == 0
+    path = tmp_path / "new" / "ensure-vm.pyz"
     assert path.read_bytes() == made
     assert path.stat().st_mode & 0o777 == 0o755

@@ -36,6 +36,18 @@ def test_a_name_that_is_not_found_is_told_with_who_was_asked() -> None:
     assert "getent hosts deb.example.org" in finding.fix
 
 
+def test_a_complaint_is_no_address() -> None:
+    assert statuses(f"{ADDRESS}----\n{RESOLVER}----\ngetent: out of memory\n") == [Status.OK, Status.MISSING]
+
+
+def test_an_appliance_that_lacks_a_package_is_told_as_such() -> None:
+    (finding,) = judge(
+        parse_answer(f"{ADDRESS}----\n{RESOLVER}----\n/bin/sh: 1: getent: not found\n"), "deb.example.org"
+    )
+    assert finding.status is Status.MISSING
+    assert ".guestfs-" in finding.fix
+
+
 def test_one_start_asks_everything() -> None:
     argv = guestfish_argv("deb.example.org")
     assert argv.count("run") == 1
