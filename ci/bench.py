@@ -1,14 +1,15 @@
 """Measure the build and the image against the usual way, and print the figures as a Markdown table on stdout.
 
 build: a copy of the base, one virt-customize and one virt-sysprep, against `python -m ci.build_image`.
-boot:  the base with a cloud-init seed, against the image; from QEMU's start to the first login by SSH.
+boot:  the base with a cloud-init seed, and the image with an init that only reports, against the image; and the image
+       as Toolsmith starts it, with little memory against much.
 release: the upload of an asset of 1.9 GiB to a server on this machine, against curl's.
+fetch: the download of 1 GiB from a server on this machine, against curl's with sha256sum behind it.
 Whatever the figures are, the exit code is 0 once they were measured.
 """
 
 import argparse
 import contextlib
-import json
 import os
 import platform
 import sys
@@ -18,9 +19,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ci import build_image
+from ci.bench_boot import BootBench, measure_boots
+from ci.bench_fetch import measure_fetch
 from ci.bench_release import measure_release
-from ci.boot import loop, machine, seed, ssh
-from ci.boot.qemu import Forward, MachineSpec
 from ci.demo import throwaway_key
 from ci.host import cli
 from ci.host.accelerator import CHOICES, Acceleration, probe
@@ -47,10 +48,8 @@ from ci.records.performance import (
 )
 from ci.records.record import read_record
 
-PARTS = ("build", "boot", "release")
+PARTS = ("build", "boot", "release", "fetch")
 USER = "fountain"
-CPUS = 2
-MEMORY_MIB = 2048
 SPACE_NEEDED = 10 * GIB
 
 # Limits in seconds for a machine with KVM.
@@ -58,7 +57,6 @@ COPY_SECONDS = 600
 CUSTOMIZE_SECONDS = 1200
 SYSPREP_SECONDS = 300
 BUILD_SECONDS = 1200
-BOOT_SECONDS = 90
 
 # What a machine has where nobody uses it.
 BUSY_LOAD = 0.5
@@ -151,10 +149,11 @@ def main(options: argparse.Namespace, reporter: Reporter) -> int:
         base = find_base(options.image, definition, acceleration, reporter)
         subject = Subject(name=options.image, definition=definition, base=base, acceleration=acceleration)
         build = measure_builds(subject, folder, reporter) if "build" in options.only else None
-        boot = measure_boots(subject, folder, options.boots, reporter) if "boot" in options.only else None
+        boot = _boots(subject, folder, options.boots, reporter) if "boot" in options.only else None
         release = (
             measure_release(folder.path / "release", options.boots, reporter) if "release" in options.only else None
         )
+        fetch = measure_fetch(folder.path / "fetch", options.boots, reporter) if "fetch" in options.only else None
     revision = current_revision()
     record = PerformanceRecord(
         measured_at=datetime.now(UTC).replace(microsecond=0),
@@ -167,6 +166,7 @@ def main(options: argparse.Namespace, reporter: Reporter) -> int:
         build=build,
         boot=boot,
         release=release,
+        fetch=fetch,
     )
     if options.json:
         record.write(options.json)
@@ -300,23 +300,15 @@ def newest_record(folder: Path, name: str) -> Path | None:
     return next((path for path in reversed(records) if read_record(path, BuildRecord).definition == name), None)
 
 
-def measure_boots(subject: Subject, folder: Folder, boots: int, reporter: Reporter) -> BootComparison:
-    """Start the base and our image in turns, so that what else happens on the machine meets both."""
-    image = _our_image(subject, folder, reporter)
-    key = ssh.load_key(folder.identity.read_text(encoding="utf-8"))
-    disk = seed.make_seed(folder.path, seed_user_data(key.public), seed.meta_data(instance="i-bench"))
-    specs = {"base": (subject.base.path, disk), "ours": (image, None)}
-    seconds: dict[str, list[float]] = {name: [] for name in specs}
-    for path, _ in specs.values():
-        sha256_file(path)  # into the page cache
-    for number in range(1, boots + 1):
-        for name, (path, seed_disk) in specs.items():
-            with reporter.step(f"Boot {number} of {boots}: {'the base with a seed' if seed_disk else 'our image'}"):
-                logs = folder.path / f"boot-{name}-{number}"
-                logs.mkdir(exist_ok=True)
-                took = loop.run(_start_to_login(boot_spec(path, seed_disk), key, subject.acceleration, logs))
-            seconds[name].append(round(took, 2))
-    return BootComparison(base=seconds["base"], ours=seconds["ours"], memory_mib=MEMORY_MIB, cpus=CPUS)
+def _boots(subject: Subject, folder: Folder, boots: int, reporter: Reporter) -> BootComparison:
+    bench = BootBench(
+        base=subject.base.path,
+        image=_our_image(subject, folder, reporter),
+        identity=folder.identity,
+        folder=folder.path,
+        acceleration=subject.acceleration,
+    )
+    return measure_boots(bench, boots, reporter)
 
 
 def _our_image(subject: Subject, folder: Folder, reporter: Reporter) -> Path:
@@ -327,39 +319,6 @@ def _our_image(subject: Subject, folder: Folder, reporter: Reporter) -> Path:
         record = read_record(path, BuildRecord)
         reporter.note(f"Our image: {record.image.file}, built {record.built_at:%Y-%m-%d %H:%M} UTC")
     return folder.ours / record.image.file
-
-
-def boot_spec(image: Path, seed_disk: Path | None) -> MachineSpec:
-    """The machine both are started in; the host's port is new each time."""
-    return MachineSpec(
-        image=image,
-        memory_mib=MEMORY_MIB,
-        cpus=CPUS,
-        seed=seed_disk,
-        forwards=(Forward(host_port=machine.free_port()),),
-        instruments=False,
-    )
-
-
-async def _start_to_login(spec: MachineSpec, key: ssh.Key, acceleration: Acceleration, logs: Path) -> float:
-    limit = acceleration.scaled(BOOT_SECONDS)
-    async with machine.start(spec, acceleration, logs) as running:
-        port = spec.forwards[0].host_port
-        session = await running.until(ssh.connect(port, USER, key), limit, f"a login as {USER}")
-        seconds = running.elapsed()
-        await session.close()
-    return seconds
-
-
-def seed_user_data(public_key: str) -> str:
-    """What makes a bare cloud image usable: a login user with a key."""
-    user = {
-        "name": USER,
-        "shell": "/bin/bash",
-        "sudo": "ALL=(ALL) NOPASSWD:ALL",
-        "ssh_authorized_keys": [public_key],
-    }
-    return f"#cloud-config\n{json.dumps({'users': [user]}, indent=2)}\n"  # JSON is YAML
 
 
 def this_machine(acceleration: Acceleration, load: float) -> MachineRecord:

@@ -1,4 +1,4 @@
-"""Building an image the way a person does, for the tests that need one."""
+"""What several tests need: an image built the way a person does, a machine that lacks a program."""
 
 import os
 import sys
@@ -31,3 +31,14 @@ def build(output: Path, identity: Path, *flags: str, environment: dict[str, str]
     run(argv, cwd=ROOT, env=environment, timeout=2400)
     image = next(output.glob("*.qcow2"))
     return Built(image=image, record=read_record(next(output.glob("*.build.json")), BuildRecord), identity=identity)
+
+
+def path_without(folder: Path, tool: str) -> str:
+    """A PATH in which everything is found but `tool`: links to all other programs, in `folder`."""
+    folder.mkdir()
+    for place in ("/usr/local/bin", "/usr/bin", "/bin"):
+        for program in Path(place).iterdir():
+            link = folder / program.name
+            if program.name != tool and not link.is_symlink():
+                link.symlink_to(program)
+    return os.fspath(folder)

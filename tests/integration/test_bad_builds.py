@@ -17,6 +17,7 @@ from ci.host.files import sha256_file
 from ci.host.process import run
 from ci.host.repository import ROOT, Revision, current_revision
 from ci.image import guestfish
+from tests.integration.building import path_without
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
@@ -24,7 +25,6 @@ LOCKS = {".lock", ".work-lock"}
 SECTOR = 512
 PARTITION_START = 2048
 OS_RELEASE = 'ID={}\nVERSION_ID="{}"\n'
-GUESTFISH = "guestfish"
 
 MakeDisk = Callable[..., Path]
 
@@ -284,24 +284,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     run(["umount", "--lazy", folder], timeout=60)  # a killed appliance may need a moment to end
 
 
-@pytest.fixture
-def path_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Takes one program out of PATH and leaves all others in."""
-
-    def leave_out(name: str) -> None:
-        folder = tmp_path / "bin"
-        folder.mkdir()
-        for place in reversed(["/usr/local/bin", "/usr/bin", "/bin"]):
-            for program in Path(place).iterdir():
-                if program.name != name:
-                    link = folder / program.name
-                    link.unlink(missing_ok=True)
-                    link.symlink_to(program)
-        monkeypatch.setenv("PATH", str(folder))
-
-    return leave_out
-
-
 class TestMachinesThatLackSomething:
     def test_a_full_disk(self, attempt: Try, small_disk: Path) -> None:
         attempt.output = small_disk / "dist"
@@ -330,8 +312,8 @@ class TestMachinesThatLackSomething:
         with pytest.raises(HostError, match="disk became full"):
             write()
 
-    def test_no_guestfish(self, attempt: Try, path_without: Callable[[str], None]) -> None:
-        path_without(GUESTFISH)
+    def test_no_guestfish(self, attempt: Try, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PATH", path_without(tmp_path / "bin", "guestfish"))
         code, said = attempt()
         assert code == 3
         assert "guestfish (not installed)" in said

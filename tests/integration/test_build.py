@@ -70,6 +70,10 @@ class TestArtifacts:
         assert built.record.seconds == pytest.approx(sum(step.seconds for step in built.record.steps), abs=0.1)
         assert 20_000_000 < built.record.peak_memory < 200_000_000
 
+    def test_the_appliance_was_started_once(self, built: Built) -> None:
+        log = (built.image.parent / "build.log").read_text()
+        assert log.count("ci.guestfish > run\n") == 1
+
     def test_the_packages_are_listed_and_are_those_of_the_definition(
         self, built: Built, definition: Definition
     ) -> None:

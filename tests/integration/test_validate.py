@@ -18,6 +18,7 @@ from ci.host.files import sha256_file
 from ci.host.process import run
 from ci.records.record import read_record
 from ci.records.validation import Outcome, ValidationReport
+from tests.integration.building import path_without
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
@@ -101,6 +102,18 @@ def test_a_port_in_use_is_a_fault_of_the_host_and_leaves_no_report(
         assert validate(image, "--port", str(port)) == 3
     assert left_in(image.parent) == set()
     assert f"port {port} is already in use" in capsys.readouterr().err
+
+
+def test_without_qemu_it_says_how_to_get_it(
+    make_image: MakeImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = make_image(b"hello")
+    monkeypatch.setenv("PATH", path_without(tmp_path / "bin", "qemu-system-x86_64"))
+    assert validate(image) == 3
+    said = capsys.readouterr().err
+    assert "qemu-system-x86_64 is not installed" in said
+    assert "make setup" in said
+    assert left_in(image.parent) == set()
 
 
 @pytest.mark.parametrize(("content", "words"), [(None, "cannot be read"), (b"<html></html>", "is not a QCOW2 image")])

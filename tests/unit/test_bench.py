@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ci import bench, build_image
+from ci import bench, bench_boot, build_image
 from ci.bench import Folder, Subject
 from ci.boot.ssh import new_key
 from ci.host.accelerator import Acceleration, Accelerator
@@ -76,8 +76,8 @@ def test_the_flags_of_our_build_are_ones_it_has() -> None:
 
 
 def test_both_are_started_in_the_same_machine_but_for_the_seed() -> None:
-    base = bench.boot_spec(Path("base.qcow2"), Path("seed.img"))
-    ours = bench.boot_spec(Path("ours.qcow2"), None)
+    base = bench_boot.boot_spec(Path("base.qcow2"), Path("seed.img"))
+    ours = bench_boot.boot_spec(Path("ours.qcow2"), None)
     assert (base.image, base.seed) == (Path("base.qcow2"), Path("seed.img"))
     assert (ours.image, ours.seed) == (Path("ours.qcow2"), None)
     for spec in (base, ours):
@@ -85,9 +85,19 @@ def test_both_are_started_in_the_same_machine_but_for_the_seed() -> None:
         assert [forward.guest_port for forward in spec.forwards] == [22]
 
 
+def test_the_consumers_machine_is_given_memory_only_where_it_is_not_the_default() -> None:
+    little, much = (
+        bench_boot.consumer_spec(Path("ours.qcow2"), Path("/w/workspace"), memory)
+        for memory in bench_boot.CONSUMER_MEMORY_MIB
+    )
+    tcg = Acceleration(accelerator=Accelerator.TCG, reason="chosen")
+    assert "-m" not in little.argv(tcg, None)
+    assert much.argv(tcg, None)[-2:] == ["-m", "2048"]
+
+
 def test_the_seed_makes_one_user_who_has_the_key() -> None:
     key = new_key()
-    header, _, body = bench.seed_user_data(key.public).partition("\n")
+    header, _, body = bench_boot.seed_user_data(key.public).partition("\n")
     assert header == "#cloud-config"
     (user,) = json.loads(body)["users"]
     assert (user["name"], user["ssh_authorized_keys"]) == ("fountain", [key.public])
@@ -107,7 +117,7 @@ def test_a_step_is_named_by_its_command(argv: list[str], title: str) -> None:
 @pytest.mark.parametrize(
     ("flags", "parts"),
     [
-        ([], ("build", "boot", "release")),
+        ([], ("build", "boot", "release", "fetch")),
         (["--only", "boot"], ("boot",)),
         (["--only", "release, boot, build"], ("build", "boot", "release")),
     ],

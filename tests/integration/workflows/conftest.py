@@ -66,19 +66,22 @@ def github(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitHubServer]:
 
 
 @pytest.fixture(scope="session")
-def additions(github: GitHubServer) -> Additions:
-    return Additions(github)
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("compiled")
+    scene.compile_checkout(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
 def make_scene(
-    additions: Additions,
+    compiled: Path,
     github: GitHubServer,
     language: Language,
     note_run: Callable[[str, Run], None],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> MakeScene:
     """Makes repositories; `edits` are made to the files of this one."""
+    additions = Additions(github)
 
     def make(
         *,
@@ -105,6 +108,7 @@ def make_scene(
                 origin=folder / "origin", artifacts=folder / "artifacts", app_secret=github.tokens.admin.secret
             ),
             cache=cache or folder / "cache",
+            compiled=compiled,
             tools=tools or {},
             private=private,
             runs=additions.runs,

@@ -110,6 +110,7 @@ class Scene:
     side: GitHubSide
     runs: dict[int, Json]
     cache: Path
+    compiled: Path
     tools: Mapping[str, str] = field(default_factory=dict)
     private: bool = False
     interference: Interference = field(default_factory=Interference)
@@ -250,7 +251,9 @@ class Scene:
             "TMPDIR": str(folder),
             "TOOLSMITH_CACHE": str(self.cache),
         }
-        return Machine(folder=folder, environment=environment, lay_out=lay_out)
+        return Machine(
+            folder=folder, environment=environment, lay_out=lambda workspace: lay_out(workspace, self.compiled)
+        )
 
     def recorded_sudo(self) -> list[str]:
         """What would have been done as root, on all machines so far."""
@@ -338,8 +341,18 @@ def make_origin(target: Path, keys: str, edits: Mapping[str, Edit]) -> None:
     commit_all(target, "Begin")
 
 
-def lay_out(workspace: Path) -> None:
-    """Put the installed environments where set-up looks for them, so that it finds nothing to do."""
+def compile_checkout(target: Path) -> None:
+    """Compile the modules of this checkout once for all machines; what differs from its source is compiled anew."""
+    copy_checkout(target)
+    argv = [sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "checked-hash", "ci", "tests"]
+    run(argv, cwd=target, timeout=120)
+
+
+def lay_out(workspace: Path, compiled: Path) -> None:
+    """Put what is installed and compiled where it is looked for, so that set-up finds nothing to do."""
+    for folder in [*compiled.glob("ci/**/__pycache__"), *compiled.glob("tests/**/__pycache__")]:
+        if (beside := workspace / folder.relative_to(compiled)).parent.is_dir():
+            shutil.copytree(folder, beside)
     venv = workspace / ".venv"
     venv.mkdir()
     for entry in Path(sys.prefix).iterdir():

@@ -1,6 +1,7 @@
 """The project's own tests as a workflow, what is promised of runs that meet, and the preparation of a runner."""
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -38,6 +39,24 @@ def test_releases_wait_for_each_other_and_pull_requests_do_not(language: Languag
         concurrency("pull-request", {"github": {"event": {"pull_request": {"number": number}}}}) for number in (7, 8)
     ]
     assert pulls == [{"group": f"pull-request-{number}", "cancel-in-progress": True} for number in (7, 8)]
+
+
+def test_the_documented_permissions_and_settings_are_the_real_ones(language: Language) -> None:
+    text = (ROOT / "docs/automation.md").read_text()
+    documented = {
+        (workflow, job): set(re.findall(r"`([a-z-]+: [a-z]+)`", permissions))
+        for workflow, job, permissions in re.findall(r"^\| ([a-z-]+), ([a-z-]+) \|.*\| ([^|]*) \|$", text, re.MULTILINE)
+    }
+    real, used = {}, set()
+    for path in sorted((ROOT / ".github/workflows").glob("*.yml")):
+        used |= set(re.findall(r"(?:vars|secrets)\.(\w+)", path.read_text()))
+        for job, definition in language.parse(ROOT, f".github/workflows/{path.name}")["jobs"].items():
+            if "uses" not in definition:
+                granted = {f"{name}: {level}" for name, level in definition["permissions"].items()}
+                real[path.stem, job] = granted - {"contents: read"}
+    assert documented == real
+    section = text.partition("### Variables and secrets")[2].partition("\n###")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == used
 
 
 class Bench:
