@@ -19,13 +19,14 @@ from ci.boot.visit import BOOT_SECONDS, shell_line
 from ci.host.accelerator import Acceleration
 from tests.integration.building import Built
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 COMMANDS = 1000
 CONNECTIONS = 50
+MANY_CONNECTIONS_MIB = 1024
 # Limits in seconds for a machine with KVM.
 COMMAND_SECONDS = 30
-MANY_SECONDS = 300
+MANY_SECONDS = 60
 GIB = 1 << 30
 
 
@@ -48,14 +49,16 @@ class Consumer:
 
 
 @asynccontextmanager
-async def machine_of(built: Built, acceleration: Acceleration, folder: Path) -> AsyncIterator[Consumer]:
+async def machine_of(
+    built: Built, acceleration: Acceleration, folder: Path, memory_mib: int | None = None
+) -> AsyncIterator[Consumer]:
     workspace, export = folder / "workspace", folder / "export"
     workspace.mkdir()
     export.mkdir()
     export.chmod(0o777)
     key, port = ssh.load_key(built.identity.read_text(encoding="utf-8")), free_port()
     shares = (Share(tag="scratch", path=export, writable=True),)
-    spec = ConsumerSpec(image=built.image, workspace=workspace, exports=shares, host_port=port)
+    spec = ConsumerSpec(image=built.image, workspace=workspace, exports=shares, host_port=port, memory_mib=memory_mib)
     async with start(spec, acceleration, folder) as running:
         limit = acceleration.scaled(BOOT_SECONDS)
         async with await running.until(ssh.connect(port, USER, key), limit, "a login") as session:
@@ -66,13 +69,16 @@ async def machine_of(built: Built, acceleration: Acceleration, folder: Path) -> 
             assert (oom.exit_status, oom.stdout, oom.stderr) == (0, "", "")
 
 
-def test_no_command_is_lost_in_a_stream_or_on_fifty_connections(
-    built: Built, acceleration: Acceleration, tmp_path: Path
-) -> None:
-    async def one_after_another(consumer: Consumer) -> None:
-        for number in range(COMMANDS):
-            assert await consumer.run(f"echo {number}") == f"{number}\n"
+def test_no_command_is_lost_in_a_stream(built: Built, acceleration: Acceleration, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with machine_of(built, acceleration, tmp_path) as consumer:
+            for number in range(COMMANDS):
+                assert await consumer.run(f"echo {number}") == f"{number}\n"
 
+    loop.run(scenario())
+
+
+def test_no_command_is_lost_on_fifty_connections(built: Built, acceleration: Acceleration, tmp_path: Path) -> None:
     async def at_once(consumer: Consumer) -> None:
         everybody_is_in = asyncio.Barrier(CONNECTIONS)
 
@@ -87,8 +93,8 @@ def test_no_command_is_lost_in_a_stream_or_on_fifty_connections(
         assert answers == [f"0 {number}\n" for number in range(CONNECTIONS)]
 
     async def scenario() -> None:
-        async with machine_of(built, acceleration, tmp_path) as consumer:
-            await one_after_another(consumer)
+        # In QEMU's default memory the guest was still swapping after six minutes without KVM.
+        async with machine_of(built, acceleration, tmp_path, MANY_CONNECTIONS_MIB) as consumer:
             await at_once(consumer)
 
     loop.run(scenario())
