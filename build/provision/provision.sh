@@ -3,7 +3,7 @@
 # steps are called one after another by ci/image/build.py, each as `provision.sh STEP`.
 #
 # What comes from the image definition lies beside this script, a name per line: install, purge, mask, enable.
-# The environment gives ROOT_DEVICE and ESP_DEVICE ('' without one), UPGRADE (yes or no) and, where the host uses one,
+# The environment gives DISK, ROOT_UUID and ESP_UUID ('' without one), UPGRADE (yes or no) and, where the host uses one,
 # http_proxy. Needs nothing that a minimal Debian or Ubuntu lacks.
 set -eu
 
@@ -87,26 +87,14 @@ prepare() {
 
 	# Written anew: a base's own table may name disks that are not there. No check at start: under snapshot=on the
 	# file system is always as clean as we leave it. The EFI partition is there for updates of the boot loader only.
-	root=$(uuid_of "$ROOT_DEVICE")
-	esp=''
-	[ -z "$ESP_DEVICE" ] || esp=$(uuid_of "$ESP_DEVICE")
 	{
-		echo "UUID=$root / ext4 errors=remount-ro 0 0"
-		[ -z "$esp" ] || echo "UUID=$esp /boot/efi vfat umask=0077,noauto 0 0"
+		echo "UUID=$ROOT_UUID / ext4 errors=remount-ro 0 0"
+		[ -z "$ESP_UUID" ] || echo "UUID=$ESP_UUID /boot/efi vfat umask=0077,noauto 0 0"
 	} >/etc/fstab
 
 	say 'finishing what the base left half-installed'
 	dpkg --configure -a --force-confdef --force-confold
 	[ -z "$(dpkg --audit)" ] || apt --fix-broken install
-}
-
-# While a mounted file system's superblock is being changed its checksum is wrong, and blkid silently finds nothing.
-uuid_of() {
-	for pause in 0 1 2 4; do
-		sleep "$pause"
-		! blkid -s UUID -o value "$1" || return 0
-	done
-	die "no UUID on $1"
 }
 
 # --- packages ----------------------------------------------------------------------------------------------------------
@@ -119,8 +107,7 @@ packages() {
 	# Packages ask for a new initramfs one after another; it is made once, below.
 	echo 'update_initramfs=no' >"$initramfs_switch"
 	# A new grub must be written to the disk as this appliance sees it; in the guest it is another device.
-	disk=$(echo "$ROOT_DEVICE" | sed 's/[0-9]*$//')
-	echo "grub-pc grub-pc/install_devices multiselect $disk" | debconf-set-selections
+	echo "grub-pc grub-pc/install_devices multiselect $DISK" | debconf-set-selections
 
 	# Without, a list that could not be fetched is a warning, and the image would quietly lack updates.
 	apt update --error-on=any >"$here/lists.log" 2>&1 &
@@ -284,11 +271,10 @@ verify() {
 				die "the kernel $kernel has no $module module: use a base with a generic kernel, not a cloud or kvm one"
 		done
 	done
-	uuid=$(uuid_of "$ROOT_DEVICE")
-	if grep -E '^[[:space:]]*linux[[:space:]]' /boot/grub/grub.cfg | grep -v "root=UUID=$uuid "; then
+	if grep -E '^[[:space:]]*linux[[:space:]]' /boot/grub/grub.cfg | grep -v "root=UUID=$ROOT_UUID "; then
 		die 'grub would look for the root file system elsewhere than at its UUID'
 	fi
-	grep -q "root=UUID=$uuid " /boot/grub/grub.cfg || die 'grub starts no kernel'
+	grep -q "root=UUID=$ROOT_UUID " /boot/grub/grub.cfg || die 'grub starts no kernel'
 
 	audit=$(dpkg --audit)
 	[ -z "$audit" ] || die "dpkg --audit: $audit"

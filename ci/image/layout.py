@@ -19,10 +19,12 @@ BASE_HINT = "Use a cloud image with a GPT disk whose last partition is an ext4 r
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """Device names in the appliance; `esp` is '' where there is no EFI system partition."""
+    """Device names in the appliance, and the UUIDs of what is on them; `esp` is '' where there is no EFI partition."""
 
     root: str
-    esp: str
+    root_uuid: str
+    esp: str = ""
+    esp_uuid: str = ""
 
 
 def find_layout(guest: Guestfish, expected: OperatingSystem) -> Layout:
@@ -32,7 +34,11 @@ def find_layout(guest: Guestfish, expected: OperatingSystem) -> Layout:
         if kind == "ext4" and (os_release := _os_release(guest, partition)) is not None:
             _check_os(os_release, expected)
             esp = next((other for other, kind in types.items() if kind == "vfat"), "")
-            return Layout(root=partition, esp=esp)
+            # Now, while nothing is mounted: the superblock of a mounted ext4 is in memory before its checksum is, and
+            # blkid then finds no file system there.
+            return Layout(
+                root=partition, root_uuid=_uuid(guest, partition), esp=esp, esp_uuid=_uuid(guest, esp) if esp else ""
+            )
     found = ", ".join(f"{name} {kind or 'unknown'}" for name, kind in types.items()) or "no partitions"
     raise BaseImageError(f"the base image has no ext4 root file system (found: {found})", hint=BASE_HINT)
 
@@ -70,6 +76,10 @@ def parse_os_release(text: str) -> dict[str, str]:
     """The assignments of an os-release(5) file."""
     pairs = (line.split("=", 1) for line in text.splitlines() if "=" in line and not line.startswith("#"))
     return {name: value.strip().strip("\"'") for name, value in pairs}
+
+
+def _uuid(guest: Guestfish, partition: str) -> str:
+    return guest.command("vfs-uuid", partition).strip()
 
 
 def _os_release(guest: Guestfish, partition: str) -> dict[str, str] | None:

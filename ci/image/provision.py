@@ -10,7 +10,7 @@ from ci.host.process import TAIL_LINES
 from ci.image.authorized_keys import AuthorizedKey
 from ci.image.definition import Definition
 from ci.image.guestfish import Guestfish
-from ci.image.layout import Layout
+from ci.image.layout import DISK, Layout
 
 SCRIPT = "provision.sh"
 # In the guest, outside all folders the build cleans up by itself.
@@ -53,7 +53,7 @@ def environment(definition: Definition, layout: Layout, host: Mapping[str, str] 
     """What the script expects to be set."""
     proxies = {name: host[name] for name in PROXY_VARIABLES if name in host}
     upgrade = "yes" if definition.packages.upgrade else "no"
-    return proxies | {"ROOT_DEVICE": layout.root, "ESP_DEVICE": layout.esp, "UPGRADE": upgrade}
+    return proxies | {"DISK": DISK, "ROOT_UUID": layout.root_uuid, "ESP_UUID": layout.esp_uuid, "UPGRADE": upgrade}
 
 
 def install_script(guest: Guestfish, script: Path, files: Mapping[str, str]) -> None:

@@ -34,13 +34,16 @@ UBUNTU: dict[str, Answer] = {
     "vfs-type /dev/sda1": "ext4\n",
     "vfs-type /dev/sda14": "\n",
     "vfs-type /dev/sda15": "vfat\n",
+    "vfs-uuid /dev/sda1": "4b3a9c8e-1111-2222-3333-444455556666\n",
+    "vfs-uuid /dev/sda15": "A1B2-C3D4\n",
     "exists /etc/os-release": "true\n",
     "cat /etc/os-release": OS_RELEASE,
     "part-get-parttype /dev/sda": "gpt\n",
     "part-to-partnum /dev/sda1": "1\n",
     "part-list /dev/sda": PART_LIST,
 }
-ROOT = Layout(root="/dev/sda1", esp="/dev/sda15")
+UUID = "4b3a9c8e-1111-2222-3333-444455556666"
+ROOT = Layout(root="/dev/sda1", root_uuid=UUID, esp="/dev/sda15", esp_uuid="A1B2-C3D4")
 
 
 def test_ubuntus_layout_is_found() -> None:
@@ -49,7 +52,7 @@ def test_ubuntus_layout_is_found() -> None:
 
 def test_a_disk_without_an_efi_partition_has_no_esp() -> None:
     answers = UBUNTU | {"list-partitions": "/dev/sda1\n"}
-    assert find_layout(ScriptedGuest(answers), JAMMY) == Layout(root="/dev/sda1", esp="")
+    assert find_layout(ScriptedGuest(answers), JAMMY) == Layout(root="/dev/sda1", root_uuid=UUID)
 
 
 def test_an_ext4_partition_that_is_no_root_is_passed_over() -> None:
@@ -63,8 +66,11 @@ def test_an_ext4_partition_that_is_no_root_is_passed_over() -> None:
                 return "true\n" if self.mounted == "/dev/sda2" else "false\n"
             return super().command(name, *arguments, timeout=timeout)
 
-    guest = WithBoot(UBUNTU | {"list-partitions": "/dev/sda1\n/dev/sda2\n", "vfs-type /dev/sda2": "ext4\n"})
-    assert find_layout(guest, JAMMY) == Layout(root="/dev/sda2", esp="")
+    guest = WithBoot(
+        UBUNTU
+        | {"list-partitions": "/dev/sda1\n/dev/sda2\n", "vfs-type /dev/sda2": "ext4\n", "vfs-uuid /dev/sda2": "2\n"}
+    )
+    assert find_layout(guest, JAMMY) == Layout(root="/dev/sda2", root_uuid="2")
 
 
 @pytest.mark.parametrize(
@@ -88,9 +94,17 @@ def test_a_base_that_cannot_be_used_is_told_with_what_was_found(changes: dict[st
 def test_looking_changes_nothing_on_the_disk() -> None:
     guest = ScriptedGuest(UBUNTU)
     find_layout(guest, JAMMY)
-    looks = {"list-partitions", "vfs-type", "mount-ro", "exists", "cat", "umount-all"}
+    looks = {"list-partitions", "vfs-type", "mount-ro", "exists", "cat", "umount-all", "vfs-uuid"}
     assert {command.split()[0] for command in guest.commands} == looks
-    assert guest.commands[-1] == "umount-all"
+
+
+def test_uuids_are_read_while_nothing_is_mounted() -> None:
+    # blkid finds no file system on a mounted one whose superblock is just being changed.
+    guest = ScriptedGuest(UBUNTU)
+    find_layout(guest, JAMMY)
+    names = [command.split()[0] for command in guest.commands]
+    assert "vfs-uuid" not in names[names.index("mount-ro") : names.index("umount-all")]
+    assert names[-2:] == ["vfs-uuid", "vfs-uuid"]
 
 
 def test_the_root_grows_in_place_and_is_checked_before_it_is_resized() -> None:
@@ -121,7 +135,7 @@ def test_a_disk_that_cannot_grow_is_left_alone(changes: dict[str, Answer], messa
 def test_the_efi_partition_is_mounted_where_there_is_one() -> None:
     with_esp, without = ScriptedGuest(), ScriptedGuest()
     mount(with_esp, ROOT)
-    mount(without, Layout(root="/dev/sda1", esp=""))
+    mount(without, Layout(root="/dev/sda1", root_uuid=UUID))
     assert with_esp.commands == ["mount /dev/sda1 /", "mkdir-p /boot/efi", "mount /dev/sda15 /boot/efi"]
     assert without.commands == ["mount /dev/sda1 /"]
 

@@ -16,7 +16,7 @@ STEPS = [
     provision.PREPARE, provision.PACKAGES, provision.ACCOUNTS, provision.SERVICES, provision.BOOT, provision.VERIFY,
     provision.CLEAN,
 ]  # fmt: skip
-LAYOUT = Layout(root="/dev/sda1", esp="")
+LAYOUT = Layout(root="/dev/sda1", root_uuid="4b3a-9c8e")
 NO_DNS = "Temporary failure resolving 'deb.example.org'"
 
 
@@ -49,11 +49,12 @@ def test_the_script_gets_a_name_per_line_and_empty_lists_as_empty_files() -> Non
 
 
 def test_only_the_proxies_of_the_host_reach_the_guest() -> None:
-    host = {"http_proxy": "http://p:3128", "GITHUB_TOKEN": "secret", "PATH": "/bin", "ROOT_DEVICE": "/dev/null"}
+    host = {"http_proxy": "http://p:3128", "GITHUB_TOKEN": "secret", "PATH": "/bin", "ROOT_UUID": "another"}
     assert provision.environment(definition(), LAYOUT, host) == {
         "http_proxy": "http://p:3128",
-        "ROOT_DEVICE": "/dev/sda1",
-        "ESP_DEVICE": "",
+        "DISK": "/dev/sda",
+        "ROOT_UUID": "4b3a-9c8e",
+        "ESP_UUID": "",
         "UPGRADE": "yes",
     }
     assert provision.environment(definition(upgrade=False), LAYOUT, {})["UPGRADE"] == "no"
