@@ -78,7 +78,7 @@ def floor_disk(bench: BootBench) -> Path:
     overlay.unlink(missing_ok=True)
     qcow2.create_overlay(bench.image, overlay, qcow2.info(bench.image).virtual_size)
     environment = bench.acceleration.guestfs_environment()
-    with guestfish.session(overlay, "qcow2", environment=environment, temporary=bench.folder, network=False) as guest:
+    with guestfish.session(overlay, "qcow2", environment=environment, temporary=bench.folder) as guest:
         guest.start()
         guest.command("mount", "/dev/sda1", "/")
         guest.command("rm-f", "/sbin/init")

@@ -42,6 +42,7 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--output", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist")
     parser.add_argument("--accel", choices=CHOICES, default="auto", help="how to run the appliance (default: auto)")
+    parser.add_argument("--no-cache", action="store_true", help="install packages anew, whatever an earlier build left")
     parser.add_argument("--allow-unverified-base", action="store_true", help="accept a base nothing vouches for")
     parser.add_argument("--release", action="store_true", help="refuse what a release must not have")
     return parser
@@ -83,6 +84,8 @@ def main(options: argparse.Namespace, reporter: Reporter) -> int:
         keys=keys,
         sources=Sources(guest=BUILD / "guest", provision=BUILD / "provision"),
         output=options.output.absolute(),
+        cache=cache_folder(),
+        use_layers=not options.no_cache,
     )
     record = build(plan, acceleration=acceleration, reporter=reporter)
     _summarise(record, plan.output, reporter)

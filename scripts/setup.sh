@@ -13,10 +13,12 @@ done_something=no
 # Each package with the program it is needed for. libguestfs's appliance is put together from installed packages, so
 # its DHCP client must be on this machine: see find_missing_packages.
 packages=(
+    apt:apt-get
     ca-certificates:
     cloud-image-utils:cloud-localds
     curl:curl
     debian-archive-keyring:
+    e2fsprogs:debugfs
     fdisk:sfdisk
     git:git
     gnupg:gpg

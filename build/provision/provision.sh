@@ -1,10 +1,10 @@
 #!/bin/sh
-# Turns the mounted base image into ours. Runs inside the guest's file system, as root, in libguestfs' appliance; the
-# steps are called one after another by ci/image/build.py, each as `provision.sh STEP`.
+# Turns the mounted base image into ours. Runs inside the guest's file system, as root, in libguestfs' appliance, which has
+# no network; the steps are called one after another by ci/image/build.py, each as `provision.sh STEP`.
 #
-# What comes from the image definition lies beside this script, a name per line: install, purge, mask, enable.
-# The environment gives DISK, ROOT_UUID and ESP_UUID ('' without one), UPGRADE (yes or no) and, where the host uses one,
-# http_proxy. Needs nothing that a minimal Debian or Ubuntu lacks.
+# What comes from the image definition lies beside this script, a name per line: install, purge, exclude, include, mask,
+# enable; the packages are in `archive`, a package archive of its own (ci/image/archive.py). The environment gives DISK,
+# ROOT_UUID and ESP_UUID ('' without one) and UPGRADE (yes or no). Needs nothing that a minimal Debian or Ubuntu lacks.
 set -eu
 
 here=$(dirname "$0")
@@ -20,11 +20,7 @@ die() {
 	exit 1
 }
 
-apt() {
-	apt-get --quiet --yes -o DPkg::Lock::Timeout=60 -o Acquire::Retries=3 -o Acquire::Languages=none \
-		-o APT::Install-Recommends=false -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold \
-		-o Dpkg::Options::=--force-unsafe-io -o Dpkg::Use-Pty=0 "$@"
-}
+apt() { apt-get --config-file "$here/archive/apt.conf" --quiet --yes "$@"; }
 
 installed() {
 	dpkg-query --show --showformat '${binary:Package}\t${db:Status-Abbrev}\n' 2>/dev/null |
@@ -43,6 +39,7 @@ override_folders='
 /etc/cron.daily
 /etc/cron.hourly
 /etc/default/grub.d
+/etc/dpkg/dpkg.cfg.d
 /etc/init.d
 /etc/initramfs-tools/conf.d
 /etc/modprobe.d
@@ -99,70 +96,94 @@ prepare() {
 
 # --- packages ----------------------------------------------------------------------------------------------------------
 
-# shellcheck disable=SC2086,SC2046 # lists of package names
 packages() {
-	# Its index of manual pages is rebuilt after every package, for nobody.
-	echo 'man-db man-db/auto-update boolean false' | debconf-set-selections
-	rm -f /var/lib/man-db/auto-update
-	# Packages ask for a new initramfs one after another; it is made once, below.
+	# Packages ask for a new initramfs one after another; `boot` makes it once.
 	echo 'update_initramfs=no' >"$initramfs_switch"
+	# openssh's scripts make those that are not there, RSA's in many seconds; `clean` removes them all.
+	for kind in rsa ecdsa ed25519; do
+		: >"/etc/ssh/ssh_host_${kind}_key"
+		: >"/etc/ssh/ssh_host_${kind}_key.pub"
+	done
+	exclude_files
+	{ for kernel in $(kernels); do depmod "$kernel" || exit; done; } &
+	modules=$!
+	# Its index of manual pages is rebuilt after every package, for nobody.
+	rm -f /var/lib/man-db/auto-update
 	# A new grub must be written to the disk as this appliance sees it; in the guest it is another device.
-	echo "grub-pc grub-pc/install_devices multiselect $DISK" | debconf-set-selections
-
-	# Without, a list that could not be fetched is a warning, and the image would quietly lack updates.
-	apt update --error-on=any >"$here/lists.log" 2>&1 &
-	lists=$!
-
-	# Meanwhile. What goes is known without the lists, and half-written ones must not be read.
-	installed >"$here/installed"
-	unwanted=$(list purge | sort | comm -12 - "$here/installed")
-	say purge: $unwanted
-	mkdir -p "$here/no-lists/partial"
-	[ -z "$unwanted" ] || apt -o "Dir::State::Lists=$here/no-lists" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= \
-		--auto-remove purge $unwanted
-	finish "$lists" "$here/lists.log" 'the package lists could not be fetched'
-
-	[ "$UPGRADE" = no ] || apt upgrade --with-new-pkgs
-	old_kernels
-
-	# The initramfs is packed with the one, and consists of the other.
-	{ command -v zstd && static_busybox; } >/dev/null 2>&1 || apt install zstd busybox-static
-	# Without KVM it takes as long as the packages do. Few of these have a part in it; `boot` looks for those.
-	start_files >"$here/start-files.log" 2>&1 &
-	boot_files=$!
-
-	wanted=$(list install)
-	say install: $wanted
-	apt --auto-remove --purge install $wanted
-	apt-mark manual $wanted >/dev/null
-	finish "$boot_files" "$here/start-files.log" 'initramfs or boot loader could not be written'
+	new_grub=$(find "$here/archive" -name 'grub-pc_*')
+	[ -z "$new_grub" ] || echo "grub-pc grub-pc/install_devices multiselect $DISK" | debconf-set-selections
+	start_compiler
+	apt update
+	transaction
+	# An upgrade in the guest then does not ask for a disk.
 	printf '%s\n' 'grub-pc grub-pc/install_devices multiselect' \
-		'grub-pc grub-pc/install_devices_empty boolean true' | debconf-set-selections
+		'grub-pc grub-pc/install_devices_empty boolean true' | debconf-set-selections &
+	answers=$!
+	wait "$modules" || die 'the list of the kernel modules could not be written'
+	old_kernels
+	finish_compiler
+	wait "$answers" || die 'answers for grub-pc could not be left'
 }
 
-# One that needs no libraries, which the initramfs does not have.
-static_busybox() { [ -x /bin/busybox ] && ! ldd /bin/busybox; }
+# Everything at once: apt takes as long to start as a package to install.
+# shellcheck disable=SC2046,SC2086 # lists of package names
+transaction() {
+	installed >"$here/installed"
+	unwanted=$(list purge | sort | comm -12 - "$here/installed" | sed 's/$/-/')
+	say install: $(list install)
+	say purge: $unwanted
+	if [ "$UPGRADE" = yes ]; then
+		apt --auto-remove --purge --with-new-pkgs upgrade $(list install) $unwanted
+	else
+		apt --auto-remove --purge install $(list install) $unwanted
+	fi
+}
 
-# The end of what runs beside the rest: its process, its log, what to say where it failed.
-finish() {
+# What the definition leaves out: dpkg does not unpack it, and what the base has of it goes.
+exclude_files() (
+	set -f # patterns
+	mkdir -p /etc/dpkg/dpkg.cfg.d
+	{
+		list exclude | sed 's/^/path-exclude=/'
+		list include | sed 's/^/path-include=/'
+	} >/etc/dpkg/dpkg.cfg.d/90-fountainkit
+	folders=$(list exclude | sed -e 's/[*?[].*//' -e 's,/[^/]*$,,' | sort -u)
+	set -- -false
+	for pattern in $(list include); do set -- "$@" -o -path "$pattern"; done
+	set -- '(' "$@" ')' -o '(' '(' -false
+	for pattern in $(list exclude); do set -- "$@" -o -path "$pattern"; done
+	for folder in $folders; do
+		[ ! -d "$folder" ] || find "$folder" ! -type d '(' "$@" ')' -delete ')' ')'
+		[ ! -d "$folder" ] || find "$folder" -mindepth 1 -type d -empty -delete
+	done
+)
+
+# Packages written in Python compile their files while they are set up, one after another; from here on they only say so,
+# and it is done beside the rest.
+compiler=/usr/bin/py3compile
+start_compiler() {
+	[ -x "$compiler" ] || return 0
+	mkfifo "$here/to-compile"
+	dpkg-divert --quiet --local --rename --add "$compiler"
+	printf '#!/bin/sh\necho "$*" >%s\n' "$here/to-compile" >"$compiler"
+	chmod 755 "$compiler"
+	xargs --max-lines=1 --max-procs=2 "$compiler.distrib" <"$here/to-compile" >"$here/compiled" 2>&1 &
+	compiling=$!
+	exec 9>"$here/to-compile" # it ends when nobody has it open any more
+}
+
+finish_compiler() {
+	[ -e "$compiler.distrib" ] || return 0
+	exec 9>&-
 	code=0
-	wait "$1" || code=$?
-	cat "$2"
-	[ "$code" = 0 ] || die "$3"
+	wait "$compiling" || code=$?
+	cat "$here/compiled"
+	[ "$code" = 0 ] || die 'Python files could not be compiled'
+	rm "$compiler"
+	dpkg-divert --quiet --local --rename --remove "$compiler"
 }
 
 initramfs_switch=/etc/initramfs-tools/update-initramfs.conf
-
-start_files() {
-	for kernel in $(kernels); do
-		update-initramfs -c -k "$kernel" || return
-	done
-	# There is one system on the disk, and one kernel: nothing to look for.
-	for script in 05_debian_theme 20_linux_xen 30_os-prober 30_uefi-firmware 40_custom 41_custom; do
-		[ ! -e "/etc/grub.d/$script" ] || chmod -x "/etc/grub.d/$script"
-	done
-	update-grub
-}
 
 # An upgrade leaves the base's kernel beside the new one; only the newest boots.
 old_kernels() {
@@ -248,16 +269,21 @@ unit_exists() {
 
 # --- boot ------------------------------------------------------------------------------------------------------------------
 
+# What update-initramfs and update-grub would make with the guest's files: they ask the machine they run on, for a minute
+# without KVM.
 boot() {
 	printf 'update_initramfs=yes\nbackup_initramfs=no\n' >"$initramfs_switch"
-	for kernel in $(kernels); do
-		if find /etc/initramfs-tools /usr/share/initramfs-tools /etc/default/grub.d ! -path "$initramfs_switch" \
-			-newer "/boot/initrd.img-$kernel" | grep .; then
-			say 'these are newer than the initramfs: making it again'
-			start_files
-		fi
+	{ for kernel in $(kernels); do /usr/lib/fountainkit/make-initramfs "$kernel" "/boot/initrd.img-$kernel" || exit; done; } &
+	initramfs=$!
+	for script in /etc/grub.d/[0-9]*; do
+		[ "$script" = "$grub_script" ] || dpkg-statoverride --force-statoverride-add --update --add root root 0644 "$script"
 	done
+	"$grub_script" >/boot/grub/grub.cfg
+	chmod 600 /boot/grub/grub.cfg
+	wait "$initramfs" || die 'the initramfs could not be made'
 }
+
+grub_script=/etc/grub.d/09_fountainkit
 
 # --- verify: what the guest needs, asked of the finished file system ----------------------------------------------------
 
@@ -296,8 +322,8 @@ verify() {
 # --- clean: what must not ship -------------------------------------------------------------------------------------------
 
 clean() {
-	apt clean
-	rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/apt/archives/lock /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache \
+	rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/apt/archives/*.deb /var/cache/apt/archives/lock \
+		/var/cache/debconf/*-old /var/cache/ldconfig/aux-cache \
 		/var/cache/man/* /var/lib/cloud /var/lib/dhcp/* /var/lib/NetworkManager /var/crash/* /var/backups/* \
 		/var/lib/systemd/random-seed /var/lib/systemd/credential.secret /var/lib/systemd/timers \
 		/var/lib/systemd/timesync /var/lib/update-notifier /var/lib/ubuntu-advantage \
@@ -309,7 +335,7 @@ clean() {
 	rm -rf /var/log/journal /var/log/apt/* /var/log/installer /var/log/unattended-upgrades
 	# shellcheck disable=SC2046
 	rm -rf $(find /tmp /var/tmp -mindepth 1 -maxdepth 1 ! -path "$here")
-	find /usr/sbin/policy-rc.d -delete
+	rm /usr/sbin/policy-rc.d
 	: >/etc/machine-id
 	mkdir -p /var/lib/dbus
 	ln -sf /etc/machine-id /var/lib/dbus/machine-id

@@ -123,9 +123,7 @@ def _make_disk(packages: Path, disk: Path, recipe: Path, work: Path, acceleratio
         file.truncate(DISK_BYTES)
     # libguestfs numbers partitions in their order on the disk; only sfdisk can make the root number 1 and last.
     run(["sfdisk", "--quiet", disk], stdin=recipe / "cloud-layout.sfdisk", timeout=60)
-    with guestfish.session(
-        disk, "raw", environment=acceleration.guestfs_environment(), temporary=work, network=False
-    ) as guest:
+    with guestfish.session(disk, "raw", environment=acceleration.guestfs_environment(), temporary=work) as guest:
         guest.start()
         guest.command("mkfs", "ext4", "/dev/sda1", "label:cloudimg-rootfs", "blocksize:4096")
         guest.command("mkfs", "vfat", "/dev/sda15", "label:UEFI")

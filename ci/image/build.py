@@ -1,6 +1,7 @@
 """The build: base image in, all artifacts out, in one libguestfs session."""
 
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -11,16 +12,21 @@ from ci.host.memory import peak_memory
 from ci.host.process import run
 from ci.host.progress import Reporter
 from ci.host.workspace import exclusive, require_space, work_folder
-from ci.image import guestfish, inventory, layout, provision, qcow2
+from ci.image import guestfish, inventory, layout, packages, provision, qcow2
+from ci.image.apt import Transaction
 from ci.image.authorized_keys import AuthorizedKey
 from ci.image.base import VerifiedBase
 from ci.image.definition import GIB, Definition
 from ci.image.guest_files import write_tar
+from ci.image.guestfish import Guestfish
+from ci.image.layers import LayerCache, layer_key
 from ci.records.build import ArtifactRecord, BaseImageRecord, BuildRecord, StepRecord
 from ci.records.identity import ImageIdentity
 from ci.records.packages import Package, to_tsv
 
 SPACE_NEEDED = 6 << 30
+# Files of this folder that decide what a layer is.
+LAYER_CODE = ("archive.py", "build.py", "guestfish.py", "layout.py", "provision.py")
 IDENTITY_PATH = "etc/fountainkit/image.json"
 RESOLVER_STUB = "../run/systemd/resolve/stub-resolv.conf"
 TOOLS = {
@@ -53,6 +59,8 @@ class Plan:
     keys: tuple[AuthorizedKey, ...]
     sources: Sources
     output: Path
+    cache: Path
+    use_layers: bool = True
 
     @property
     def stem(self) -> str:
@@ -73,8 +81,7 @@ def build(plan: Plan, *, acceleration: Acceleration, reporter: Reporter) -> Buil
     require_space(plan.output, SPACE_NEEDED)
     with work_folder(plan.output) as work:
         disk = work / "disk.qcow2"
-        qcow2.create_overlay(plan.base.path, disk, plan.definition.disk.size_gib * GIB)
-        found = _provision(plan, disk, work, acceleration, reporter)
+        found = _make_disk(plan, disk, work, acceleration, reporter)
         staging = work / "staging"
         staging.mkdir()
         image = staging / f"{plan.stem}.qcow2"
@@ -104,39 +111,95 @@ def build(plan: Plan, *, acceleration: Acceleration, reporter: Reporter) -> Buil
     return record
 
 
-def _provision(plan: Plan, disk: Path, work: Path, acceleration: Acceleration, reporter: Reporter) -> _Provisioned:
-    environment = acceleration.guestfs_environment()
-    with guestfish.session(disk, "qcow2", environment=environment, temporary=work, network=True) as guest:
-        with reporter.step("Starting the libguestfs appliance"):
-            guest.start()
-        with reporter.step("Growing the root file system"):
-            where = layout.find_layout(guest, plan.definition.os)
-            layout.grow_root(guest, where)
-            layout.mount(guest, where)
+def _make_disk(plan: Plan, disk: Path, work: Path, acceleration: Acceleration, reporter: Reporter) -> _Provisioned:
+    """Provision `disk`, upon a layer that has the packages already or upon the base."""
+    with reporter.step("Choosing packages"):
+        choice = packages.choose(plan.definition.packages, plan.base, plan.cache)
+    layers = LayerCache(plan.cache / "layers")
+    key = _layer_key(plan, choice.transaction)
+    with layers.use(key, plan.base.path) if plan.use_layers else nullcontext(None) as layer:
+        qcow2.create_overlay(layer or plan.base.path, disk, plan.definition.disk.size_gib * GIB)
+        archive = None
+        if layer is None:
+            archive = work / "archive.img"
+            with reporter.step("Putting their archive together"):
+                choice.write_archive(archive, work)
+        environment = acceleration.guestfs_environment()
+        with guestfish.session(disk, "qcow2", environment=environment, temporary=work, archive=archive) as guest:
+            with reporter.step("Starting the libguestfs appliance"):
+                guest.start()
+            provisioning = _Provisioning(plan, guest, acceleration, reporter)
+            if layer is None:
+                provisioning.install_packages()
+                with reporter.step("Keeping the packages as a layer"):
+                    guest.command("umount-all")
+                    guest.command("sync")
+                    layers.store(key, disk)
+            return provisioning.finish(work)
+
+
+def _layer_key(plan: Plan, transaction: Transaction) -> str:
+    definition = plan.definition
+    inputs = {
+        "base": plan.base.sha256,
+        "disk": definition.disk.size_gib,
+        "os": definition.os.model_dump(),
+        "packages": definition.packages.model_dump(),
+        "files": definition.files.model_dump(),
+        "transaction": asdict(transaction),
+    }
+    code = [Path(__file__).with_name(name) for name in LAYER_CODE]
+    return layer_key(inputs, [*code, plan.sources.provision / provision.SCRIPT])
+
+
+class _Provisioning:
+    """One session with the guest: `install_packages` where it starts from the base, and `finish`."""
+
+    def __init__(self, plan: Plan, guest: Guestfish, acceleration: Acceleration, reporter: Reporter) -> None:
+        self._plan = plan
+        self._guest = guest
+        self._scale = acceleration.scaled(1)
+        self._reporter = reporter
+        with reporter.step("Finding the root file system"):
+            self._layout = layout.find_layout(guest, plan.definition.os)
+
+    def install_packages(self) -> None:
+        """Everything that a layer holds; the guest's own files, which change most often, come later."""
+        with self._reporter.step("Growing the root file system"):
+            layout.grow_root(self._guest, self._layout)
+        self._mount()
+        with provision.archive_mounted(self._guest):
+            self._perform(provision.PREPARE)
+            self._perform(provision.PACKAGES)
+
+    def finish(self, work: Path) -> _Provisioned:
+        """Make an image of the base with its packages."""
+        self._mount()
+        _install_guest_files(self._guest, self._plan, work)
+        self._perform(provision.ACCOUNTS)
+        self._perform(provision.SERVICES)
+        self._perform(provision.BOOT)
+        kernel = self._perform(provision.VERIFY).split()[-1]
+        _, listing = self._guest.shell(f"dpkg-query --show --showformat '{inventory.DPKG_QUERY_FORMAT}'", timeout=120)
+        self._perform(provision.CLEAN)
+        with self._reporter.step("Sealing the disk"):
+            _seal(self._guest)
+        return _Provisioned(packages=inventory.parse_dpkg_query(listing), kernel=kernel)
+
+    def _mount(self) -> None:
+        layout.mount(self._guest, self._layout)
+        plan = self._plan
         provision.install_script(
-            guest, plan.sources.provision / provision.SCRIPT, provision.inputs(plan.definition, plan.keys)
+            self._guest, plan.sources.provision / provision.SCRIPT, provision.inputs(plan.definition, plan.keys)
         )
-        variables = provision.environment(plan.definition, where)
 
-        def perform(step: provision.Step) -> str:
-            with reporter.step(step.title):
-                return provision.perform(guest, step, variables, scale=acceleration.scaled(1))
-
-        perform(provision.PREPARE)
-        _install_guest_files(guest, plan, work)
-        perform(provision.PACKAGES)
-        perform(provision.ACCOUNTS)
-        perform(provision.SERVICES)
-        perform(provision.BOOT)
-        kernel = perform(provision.VERIFY).split()[-1]
-        _, listing = guest.shell(f"dpkg-query --show --showformat '{inventory.DPKG_QUERY_FORMAT}'", timeout=120)
-        perform(provision.CLEAN)
-        with reporter.step("Sealing the disk"):
-            _seal(guest)
-    return _Provisioned(packages=inventory.parse_dpkg_query(listing), kernel=kernel)
+    def _perform(self, step: provision.Step) -> str:
+        with self._reporter.step(step.title):
+            variables = provision.environment(self._plan.definition, self._layout)
+            return provision.perform(self._guest, step, variables, scale=self._scale)
 
 
-def _install_guest_files(guest: guestfish.Guestfish, plan: Plan, work: Path) -> None:
+def _install_guest_files(guest: Guestfish, plan: Plan, work: Path) -> None:
     identity = ImageIdentity(
         name=plan.stem,
         version=plan.version,
@@ -150,7 +213,7 @@ def _install_guest_files(guest: guestfish.Guestfish, plan: Plan, work: Path) -> 
     guest.command("tar-in", archive, "/")
 
 
-def _seal(guest: guestfish.Guestfish) -> None:
+def _seal(guest: Guestfish) -> None:
     """The last touches, which no command run in the guest may follow: each one brings something back.
 
     libguestfs exchanges /etc/resolv.conf while a command runs, so it can only be set from outside.

@@ -16,6 +16,8 @@ GIB = 1 << 30
 
 PackageName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+$")]
 UnitName = Annotated[str, Field(pattern=r"^[A-Za-z0-9@:_.\\-]+\.(service|socket|timer|mount|path|target)$")]
+# As dpkg has them for path-exclude: a `*` stands for slashes too.
+PathPattern = Annotated[str, Field(pattern=r"^/(usr|lib)/[A-Za-z0-9_.*?+@/\[\]-]+$")]
 Fingerprint = Annotated[str, Field(pattern=r"^[0-9A-F]{40}$")]
 
 
@@ -71,6 +73,13 @@ class Packages(Section):
     purge: tuple[PackageName, ...] = ()
 
 
+class Files(Section):
+    """What packages bring and the image leaves out: all that `exclude` matches, except for what `include` matches."""
+
+    exclude: tuple[PathPattern, ...] = ()
+    include: tuple[PathPattern, ...] = ()
+
+
 class Services(Section):
     """systemd units: `mask` where they exist, `enable` always."""
 
@@ -87,6 +96,7 @@ class Definition(Section):
     os: OperatingSystem
     disk: Disk
     packages: Packages
+    files: Files = Files()
     services: Services
 
     def stem(self, version: str) -> str:

@@ -155,9 +155,11 @@ class _Watchdog(threading.Thread):
 
 @contextmanager
 def session(
-    disk: Path, disk_format: str, *, environment: Mapping[str, str], temporary: Path, network: bool
+    disk: Path, disk_format: str, *, environment: Mapping[str, str], temporary: Path, archive: Path | None = None
 ) -> Iterator[Guestfish]:
-    """An appliance with `disk` attached as /dev/sda, to be started with `start`.
+    """An appliance with `disk` attached as /dev/sda and the raw `archive` as /dev/sdb, to be started with `start`.
+
+    It has no network: what it needs is on its disks.
 
     `environment` chooses the accelerator; `temporary` holds what libguestfs leaves behind should it be killed, and
     is on the disk's own file system.
@@ -168,9 +170,10 @@ def session(
         guest = Guestfish(process, temporary)
         guest.command("set-memsize", str(MEMORY_MIB))
         guest.command("set-smp", str(CPUS))
-        guest.command("set-network", str(network).lower())
         # unsafe: a build that dies starts anew, so no write needs to reach the disk before the last one.
         guest.command("add-drive", disk, f"format:{disk_format}", "cachemode:unsafe", "discard:enable")
+        if archive:
+            guest.command("add-drive", archive, "format:raw", "readonly:true")
         yield guest
         guest.command("umount-all")
         guest.command("shutdown")

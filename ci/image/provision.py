@@ -1,12 +1,13 @@
 """Running build/provision/provision.sh in the mounted guest, step by step."""
 
-import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ci.host.errors import BuildError, HostError
+from ci.host.errors import BuildError
 from ci.host.process import TAIL_LINES
+from ci.image.archive import MOUNT_POINT
 from ci.image.authorized_keys import AuthorizedKey
 from ci.image.definition import Definition
 from ci.image.guestfish import Guestfish
@@ -15,8 +16,7 @@ from ci.image.layout import DISK, Layout
 SCRIPT = "provision.sh"
 # In the guest, outside all folders the build cleans up by itself.
 FOLDER = "/var/lib/fountainkit-build"
-PROXY_VARIABLES = ("http_proxy", "https_proxy", "no_proxy")
-NO_NETWORK = ("Temporary failure resolving", "Could not resolve", "Could not connect to", "Network is unreachable")
+ARCHIVE_DEVICE = "/dev/sdb"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ PREPARE = Step(name="prepare", title="Taking back the base's own settings", time
 PACKAGES = Step(name="packages", title="Installing packages", timeout=600)
 ACCOUNTS = Step(name="accounts", title="Making the one login user", timeout=60)
 SERVICES = Step(name="services", title="Choosing services", timeout=60)
-BOOT = Step(name="boot", title="Settling initramfs and boot loader", timeout=180)
+BOOT = Step(name="boot", title="Writing initramfs and boot loader", timeout=180)
 VERIFY = Step(name="verify", title="Asserting what the guest needs", timeout=60)
 CLEAN = Step(name="clean", title="Removing what must not ship", timeout=60)
 
@@ -42,6 +42,8 @@ def inputs(definition: Definition, keys: tuple[AuthorizedKey, ...]) -> dict[str,
     lists = {
         "install": definition.packages.install,
         "purge": definition.packages.purge,
+        "exclude": definition.files.exclude,
+        "include": definition.files.include,
         "mask": definition.services.mask,
         "enable": definition.services.enable,
         "authorized_keys": tuple(key.line for key in keys),
@@ -49,11 +51,10 @@ def inputs(definition: Definition, keys: tuple[AuthorizedKey, ...]) -> dict[str,
     return {name: "".join(f"{line}\n" for line in lines) for name, lines in lists.items()}
 
 
-def environment(definition: Definition, layout: Layout, host: Mapping[str, str] = os.environ) -> dict[str, str]:
+def environment(definition: Definition, layout: Layout) -> dict[str, str]:
     """What the script expects to be set."""
-    proxies = {name: host[name] for name in PROXY_VARIABLES if name in host}
     upgrade = "yes" if definition.packages.upgrade else "no"
-    return proxies | {"DISK": DISK, "ROOT_UUID": layout.root_uuid, "ESP_UUID": layout.esp_uuid, "UPGRADE": upgrade}
+    return {"DISK": DISK, "ROOT_UUID": layout.root_uuid, "ESP_UUID": layout.esp_uuid, "UPGRADE": upgrade}
 
 
 def install_script(guest: Guestfish, script: Path, files: Mapping[str, str]) -> None:
@@ -65,24 +66,27 @@ def install_script(guest: Guestfish, script: Path, files: Mapping[str, str]) -> 
         guest.write(f"{FOLDER}/{name}", content)
 
 
+@contextmanager
+def archive_mounted(guest: Guestfish) -> Iterator[None]:
+    """The session's archive of packages, in its place."""
+    guest.command("mkdir-p", MOUNT_POINT)
+    guest.command("mount-ro", ARCHIVE_DEVICE, MOUNT_POINT)
+    yield
+    guest.command("umount", MOUNT_POINT)
+
+
 def remove_script(guest: Guestfish) -> None:
     """Undo `install_script`."""
     guest.command("rm-rf", FOLDER)
 
 
 def perform(guest: Guestfish, step: Step, variables: Mapping[str, str], *, scale: float) -> str:
-    """Run one step and return what it printed. Raises BuildError, or HostError where the network is missing."""
+    """Run one step and return what it printed; raises BuildError."""
     assignments = " ".join(f"{name}='{_single_quoted(value)}'" for name, value in variables.items())
     code, output = guest.shell(f"{assignments} sh {FOLDER}/{SCRIPT} {step.name}", timeout=step.timeout * scale)
     if code == 0:
         return output
     details = "\n".join(output.splitlines()[-TAIL_LINES:])
-    if step is PACKAGES and any(sign in output for sign in NO_NETWORK):
-        raise HostError(
-            "packages cannot be installed: the appliance does not reach the package archive",
-            hint="Run `python -m ci.doctor`: it checks the appliance's network and says what to do.",
-            details=details,
-        )
     raise BuildError(
         f"{step.title} failed",
         hint=f"The last lines above tell why; the step is `{step.name}` of build/provision/{SCRIPT}.",

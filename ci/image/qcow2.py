@@ -116,6 +116,13 @@ def info(path: Path) -> ImageInfo:
     )
 
 
+def backing_file(path: Path) -> Path | None:
+    """The file that a QCOW2 stands on."""
+    described = json.loads(process.run(info_argv(path, DiskFormat.QCOW2), timeout=QUICK_SECONDS).stdout)
+    name = described.get("backing-filename")
+    return Path(name) if name else None
+
+
 def create_overlay(base: Path, overlay: Path, size: int) -> None:
     """Make `overlay`, a QCOW2 of `size` bytes that starts as `base`, which stays as it is."""
     process.run(overlay_argv(base, disk_format(base), overlay, size), timeout=QUICK_SECONDS)
@@ -124,6 +131,12 @@ def create_overlay(base: Path, overlay: Path, size: int) -> None:
 def convert_compressed(source: Path, target: Path, *, source_format: str = DiskFormat.QCOW2) -> None:
     """Write the whole content of `source` to `target`, compressed and with no backing file."""
     process.run(convert_argv(source, source_format, target), timeout=CONVERT_SECONDS)
+
+
+def convert_raw(source: Path, target: Path) -> None:
+    """Write the whole content of the QCOW2 `source` to the raw, sparse `target`."""
+    argv = ["qemu-img", "convert", "-f", DiskFormat.QCOW2, "-O", DiskFormat.RAW, _absolute(source), _absolute(target)]
+    process.run(argv, timeout=CONVERT_SECONDS)
 
 
 def info_argv(path: Path, image_format: str) -> list[str]:

@@ -52,7 +52,7 @@ def hostile_base(bookworm_base: Path, acceleration: Acceleration, tmp_path_facto
     disk, base = folder / "disk.qcow2", folder / "hostile.qcow2"
     qcow2.create_overlay(bookworm_base, disk, qcow2.info(bookworm_base).virtual_size)
     environment = acceleration.guestfs_environment()
-    with guestfish.session(disk, "qcow2", environment=environment, temporary=folder, network=False) as guest:
+    with guestfish.session(disk, "qcow2", environment=environment, temporary=folder) as guest:
         guest.start()
         guest.command("mount", "/dev/sda1", "/")
         guest.command("upload", Path(__file__).parent / "hostile.sh", "/root/hostile.sh")

@@ -47,7 +47,7 @@ FOUND = {
 
 def break_image(disk: Path, acceleration: Acceleration, folder: Path) -> None:
     environment = acceleration.guestfs_environment()
-    with guestfish.session(disk, "qcow2", environment=environment, temporary=folder, network=False) as guest:
+    with guestfish.session(disk, "qcow2", environment=environment, temporary=folder) as guest:
         guest.start()
         guest.command("mount", "/dev/sda1", "/")
         guest.command("upload", Path(__file__).parent / "break.sh", "/root/break.sh")

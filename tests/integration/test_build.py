@@ -123,7 +123,7 @@ def inside(built: Built, acceleration: Acceleration, tmp_path_factory: pytest.Te
     overlay, archive = folder / "overlay.qcow2", folder / "inside.tar"
     qcow2.create_overlay(built.image, overlay, built.record.image.virtual_size)
     environment = acceleration.guestfs_environment()
-    with guestfish.session(overlay, "qcow2", environment=environment, temporary=folder, network=False) as guest:
+    with guestfish.session(overlay, "qcow2", environment=environment, temporary=folder) as guest:
         guest.start()
         guest.command("mount-ro", "/dev/sda1", "/")
         excludes = "./usr/lib ./usr/share ./usr/bin ./usr/include ./boot"

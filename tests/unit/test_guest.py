@@ -242,7 +242,7 @@ def test_the_initramfs_has_the_drivers_of_the_consumers_disk() -> None:
 
 
 def test_the_initramfs_has_every_command_that_its_init_runs(definition: Definition) -> None:
-    hook = (GUEST / "etc" / "initramfs-tools" / "hooks" / "fountainkit").read_text()
+    hook = (GUEST / "usr" / "lib" / "fountainkit" / "fill-initramfs").read_text()
     (linked,) = re.findall(r"^for command in (.*); do$", hook, re.MULTILINE)
     script = (GUEST / "usr" / "lib" / "fountainkit" / "initramfs-init").read_text()
     known = {"cat", "findfs", "insmod", "mount", "sh", "sleep", "switch_root", "umount"}

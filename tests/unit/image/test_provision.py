@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from ci.host.errors import BuildError, HostError
+from ci.host.errors import BuildError
 from ci.host.process import TAIL_LINES
 from ci.image import provision
 from ci.image.authorized_keys import AuthorizedKey
@@ -17,7 +17,6 @@ STEPS = [
     provision.CLEAN,
 ]  # fmt: skip
 LAYOUT = Layout(root="/dev/sda1", root_uuid="4b3a-9c8e")
-NO_DNS = "Temporary failure resolving 'deb.example.org'"
 
 
 def definition(*, upgrade: bool = True) -> Definition:
@@ -29,6 +28,7 @@ def definition(*, upgrade: bool = True) -> Definition:
             "os": {"id": "debian", "version_id": "12"},
             "disk": {"size_gib": 20},
             "packages": {"upgrade": upgrade, "install": ["curl", "git"], "purge": []},
+            "files": {"exclude": ["/usr/share/man/*"], "include": ["/usr/share/man/man1/*"]},
             "services": {"mask": ["a.timer"], "enable": ["b.service"]},
         }
     )
@@ -42,22 +42,29 @@ def test_the_script_gets_a_name_per_line_and_empty_lists_as_empty_files() -> Non
     assert provision.inputs(definition(), keys) == {
         "install": "curl\ngit\n",
         "purge": "",
+        "exclude": "/usr/share/man/*\n",
+        "include": "/usr/share/man/man1/*\n",
         "mask": "a.timer\n",
         "enable": "b.service\n",
         "authorized_keys": "ssh-ed25519 AAAA one\nssh-ed25519 AAAA two\n",
     }
 
 
-def test_only_the_proxies_of_the_host_reach_the_guest() -> None:
-    host = {"http_proxy": "http://p:3128", "GITHUB_TOKEN": "secret", "PATH": "/bin", "ROOT_UUID": "another"}
-    assert provision.environment(definition(), LAYOUT, host) == {
-        "http_proxy": "http://p:3128",
+def test_the_script_is_told_of_disk_and_file_systems() -> None:
+    assert provision.environment(definition(), LAYOUT) == {
         "DISK": "/dev/sda",
         "ROOT_UUID": "4b3a-9c8e",
         "ESP_UUID": "",
         "UPGRADE": "yes",
     }
-    assert provision.environment(definition(upgrade=False), LAYOUT, {})["UPGRADE"] == "no"
+    assert provision.environment(definition(upgrade=False), LAYOUT)["UPGRADE"] == "no"
+
+
+def test_the_archive_is_in_its_place_only_while_packages_are_installed() -> None:
+    guest = ScriptedGuest()
+    with provision.archive_mounted(guest):
+        assert guest.commands[-1] == f"mount-ro /dev/sdb {provision.FOLDER}/archive"
+    assert guest.commands[-1] == f"umount {provision.FOLDER}/archive"
 
 
 def test_the_script_is_put_into_a_folder_of_its_own_and_taken_out_again() -> None:
@@ -91,31 +98,9 @@ def test_a_variable_reaches_the_shell_as_it_is(value: str) -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "sign",
-    [
-        NO_DNS,
-        "Could not resolve 'proxy.example.org'",
-        "Could not connect to archive.example.org:80 (192.0.2.1)",
-        "connect (101: Network is unreachable)",
-    ],
-)
-def test_packages_that_cannot_be_fetched_are_a_fault_of_the_machine(sign: str) -> None:
-    guest = ScriptedGuest(exit_code=100, output=f"Err:1 http://archive\n  {sign}\nE: it failed\n")
-    with pytest.raises(HostError, match="does not reach the package archive") as caught:
-        provision.perform(guest, provision.PACKAGES, {}, scale=1)
-    assert sign in caught.value.details
-    assert "ci.doctor" in caught.value.hint
-
-
-def test_any_other_failure_is_the_builds_and_shows_the_last_lines() -> None:
+def test_a_failure_is_the_builds_and_shows_the_last_lines() -> None:
     output = "".join(f"line {number}\n" for number in range(100)) + "E: Unable to locate package cuurl\n"
     with pytest.raises(BuildError, match="Installing packages failed") as caught:
         provision.perform(ScriptedGuest(exit_code=100, output=output), provision.PACKAGES, {}, scale=1)
     assert caught.value.details.splitlines() == output.splitlines()[-TAIL_LINES:]
     assert "`packages` of build/provision/provision.sh" in caught.value.hint
-
-
-def test_a_step_that_needs_no_network_does_not_blame_it() -> None:
-    with pytest.raises(BuildError, match="Settling initramfs"):
-        provision.perform(ScriptedGuest(exit_code=1, output=NO_DNS), provision.BOOT, {}, scale=1)

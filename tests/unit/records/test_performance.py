@@ -39,10 +39,11 @@ BUILD = BuildComparison(
         ],
     ),
     ours=BuildMeasurement(
-        seconds=200.0,
-        artifact=349_000_000,
-        steps=[StepRecord(title="Installing packages", seconds=150.0)],
+        seconds=140.0,
+        artifact=313_000_000,
+        steps=[StepRecord(title="Installing packages", seconds=100.0)],
     ),
+    again=BuildMeasurement(seconds=49.0, artifact=313_000_000, steps=[StepRecord(title="Sealing", seconds=1.0)]),
     peak_memory=60_400_000,
 )
 FETCH = FetchComparison(
@@ -66,8 +67,9 @@ BOOT = BootComparison(
 GOLDEN = """\
 | what | usual way | ours | ratio | target |  |
 | --- | --- | --- | --- | --- | --- |
-| build | 400.0 s | 200.0 s | 0.50 | ≤ 0.50 | reached |
-| image file | 1744 MB | 349 MB | 0.20 | ≤ 0.25 | reached |
+| build | 400.0 s | 140.0 s | 0.35 | ≤ 0.35 | reached |
+| build after a change of guest files (usual way: our whole build) | 140.0 s | 49.0 s | 0.35 | ≤ 0.35 | reached |
+| image file | 1744 MB | 313 MB | 0.18 | ≤ 0.18 | reached |
 | peak memory of our build's process |  | 60 MB |  | < 200 MB | reached |
 | start to SSH | 70.0 s (64.0 s to 80.0 s) | 21.0 s (16.0 s to 24.0 s) | 0.30 (0.25 to 0.30) | ≤ 0.30 | reached |
 | start to SSH (usual way: an init that only reports) | 10.5 s (10.0 s to 12.0 s) | 21.0 s (16.0 s to 24.0 s) | \
@@ -77,7 +79,9 @@ GOLDEN = """\
 
 Where the time went. The classic recipe: virt-customize 365.0 s, virt-sysprep 35.0 s.
 
-Our build: Installing packages 150.0 s.
+Our build: Installing packages 100.0 s.
+
+Our build after a change of guest files: Sealing 1.0 s.
 
 Starts: 3 of each, with 2 CPUs and 2048 MiB. The base with its seed: 70.0 s, 64.0 s, 80.0 s. \
 Our image: 21.0 s, 16.0 s, 24.0 s.
@@ -133,16 +137,19 @@ def test_a_part_that_was_not_measured_is_not_in_the_table() -> None:
     assert all(row[0].startswith("start to ") for row in rows)
     assert "Where the time went" not in markdown(measured(build=None))
     _, rows = table(measured(boot=None))
-    assert [row[0] for row in rows] == ["build", "image file", "peak memory of our build's process"]
+    assert [row[0].partition(" (")[0] for row in rows] == [
+        "build", "build after a change of guest files", "image file", "peak memory of our build's process",
+    ]  # fmt: skip
     assert "Starts:" not in markdown(measured(boot=None))
 
 
 def test_each_target_is_missed_by_the_next_larger_figure() -> None:
-    assert verdicts(measured()) == ["reached"] * 6
-    ours = BUILD.ours.model_copy(update={"seconds": 200.1, "artifact": 436_000_001})
-    build = BUILD.model_copy(update={"ours": ours, "peak_memory": 200_000_000})
+    assert verdicts(measured()) == ["reached"] * 7
+    ours = BUILD.ours.model_copy(update={"seconds": 140.1, "artifact": 314_000_000})
+    again = BUILD.ours.model_copy(update={"seconds": 49.1})
+    build = BUILD.model_copy(update={"ours": ours, "again": again, "peak_memory": 200_000_000})
     boot = BOOT.model_copy(update={"base": [100.0], "ours": [30.1], "floor": [15.0], "little": [40.1], "much": [20.0]})
-    assert verdicts(measured(build, boot)) == ["missed"] * 6
+    assert verdicts(measured(build, boot)) == ["missed"] * 7
 
 
 def test_a_download_is_held_to_nine_tenths_of_the_usual_rate() -> None:
@@ -155,6 +162,11 @@ def test_a_download_is_held_to_nine_tenths_of_the_usual_rate() -> None:
     slower = {"ours": [9.5, 9.5], "cached": [5.1, 5.1], "peak_memory": 100_000_000}
     record = measured(None, None).model_copy(update={"fetch": FETCH.model_copy(update=slower)})
     assert verdicts(record) == ["missed"] * 3
+
+
+def test_a_measurement_without_a_second_build_shows_none() -> None:
+    _, rows = table(measured(BUILD.model_copy(update={"again": None}), None))
+    assert [row[0] for row in rows] == ["build", "image file", "peak memory of our build's process"]
 
 
 def test_a_single_start_shows_no_spread() -> None:
