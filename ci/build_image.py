@@ -79,7 +79,7 @@ def main(options: argparse.Namespace, reporter: Reporter) -> int:
         version=str(version),
         commit=revision.commit,
         dirty=revision.dirty,
-        built_at=datetime.now(UTC).replace(microsecond=0),
+        built_at=chosen_time(os.environ.get("SOURCE_DATE_EPOCH", "")),
         base=base,
         keys=keys,
         sources=Sources(guest=BUILD / "guest", provision=BUILD / "provision"),
@@ -95,6 +95,18 @@ def main(options: argparse.Namespace, reporter: Reporter) -> int:
 def chosen_version(options: argparse.Namespace) -> Version:
     """The version asked for, or today's in UTC."""
     return Version.parse(options.version) if options.version else Version.today(datetime.now(UTC))
+
+
+def chosen_time(epoch: str) -> datetime:
+    """When the image says it was built: now, or the seconds since 1970 of SOURCE_DATE_EPOCH, for the same bytes again.
+
+    https://reproducible-builds.org/specs/source-date-epoch/
+    """
+    if not epoch:
+        return datetime.now(UTC).replace(microsecond=0)
+    if not epoch.isascii() or not epoch.isdecimal() or len(epoch) > 11:
+        raise InputError(f"SOURCE_DATE_EPOCH is {epoch!r}", hint="Give whole seconds since 1970, as `date +%s` does.")
+    return datetime.fromtimestamp(int(epoch), UTC)
 
 
 def base_source(options: argparse.Namespace, definition: Definition) -> BaseSource:
