@@ -17,6 +17,7 @@ packages=(
     cloud-image-utils:cloud-localds
     curl:curl
     debian-archive-keyring:
+    e2fsprogs:debugfs
     fdisk:sfdisk
     git:git
     gnupg:gpg

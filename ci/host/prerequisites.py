@@ -75,6 +75,8 @@ TOOLS = (
     MMDEBSTRAP,
     Tool(name="gpgv", package="gpgv", only_for="bases with signed checksums"),
     Tool(name="sfdisk", package="fdisk"),
+    Tool(name="debugfs", package="e2fsprogs", version_of="-V"),
+    Tool(name="prlimit", package="util-linux"),
     Tool(name="setpriv", package="util-linux"),
     Tool(name="cloud-localds", package="cloud-image-utils", version_of="", only_for="the boot test"),
 )

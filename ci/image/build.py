@@ -11,14 +11,15 @@ from ci.host.memory import peak_memory
 from ci.host.process import run
 from ci.host.progress import Reporter
 from ci.host.workspace import exclusive, require_space, work_folder
-from ci.image import guestfish, inventory, layout, provision, qcow2
+from ci.image import guestfish, layout, provision, qcow2, sbom
 from ci.image.authorized_keys import AuthorizedKey
 from ci.image.base import VerifiedBase
+from ci.image.contents import read_contents
 from ci.image.definition import GIB, Definition
 from ci.image.guest_files import write_tar
 from ci.records.build import ArtifactRecord, BaseImageRecord, BuildRecord, StepRecord
 from ci.records.identity import ImageIdentity
-from ci.records.packages import Package, to_tsv
+from ci.records.packages import to_tsv
 
 SPACE_NEEDED = 6 << 30
 IDENTITY_PATH = "etc/fountainkit/image.json"
@@ -60,37 +61,35 @@ class Plan:
         return self.definition.stem(self.version)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Provisioned:
-    """What the session with the guest found out."""
-
-    packages: tuple[Package, ...]
-    kernel: str
-
-
 def build(plan: Plan, *, acceleration: Acceleration, reporter: Reporter) -> BuildRecord:
     """Build the image and put its artifacts into `plan.output`, all of them or none; returns the build record."""
     require_space(plan.output, SPACE_NEEDED)
     with work_folder(plan.output) as work:
         disk = work / "disk.qcow2"
         qcow2.create_overlay(plan.base.path, disk, plan.definition.disk.size_gib * GIB)
-        found = _provision(plan, disk, work, acceleration, reporter)
+        kernel = _provision(plan, disk, work, acceleration, reporter)
         staging = work / "staging"
         staging.mkdir()
         image = staging / f"{plan.stem}.qcow2"
         with reporter.step("Compressing the image"):
             qcow2.convert_compressed(disk, image)
+        disk.unlink()
         with reporter.step("Hashing it"):
             digest = sha256_file(image)
+        with reporter.step("Reading back what is in it"):
+            contents = read_contents(image, work)
+            bill = sbom.to_cyclonedx(_subject(plan, digest), contents)
         artifact = ArtifactRecord(
             file=image.name,
             sha256=digest,
             size=image.stat().st_size,
             virtual_size=qcow2.info(image).virtual_size,
         )
-        record = _record(plan, artifact, found, acceleration, reporter)
+        packages = contents.inventory.packages
+        record = _record(plan, artifact, acceleration, reporter, kernel=kernel, packages=len(packages))
         write_atomic(staging / f"{image.name}.sha256", f"{digest}  {image.name}\n")
-        write_atomic(staging / f"{plan.stem}.packages.tsv", to_tsv(found.packages))
+        write_atomic(staging / f"{plan.stem}.packages.tsv", to_tsv(packages))
+        write_atomic(staging / f"{plan.stem}.cdx.json", bill)
         record.write(staging / f"{plan.stem}.build.json")
         image.chmod(0o644)
         with exclusive(plan.output / ".lock"):
@@ -104,7 +103,8 @@ def build(plan: Plan, *, acceleration: Acceleration, reporter: Reporter) -> Buil
     return record
 
 
-def _provision(plan: Plan, disk: Path, work: Path, acceleration: Acceleration, reporter: Reporter) -> _Provisioned:
+def _provision(plan: Plan, disk: Path, work: Path, acceleration: Acceleration, reporter: Reporter) -> str:
+    """Make the image of the base on `disk`; returns the version of its kernel."""
     environment = acceleration.guestfs_environment()
     with guestfish.session(disk, "qcow2", environment=environment, temporary=work, network=True) as guest:
         with reporter.step("Starting the libguestfs appliance"):
@@ -129,11 +129,22 @@ def _provision(plan: Plan, disk: Path, work: Path, acceleration: Acceleration, r
         perform(provision.SERVICES)
         perform(provision.BOOT)
         kernel = perform(provision.VERIFY).split()[-1]
-        _, listing = guest.shell(f"dpkg-query --show --showformat '{inventory.DPKG_QUERY_FORMAT}'", timeout=120)
         perform(provision.CLEAN)
         with reporter.step("Sealing the disk"):
             _seal(guest)
-    return _Provisioned(packages=inventory.parse_dpkg_query(listing), kernel=kernel)
+    return kernel
+
+
+def _subject(plan: Plan, sha256: str) -> sbom.Subject:
+    return sbom.Subject(
+        name=plan.stem,
+        version=plan.version,
+        commit=plan.commit,
+        built_at=plan.built_at,
+        sha256=sha256,
+        base_url=plan.base.url,
+        base_sha256=plan.base.sha256,
+    )
 
 
 def _install_guest_files(guest: guestfish.Guestfish, plan: Plan, work: Path) -> None:
@@ -167,7 +178,7 @@ def _seal(guest: guestfish.Guestfish) -> None:
 
 
 def _record(
-    plan: Plan, image: ArtifactRecord, found: _Provisioned, acceleration: Acceleration, reporter: Reporter
+    plan: Plan, image: ArtifactRecord, acceleration: Acceleration, reporter: Reporter, *, kernel: str, packages: int
 ) -> BuildRecord:
     return BuildRecord(
         name=plan.stem,
@@ -186,8 +197,8 @@ def _record(
             verified_by=plan.base.verified_by,
         ),
         image=image,
-        packages=len(found.packages),
-        kernel=found.kernel,
+        packages=packages,
+        kernel=kernel,
         authorized_keys=[key.fingerprint for key in plan.keys],
         accelerator=f"{acceleration.accelerator}: {acceleration.reason}",
         tools={name: run(argv, timeout=30).stdout.splitlines()[0] for name, argv in TOOLS.items()},
