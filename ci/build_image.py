@@ -17,8 +17,9 @@ from ci.host.workspace import cache_folder
 from ci.image.authorized_keys import read_authorized_keys
 from ci.image.base import BaseSource, VerifiedBase, fetch_base
 from ci.image.bootstrap import bootstrap_base
-from ci.image.build import Plan, Sources, build
+from ci.image.build import build
 from ci.image.definition import Definition, inputs_digest, load_definition
+from ci.image.plan import Plan, Sources
 from ci.image.qcow2 import check_disk_image
 from ci.records.build import BuildRecord, Verification
 from ci.records.version import Version

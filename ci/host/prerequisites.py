@@ -76,8 +76,12 @@ TOOLS = (
     Tool(name="gpgv", package="gpgv", only_for="bases with signed checksums"),
     Tool(name="sfdisk", package="fdisk"),
     Tool(name="debugfs", package="e2fsprogs", version_of="-V"),
+    Tool(name="e2fsck", package="e2fsprogs", version_of="-V"),
     Tool(name="mke2fs", package="e2fsprogs", version_of="-V"),
+    Tool(name="resize2fs", package="e2fsprogs", version_of=""),
     Tool(name="apt-get", package="apt"),
+    Tool(name="blkid", package="util-linux"),
+    Tool(name="prlimit", package="util-linux"),
     Tool(name="setpriv", package="util-linux"),
     Tool(name="cloud-localds", package="cloud-image-utils", version_of="", only_for="the boot test"),
 )

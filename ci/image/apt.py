@@ -19,17 +19,10 @@ from ci.host.errors import BaseImageError, BuildError, FetchError, ToolError, Ve
 from ci.host.files import sha256_file, write_atomic
 from ci.host.process import Completed, run
 
-# What of the base decides: read by root_files.copy_out.
+# What of the base decides.
 STATUS = "/var/lib/dpkg/status"
-BASE_FILES = (
-    "/etc/apt/sources.list",
-    "/etc/apt/sources.list.d",
-    "/etc/apt/trusted.gpg.d",
-    "/etc/apt/keyrings",
-    "/usr/share/keyrings",
-    "/var/lib/apt/extended_states",
-    STATUS,
-)
+FACT_FILES = ("/etc/apt/sources.list", "/var/lib/apt/extended_states", STATUS)
+FACT_FOLDERS = ("/etc/apt/sources.list.d", "/etc/apt/trusted.gpg.d", "/etc/apt/keyrings", "/usr/share/keyrings")
 
 UPDATE_SECONDS = 600
 CHOOSE_SECONDS = 120

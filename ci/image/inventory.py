@@ -1,21 +1,105 @@
-"""The packages that dpkg says are installed in the guest."""
+"""The packages that dpkg's own database, read from the image's bytes, says are installed."""
 
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from debian.deb822 import Deb822
 from debian.debian_support import Version
 
-from ci.records.packages import Package
+from ci.host.errors import BuildError
+from ci.records.packages import Package, parse_package
 
-DPKG_QUERY_FORMAT = "${Package}\\t${Version}\\t${Architecture}\\t${Installed-Size}\\t${db:Status-Status}\\n"
+STATUS_FIELDS = ["Package", "Status", "Version", "Architecture", "Installed-Size", "Source", "Maintainer"]
+
+_SOURCE = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9+._-]*)(?: \((?P<version>[A-Za-z0-9.+:~-]+)\))?", re.ASCII)
 
 
-def parse_dpkg_query(output: str) -> tuple[Package, ...]:
-    """The installed packages from dpkg-query's output in DPKG_QUERY_FORMAT, sorted by name.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstalledPackage:
+    """A package with the source package it was built from, and who maintains it ('' where it does not say)."""
 
-    Packages that were removed but not purged are left out.
+    package: Package
+    source: str
+    source_version: str
+    maintainer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inventory:
+    """What is installed, sorted by name; `known` are the names of removed packages too, whose settings remain."""
+
+    installed: tuple[InstalledPackage, ...]
+    known: frozenset[str]
+
+    @property
+    def packages(self) -> tuple[Package, ...]:
+        """The packages alone."""
+        return tuple(item.package for item in self.installed)
+
+
+def parse_status(content: bytes) -> Inventory:
+    """/var/lib/dpkg/status; raises BuildError where dpkg would not have written it so."""
+    known = set()
+    found: dict[tuple[str, str], InstalledPackage] = {}
+    for paragraph in paragraphs(content, STATUS_FIELDS):
+        known.add(paragraph.get("Package", ""))
+        if paragraph.get("Status", "").split(" ")[-1] != "installed":
+            continue
+        installed = _parse_paragraph(paragraph)
+        package = installed.package
+        if found.setdefault((package.name, package.architecture), installed) is not installed:
+            raise malformed(f"{package.name} for {package.architecture} is there twice")
+    if not found:
+        raise malformed("nothing is installed")
+    return Inventory(installed=tuple(found[key] for key in sorted(found)), known=frozenset(known))
+
+
+def require_file_lists(inventory: Inventory, names: Iterable[str]) -> None:
+    """Compare with `names`, what is in /var/lib/dpkg/info: every package has its list of files there, and only those.
+
+    Raises BuildError where the two disagree: part of the database is missing.
     """
-    packages = []
-    for line in output.splitlines():
-        name, version, architecture, size, status = line.split("\t")
-        if status == "installed":
-            package = Package(name=name, version=version, architecture=architecture, installed_kib=int(size or 0))
-            packages.append(package)
-    return tuple(sorted(packages, key=lambda package: (package.name, package.architecture, Version(package.version))))
+    lists = {name.removesuffix(".list") for name in names if name.endswith(".list")}
+    for package in inventory.packages:
+        if not {package.name, f"{package.name}:{package.architecture}"} & lists:
+            raise malformed(f"{package.name} is installed, but no list of its files is there")
+    if unknown := sorted(name for name in lists if name.partition(":")[0] not in inventory.known):
+        raise malformed(f"there is a list of the files of {unknown[0]}, which dpkg does not know")
+
+
+def paragraphs(content: bytes, fields: list[str]) -> Iterator[Deb822]:
+    r"""The paragraphs of a control file, with no other fields than these.
+
+    Lines end at \n alone, as for dpkg: splitlines() would let a field's own characters end one. And python-debian never
+    gets one text: it takes a text of a single line for a file's name, and reads that file.
+    """
+    lines = content.decode(errors="replace").split("\n")
+    return Deb822.iter_paragraphs(lines, fields=fields, use_apt_pkg=False)
+
+
+def malformed(problem: str) -> BuildError:
+    """dpkg's database in the image is not what dpkg would have written."""
+    return BuildError(
+        f"the packages in the finished image cannot be told: {problem}",
+        hint="Something damaged dpkg's database during the build, or wrote to it behind dpkg's back; see the log.",
+    )
+
+
+def _parse_paragraph(paragraph: Deb822) -> InstalledPackage:
+    name, version = paragraph.get("Package", ""), paragraph.get("Version", "")
+    architecture, size = paragraph.get("Architecture", ""), paragraph.get("Installed-Size") or "0"
+    source = _SOURCE.fullmatch(paragraph.get("Source", name))
+    try:
+        package = parse_package(name, version, architecture, size)
+        if source is None:
+            raise ValueError(f"{name} does not say what its source is")
+        Version(source["version"] or version)
+    except ValueError as error:
+        raise malformed(str(error)) from None
+    return InstalledPackage(
+        package=package,
+        source=source["name"],
+        source_version=source["version"] or version,
+        maintainer=paragraph.get("Maintainer", ""),
+    )

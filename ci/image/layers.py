@@ -1,25 +1,32 @@
-"""Layers: the base with its packages, kept for builds in which only other things change.
+"""Layers: disks with the base and its packages, kept for builds in which only other things change.
 
-A layer is a QCOW2 over the base image, known by the digest of everything that decides it. It is not trusted further:
-its own digest is compared before each use, and one that is damaged or stands on another file is forgotten.
+A layer is known by the digest of everything that decides it. It is not trusted further than that: its own digest is
+compared before each use, and one that is damaged is forgotten.
 """
 
 import fcntl
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from ci.host.errors import ToolError
 from ci.host.files import sha256_file, sync_file, write_atomic
 from ci.host.workspace import exclusive
 from ci.image import qcow2
 
-KEEP = 3  # layers of some 700 MB each
+KEEP = 3  # of some 700 MB each
 SUFFIX = ".qcow2"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """A disk to build upon, read-only, and what was said of it when it was stored."""
+
+    path: Path
+    about: Mapping[str, str]
 
 
 def layer_key(inputs: Mapping[str, object], code: Sequence[Path]) -> str:
@@ -37,48 +44,46 @@ class LayerCache:
         self._folder = folder
 
     @contextmanager
-    def use(self, key: str, base: Path) -> Iterator[Path | None]:
-        """The layer of this key on `base`, which stays there until the block ends; None where there is none."""
-        path = self._folder / f"{key}{SUFFIX}"
-        with self._lock():
-            held = self._take(path, base)
+    def use(self, key: str) -> Iterator[Layer | None]:
+        """The layer of this key, which stays there until the block ends; None where there is none."""
+        with exclusive(self._folder / ".lock"):
+            taken = self._take(key)
+        if taken is None:
+            yield None
+            return
+        layer, handle = taken
         try:
-            yield path if held is not None else None
+            yield layer
         finally:
-            if held is not None:
-                os.close(held)
+            os.close(handle)
 
-    def store(self, key: str, disk: Path) -> None:
+    def store(self, key: str, disk: Path, disk_format: str, about: Mapping[str, str]) -> None:
         """Keep a copy of `disk`, to which nothing is written meanwhile, and forget the layers used longest ago."""
-        path = self._folder / f"{key}{SUFFIX}"
-        with self._lock():
+        path = self._path(key)
+        with exclusive(self._folder / ".lock"):
             partial = path.with_suffix(".partial")
-            shutil.copyfile(disk, partial)
+            qcow2.copy(disk, disk_format, partial)
             sync_file(partial)
-            write_atomic(path.with_suffix(".sha256"), f"{sha256_file(partial)}\n")
+            note = {"sha256": sha256_file(partial), "about": dict(about)}
+            write_atomic(path.with_suffix(".json"), json.dumps(note))
             partial.chmod(0o444)
             partial.replace(path)
             self._forget_old()
 
-    def _lock(self) -> AbstractContextManager[None]:
-        return exclusive(self._folder / ".lock")
+    def _path(self, key: str) -> Path:
+        return self._folder / f"{key}{SUFFIX}"
 
-    def _take(self, path: Path, base: Path) -> int | None:
-        """An open handle on a layer that is what it was, locked against `_forget_old`."""
-        if not path.exists():
-            return None
-        try:
-            promised = path.with_suffix(".sha256").read_text(encoding="utf-8").strip()
-            sound = sha256_file(path) == promised and qcow2.backing_file(path) == base
-        except (OSError, ToolError):
-            sound = False
-        if not sound:
+    def _take(self, key: str) -> tuple[Layer, int] | None:
+        """A layer that is what it was, and a handle that keeps it from `_forget_old`."""
+        path = self._path(key)
+        about = _about(path)
+        if about is None:
             path.unlink(missing_ok=True)
             return None
         os.utime(path)
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         fcntl.flock(handle, fcntl.LOCK_SH)
-        return handle
+        return Layer(path=path, about=about), handle
 
     def _forget_old(self) -> None:
         layers = sorted(self._folder.glob(f"*{SUFFIX}"), key=lambda path: path.stat().st_mtime)
@@ -89,4 +94,13 @@ class LayerCache:
                 except BlockingIOError:
                     continue  # a build stands on it
                 path.unlink()
-                path.with_suffix(".sha256").unlink(missing_ok=True)
+                path.with_suffix(".json").unlink(missing_ok=True)
+
+
+def _about(path: Path) -> dict[str, str] | None:
+    """What was said of a layer; None where it is not the file of which it was said."""
+    try:
+        note = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        return dict(note["about"]) if sha256_file(path) == note["sha256"] else None
+    except (OSError, ValueError, LookupError, TypeError):
+        return None

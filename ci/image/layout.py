@@ -1,20 +1,49 @@
-"""Where the root file system of a base image is, and growing it in place.
+"""The disk that an image is built on: the base's content, grown in place, on this machine and without an appliance.
 
 virt-resize is not used: it renumbers the partitions of Ubuntu's cloud images (14, 15, 1 become 1, 2, 3), and grub
 no longer finds its own. https://github.com/giovtorres/kvm-install-vm/issues/20
 """
 
+import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
-from ci.host.errors import BaseImageError
+from ci.host.errors import BaseImageError, ToolError
+from ci.host.process import Argument, run
 from ci.image.definition import OperatingSystem
 from ci.image.guestfish import Guestfish
+from ci.image.root_files import RootFiles
 
-DISK = "/dev/sda"
-GPT_BACKUP_SECTORS = 34
+DISK = "/dev/sda"  # in the appliance
+SECTOR_BYTES = 512
+SECONDS = 600
+OS_RELEASE = "/etc/os-release"
+OS_RELEASE_BYTES = 1 << 16
+ESP_TYPE = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
 BASE_HINT = "Use a cloud image with a GPT disk whose last partition is an ext4 root, such as Ubuntu's or Debian's."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Partition:
+    """A partition: sizes in sectors, `kind` is its GPT type, `holds` the file system blkid finds, `uuid` that one's."""
+
+    number: int
+    start: int
+    size: int
+    kind: str
+    holds: str
+    uuid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A partition table; `label` is gpt, dos, or '' where there is none."""
+
+    label: str
+    partitions: tuple[Partition, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,34 +56,101 @@ class Layout:
     esp_uuid: str = ""
 
 
-def find_layout(guest: Guestfish, expected: OperatingSystem) -> Layout:
-    """Find the root file system and check that it is `expected`; raises BaseImageError where it is not usable."""
-    types = {partition: guest.command("vfs-type", partition).strip() for partition in guest.lines("list-partitions")}
-    for partition, kind in types.items():
-        if kind == "ext4" and (os_release := _os_release(guest, partition)) is not None:
-            _check_os(os_release, expected)
-            esp = next((other for other, kind in types.items() if kind == "vfat"), "")
-            # Now, while nothing is mounted: the superblock of a mounted ext4 is in memory before its checksum is, and
-            # blkid then finds no file system there.
-            return Layout(
-                root=partition, root_uuid=_uuid(guest, partition), esp=esp, esp_uuid=_uuid(guest, esp) if esp else ""
-            )
-    found = ", ".join(f"{name} {kind or 'unknown'}" for name, kind in types.items()) or "no partitions"
+def read_table(disk: Path) -> Table:
+    """The partitions of a raw disk, and what is on them."""
+    try:
+        described = json.loads(run(["sfdisk", "--json", disk], timeout=SECONDS).stdout)["partitiontable"]
+    except ToolError:  # it knows no such table
+        return Table(label="", partitions=())
+    entries = described.get("partitions", [])
+    found = {entry["node"]: parse_blkid(_blkid(disk, entry)) for entry in entries}
+    return parse_table(described, os.fspath(disk), found)
+
+
+def parse_table(described: Mapping[str, object], disk: str, found: Mapping[str, Mapping[str, str]]) -> Table:
+    """The table from sfdisk's description and, by its names for the partitions, blkid's findings."""
+    entries = described.get("partitions", [])
+    assert isinstance(entries, list)  # noqa: S101 - sfdisk's format
+    partitions = [
+        Partition(
+            number=int(re.sub(r"\D", "", entry["node"].removeprefix(disk))),
+            start=entry["start"],
+            size=entry["size"],
+            kind=entry.get("type", ""),
+            holds=found[entry["node"]].get("TYPE", ""),
+            uuid=found[entry["node"]].get("UUID", ""),
+        )
+        for entry in entries
+    ]
+    return Table(label=str(described.get("label", "")), partitions=tuple(partitions))
+
+
+def parse_blkid(output: str) -> dict[str, str]:
+    """NAME=value lines of `blkid -o export`."""
+    return dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
+
+
+def root_files(disk: Path, partition: Partition, work: Path) -> RootFiles:
+    """The files of a partition of a raw disk."""
+    return RootFiles(f"{disk.absolute()}?offset={partition.start * SECTOR_BYTES}", work)
+
+
+def find_root(disk: Path, table: Table, expected: OperatingSystem, work: Path) -> Partition:
+    """The partition with the root file system; raises BaseImageError where there is none, or another system's."""
+    for partition in table.partitions:
+        if partition.holds == "ext4":
+            read = root_files(disk, partition, work).read([OS_RELEASE], limit=OS_RELEASE_BYTES, total=OS_RELEASE_BYTES)
+            if OS_RELEASE in read:
+                check_os(parse_os_release(read[OS_RELEASE].decode(errors="replace")), expected)
+                return partition
+    found = ", ".join(f"partition {one.number} {one.holds or 'unknown'}" for one in table.partitions) or "no partitions"
     raise BaseImageError(f"the base image has no ext4 root file system (found: {found})", hint=BASE_HINT)
 
 
-def grow_root(guest: Guestfish, layout: Layout) -> None:
-    """Make the root partition and its file system fill the disk, keeping every partition's number."""
-    if guest.command("part-get-parttype", DISK).strip() != "gpt":
+def require_growable(table: Table, root: Partition) -> None:
+    """Raise BaseImageError where the root cannot grow to the end of the disk."""
+    if table.label != "gpt":
         raise BaseImageError("the base image's partition table is not GPT", hint=BASE_HINT)
-    number = guest.command("part-to-partnum", layout.root).strip()
-    ends = parse_partition_ends(guest.command("part-list", DISK))
-    if ends[int(number)] != max(ends.values()):
+    if root.start != max(partition.start for partition in table.partitions):
         raise BaseImageError("the base image's root is not its last partition and cannot grow", hint=BASE_HINT)
-    guest.command("part-expand-gpt", DISK)
-    guest.command("part-resize", DISK, number, str(-GPT_BACKUP_SECTORS))
-    guest.command("e2fsck", layout.root, "correct:true", timeout=600)
-    guest.command("resize2fs", layout.root, timeout=600)
+
+
+def grow_root(disk: Path, root: Partition, size: int, work: Path) -> None:
+    """Make a raw disk `size` bytes long, and the root partition and its file system fill it; numbers stay."""
+    if disk.stat().st_size > size:
+        raise BaseImageError(
+            f"the base image's disk has {disk.stat().st_size >> 20} MiB, the image definition allows {size >> 20}",
+            hint="Make `disk.size_gib` in the definition larger.",
+        )
+    _extend(disk, root.number, size, work)
+    (grown,) = (one for one in read_table(disk).partitions if one.number == root.number)
+    start, length = grown.start * SECTOR_BYTES, grown.size * SECTOR_BYTES // 4096 * 4096
+    # resize2fs cuts a file off after the file system's length, wherever it begins; a shorter one grows as it needs.
+    os.truncate(disk, length)
+    device = f"{disk}?offset={start}"
+    run(["e2fsck", "-f", "-p", device], timeout=SECONDS, ok=(0, 1))  # 1: it corrected something
+    run(["resize2fs", device, f"{length // 1024}K"], timeout=SECONDS)
+    _extend(disk, root.number, size, work)
+
+
+def _extend(disk: Path, number: int, size: int, work: Path) -> None:
+    """Make the disk `size` bytes long, and a partition as large as it can be."""
+    os.truncate(disk, size)
+    change = work / "sfdisk"
+    change.write_text(", +\n", encoding="ascii")
+    sfdisk: list[Argument] = ["sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", "-N", str(number), disk]
+    run(sfdisk, stdin=change, timeout=SECONDS)
+
+
+def appliance_layout(table: Table, root: Partition) -> Layout:
+    """What the appliance calls the partitions."""
+    esp = next((one for one in table.partitions if one.kind == ESP_TYPE and one.holds == "vfat"), None)
+    return Layout(
+        root=f"{DISK}{root.number}",
+        root_uuid=root.uuid,
+        esp=f"{DISK}{esp.number}" if esp else "",
+        esp_uuid=esp.uuid if esp else "",
+    )
 
 
 def mount(guest: Guestfish, layout: Layout) -> None:
@@ -65,35 +161,23 @@ def mount(guest: Guestfish, layout: Layout) -> None:
         guest.command("mount", layout.esp, "/boot/efi")
 
 
-def parse_partition_ends(part_list: str) -> dict[int, int]:
-    """Partition number to last byte, from guestfish's `part-list`."""
-    numbers = re.findall(r"part_num: (\d+)", part_list)
-    ends = re.findall(r"part_end: (\d+)", part_list)
-    return {int(number): int(end) for number, end in zip(numbers, ends, strict=True)}
-
-
 def parse_os_release(text: str) -> dict[str, str]:
     """The assignments of an os-release(5) file."""
     pairs = (line.split("=", 1) for line in text.splitlines() if "=" in line and not line.startswith("#"))
     return {name: value.strip().strip("\"'") for name, value in pairs}
 
 
-def _uuid(guest: Guestfish, partition: str) -> str:
-    return guest.command("vfs-uuid", partition).strip()
-
-
-def _os_release(guest: Guestfish, partition: str) -> dict[str, str] | None:
-    guest.command("mount-ro", partition, "/")
-    exists = guest.command("exists", "/etc/os-release").strip() == "true"
-    text = guest.command("cat", "/etc/os-release") if exists else ""
-    guest.command("umount-all")
-    return parse_os_release(text) if exists else None
-
-
-def _check_os(found: Mapping[str, str], expected: OperatingSystem) -> None:
+def check_os(found: Mapping[str, str], expected: OperatingSystem) -> None:
+    """Raise BaseImageError where the system is not the one the definition is for."""
     name = f"{found.get('ID')} {found.get('VERSION_ID')}"
     if name != f"{expected.id} {expected.version_id}":
         raise BaseImageError(
             f"the base image is {name}, the image definition expects {expected.id} {expected.version_id}",
             hint="Choose the matching image with --image, or correct the base's URL.",
         )
+
+
+def _blkid(disk: Path, entry: Mapping[str, int]) -> str:
+    place = ["--offset", str(entry["start"] * SECTOR_BYTES), "--size", str(entry["size"] * SECTOR_BYTES)]
+    # 2: there is nothing; 8: more than one thing.
+    return run(["blkid", "--probe", *place, "--output", "export", disk], timeout=SECONDS, ok=(0, 2, 8)).stdout

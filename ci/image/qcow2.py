@@ -116,13 +116,6 @@ def info(path: Path) -> ImageInfo:
     )
 
 
-def backing_file(path: Path) -> Path | None:
-    """The file that a QCOW2 stands on."""
-    described = json.loads(process.run(info_argv(path, DiskFormat.QCOW2), timeout=QUICK_SECONDS).stdout)
-    name = described.get("backing-filename")
-    return Path(name) if name else None
-
-
 def create_overlay(base: Path, overlay: Path, size: int) -> None:
     """Make `overlay`, a QCOW2 of `size` bytes that starts as `base`, which stays as it is."""
     process.run(overlay_argv(base, disk_format(base), overlay, size), timeout=QUICK_SECONDS)
@@ -133,10 +126,14 @@ def convert_compressed(source: Path, target: Path, *, source_format: str = DiskF
     process.run(convert_argv(source, source_format, target), timeout=CONVERT_SECONDS)
 
 
-def convert_raw(source: Path, target: Path) -> None:
-    """Write the whole content of the QCOW2 `source` to the raw, sparse `target`."""
-    argv = ["qemu-img", "convert", "-f", DiskFormat.QCOW2, "-O", DiskFormat.RAW, _absolute(source), _absolute(target)]
-    process.run(argv, timeout=CONVERT_SECONDS)
+def convert_to_raw(source: Path, target: Path, *, source_format: str = DiskFormat.QCOW2) -> None:
+    """Write the whole content of a disk to `target`, with holes where it is empty."""
+    process.run(copy_argv(source, source_format, target, DiskFormat.RAW), timeout=CONVERT_SECONDS)
+
+
+def copy(source: Path, source_format: str, target: Path) -> None:
+    """Write the whole content of a disk to a QCOW2 that is not compressed and stands on nothing."""
+    process.run(copy_argv(source, source_format, target, DiskFormat.QCOW2), timeout=CONVERT_SECONDS)
 
 
 def info_argv(path: Path, image_format: str) -> list[str]:
@@ -164,6 +161,19 @@ def convert_argv(source: Path, source_format: str, target: Path) -> list[str]:
     return [
         "qemu-img", "convert", "-c", "-f", source_format, "-O", DiskFormat.QCOW2,
         "-o", "compression_type=zstd,compat=1.1",
+        _absolute(source), _absolute(target),
+    ]
+    # fmt: on
+
+
+def copy_argv(source: Path, source_format: str, target: Path, target_format: str) -> list[str]:
+    """Not in order, and with more requests at once than the default: nearly twice as fast.
+
+    Without qemu-img's lock on the source: an appliance that holds it may be waiting meanwhile.
+    """
+    # fmt: off
+    return [
+        "qemu-img", "convert", "-U", "-m", "16", "-W", "-f", source_format, "-O", target_format,
         _absolute(source), _absolute(target),
     ]
     # fmt: on

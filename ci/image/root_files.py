@@ -1,89 +1,192 @@
-"""Files of an image's root file system, read on this machine: neither an appliance nor a mount is needed for it.
+"""Files out of a finished image, read by debugfs: no appliance, no mount, no root.
 
-debugfs reads ext4 from a raw image; what comes out is data, whoever wrote it. https://man7.org/linux/man-pages/man8/debugfs.8.html
+The image is data that its own packages and scripts have written. All that leaves it are the contents of files that were
+asked for, in files that are named here. debugfs' own `rdump` is not used: it takes names from the image for names on
+this machine (https://github.com/tytso/e2fsprogs/issues/272).
 """
 
 import json
-import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from ci.host.errors import BaseImageError, ToolError
-from ci.host.process import run
+from ci.host.errors import BuildError, ToolError, ToolTimeoutError
+from ci.host.process import require_tool, run
 from ci.image import qcow2
-from ci.image.layout import BASE_HINT
 
 SECONDS = 300
-OS_RELEASE = ("/etc/os-release", "/usr/lib/os-release")  # the one may be a link to the other
+MEMORY_BYTES = 1 << 30
+FOLDER_BYTES = 4 << 20  # 100 times the largest folder that is looked into
+MAX_LINKS = 8
+
+EXT_MAGIC = b"\x53\xef"
+EXT_MAGIC_AT = 1024 + 56
+# A file that every root file system has which dpkg knows.
+ROOT_MARK = "/var/lib/dpkg/status"
+SECTOR_BYTES = 512
+
+# What may be in a path: nothing that debugfs' command line would take apart.
+_PLAIN = re.compile(r"/[A-Za-z0-9._+:~@%=,/-]+", re.ASCII)
+_INODE = re.compile(r"^Inode: \d+ +Type: (\w+)", re.ASCII | re.MULTILINE)
+_SIZE = re.compile(r" Size: (\d+)$", re.ASCII | re.MULTILINE)
+_TARGET = re.compile(r'^Fast link dest: "([^"\n]+)"$', re.MULTILINE)
+_ENTRY = re.compile(r"/\d+/\d+/\d+/\d+/([^/\n]+)/\d*/", re.ASCII)
 
 
-def copy_out(image: Path, paths: Sequence[str], target: Path, work: Path) -> None:
-    """Copy the files and folders `paths` of the image's root to their places below `target`; absent ones are left out.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Status:
+    """What `stat` says of a path; `target` is where a symbolic link points, '' where it is none."""
 
-    `work` is a folder with room for the image's content. Links are not copied: they lead to where the image's maker
-    wants. Raises BaseImageError where there is no ext4 file system with an os-release(5).
-    """
-    raw = work / "root-files.raw"
-    disk_format = qcow2.disk_format(image)
-    if disk_format is qcow2.DiskFormat.RAW:
-        device = image.absolute()
-    else:
-        qcow2.convert_raw(image, raw)
-        device = raw
+    kind: str
+    size: int
+    target: str
+
+
+class RootFiles:
+    """The root file system of an image; see `open_root`. Paths are absolute, links are followed inside of it."""
+
+    def __init__(self, device: str, folder: Path) -> None:
+        self._device = device
+        self._folder = folder
+
+    def names(self, folders: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """What is in each of these folders, sorted; without those that are none, or are absurdly large."""
+        known = [
+            (path, at) for path, (at, status) in self._resolve(folders).items()
+            if status.kind == "directory" and status.size <= FOLDER_BYTES
+        ]  # fmt: skip
+        outputs = self._commands([f"ls -p {at}/." for _, at in known])
+        listings = (tuple(sorted(_ENTRY.findall(output))) for output in outputs)
+        return {
+            path: tuple(name for name in listing if name not in {".", ".."})
+            for (path, _), listing in zip(known, listings, strict=True)
+        }
+
+    def read(self, paths: Iterable[str], *, limit: int, total: int) -> dict[str, bytes]:
+        """The contents of these files; without those that are none.
+
+        Raises BuildError where one has more than `limit` bytes, or all together more than `total`.
+        """
+        known = {path: found for path, found in self._resolve(paths).items() if found[1].kind == "regular"}
+        for path, (_, status) in known.items():
+            if status.size > limit:
+                raise _unreadable(f"{path} has {status.size} bytes, more than {limit}")
+        if sum(status.size for _, status in known.values()) > total:
+            raise _unreadable(f"there are more than {total} bytes in {len(known)} files")
+        self._commands([f"dump {at} {number}" for number, (at, _) in enumerate(known.values())], file_size=limit)
+        contents = {}
+        for number, (path, (_, status)) in enumerate(known.items()):
+            file = self._folder / str(number)
+            contents[path] = file.read_bytes() if file.exists() else b""
+            file.unlink(missing_ok=True)
+            if len(contents[path]) != status.size:
+                raise _unreadable(f"{path} has {status.size} bytes, of which {len(contents[path])} could be read")
+        return contents
+
+    def require_clean(self) -> None:
+        """Raise BuildError where writes are only in the journal yet: what is read here would be older than the image."""
+        if "needs_recovery" in self._commands(["features"])[0].split():
+            raise _unreadable("its root file system was not unmounted")
+
+    def _resolve(self, paths: Iterable[str]) -> dict[str, tuple[str, _Status]]:
+        """Where each path leads, and what is there; without those that lead nowhere."""
+        found: dict[str, tuple[str, _Status]] = {}
+        pending = {path: path for path in paths if _PLAIN.fullmatch(path)}
+        for _ in range(MAX_LINKS):
+            outputs = self._commands([f"stat {at}" for at in pending.values()])
+            following = {}
+            for (path, at), output in zip(pending.items(), outputs, strict=True):
+                status = _parse_status(output)
+                if status and status.target:
+                    target = status.target
+                    # debugfs knows links, and `..`, in all parts of a path but the last.
+                    following[path] = target if target.startswith("/") else f"{at.rpartition('/')[0]}/{target}"
+                elif status:
+                    found[path] = at, status
+            pending = {path: at for path, at in following.items() if _PLAIN.fullmatch(at)}
+            if not pending:
+                break
+        return found
+
+    def _commands(self, commands: Sequence[str], *, file_size: int = 0) -> list[str]:
+        """Run debugfs' commands in one process, and return the output of each."""
+        if not commands:
+            return []
+        script = self._folder / "commands"
+        script.write_text("".join(f"{command}\n" for command in commands))
+        limits = [f"--as={MEMORY_BYTES}", f"--cpu={SECONDS}", f"--fsize={file_size}", "--core=0"]
+        argv = ["prlimit", *limits, "--", require_tool("debugfs"), "-f", script.name, self._device]
+        try:
+            output = run(argv, timeout=SECONDS, cwd=self._folder).stdout
+        except ToolTimeoutError:
+            raise
+        except ToolError as error:
+            raise _unreadable("debugfs ended before it had read all", error.details) from error
+        return _split_output(output, commands)
+
+
+@contextmanager
+def open_root(image: Path, work: Path) -> Iterator[RootFiles]:
+    """The root file system of a QCOW2 image, with nothing but this image read. `work` has space for all of it."""
+    folder = work / "contents"
+    folder.mkdir()
+    disk = folder / "disk.raw"
     try:
-        _copy(device, _find_root(device, work), paths, target)
+        qcow2.convert_to_raw(image, disk)
+        yield _find_root(disk, folder)
     finally:
-        raw.unlink(missing_ok=True)
+        disk.unlink(missing_ok=True)
 
 
-def partition_offsets(table: str) -> list[int]:
-    """Where the partitions begin, in bytes, the largest first, from `sfdisk --json`."""
+def parse_partitions(table: str) -> list[int]:
+    """The bytes at which partitions begin, from `sfdisk --json`."""
     described = json.loads(table)["partitiontable"]
-    partitions = sorted(described["partitions"], key=lambda partition: -partition["size"])
-    return [partition["start"] * described.get("sectorsize", qcow2.SECTOR_BYTES) for partition in partitions]
+    sector = int(described.get("sectorsize", SECTOR_BYTES))
+    return [int(partition["start"]) * sector for partition in described.get("partitions", [])]
 
 
-def script(paths: Sequence[str], target: Path) -> str:
-    """The commands for debugfs that copy `paths` below `target`, whose folders are there."""
-    return "".join(f"rdump {quote(path)} {quote(str(target / path.strip('/')).rpartition('/')[0])}\n" for path in paths)
+def _find_root(disk: Path, folder: Path) -> RootFiles:
+    table = run(["sfdisk", "--json", disk], timeout=SECONDS).stdout
+    for offset in parse_partitions(table):
+        if _is_ext(disk, offset):
+            files = RootFiles(f"{disk.name}?offset={offset}", folder)
+            folder_of_mark, _, mark = ROOT_MARK.rpartition("/")
+            if mark in files.names([folder_of_mark]).get(folder_of_mark, ()):
+                files.require_clean()
+                return files
+    raise _unreadable(f"no partition with {ROOT_MARK} was found")
 
 
-def quote(word: str) -> str:
-    """`word` for debugfs, which knows double quotes and doubles one to mean it."""
-    return '"' + word.replace('"', '""') + '"'
+def _is_ext(disk: Path, offset: int) -> bool:
+    with disk.open("rb") as file:
+        file.seek(offset + EXT_MAGIC_AT)
+        return file.read(len(EXT_MAGIC)) == EXT_MAGIC
 
 
-def _find_root(device: Path, work: Path) -> int:
-    try:
-        table = run(["sfdisk", "--json", device], timeout=SECONDS).stdout
-    except ToolError:
-        offsets = []
-    else:
-        offsets = partition_offsets(table)
-    for offset in offsets:
-        probe = work / "os-release"
-        _debugfs(device, offset, "".join(f"dump {path} {quote(os.fspath(probe))}\n" for path in OS_RELEASE), work)
-        found = probe.exists() and probe.stat().st_size > 0
-        probe.unlink(missing_ok=True)
-        if found:
-            return offset
-    raise BaseImageError("the base image has no ext4 root file system", hint=BASE_HINT)
+def _split_output(output: str, commands: Sequence[str]) -> list[str]:
+    """debugfs repeats each command before what it prints for it."""
+    parts = []
+    for command in commands:
+        before, marker, output = output.partition(f"debugfs: {command}\n")
+        if not marker:
+            raise _unreadable(f"debugfs did not get to `{command}`")
+        parts.append(before)
+    return [*parts[1:], output]
 
 
-def _copy(device: Path, offset: int, paths: Sequence[str], target: Path) -> None:
-    for path in paths:
-        (target / path.strip("/")).parent.mkdir(parents=True, exist_ok=True)
-    _debugfs(device, offset, script(paths, target), target)
-    for folder, folders, files in os.walk(target, followlinks=False):
-        for name in (*folders, *files):
-            entry = Path(folder, name)
-            if entry.is_symlink():
-                entry.unlink()
+def _parse_status(output: str) -> _Status | None:
+    kind, size, target = (pattern.search(output) for pattern in (_INODE, _SIZE, _TARGET))
+    if kind is None or size is None:
+        return None
+    link = target[1] if target and kind[1] == "symlink" else ""
+    return _Status(kind=kind[1], size=int(size[1]), target=link)
 
 
-def _debugfs(device: Path, offset: int, commands: str, work: Path) -> None:
-    file = work / ".debugfs"
-    file.write_text(commands, encoding="utf-8")
-    # 1: something is not there.
-    run(["debugfs", "-f", file, f"{device}?offset={offset}"], timeout=SECONDS, ok=(0, 1))
-    file.unlink()
+def _unreadable(problem: str, details: str = "") -> BuildError:
+    return BuildError(
+        f"the finished image cannot be read back: {problem}",
+        hint="Build it again; if that does not help, boot it and look: docs/validation.md shows how.",
+        details=details,
+    )

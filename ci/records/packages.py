@@ -15,6 +15,7 @@ HEADER = "package\tversion\tarchitecture\tinstalled_kib"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*", re.ASCII)
 _ARCHITECTURE = re.compile(r"[a-z0-9][a-z0-9-]*", re.ASCII)
 _SIZE = re.compile(r"0|[1-9][0-9]{0,11}", re.ASCII)
+_QUOTED = 80  # characters of a malformed field in an error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,21 +75,28 @@ def read_packages(text: str, where: str) -> tuple[Package, ...]:
     return tuple(packages.values())
 
 
+def parse_package(name: str, version: str, architecture: str, size: str) -> Package:
+    """A package from text; raises ValueError, which says what is wrong, where dpkg would not have written it."""
+    for what, field, pattern in (("package", name, _NAME), ("architecture", architecture, _ARCHITECTURE)):
+        if not pattern.fullmatch(field):
+            raise ValueError(f"{field[:_QUOTED]!r} is not the name of a {what}")
+    if not _SIZE.fullmatch(size):
+        raise ValueError(f"{size[:_QUOTED]!r} is not a size in KiB")
+    try:
+        Version(version)
+    except ValueError:
+        raise ValueError(f"{version[:_QUOTED]!r} is not a version") from None
+    return Package(name=name, version=version, architecture=architecture, installed_kib=int(size))
+
+
 def _read_row(row: str, where: str, number: int) -> Package:
     fields = row.split("\t")
     if len(fields) != 4:
         raise _malformed(where, number, f"there are {len(fields)} fields, not 4")
-    name, version, architecture, size = fields
-    for what, field, pattern in (("package", name, _NAME), ("architecture", architecture, _ARCHITECTURE)):
-        if not pattern.fullmatch(field):
-            raise _malformed(where, number, f"{field!r} is not the name of a {what}")
-    if not _SIZE.fullmatch(size):
-        raise _malformed(where, number, f"{size!r} is not a size in KiB")
     try:
-        Version(version)
-    except ValueError:
-        raise _malformed(where, number, f"{version!r} is not a version") from None
-    return Package(name=name, version=version, architecture=architecture, installed_kib=int(size))
+        return parse_package(*fields)
+    except ValueError as error:
+        raise _malformed(where, number, str(error)) from None
 
 
 def _malformed(where: str, line: int, problem: str) -> InputError:

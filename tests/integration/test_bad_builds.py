@@ -227,13 +227,13 @@ class TestBasesThatNobodyCanBuildUpon:
         run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", make_disk(None), base], timeout=60)
         code, said = attempt(*from_base(base))
         assert code == 6
-        assert "has no ext4 root file system (found: /dev/sda1 unknown)" in said
+        assert "has no ext4 root file system (found: partition 1 unknown)" in said
 
     def test_one_with_no_system_on_it(self, attempt: Try, make_disk: MakeDisk, tmp_path: Path) -> None:
         (tmp_path / "tree" / "home").mkdir(parents=True)
         code, said = attempt(*from_base(make_disk(tmp_path / "tree")))
         assert code == 6
-        assert "has no ext4 root file system (found: /dev/sda1 ext4)" in said
+        assert "has no ext4 root file system (found: partition 1 ext4)" in said
 
     def test_one_whose_root_is_not_last(self, attempt: Try, make_disk: MakeDisk, tmp_path: Path) -> None:
         code, said = attempt(*from_base(make_disk(root_tree(tmp_path / "tree"), None)))
@@ -325,12 +325,12 @@ class TestMachinesThatLackSomething:
         assert "unset SUPERMIN_KERNEL" in said
 
     def test_an_appliance_that_does_not_start(
-        self, attempt: Try, make_disk: MakeDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, attempt: Try, bookworm_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         qemu = tmp_path / "qemu"
         script(qemu, 'case "$*" in *-kernel*) echo "qemu: no such luck" >&2; exit 1 ;; esac', 'exec "$real" "$@"')
         monkeypatch.setenv("LIBGUESTFS_HV", str(qemu))
-        code, said = attempt(*from_base(make_disk(None)))
+        code, said = attempt(*from_base(bookworm_base))
         assert code == 7
         assert "failed at `run`" in said
         assert "ci.doctor" in said

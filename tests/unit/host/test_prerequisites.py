@@ -27,8 +27,7 @@ VERSIONS = {
     "gpgv": "gpgv (GnuPG) 2.4.4\nlibgcrypt 1.10.3",
     "sfdisk": "sfdisk from util-linux 2.39.3",
     "debugfs": "debugfs 1.47.0 (5-Feb-2023)\n\tUsing EXT2FS Library version 1.47.0",
-    "mke2fs": "mke2fs 1.47.0 (5-Feb-2023)\n\tUsing EXT2FS Library version 1.47.0",
-    "apt-get": "apt 2.7.14 (amd64)",
+    "prlimit": "prlimit from util-linux 2.39.3",
     "setpriv": "setpriv from util-linux 2.39.3",
     "cloud-localds": "",
 }
