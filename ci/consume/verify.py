@@ -114,7 +114,7 @@ class _SkippedError(Exception):
 
 def _compare_record(published: Published, means: Means) -> str:
     record = _record(published.folder, means)
-    own = next((one.qcow2 for one in (record.image, *record.others) if one.qcow2.name == published.file), None)
+    own = next((one.qcow2 for one in record.images if one.qcow2.name == published.file), None)
     if own is None:
         raise VerificationError(f"the record does not know {published.file}")
     differences = [

@@ -19,6 +19,16 @@ class AssetRecord(Part):
     url: str
 
 
+class AttestationRecord(Part):
+    """What the workflow that built an image had signed: `url` is where GitHub's API has it, by the image's digest.
+
+    `predicates` are the types of what is claimed. https://docs.github.com/rest/repos/attestations
+    """
+
+    url: str
+    predicates: list[str]
+
+
 class ValidationSummary(Part):
     """What the boot test of an image came to; `ssh_seconds` by the name of the boot, `accelerator` tells how it ran."""
 
@@ -29,7 +39,10 @@ class ValidationSummary(Part):
 
 
 class ImageRelease(Part):
-    """One image of a release: its definition, base and packages, and its files; `qcow2` is one of `assets`."""
+    """One image of a release: its definition, base and packages, and its files; `qcow2` is one of `assets`.
+
+    `attestation` is None where the image was published without one.
+    """
 
     name: str
     definition: str
@@ -43,6 +56,7 @@ class ImageRelease(Part):
     virtual_size: int
     assets: list[AssetRecord]
     validation: ValidationSummary
+    attestation: AttestationRecord | None
 
 
 class ReleaseFacts(Part):
@@ -80,6 +94,7 @@ class ReleaseRecord(Record):
 
     `previous` is the newest older release, None for the first; `changes` is what became of its packages, None where
     nothing could be compared; `run` is the workflow run that published it, None where it was published by hand.
+    `ensure_vm` is the consumer's tool in one file, made from the same commit.
     """
 
     schema_: Literal["fountainkit-toolsmith-image/release/1"] = Field(
@@ -94,3 +109,14 @@ class ReleaseRecord(Record):
     changes: PackageDiff | None
     image: ImageRelease
     others: list[ImageRelease]
+    ensure_vm: AssetRecord
+
+    @property
+    def images(self) -> tuple[ImageRelease, ...]:
+        """All images, the one of the manifest first."""
+        return (self.image, *self.others)
+
+    @property
+    def assets(self) -> tuple[AssetRecord, ...]:
+        """All files of the release but this record itself."""
+        return (*(asset for image in self.images for asset in image.assets), self.ensure_vm)

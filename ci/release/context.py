@@ -75,6 +75,10 @@ class Context:
         """The page of a published release."""
         return f"{self.repository_url}/releases/tag/{tag}"
 
+    def attestation_url(self, sha256: str) -> str:
+        """Where the API has what was attested of a file, by its digest."""
+        return f"{self.api_url}/repos/{self.repository}/attestations/sha256:{sha256}"
+
     def asset_url(self, tag: str, name: str) -> str:
         """Where an asset of a published release is downloaded from."""
         return f"{self.repository_url}/releases/download/{tag}/{name}"

@@ -25,9 +25,8 @@ def read_published(github: GitHub, transfer: Transfer, tag: str, reporter: Repor
             f"the record of {tag} speaks of {record.tag} in {record.repository}", hint="Do not use this release."
         )
     assets = {asset.name: asset for asset in release.assets}
-    for image in (record.image, *record.others):
-        for expected in image.assets:
-            _verify(github, transfer, assets.get(expected.name), expected, reporter)
+    for expected in record.assets:
+        _verify(github, transfer, assets.get(expected.name), expected, reporter)
     return record
 
 
