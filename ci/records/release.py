@@ -1,19 +1,30 @@
-"""The release record, `releases/<tag>.json`: what one release published, what it was made from, and its evidence."""
+"""The release record, `releases/<tag>.json`: what one release published, what it was made from, and its evidence.
 
+Run as a module it writes the JSON Schema.
+"""
+
+import json
 from datetime import datetime
-from typing import Literal, Self
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
+from ci.host.files import write_atomic
 from ci.records.build import BaseImageRecord
 from ci.records.packages import PackageDiff
 from ci.records.record import Part, Record, Sha256
+
+SCHEMA_PATH = Path(__file__).parents[2] / "releases" / "release.schema.json"
+
+# A name that leads to no other folder, wherever the file is put.
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$")]
 
 
 class AssetRecord(Part):
     """A file of the release, as anybody can fetch it; `size` in bytes."""
 
-    name: str
+    name: FileName
     sha256: Sha256
     size: int
     url: str
@@ -120,3 +131,15 @@ class ReleaseRecord(Record):
     def assets(self) -> tuple[AssetRecord, ...]:
         """All files of the release but this record itself."""
         return (*(asset for image in self.images for asset in image.assets), self.ensure_vm)
+
+
+def schema_text() -> str:
+    """The JSON Schema of a release record, as it stands in releases/release.schema.json."""
+    schema = ReleaseRecord.model_json_schema(mode="serialization")
+    # What has a default is left out there; but a record says which one it is.
+    schema["required"] = ["schema", *schema["required"]]
+    return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}, indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    write_atomic(SCHEMA_PATH, schema_text())

@@ -65,7 +65,8 @@ class Transfer:
     def __init__(self, context: Context, patience: Patience) -> None:
         self._patience = patience
         self._session = requests.Session()
-        self._session.headers["Authorization"] = f"Bearer {context.token}"
+        if context.token is not None:
+            self._session.headers["Authorization"] = f"Bearer {context.token}"
         self._session.headers["User-Agent"] = USER_AGENT
         # A .netrc must not replace the token: https://requests.readthedocs.io/en/latest/user/authentication/
         self._session.auth = _keep_header

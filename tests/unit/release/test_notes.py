@@ -212,9 +212,11 @@ class TestEveryText:
 def hostile_release(text: str) -> tuple[ReleaseRecord, PackageDiff, ReleaseFacts]:
     """A release where everything that is not checked elsewhere is `text`; URLs that nobody can follow stay unlinked."""
     unlinked = f"x:{text}"
-    file = AssetRecord(name=text, sha256="1" * 64, size=1, url=unlinked)
-    report = AssetRecord(name=f"{text}.validation.md", sha256="1" * 64, size=1, url=unlinked)
-    listing = AssetRecord(name=f"{text}.packages.tsv", sha256="1" * 64, size=1, url=unlinked)
+    # A record that is read would not have such names.
+    file, report, listing = (
+        AssetRecord.model_construct(name=f"{text}{ending}", sha256="1" * 64, size=1, url=unlinked)
+        for ending in ("", ".validation.md", ".packages.tsv")
+    )
     image = make_image(
         name=text,
         distribution=text,
