@@ -72,7 +72,7 @@ def main(
         reporter.warn(problem.message)
     tags = [one.record.tag for one in known] + ([fate.newest] if fate and fate.newest else [])
     later = lineage.newest(origin.known.record.tag, tags)
-    reporter.table(f"Origin of {subject.given}", ("what", ""), lineage.rows(subject, origin, fate, later))
+    reporter.table(f"Origin of {subject.given}", ("what", "it is"), lineage.rows(subject, origin, fate, later))
     if options.json:
         sys.stdout.write(json.dumps(lineage.document(subject, origin, fate, later), indent=2) + "\n")
     _require_intact(subject, origin, fate)

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from debian.debian_support import Version
-from pydantic import ConfigDict
 
 from ci.host.errors import InputError
 from ci.records.record import Part
@@ -21,8 +20,6 @@ _SIZE = re.compile(r"0|[1-9][0-9]{0,11}", re.ASCII)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Package:
     """An installed package; `installed_kib` is dpkg's estimate."""
-
-    __pydantic_config__ = ConfigDict(extra="forbid")  # as in every part of a record
 
     name: str
     version: str

@@ -88,7 +88,7 @@ def rows(subject: Subject, origin: Origin, fate: Fate | None, superseded_by: str
         ("report", _url(image, ".validation.md")),
         ("attestation", _attestation(record, image)),
         ("previous", f"{record.previous.tag}: {record.previous.url}" if record.previous else "none: the first release"),
-        ("superseded by", superseded_by or "nothing that is known here"),
+        ("superseded by", superseded_by or _nothing_newer(fate)),
         ("pull request", _pull(record, fate)),
         ("at GitHub", _at_github(fate)),
         ("record", origin.known.where),
@@ -127,6 +127,10 @@ def _attestation(record: ReleaseRecord, image: ImageRelease) -> str:
     if image.attestation is None:
         return "none"
     return f"{image.attestation.url}; gh attestation verify {image.qcow2.name} --repo {record.repository}"
+
+
+def _nothing_newer(fate: Fate | None) -> str:
+    return "no release in releases/; GitHub was not asked" if fate is None else "nothing: it is the newest release"
 
 
 def _pull(record: ReleaseRecord, fate: Fate | None) -> str:
