@@ -6,17 +6,19 @@ Looks at what is there first and takes only the steps that are missing; run it a
 import argparse
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from ci.consume.bundle import write_archive
 from ci.host import actions, cli
+from ci.host.errors import RefusedError
 from ci.host.progress import Reporter
-from ci.host.repository import ROOT
+from ci.host.repository import ROOT, current_revision
 from ci.host.workspace import work_folder
 from ci.records.version import Version
 from ci.release import proposal as proposals
 from ci.release.context import Context, chosen_tag, run_url
-from ci.release.dist import read_dist
+from ci.release.dist import local_file, read_dist
 from ci.release.failures import nothing_vanishes
 from ci.release.github import GitHub
 from ci.release.publish import (
@@ -34,6 +36,9 @@ from ci.release.retry import Patience
 from ci.release.state import RECORD_NAME, Situation
 from ci.release.transfer import Transfer
 
+# Makes the consumer's tool in a folder, of a commit or of whatever is checked out.
+Bundle = Callable[[Path, str | None], Path]
+
 
 def arguments() -> argparse.ArgumentParser:
     """The flags."""
@@ -48,6 +53,19 @@ def arguments() -> argparse.ArgumentParser:
     return result
 
 
+def make_ensure_vm(folder: Path, commit: str | None) -> Path:
+    """The consumer's tool as a file in `folder`; raises RefusedError where this checkout is not of `commit`, if any."""
+    revision = current_revision()
+    if commit is not None and (revision.dirty or revision.commit != commit):
+        changed = " with changes that are in no commit" if revision.dirty else ""
+        raise RefusedError(
+            f"the images are of commit {commit}, this checkout is at {revision.commit}{changed}: "
+            "the release's ensure-vm.pyz must be of the images' commit",
+            hint=f"Run it in a clean checkout of that commit: git worktree add FOLDER {commit}",
+        )
+    return write_archive(ROOT, folder)
+
+
 @nothing_vanishes()
 def main(
     options: argparse.Namespace,
@@ -55,6 +73,7 @@ def main(
     *,
     environ: Mapping[str, str] = os.environ,
     patience: Patience | None = None,
+    bundle: Bundle = make_ensure_vm,
 ) -> int:
     """Publish, or show the plan; raises what docs/exit-codes.md lists."""
     tag = chosen_tag(options.tag, environ)
@@ -66,22 +85,20 @@ def main(
     version = Version.parse(primary.build.version)
     github = GitHub(context, reporter, patience)
     with work_folder(options.dist) as folder, Transfer(context, github.patience) as transfer:
+        ensure_vm = local_file(bundle(folder, None if options.allow_dirty else commit))
+        materials = proposals.Materials(primary=primary, others=others, ensure_vm=ensure_vm)
         # Everything up to the first write comes first, so that what can be refused is refused before it.
         with reporter.step("Looking at what is there"):
             releases = preflight(github, str(version), commit)
             immutable = github.releases_are_immutable()
             earlier = newest_before(releases, version)
             previous, changes = proposals.read_previous(github, transfer, earlier, primary, reporter)
+        run, attested = run_url(environ), options.attested
         record = proposals.release_record(
-            context, version, primary, others, previous=previous, changes=changes, run=run_url(environ)
+            context, version, materials, previous=previous, changes=changes, run=run, attested=attested
         )
-        proposal = proposals.make_proposal(
-            record,
-            images,
-            folder / RECORD_NAME,
-            latest=is_newest(releases, version),
-            attested=options.attested,
-        )
+        latest = is_newest(releases, version)
+        proposal = proposals.make_proposal(record, materials, folder / RECORD_NAME, latest=latest)
         if immutable:
             reporter.note(
                 "Releases of this repository are immutable: once published, neither assets nor tag can change"

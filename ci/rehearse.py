@@ -5,6 +5,7 @@ that nothing is left to do. Needs no token and leaves nothing behind.
 """
 
 import argparse
+import hashlib
 import io
 import sys
 import time
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ci import ensure_vm, propose_rollout, publish_release
+from ci.consume import bundle
 from ci.host import cli
 from ci.host.errors import RemoteError, ToolsmithError, VerificationError
 from ci.host.files import sha256_file, write_atomic
@@ -179,7 +181,10 @@ def _published(stage: Stage, image: TestedImage) -> str:
     if [(release["tag_name"], release["draft"]) for release in releases] != [(image.build.version, False)]:
         raise _wrong(f"there are releases that must not be there: {releases}")
     digests = {asset["name"]: asset["digest"] for asset in releases[0]["assets"]}
-    missing = [file.name for file in image.files if digests.get(file.name) != f"sha256:{file.sha256}"]
+    wanted = {file.name: file.sha256 for file in image.files} | {
+        bundle.NAME: hashlib.sha256(bundle.archive(ROOT)).hexdigest()
+    }
+    missing = [name for name, sha256 in wanted.items() if digests.get(name) != f"sha256:{sha256}"]
     if missing:
         raise _wrong(f"assets are missing or wrong: {', '.join(missing)}")
     return f"1 release, {len(digests)} assets"

@@ -98,7 +98,7 @@ def _before(
     _, release = max(published, key=lambda pair: pair[0])
     try:
         record = read_release_record(github, transfer, release)
-        past = {image.distribution: image for image in (record.image, *record.others)}
+        past = {image.distribution: image for image in record.images}
         return {
             name: Before(
                 tag=record.tag,

@@ -1,6 +1,6 @@
 """Compare downloaded images and reports with the digests that ci.collect_images handed on.
 
-For a single image sets the outputs `qcow2` and `sbom`, the paths of its files; `sbom` is empty where it has none.
+For a single image sets the outputs `qcow2` and `sbom`, the paths of its files; one that it lacks is empty.
 """
 
 import argparse

@@ -1,6 +1,7 @@
 """A small dist/ that is consistent in itself, for tests that publish: there digests matter, not bootable bytes."""
 
 import hashlib
+import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,23 @@ PACKAGES = (
     Package(name="curl", version="7.88.1-10", architecture="amd64", installed_kib=500),
     Package(name="git", version="1:2.39.2-1", architecture="amd64", installed_kib=40_000),
 )
+# In place of the consumer's tool, whose bytes matter where it is run.
+ENSURE_VM = b"#!/usr/bin/env python3\n"
+
+
+def write_ensure_vm(folder: Path, _commit: str | None) -> Path:
+    """What `ci.publish_release` makes of the checkout, without looking at it."""
+    path = folder / "ensure-vm.pyz"
+    path.write_bytes(ENSURE_VM)
+    return path
+
+
+def sbom(stem: str, sha256: str, packages: Iterable[Package]) -> str:
+    """An SBOM of an image, as far as a release looks into it."""
+    component = {"type": "operating-system", "name": stem, "hashes": [{"alg": "SHA-256", "content": sha256}]}
+    components = [{"type": "library", "name": package.name, "version": package.version} for package in packages]
+    head = {"bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1}
+    return json.dumps(head | {"metadata": {"component": component}, "components": components})
 
 
 def build_record(**changes: object) -> BuildRecord:
@@ -107,6 +125,7 @@ def make_dist(
     (folder / f"{stem}.qcow2").write_bytes(image)
     (folder / f"{stem}.qcow2.sha256").write_text(f"{sha256}  {stem}.qcow2\n")
     (folder / f"{stem}.packages.tsv").write_text(to_tsv(packages))
+    (folder / f"{stem}.cdx.json").write_text(sbom(stem, sha256, packages))
     build.write(folder / f"{stem}.build.json")
     validation_report(build).write(folder / f"{stem}.validation.json")
     (folder / f"{stem}.validation.xml").write_text("<testsuites/>\n")

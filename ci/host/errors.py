@@ -111,6 +111,12 @@ class RefusedError(ToolsmithError):
     exit_code = 14
 
 
+class UnknownOriginError(ToolsmithError):
+    """No release record that can be read tells where something comes from."""
+
+    exit_code = 16
+
+
 class Interrupted(BaseException):
     """SIGINT or SIGTERM arrived. Not an `Exception`, so that no handler on the way swallows it."""
 

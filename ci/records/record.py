@@ -34,12 +34,34 @@ class Record(Part):
 def read_record(path: Path, kind: type[RecordT]) -> RecordT:
     """Read a record that another stage wrote; raises InputError where it is not of that kind."""
     try:
-        return kind.model_validate_json(path.read_bytes())
+        data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    return parse_record(data, kind, str(path))
+
+
+def parse_record(data: bytes, kind: type[RecordT], where: str) -> RecordT:
+    """A record in a file's bytes; raises InputError where it is not of that kind. `where` names the file."""
+    try:
+        return kind.model_validate_json(data)
     except ValidationError as error:
+        expected = kind.model_fields["schema_"].default
+        if (found := _schema(data)) not in {None, expected}:
+            raise InputError(
+                f"{where} is a record of schema {found!r}; this version of the repository reads {expected!r}",
+                hint="Use the commands of the commit that wrote it.",
+            ) from error
         raise InputError(
-            f"{path} is not a {kind.__name__}",
+            f"{where} is not a {kind.__name__}",
             hint="It may come from another version of this repository; make it again.",
             details=str(error),
         ) from error
+
+
+def _schema(data: bytes) -> str | None:
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    schema = document.get("schema") if isinstance(document, dict) else None
+    return schema if isinstance(schema, str) else None

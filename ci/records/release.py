@@ -1,22 +1,43 @@
-"""The release record, `releases/<tag>.json`: what one release published, what it was made from, and its evidence."""
+"""The release record, `releases/<tag>.json`: what one release published, what it was made from, and its evidence.
 
+Run as a module it writes the JSON Schema.
+"""
+
+import json
 from datetime import datetime
-from typing import Literal, Self
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
+from ci.host.files import write_atomic
 from ci.records.build import BaseImageRecord
 from ci.records.packages import PackageDiff
 from ci.records.record import Part, Record, Sha256
+
+SCHEMA_PATH = Path(__file__).parents[2] / "releases" / "release.schema.json"
+
+# A name that leads to no other folder, wherever the file is put.
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$")]
 
 
 class AssetRecord(Part):
     """A file of the release, as anybody can fetch it; `size` in bytes."""
 
-    name: str
+    name: FileName
     sha256: Sha256
     size: int
     url: str
+
+
+class AttestationRecord(Part):
+    """What the workflow that built an image had signed: `url` is where GitHub's API has it, by the image's digest.
+
+    `predicates` are the types of what is claimed. https://docs.github.com/rest/repos/attestations
+    """
+
+    url: str
+    predicates: list[str]
 
 
 class ValidationSummary(Part):
@@ -29,7 +50,10 @@ class ValidationSummary(Part):
 
 
 class ImageRelease(Part):
-    """One image of a release: its definition, base and packages, and its files; `qcow2` is one of `assets`."""
+    """One image of a release: its definition, base and packages, and its files; `qcow2` is one of `assets`.
+
+    `attestation` is None where the image was published without one.
+    """
 
     name: str
     definition: str
@@ -43,6 +67,7 @@ class ImageRelease(Part):
     virtual_size: int
     assets: list[AssetRecord]
     validation: ValidationSummary
+    attestation: AttestationRecord | None
 
 
 class ReleaseFacts(Part):
@@ -80,6 +105,7 @@ class ReleaseRecord(Record):
 
     `previous` is the newest older release, None for the first; `changes` is what became of its packages, None where
     nothing could be compared; `run` is the workflow run that published it, None where it was published by hand.
+    `ensure_vm` is the consumer's tool in one file, made from the same commit.
     """
 
     schema_: Literal["fountainkit-toolsmith-image/release/1"] = Field(
@@ -94,3 +120,26 @@ class ReleaseRecord(Record):
     changes: PackageDiff | None
     image: ImageRelease
     others: list[ImageRelease]
+    ensure_vm: AssetRecord
+
+    @property
+    def images(self) -> tuple[ImageRelease, ...]:
+        """All images, the one of the manifest first."""
+        return (self.image, *self.others)
+
+    @property
+    def assets(self) -> tuple[AssetRecord, ...]:
+        """All files of the release but this record itself."""
+        return (*(asset for image in self.images for asset in image.assets), self.ensure_vm)
+
+
+def schema_text() -> str:
+    """The JSON Schema of a release record, as it stands in releases/release.schema.json."""
+    schema = ReleaseRecord.model_json_schema(mode="serialization")
+    # What has a default is left out there; but a record says which one it is.
+    schema["required"] = ["schema", *schema["required"]]
+    return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}, indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    write_atomic(SCHEMA_PATH, schema_text())

@@ -20,14 +20,16 @@ UNANSWERED = web.RequestKey("unanswered", bool)
 class Exchange:
     """One request and its answer.
 
-    `path` is as sent, without the query. `request_body` and `response_body` are the JSON, None where there was none.
-    `status` is None where the client got no answer. `fault` names what was done to it, `seconds` it took.
+    `path` is as sent, without the query. `authorized` tells whether it came with a token. `request_body` and
+    `response_body` are the JSON, None where there was none. `status` is None where the client got no answer. `fault`
+    names what was done to it, `seconds` it took.
     """
 
     method: str
     path: str
     query: Mapping[str, str]
     request_headers: Mapping[str, str]
+    authorized: bool
     request_body: Any
     status: int | None
     response_headers: Mapping[str, str]
@@ -60,6 +62,7 @@ class ExchangeLog:
                     request_headers={
                         name: value for name, value in request.headers.items() if name.lower() not in SECRET_HEADERS
                     },
+                    authorized="Authorization" in request.headers,
                     request_body=body,
                     status=answered.status if answered is not None else None,
                     response_headers=dict(answered.headers) if answered is not None else {},

@@ -55,6 +55,22 @@ def with_entry(text: str, tag: str, entry: str, where: str = "docs/releases.md")
     return result
 
 
+def read_entries(text: str) -> list[tuple[Version, str]]:
+    """The versions that have an entry, as they stand, each with the entry's text."""
+    lines, headings = _LINE.findall(text), _headings(text)
+    found = []
+    for heading in _entries(headings):
+        following = (other.line for other in headings if other.line > heading.line and other.level <= heading.level)
+        if heading.version:
+            found.append((heading.version, "".join(lines[heading.line : next(following, len(lines))])))
+    return found
+
+
+def says_nothing_yet(text: str) -> bool:
+    """True where the sentence that gives way to the first entry is there."""
+    return len(_without_nothing_yet(text, _LINE.findall(text))[0]) < len(_LINE.findall(text))
+
+
 def _tokens(text: str) -> list[Token]:
     return MarkdownIt("commonmark").parse(text)
 

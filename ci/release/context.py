@@ -23,6 +23,8 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 class Context:
     """One repository on one server. `commit` is what the workflow runs for, None outside Actions.
 
+    Without a token what is public can be read, at the low limit that GitHub has for that.
+
     https://docs.github.com/en/actions/reference/workflows-and-actions/variables
     """
 
@@ -30,13 +32,21 @@ class Context:
     server_url: str
     repository: str
     commit: str | None
-    token: str = field(repr=False)
+    token: str | None = field(repr=False)
 
     @classmethod
     def from_environment(
-        cls, environ: Mapping[str, str], *, repository: str | None = None, token_variable: str = TOKEN_VARIABLE
+        cls,
+        environ: Mapping[str, str],
+        *,
+        repository: str | None = None,
+        token_variable: str = TOKEN_VARIABLE,
+        anonymous: bool = False,
     ) -> Self:
-        """Read it, `repository` going before the variable; raises InputError or AccessError."""
+        """Read it, `repository` going before the variable; raises InputError or AccessError.
+
+        `anonymous` lets it be without a token.
+        """
         name = repository or environ.get("GITHUB_REPOSITORY", "")
         if not _REPOSITORY.fullmatch(name) or name.endswith(("/.", "/..")):
             raise InputError(
@@ -47,7 +57,7 @@ class Context:
         if commit is not None and not _COMMIT.fullmatch(commit):
             raise InputError(f"GITHUB_SHA is {commit!r}, which is not a commit", hint="It has 40 hexadecimal digits.")
         token = read_secret(environ, token_variable)
-        if token is None:
+        if token is None and not anonymous:
             raise AccessError(
                 f"there is no token in {token_variable}",
                 hint="Outside Actions: a fine-grained token with contents and pull requests, read and write; "
@@ -74,6 +84,10 @@ class Context:
     def release_url(self, tag: str) -> str:
         """The page of a published release."""
         return f"{self.repository_url}/releases/tag/{tag}"
+
+    def attestation_url(self, sha256: str) -> str:
+        """Where the API has what was attested of a file, by its digest."""
+        return f"{self.api_url}/repos/{self.repository}/attestations/sha256:{sha256}"
 
     def asset_url(self, tag: str, name: str) -> str:
         """Where an asset of a published release is downloaded from."""

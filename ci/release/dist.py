@@ -9,6 +9,7 @@ from ci.host.files import sha256_file
 from ci.records.build import BuildRecord, Verification
 from ci.records.packages import Package, read_packages
 from ci.records.record import read_record
+from ci.records.sbom import read_sbom
 from ci.records.validation import CheckResult, Outcome, ValidationReport
 from ci.records.version import Version
 
@@ -16,18 +17,18 @@ from ci.records.version import Version
 # https://docs.github.com/en/repositories/releasing-projects-on-github/about-releases#storage-and-bandwidth-quotas
 ASSET_LIMIT = (2 << 30) - (1 << 20)
 
-# The files of one image, by what follows its stem. The SBOM is there when the build made one.
+# The files of one image, by what follows its stem.
 REQUIRED = (
     ".qcow2",
     ".qcow2.sha256",
     ".packages.tsv",
+    ".cdx.json",
     ".build.json",
     ".validation.json",
     ".validation.xml",
     ".validation.md",
     ".console.png",
 )
-OPTIONAL = (".cdx.json",)
 
 # What a report must speak of to be one of the whole boot test.
 BOOTS = frozenset({"full", "clone", "consumer", "seed"})
@@ -107,7 +108,7 @@ def _of_version(
 def _read_image(path: Path, build: BuildRecord, *, allow_dirty: bool) -> TestedImage:
     stem = _stem(path, build)
     _refuse_build(build, allow_dirty=allow_dirty)
-    files = tuple(_read_file(file) for file in _files(path.parent, stem))
+    files = tuple(local_file(file) for file in _files(path.parent, stem))
     by_suffix = {file.name.removeprefix(stem): file for file in files}
     report = read_record(by_suffix[".validation.json"].path, ValidationReport)
     packages = read_packages(_text(by_suffix[".packages.tsv"].path), by_suffix[".packages.tsv"].name)
@@ -123,6 +124,7 @@ def _read_image(path: Path, build: BuildRecord, *, allow_dirty: bool) -> TestedI
             f"{stem}.packages.tsv has {len(packages)} packages, the build record says {build.packages}",
             hint="One of the two was altered. Build and test it again.",
         )
+    read_sbom(by_suffix[".cdx.json"].path, image_sha256=build.image.sha256)
     return TestedImage(build=build, report=report, packages=packages, files=files)
 
 
@@ -167,11 +169,11 @@ def _files(folder: Path, stem: str) -> list[Path]:
             f"{folder} lacks {', '.join(missing)}",
             hint="`./scripts/validate.sh` writes the validation's files; the rest comes from the build.",
         )
-    optional = [folder / f"{stem}{suffix}" for suffix in OPTIONAL]
-    return [*(folder / f"{stem}{suffix}" for suffix in REQUIRED), *(path for path in optional if path.is_file())]
+    return [folder / f"{stem}{suffix}" for suffix in REQUIRED]
 
 
-def _read_file(path: Path) -> LocalFile:
+def local_file(path: Path) -> LocalFile:
+    """A file as it is now."""
     return LocalFile(path=path, size=path.stat().st_size, sha256=sha256_file(path))
 
 

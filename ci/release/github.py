@@ -59,7 +59,7 @@ class GitHub:
         self.persistence = Persistence(self.patience, reporter)
         client = github.Github(
             base_url=context.api_url,
-            auth=github.Auth.Token(context.token),
+            auth=None if context.token is None else github.Auth.Token(context.token),
             user_agent=USER_AGENT,
             timeout=self.patience.timeout,
             per_page=PER_PAGE,

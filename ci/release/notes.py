@@ -156,7 +156,7 @@ def _context(
     record: ReleaseRecord, diff: PackageDiff | None, previous: ReleaseFacts | None, *, attested: bool
 ) -> dict[str, Any]:
     version = Version.parse(record.tag)
-    image, images = record.image, [record.image, *record.others]
+    image, images, ensure_vm = record.image, record.images, record.ensure_vm
     folder = f".toolsmith/cache/{image.name}/{image.qcow2.sha256}"
     return _since(record, diff, previous) | {
         "record": record,
@@ -167,12 +167,13 @@ def _context(
         "day": Markdown(version.day.isoformat()),
         "commit": _commit(record),
         "size": _megabytes(image.qcow2.size),
-        "files": _files([asset for one in images for asset in one.assets]),
+        "files": _files(record.assets),
         "boots": _boots(images),
         "package_list": _find(image, ".packages.tsv"),
         "report": _find(image, ".validation.md"),
         "page_link": Markdown(f"[releases/{version}.md](../releases/{version}.md)"),
         "checksum": f"{image.qcow2.sha256}  {image.qcow2.name}",
+        "ensure_vm_checksum": f"{ensure_vm.sha256}  {ensure_vm.name}",
         "snippet": _snippet(record),
         "cache_folder": folder,
         "cache_file": f"{folder}/{image.qcow2.name}",

@@ -1,19 +1,26 @@
 """From tested images to what is published: the release record, the notes, the list of files."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ci.host.errors import InputError, RefusedError, VerificationError
-from ci.host.files import sha256_file
 from ci.host.progress import Reporter
 from ci.host.source import AbsentError
 from ci.records.packages import Package, PackageDiff, read_packages
-from ci.records.release import AssetRecord, ImageRelease, ReleaseFacts, ReleaseRecord, ValidationSummary
+from ci.records.release import (
+    AssetRecord,
+    AttestationRecord,
+    ImageRelease,
+    ReleaseFacts,
+    ReleaseRecord,
+    ValidationSummary,
+)
 from ci.records.validation import Outcome
 from ci.records.version import Version
 from ci.release import notes
 from ci.release.context import Context
-from ci.release.dist import LocalFile, TestedImage
+from ci.release.dist import LocalFile, TestedImage, local_file
 from ci.release.github import GitHub
 from ci.release.packages import compare
 from ci.release.publish import Proposal
@@ -23,6 +30,22 @@ from ci.release.state import marker
 from ci.release.transfer import Transfer
 
 PACKAGES_SUFFIX = ".packages.tsv"
+# What actions/attest signs in the release workflow: where an image was built, and what is in it.
+PREDICATES = ("https://slsa.dev/provenance/v1", "https://cyclonedx.org/bom")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Materials:
+    """What a release is made of: the image the manifest will point to, further ones, and the consumer's tool."""
+
+    primary: TestedImage
+    others: tuple[TestedImage, ...]
+    ensure_vm: LocalFile
+
+    @property
+    def files(self) -> tuple[LocalFile, ...]:
+        """All files but the record, the manifest's image first: it is what can fail."""
+        return (*(file for image in (self.primary, *self.others) for file in image.files), self.ensure_vm)
 
 
 def primary_image(images: Sequence[TestedImage], definition: str) -> tuple[TestedImage, tuple[TestedImage, ...]]:
@@ -54,34 +77,37 @@ def check_commit(images: Sequence[TestedImage], context: Context) -> str:
 def release_record(
     context: Context,
     version: Version,
-    primary: TestedImage,
-    others: Sequence[TestedImage],
+    materials: Materials,
     *,
     previous: ReleaseFacts | None,
     changes: PackageDiff | None,
     run: str | None,
+    attested: bool,
 ) -> ReleaseRecord:
-    """What `release.json` will say."""
+    """What `release.json` will say; `attested` tells whether the images have attestations."""
     tag = str(version)
     return ReleaseRecord(
         tag=tag,
         repository=context.repository,
         url=context.release_url(tag),
-        commit=primary.build.commit,
+        commit=materials.primary.build.commit,
         run=run,
         previous=previous,
         changes=changes,
-        image=_image_release(context, tag, primary),
-        others=[_image_release(context, tag, other) for other in others],
+        image=_image_release(context, tag, materials.primary, attested=attested),
+        others=[_image_release(context, tag, other, attested=attested) for other in materials.others],
+        ensure_vm=_asset_record(context, tag, materials.ensure_vm),
     )
 
 
-def _image_release(context: Context, tag: str, image: TestedImage) -> ImageRelease:
-    assets = [
-        AssetRecord(name=file.name, sha256=file.sha256, size=file.size, url=context.asset_url(tag, file.name))
-        for file in image.files
-    ]
+def _asset_record(context: Context, tag: str, file: LocalFile) -> AssetRecord:
+    return AssetRecord(name=file.name, sha256=file.sha256, size=file.size, url=context.asset_url(tag, file.name))
+
+
+def _image_release(context: Context, tag: str, image: TestedImage, *, attested: bool) -> ImageRelease:
+    assets = [_asset_record(context, tag, file) for file in image.files]
     build, report = image.build, image.report
+    attestation = AttestationRecord(url=context.attestation_url(build.image.sha256), predicates=list(PREDICATES))
     return ImageRelease(
         name=build.name.removesuffix(f"-{build.version}"),
         definition=build.definition,
@@ -100,6 +126,7 @@ def _image_release(context: Context, tag: str, image: TestedImage) -> ImageRelea
             accelerator=report.accelerator,
             ssh_seconds={boot.name: boot.ssh_seconds for boot in report.boots if boot.ssh_seconds is not None},
         ),
+        attestation=attestation if attested else None,
     )
 
 
@@ -135,19 +162,21 @@ def _read_packages(
         raise InputError(f"{asset.name} is not text") from error
 
 
-def make_proposal(
-    record: ReleaseRecord, images: Sequence[TestedImage], record_file: Path, *, latest: bool, attested: bool
-) -> Proposal:
-    """Write the record beside the images, and list everything. The image goes first: it is what can fail."""
+def make_proposal(record: ReleaseRecord, materials: Materials, record_file: Path, *, latest: bool) -> Proposal:
+    """Write the record beside the images, and list everything in the order of its upload."""
     record.write(record_file)
-    own = LocalFile(path=record_file, size=record_file.stat().st_size, sha256=sha256_file(record_file))
+    own = local_file(record_file)
     body = notes.release_notes(
-        record, diff=record.changes, previous=record.previous, attested=attested, marker=marker(record.commit)
+        record,
+        diff=record.changes,
+        previous=record.previous,
+        attested=record.image.attestation is not None,
+        marker=marker(record.commit),
     )
     return Proposal(
         tag=record.tag,
         commit=record.commit,
         body=body,
         latest=latest,
-        files=(*(file for image in images for file in image.files), own),
+        files=(*materials.files, own),
     )

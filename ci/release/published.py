@@ -1,9 +1,8 @@
 """Reading a published release back, as anybody could, and comparing it with its own record."""
 
-from pydantic import ValidationError
-
-from ci.host.errors import RefusedError, VerificationError
+from ci.host.errors import InputError, RefusedError, VerificationError
 from ci.host.progress import Reporter
+from ci.records.record import parse_record
 from ci.records.release import AssetRecord, ReleaseRecord
 from ci.release.github import GitHub
 from ci.release.remote import UPLOADED, Asset, Release
@@ -25,28 +24,29 @@ def read_published(github: GitHub, transfer: Transfer, tag: str, reporter: Repor
             f"the record of {tag} speaks of {record.tag} in {record.repository}", hint="Do not use this release."
         )
     assets = {asset.name: asset for asset in release.assets}
-    for image in (record.image, *record.others):
-        for expected in image.assets:
-            _verify(github, transfer, assets.get(expected.name), expected, reporter)
+    for expected in record.assets:
+        _verify(github, transfer, assets.get(expected.name), expected, reporter)
     return record
 
 
 def read_release_record(github: GitHub, transfer: Transfer, release: Release) -> ReleaseRecord:
     """The record that a release carries; raises VerificationError where it has none, or none that can be read."""
+    data = read_release_bytes(github, transfer, release)
+    try:
+        return parse_record(data, ReleaseRecord, f"the {RECORD_NAME} of {release.tag_name}")
+    except InputError as error:
+        hint = "It may be of another version of this repository; use the commands of that version."
+        raise VerificationError(error.message, hint=hint, details=error.details) from error
+
+
+def read_release_bytes(github: GitHub, transfer: Transfer, release: Release) -> bytes:
+    """That record as it was published; raises VerificationError where there is none."""
     asset = next((asset for asset in release.assets if asset.name == RECORD_NAME), None)
     if asset is None:
         raise VerificationError(
             f"{release.tag_name} has no {RECORD_NAME}", hint="It was not published by this repository's automation."
         )
-    data = github.persistence.read(f"download of {RECORD_NAME}", lambda: transfer.read(asset))
-    try:
-        return ReleaseRecord.model_validate_json(data)
-    except ValidationError as error:
-        raise VerificationError(
-            f"the {RECORD_NAME} of {release.tag_name} is not a release record",
-            hint="It may be of another version of this repository; use the commands of that version.",
-            details=str(error),
-        ) from error
+    return github.persistence.read(f"download of {RECORD_NAME}", lambda: transfer.read(asset))
 
 
 def _verify(github: GitHub, transfer: Transfer, asset: Asset | None, expected: AssetRecord, reporter: Reporter) -> None:

@@ -34,13 +34,17 @@ class RepositoryFacts(Answer):
 
 
 class Asset(Answer):
-    """A file of a release. `digest` is `sha256:<hex>`; older assets have none."""
+    """A file of a release. `digest` is `sha256:<hex>`; older assets have none.
+
+    `browser_download_url` is its public address, `url` that of the API.
+    """
 
     id: int
     name: str
     state: str
     size: int
     url: str
+    browser_download_url: str
     digest: str | None = None
 
     @property

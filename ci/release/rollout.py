@@ -66,6 +66,11 @@ class Result:
     outcome: Outcome
 
 
+def branch_name(tag: str) -> str:
+    """The branch of a release's roll-out in this repository."""
+    return f"rollout/{tag}"
+
+
 def message(change: Change, tree: str) -> str:
     """The commit's message. Its trailers let a later run see what it brought, and that nobody changed it since."""
     trailers = {"Toolsmith-Rollout": change.tag, "Toolsmith-Files": change.digest, "Toolsmith-Tree": tree}

@@ -13,7 +13,7 @@ from ci.release.github import GitHub
 from ci.release.manifest_edit import image_fields, replace_image
 from ci.release.publish import require_writable
 from ci.release.remote import Commit
-from ci.release.rollout import Change
+from ci.release.rollout import Change, branch_name
 
 MANIFEST = "manifests/tools.json"
 CHANGELOG = "docs/releases.md"
@@ -39,18 +39,27 @@ def own(github: GitHub, record: ReleaseRecord, *, attested: bool) -> Proposed | 
         return None
     log = _text(github, CHANGELOG, head)
     text = notes.pull_request(record, diff=record.changes, previous=record.previous, attested=attested)
+    change = Change(
+        tag=record.tag,
+        base=base,
+        branch=branch_name(record.tag),
+        files=own_files(record, manifest, log, attested=attested),
+        title=text.title,
+        body=text.body,
+    )
+    return Proposed(change=change, head=head, before={MANIFEST: manifest, CHANGELOG: log})
+
+
+def own_files(record: ReleaseRecord, manifest: str, log: str, *, attested: bool) -> dict[str, str]:
+    """The files of this repository after the roll-out, by path; `manifest` and `log` are two of them before it."""
     entry = notes.changelog_entry(record, diff=record.changes, previous=record.previous)
     page = notes.release_page(record, diff=record.changes, previous=record.previous, attested=attested)
-    files = {
+    return {
         MANIFEST: replace_image(manifest, image_fields(record), MANIFEST, add=True),
         CHANGELOG: changelog.with_entry(log, record.tag, entry, CHANGELOG),
         f"releases/{record.tag}.md": page,
         f"releases/{record.tag}.json": record.to_json(),
     }
-    change = Change(
-        tag=record.tag, base=base, branch=f"rollout/{record.tag}", files=files, title=text.title, body=text.body
-    )
-    return Proposed(change=change, head=head, before={MANIFEST: manifest, CHANGELOG: log})
 
 
 def fountainkit(github: GitHub, record: ReleaseRecord, *, attested: bool) -> Proposed | None:

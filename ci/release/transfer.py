@@ -6,7 +6,7 @@ https://github.com/PyGithub/PyGithub/blob/v2.10.0/github/Requester.py
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Self
@@ -15,9 +15,9 @@ import requests
 from pydantic import ValidationError
 from requests.adapters import HTTPAdapter
 
-from ci.host.errors import RejectedError, RemoteError, VerificationError
+from ci.host.errors import AccessError, RejectedError, RemoteError, VerificationError
 from ci.host.files import CHUNK_BYTES
-from ci.host.source import TransientError
+from ci.host.source import AbsentError, TransientError
 from ci.release.context import USER_AGENT, Context, require_safe_url
 from ci.release.failures import from_status
 from ci.release.remote import Asset, Release
@@ -65,7 +65,8 @@ class Transfer:
     def __init__(self, context: Context, patience: Patience) -> None:
         self._patience = patience
         self._session = requests.Session()
-        self._session.headers["Authorization"] = f"Bearer {context.token}"
+        if context.token is not None:
+            self._session.headers["Authorization"] = f"Bearer {context.token}"
         self._session.headers["User-Agent"] = USER_AGENT
         # A .netrc must not replace the token: https://requests.readthedocs.io/en/latest/user/authentication/
         self._session.auth = _keep_header
@@ -110,13 +111,33 @@ class Transfer:
             raise TransientError("the answer makes no sense") from error
 
     def read(self, asset: Asset) -> bytes:
-        """A small asset's bytes, once; raises VerificationError where they are not what GitHub's digest says."""
+        """A published small asset's bytes, once; raises VerificationError where they are not of GitHub's digest."""
         if asset.size > LARGEST_READ:
             raise RemoteError(f"{asset.name} has {asset.size} bytes, which is too large for what it should be")
-        data = b"".join(self._chunks(asset))
+        data = self._read_public(asset)
+        if data is None:
+            data = b"".join(self._chunks(asset))
         if asset.sha256 and hashlib.sha256(data).hexdigest() != asset.sha256:
             raise VerificationError(f"{asset.name} arrived altered", hint="Run it again; look for a proxy on the way.")
         return data
+
+    def _read_public(self, asset: Asset) -> bytes | None:
+        """The bytes from where anybody gets them, which is no call of the API and so counts towards none of its limits.
+
+        None where only the API gives them: of a private repository, behind a login, or without a digest to compare.
+        """
+        if asset.sha256 is None:
+            return None
+        data = bytearray()
+        try:
+            # None takes the session's token out: it is for the API alone.
+            for chunk in self._get(asset.browser_download_url, f"download of {asset.name}", {"Authorization": None}):
+                data += chunk
+                if len(data) > asset.size:
+                    return None
+        except (AbsentError, AccessError, RejectedError):
+            return None
+        return bytes(data) if hashlib.sha256(data).hexdigest() == asset.sha256 else None
 
     def sha256(self, asset: Asset, advance: Callable[[int], None] = lambda _: None) -> str:
         """The digest of an asset's bytes as they are downloaded, once; for where GitHub tells none."""
@@ -127,13 +148,15 @@ class Transfer:
         return digest.hexdigest()
 
     def _chunks(self, asset: Asset) -> Iterator[bytes]:
-        request = f"download of {asset.name}"
         require_safe_url(asset.url, "the asset's URL")
         # Requests drops the token when it is sent on to the host that has the bytes.
-        headers = {"Accept": "application/octet-stream", "Accept-Encoding": "identity"}
+        yield from self._get(asset.url, f"download of {asset.name}", {"Accept": "application/octet-stream"})
+
+    def _get(self, url: str, request: str, headers: Mapping[str, str | None]) -> Iterator[bytes]:
+        headers = {"Accept-Encoding": "identity", **headers}
         with (
             _network(),
-            self._session.get(asset.url, headers=headers, stream=True, timeout=self._patience.timeout) as response,
+            self._session.get(url, headers=headers, stream=True, timeout=self._patience.timeout) as response,
         ):
             _raise_for(response, request)
             yield from response.iter_content(CHUNK_BYTES)

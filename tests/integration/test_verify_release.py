@@ -19,7 +19,7 @@ from tests.releasing import TAG
 
 pytestmark = pytest.mark.integration
 
-SUBJECTS = ["release record", "checksum file", "image", "provenance"]
+COMPARED = ["release record", "checksum file", "image", "SBOM", "ensure-vm.pyz"]
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_a_release_is_what_its_manifest_promises(stage: Stage, monkeypatch: pyte
     for flags in (["--manifest", str(manifest(stage))], ["--tag", TAG]):
         verification = Verification(stage, *flags)
         assert verification.error is None
-        assert verification.outcomes() == dict.fromkeys(SUBJECTS[:3], "agrees") | {"provenance": "skipped"}
+        assert verification.outcomes() == dict.fromkeys(COMPARED, "agrees") | {"provenance": "skipped"}
     assert [path.name for path in (stage.folder / "cache" / "verify").iterdir()] == [".work-lock"]
 
 
@@ -100,30 +100,33 @@ def replace_bytes(stage: Stage, ending: str, content: bytes) -> None:
     path.write_bytes(content.ljust(path.stat().st_size))
 
 
-# What is changed, and what is found to differ then.
+# What is changed, and what is found to differ then; without a record there is nothing to compare its files with.
 CHANGES = {
-    ".qcow2": ("image", b"x"),
-    ".qcow2.sha256": ("checksum file", b"0" * 64),
-    "release.json": ("release record", b"{}"),
+    ".qcow2": ("image", b"x", {}),
+    ".qcow2.sha256": ("checksum file", b"0" * 64, {}),
+    ".cdx.json": ("SBOM", b"{}", {}),
+    "ensure-vm.pyz": ("ensure-vm.pyz", b"import os", {}),
+    "release.json": ("release record", b"{}", {"SBOM": "skipped", "ensure-vm.pyz": "skipped"}),
 }
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_was_changed_is_found_and_the_rest_still_compared(stage: Stage, change: str) -> None:
     path = manifest(stage)
-    subject, content = CHANGES[change]
+    subject, content, follows = CHANGES[change]
     replace_bytes(stage, change, content)
     verification = Verification(stage, "--manifest", str(path))
     assert isinstance(verification.error, VerificationError)
     outcomes = verification.outcomes()
-    assert outcomes[subject] == "differs"
-    assert [outcomes[other] for other in SUBJECTS[:3] if other != subject] == ["agrees", "agrees"]
+    assert {name: outcomes[name] for name in COMPARED} == dict.fromkeys(COMPARED, "agrees") | follows | {
+        subject: "differs"
+    }
 
 
 @pytest.mark.parametrize(
     ("changes", "subjects"),
     [
-        ({"qcow2_sha256": "a" * 64}, {"release record", "checksum file", "image"}),
+        ({"qcow2_sha256": "a" * 64}, {"release record", "checksum file", "image", "SBOM"}),
         ({"size": 7}, {"release record", "image"}),
         ({"version": "v2026.11.24"}, {"release record"}),
     ],
@@ -149,7 +152,7 @@ def test_a_file_that_is_gone_is_no_difference_but_not_well_either(stage: Stage) 
 
 
 GH = """#!/bin/sh
-echo "$@" > "$0.asked"
+echo "$@" >> "$0.asked"
 echo "$GH_TOKEN" >> "$0.asked"
 echo "no attestations found" >&2
 exit {code}
@@ -171,6 +174,22 @@ def test_gh_is_asked_about_the_provenance_where_it_is_there(
     assert asked.startswith("attestation verify ")
     assert f"--repo {stage.repository}\nfor gh alone\n" in asked
     assert isinstance(verification.error, VerificationError) == (outcome == "differs")
+
+
+@pytest.mark.parametrize("attested", [False, True])
+def test_gh_is_asked_about_the_sbom_where_the_record_says_that_it_is_attested(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, *, attested: bool
+) -> None:
+    tag = f"{TAG}.1"
+    stage.build(tag, folder=stage.folder / tag)
+    assert stage.publish(*(["--attested"] if attested else []), dist=stage.folder / tag).code == 0
+    gh = stage.folder / "gh"
+    gh.write_text(GH.format(code=0))
+    gh.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{stage.folder}{os.pathsep}{os.environ['PATH']}")
+    assert Verification(stage, "--tag", tag).error is None
+    asked = (stage.folder / "gh.asked").read_text()
+    assert ("--predicate-type https://cyclonedx.org/bom" in asked) == attested
 
 
 @pytest.mark.parametrize(

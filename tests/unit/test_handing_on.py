@@ -28,7 +28,6 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def dist(tmp_path: Path) -> Path:
     folder = make_dist(tmp_path / "dist")
-    (folder / f"{STEM}.cdx.json").write_text("{}")
     return make_dist(folder, distribution="second", definition="second")
 
 
@@ -133,8 +132,8 @@ def test_a_file_that_changed_on_the_way_is_found(dist: Path, ending: str) -> Non
 
 def test_a_file_that_is_missing_or_that_nobody_vouches_for_is_found(dist: Path) -> None:
     digests = collect(dist, "bookworm", "second")
-    (dist / f"{STEM}.cdx.json").rename(dist / f"{SECOND}.cdx.json")
-    with pytest.raises(VerificationError, match=f"lacks {STEM}.cdx.json, and nobody vouches for {SECOND}.cdx.json"):
+    (dist / f"{STEM}.cdx.json").rename(dist / "other.cdx.json")
+    with pytest.raises(VerificationError, match=f"lacks {STEM}.cdx.json, and nobody vouches for other.cdx.json"):
         verify(dist, digests)
 
 

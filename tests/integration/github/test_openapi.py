@@ -87,6 +87,7 @@ def an_exchange(method: str, path: str, status: int = 200, **fields: object) -> 
         path=path,
         query={},
         request_headers={},
+        authorized=True,
         request_body=None,
         status=status,
         response_headers={},

@@ -11,7 +11,7 @@ from pathlib import Path
 from ci import propose_rollout, publish_release
 from ci.host import cli
 from ci.rehearsal.faults import Fault
-from tests.integration.release.stage import QUICK, Stage, environment
+from tests.integration.release.stage import QUICK, Stage, environment, publishing
 from tests.releasing import TAG
 
 # A server that has imported everything once, and forks for each case: what is killed is a real process, but most of
@@ -46,7 +46,7 @@ def _deploy(environ: Mapping[str, str], folder: Path, flags: Sequence[str]) -> N
     with (folder / "killed.log").open("w", encoding="utf-8") as said:
         sys.stderr = said
         log = ["--log", os.fspath(folder / "log")]
-        publish = functools.partial(publish_release.main, patience=QUICK)
+        publish = functools.partial(publishing, patience=QUICK)
         roll_out = functools.partial(propose_rollout.main, patience=QUICK)
         cli.run(publish, publish_release.arguments(), ["--dist", os.fspath(folder / "dist"), *log])
         cli.run(roll_out, propose_rollout.arguments(), ["--tag", TAG, *flags, *log])

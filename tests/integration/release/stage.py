@@ -15,6 +15,7 @@ from unittest import mock
 import requests
 
 from ci import propose_rollout, publish_release
+from ci.consume.bundle import NAME as ENSURE_VM_NAME
 from ci.host import cli
 from ci.host.repository import ROOT
 from ci.records.packages import Package
@@ -24,7 +25,7 @@ from ci.rehearsal.faults import Armed
 from ci.rehearsal.server import GitHubServer
 from ci.release.retry import Patience
 from ci.release.state import RECORD_NAME, marker
-from tests.releasing import TAG, make_dist
+from tests.releasing import ENSURE_VM, TAG, make_dist, write_ensure_vm
 
 Json = dict[str, Any]
 
@@ -46,6 +47,8 @@ QUICK = Patience(
     timeout=20, upload_timeout=20.0, seconds_between_requests=0, seconds_between_writes=0, sleep=lambda _: None
 )
 READING = {"GET", "HEAD"}
+# The consumer's tool is not made for each of many releases; test_ensure_vm.py beside this has the real one.
+publishing = functools.partial(publish_release.main, bundle=write_ensure_vm)
 LOCKS = {".work-lock"}
 
 
@@ -86,16 +89,16 @@ class Stage:
 
     def publish(self, *flags: str, dist: Path | None = None) -> Run:
         argv = ["--dist", os.fspath(dist or self.folder / "dist"), *flags]
-        return self._run(publish_release.main, publish_release.arguments(), argv)
+        return self.run(publishing, publish_release.arguments(), argv)
 
     def roll_out(self, *flags: str, tag: str = TAG) -> Run:
-        return self._run(propose_rollout.main, propose_rollout.arguments(), ["--tag", tag, *flags])
+        return self.run(propose_rollout.main, propose_rollout.arguments(), ["--tag", tag, *flags])
 
     def propose(self, *flags: str) -> Run:
         """Roll out with these flags alone."""
-        return self._run(propose_rollout.main, propose_rollout.arguments(), flags)
+        return self.run(propose_rollout.main, propose_rollout.arguments(), flags)
 
-    def _run(self, main: Any, arguments: Any, argv: Sequence[str]) -> Run:  # noqa: ANN401 - cli.run's
+    def run(self, main: Any, arguments: Any, argv: Sequence[str]) -> Run:  # noqa: ANN401 - cli.run's
         slept: list[float] = []
         log, said = self.folder / "log", io.StringIO()
         log.unlink(missing_ok=True)
@@ -234,7 +237,13 @@ def environment(changes: Mapping[str, str]) -> dict[str, str]:
 
 def published_files(dist: Path, tag: str = TAG) -> dict[str, str]:
     """What a release must hold besides its record: SHA-256 by name."""
-    return {path.name: sha256(path.read_bytes()) for path in dist.glob(f"*-{tag}.*")}
+    return {name: sha256(data) for name, data in published_bytes(dist, tag).items()}
+
+
+def published_bytes(dist: Path, tag: str = TAG) -> dict[str, bytes]:
+    """The same files' contents."""
+    files = {path.name: path.read_bytes() for path in dist.glob(f"*-{tag}.*")}
+    return files | {ENSURE_VM_NAME: ENSURE_VM}
 
 
 def sha256(data: bytes) -> str:
@@ -254,7 +263,7 @@ def assert_nothing_wrong_is_public(stage: Stage, dist: Path, tag: str = TAG) -> 
             assert asset["size"] == len(data)
             found[asset["name"]] = sha256(data)
         record = ReleaseRecord.model_validate_json(stage.asset(RECORD_NAME, tag))
-        assert {asset.name: asset.sha256 for asset in record.image.assets} == published_files(dist, tag)
+        assert {asset.name: asset.sha256 for asset in record.assets} == published_files(dist, tag)
         assert {name: digest for name, digest in found.items() if name != RECORD_NAME} == published_files(dist, tag)
 
 

@@ -15,6 +15,8 @@ from tests.releasing import TAG
 pytestmark = pytest.mark.integration
 
 SECONDS = 60
+# The images are not of this checkout.
+PUBLISH = ("ci.publish_release", "--allow-dirty", "--dist")
 
 
 def interrupt(stage: Stage, fault: Fault, signum: signal.Signals, *argv: str) -> str:
@@ -41,7 +43,7 @@ def interrupt(stage: Stage, fault: Fault, signum: signal.Signals, *argv: str) ->
 def test_a_release(stage: Stage, signum: signal.Signals) -> None:
     dist = stage.build()
     fault = Fault(effect=Effect.PAUSE, moment=Moment.AFTER, method="POST", path="^/api/uploads", call=3)
-    interrupt(stage, fault, signum, "ci.publish_release", "--dist", os.fspath(dist))
+    interrupt(stage, fault, signum, *PUBLISH, os.fspath(dist))
     assert {path.name for path in dist.iterdir() if path.name.startswith(".")} <= LOCKS
     assert [release["draft"] for release in stage.releases()] == [True]
     run = stage.publish()

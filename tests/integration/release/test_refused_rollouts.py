@@ -93,7 +93,7 @@ def test_a_release_that_was_made_by_hand(stage: Stage) -> None:
 @pytest.mark.parametrize("data", [b"{}", b"not JSON", b"[]", b"\xff\xfe"])
 def test_a_record_that_is_none(stage: Stage, data: bytes) -> None:
     stage.make_release(TAG, {RECORD_NAME: data})
-    assert_refused(stage, VerificationError, "is not a release record")
+    assert_refused(stage, VerificationError, "is not a ReleaseRecord")
 
 
 def change_release(stage: Stage, name: str, data: bytes | None) -> None:

@@ -28,8 +28,8 @@ def test_a_tag_is_built_booted_released_and_proposed(
     assert public_releases(made) == [TAG]
     (release,) = made.server.releases(made.repository)
     image = next(asset for asset in release["assets"] if asset["name"].endswith(".qcow2"))
-    (attestation,) = made.side.attestations
-    assert image["digest"] == f"sha256:{attestation.sha256}"
+    assert {attestation.predicate for attestation in made.side.attestations} == {"provenance", "sbom"}
+    assert {f"sha256:{attestation.sha256}" for attestation in made.side.attestations} == {image["digest"]}
     assert image["size"] > 100 << 20
     assert len(made.server.pulls(made.repository)) == 1
     assert "Validation of fountainkit-toolsmith-debian-12" in run.summary

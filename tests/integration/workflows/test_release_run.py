@@ -40,7 +40,12 @@ def test_a_pushed_tag_becomes_a_release_and_a_roll_out_once(
     }  # fmt: skip
     assert public_releases(made) == [TAG]
     digest = sha256_file(the_image(made, run))
-    assert [(one.sha256, one.predicate) for one in made.side.attestations] == [(digest, "provenance")]
+    assert [(one.sha256, one.predicate) for one in made.side.attestations] == [
+        (digest, "provenance"), (digest, "sbom"),
+    ]  # fmt: skip
+    names = [asset["name"] for asset in made.server.releases(made.repository)[0]["assets"]]
+    assert "ensure-vm.pyz" in names
+    assert f"fountainkit-toolsmith-debian-12-{TAG}.cdx.json" in names
     assert manifest(made)["image"]["qcow2_sha256"] == digest
     for repository in (made.repository, consumer):
         (pull,) = made.server.pulls(repository)

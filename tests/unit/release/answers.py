@@ -24,7 +24,9 @@ FILES = (IMAGE, LIST, RECORD)
 def asset(file: LocalFile, **changes: Any) -> Asset:  # noqa: ANN401 - the fields of Asset
     values: dict[str, Any] = {
         "id": 1, "name": file.name, "state": "uploaded", "size": file.size,
-        "url": f"https://api.github.com/assets/{file.name}", "digest": f"sha256:{file.sha256}",
+        "url": f"https://api.github.com/assets/{file.name}",
+        "browser_download_url": f"https://github.com/o/r/releases/download/{TAG}/{file.name}",
+        "digest": f"sha256:{file.sha256}",
     }  # fmt: skip
     return Asset.model_validate(values | changes)
 

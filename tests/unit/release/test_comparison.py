@@ -29,6 +29,7 @@ def before(*packages: Package, size: int = 2_000_000, seconds: float = 22.0, acc
         distribution="debian-12", built_at=build.built_at, base=build.base, kernel="k", packages=2, qcow2=asset,
         virtual_size=1, assets=[asset],
         validation=ValidationSummary(passed=2, skipped=0, accelerator=accelerator, ssh_seconds={"full": seconds}),
+            attestation=None,
     )  # fmt: skip
     return Before(tag="v2026.10.01", url=URL, image=image, changes=compare(packages, PACKAGES))
 

@@ -8,7 +8,7 @@ from ci.records.build import BuildRecord, Verification
 from ci.records.validation import Outcome, ValidationReport
 from ci.records.version import Version
 from ci.release.dist import ASSET_LIMIT, read_dist
-from tests.releasing import COMMIT, TAG, make_dist
+from tests.releasing import COMMIT, PACKAGES, TAG, make_dist, sbom
 
 STEM = f"fountainkit-toolsmith-debian-12-{TAG}"
 
@@ -41,15 +41,21 @@ def test_an_image_that_was_built_and_tested_is_read_with_all_its_files(dist: Pat
     assert image.build.commit == COMMIT
     assert image.qcow2.name == f"{STEM}.qcow2"
     assert {file.name.removeprefix(STEM) for file in image.files} == {
-        ".qcow2", ".qcow2.sha256", ".packages.tsv", ".build.json",
+        ".qcow2", ".qcow2.sha256", ".packages.tsv", ".cdx.json", ".build.json",
         ".validation.json", ".validation.xml", ".validation.md", ".console.png",
     }  # fmt: skip
 
 
-def test_an_sbom_is_published_where_there_is_one(dist: Path) -> None:
+def test_an_sbom_of_another_image_is_refused(dist: Path) -> None:
+    (dist / f"{STEM}.cdx.json").write_text(sbom(STEM, "e" * 64, PACKAGES))
+    assert isinstance(refusal(dist), VerificationError)
+
+
+def test_an_sbom_that_is_none_is_refused(dist: Path) -> None:
     (dist / f"{STEM}.cdx.json").write_text("{}")
-    (image,) = read_dist(dist, version=None)
-    assert f"{STEM}.cdx.json" in {file.name for file in image.files}
+    failure = refusal(dist)
+    assert isinstance(failure, InputError)
+    assert f"{STEM}.cdx.json" in failure.message
 
 
 def test_builds_of_other_versions_in_the_folder_are_left_alone(dist: Path) -> None:
@@ -83,7 +89,7 @@ def test_a_tag_that_the_image_does_not_carry_is_refused(dist: Path) -> None:
         read_dist(dist, version=Version.parse("v2026.11.24"))
 
 
-@pytest.mark.parametrize("suffix", [".qcow2", ".qcow2.sha256", ".packages.tsv", ".validation.json", ".console.png"])
+@pytest.mark.parametrize("suffix", [".qcow2", ".qcow2.sha256", ".packages.tsv", ".cdx.json", ".console.png"])
 def test_a_missing_file_is_named(dist: Path, suffix: str) -> None:
     (dist / f"{STEM}{suffix}").unlink()
     failure = refusal(dist)

@@ -68,8 +68,14 @@ def make_image(**changes: object) -> ImageRelease:
         validation=ValidationSummary(
             passed=57, skipped=2, accelerator="kvm", ssh_seconds={"full": 5.25, "consumer": 7.0}
         ),
+        attestation=None,
     )
     return image.model_copy(update=changes)
+
+
+ENSURE_VM = AssetRecord(
+    name="ensure-vm.pyz", sha256="e" * 63 + "f", size=2000, url=f"{SITE}/releases/download/{TAG}/ensure-vm.pyz"
+)
 
 
 def make_record(**changes: object) -> ReleaseRecord:
@@ -83,6 +89,7 @@ def make_record(**changes: object) -> ReleaseRecord:
         changes=DIFF,
         image=make_image(),
         others=[],
+        ensure_vm=ENSURE_VM,
     )
     return record.model_copy(update=changes)
 
@@ -205,9 +212,11 @@ class TestEveryText:
 def hostile_release(text: str) -> tuple[ReleaseRecord, PackageDiff, ReleaseFacts]:
     """A release where everything that is not checked elsewhere is `text`; URLs that nobody can follow stay unlinked."""
     unlinked = f"x:{text}"
-    file = AssetRecord(name=text, sha256="1" * 64, size=1, url=unlinked)
-    report = AssetRecord(name=f"{text}.validation.md", sha256="1" * 64, size=1, url=unlinked)
-    listing = AssetRecord(name=f"{text}.packages.tsv", sha256="1" * 64, size=1, url=unlinked)
+    # A record that is read would not have such names.
+    file, report, listing = (
+        AssetRecord.model_construct(name=f"{text}{ending}", sha256="1" * 64, size=1, url=unlinked)
+        for ending in ("", ".validation.md", ".packages.tsv")
+    )
     image = make_image(
         name=text,
         distribution=text,
@@ -217,7 +226,9 @@ def hostile_release(text: str) -> tuple[ReleaseRecord, PackageDiff, ReleaseFacts
         assets=[file, report, listing],
         validation=ValidationSummary(passed=1, skipped=0, accelerator=text, ssh_seconds={text: 1.0}),
     )
-    record = make_record(repository=text, url=unlinked, commit=text, run=unlinked, image=image, others=[image])
+    record = make_record(
+        repository=text, url=unlinked, commit=text, run=unlinked, image=image, others=[image], ensure_vm=file
+    )
     previous = PREVIOUS.model_copy(update={"url": unlinked, "name": text, "base_url": text, "kernel": text})
     bad = Package(name=text, version=f"1{text}", architecture=text, installed_kib=1)
     diff = PackageDiff(added=(bad,), removed=(bad,), upgraded=(), downgraded=(), old_kib=1, new_kib=1)
@@ -252,6 +263,16 @@ def test_an_attestation_is_only_spoken_of_where_there_is_one() -> None:
     text = notes.release_notes(make_record(), diff=DIFF, previous=PREVIOUS, attested=False)
     assert "attestation" not in text
     assert "GitHub CLI" not in text
+
+
+@pytest.mark.parametrize("kind", ["notes", "page", "consumer's"])
+def test_consumers_learn_how_to_fetch_the_image_without_the_repository(kind: str) -> None:
+    found = commands(texts(make_record())[kind])
+    start = found.index(["curl", "--fail", "--location", "--output", "ensure-vm.pyz", ENSURE_VM.url])
+    assert found[start + 1 : start + 3] == [
+        ["echo", f"{ENSURE_VM.sha256}  ensure-vm.pyz", "|", "sha256sum", "--check"],
+        ["python3", "ensure-vm.pyz", "--localize"],
+    ]
 
 
 @pytest.mark.parametrize("kind", ["notes", "page", "consumer's"])

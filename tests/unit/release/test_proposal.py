@@ -10,10 +10,10 @@ from ci.records.version import Version
 from ci.release.context import Context
 from ci.release.dist import TestedImage, read_dist
 from ci.release.packages import compare
-from ci.release.proposal import check_commit, make_proposal, primary_image, release_record
+from ci.release.proposal import Materials, check_commit, make_proposal, primary_image, release_record
 from ci.release.state import RECORD_NAME, is_ours
 from tests.releasing import COMMIT, DAY, TAG, make_dist
-from tests.unit.release.answers import release
+from tests.unit.release.answers import local, release
 
 REPOSITORY = "fountain-coach/image"
 
@@ -32,11 +32,24 @@ def images(tmp_path: Path) -> tuple[TestedImage, ...]:
     return read_dist(make_dist(dist, distribution="ubuntu-2204", definition="jammy"), version=None)
 
 
-def record_of(images: tuple[TestedImage, ...], previous: ReleaseFacts | None = None) -> ReleaseRecord:
+def materials(images: tuple[TestedImage, ...]) -> Materials:
     first, others = primary_image(images, "jammy")
+    return Materials(primary=first, others=others, ensure_vm=local("ensure-vm.pyz"))
+
+
+def record_of(
+    images: tuple[TestedImage, ...], previous: ReleaseFacts | None = None, *, attested: bool = True
+) -> ReleaseRecord:
+    first, _ = primary_image(images, "jammy")
     changes = compare(first.packages[:1], first.packages) if previous else None
     return release_record(
-        context(), Version.parse(TAG), first, others, previous=previous, changes=changes, run="https://run"
+        context(),
+        Version.parse(TAG),
+        materials(images),
+        previous=previous,
+        changes=changes,
+        run="https://run",
+        attested=attested,
     )
 
 
@@ -83,6 +96,19 @@ def test_the_record_tells_what_each_image_is_and_where(images: tuple[TestedImage
     assert (record.image.validation.passed, record.image.validation.skipped) == (2, 0)
     assert record.image.validation.ssh_seconds["consumer"] == 21.5
     assert record.image.built_at == DAY
+    assert record.ensure_vm.url == f"{page}/download/{TAG}/ensure-vm.pyz"
+    assert record.assets == (*record.image.assets, *record.others[0].assets, record.ensure_vm)
+
+
+def test_the_record_tells_where_each_images_attestation_is_and_only_where_there_is_one(
+    images: tuple[TestedImage, ...],
+) -> None:
+    for image in record_of(images).images:
+        assert image.attestation is not None
+        where = f"https://api.github.com/repos/{REPOSITORY}/attestations/sha256:{image.qcow2.sha256}"
+        assert image.attestation.url == where
+        assert "https://cyclonedx.org/bom" in image.attestation.predicates
+    assert [image.attestation for image in record_of(images, attested=False).images] == [None, None]
 
 
 def test_a_record_outlives_being_written(images: tuple[TestedImage, ...], tmp_path: Path) -> None:
@@ -93,9 +119,9 @@ def test_a_record_outlives_being_written(images: tuple[TestedImage, ...], tmp_pa
 
 
 def test_everything_is_uploaded_and_the_record_last(images: tuple[TestedImage, ...], tmp_path: Path) -> None:
-    made = make_proposal(record_of(images), images, tmp_path / RECORD_NAME, latest=True, attested=False)
+    made = make_proposal(record_of(images), materials(images), tmp_path / RECORD_NAME, latest=True)
     assert [file.name for file in made.files] == [
-        *(file.name for image in images for file in image.files), RECORD_NAME,
+        *(file.name for image in reversed(images) for file in image.files), "ensure-vm.pyz", RECORD_NAME,
     ]  # fmt: skip
     assert made.files[0].name.endswith(".qcow2")
     assert made.files[-1].sha256 == sha256_file(tmp_path / RECORD_NAME)
@@ -103,7 +129,7 @@ def test_everything_is_uploaded_and_the_record_last(images: tuple[TestedImage, .
 
 
 def test_a_draft_with_its_notes_is_known_as_ours(images: tuple[TestedImage, ...], tmp_path: Path) -> None:
-    made = make_proposal(record_of(images), images, tmp_path / RECORD_NAME, latest=True, attested=False)
+    made = make_proposal(record_of(images), materials(images), tmp_path / RECORD_NAME, latest=True)
     assert is_ours(release(body=made.body))
     # GitHub gives line ends back as a browser sends them.
     assert is_ours(release(body=made.body.replace("\n", "\r\n")))
@@ -111,7 +137,7 @@ def test_a_draft_with_its_notes_is_known_as_ours(images: tuple[TestedImage, ...]
 
 def test_the_same_files_make_the_same_record_and_notes(images: tuple[TestedImage, ...], tmp_path: Path) -> None:
     first, second = (
-        make_proposal(record_of(images), images, tmp_path / name, latest=True, attested=True)
+        make_proposal(record_of(images), materials(images), tmp_path / name, latest=True)
         for name in ("first.json", "second.json")
     )
     assert first.body == second.body

@@ -10,9 +10,10 @@ from ci.records.release import ReleaseRecord
 from ci.records.version import Version
 from ci.release.context import Context
 from ci.release.dist import read_dist
-from ci.release.proposal import primary_image, release_record
+from ci.release.proposal import Materials, primary_image, release_record
 from ci.release.targets import MANIFEST, is_rolled_out, manifest_version
 from tests.releasing import TAG, make_dist
+from tests.unit.release.answers import local
 
 OTHER = "https://mirror.example.org/image.qcow2"
 
@@ -23,7 +24,8 @@ def record(tmp_path: Path) -> ReleaseRecord:
     context = Context(
         api_url="https://api.github.com", server_url="https://github.com", repository="o/r", commit=None, token="t" * 40
     )
-    return release_record(context, Version.parse(TAG), image, others, previous=None, changes=None, run=None)
+    materials = Materials(primary=image, others=others, ensure_vm=local("ensure-vm.pyz"))
+    return release_record(context, Version.parse(TAG), materials, previous=None, changes=None, run=None, attested=False)
 
 
 def manifest(**image: object) -> Manifest:

@@ -1,0 +1,92 @@
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from pydantic import ValidationError
+
+from ci.host.errors import InputError
+from ci.records.record import parse_record
+from ci.records.release import SCHEMA_PATH, AssetRecord, ReleaseRecord, schema_text
+from tests.unit.release.test_notes import make_record
+
+VALIDATOR = Draft202012Validator(json.loads(schema_text()), format_checker=Draft202012Validator.FORMAT_CHECKER)
+
+
+def document(**changes: object) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads(make_record().to_json()) | changes
+    return result
+
+
+def test_the_published_schema_is_that_of_the_record() -> None:
+    assert SCHEMA_PATH.read_text(encoding="utf-8") == schema_text()
+
+
+def objects(schema: object) -> Iterator[dict[str, Any]]:
+    """Every part of the schema that describes an object with keys of its own."""
+    if isinstance(schema, dict):
+        if "properties" in schema:
+            yield schema
+        for part in schema.values():
+            yield from objects(part)
+    elif isinstance(schema, list):
+        for part in schema:
+            yield from objects(part)
+
+
+def test_it_allows_no_key_that_is_not_named_and_misses_each_that_is() -> None:
+    found = list(objects(json.loads(schema_text())))
+    assert len(found) > 8
+    for one in found:
+        assert one["additionalProperties"] is False
+        assert set(one["required"]) == set(one["properties"]), one["title"]
+
+
+def test_a_record_is_valid_by_it_and_is_read_as_it_was_written() -> None:
+    assert list(VALIDATOR.iter_errors(document())) == []
+    assert parse_record(json.dumps(document()).encode(), ReleaseRecord, "a test") == make_record()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"further": 1},
+        {"tag": 1},
+        {"schema": "fountainkit-toolsmith-image/release/2"},
+        {"image": {}},
+        {"changes": {"added": [{"name": "x", "version": "1", "architecture": "all", "installed_kib": 1, "more": 1}]}},
+        {"ensure_vm": {"name": "../x", "sha256": "0" * 64, "size": 1, "url": "x"}},
+        {"ensure_vm": {"name": "x", "sha256": "0" * 63, "size": 1, "url": "x"}},
+    ],
+)
+def test_what_is_no_record_is_none_by_the_schema_and_by_the_model(change: dict[str, object]) -> None:
+    bad = document(**change)
+    assert list(VALIDATOR.iter_errors(bad))
+    with pytest.raises(InputError):
+        parse_record(json.dumps(bad).encode(), ReleaseRecord, "a test")
+
+
+@pytest.mark.parametrize("key", list(document()))
+def test_each_key_is_needed(key: str) -> None:
+    rest = {name: value for name, value in document().items() if name != key}
+    assert list(VALIDATOR.iter_errors(rest))
+
+
+def test_a_record_of_another_schema_is_said_to_be_one() -> None:
+    later = json.dumps(document(schema="fountainkit-toolsmith-image/release/2")).encode()
+    with pytest.raises(InputError, match=r"here is a record of schema '.*/2'; this version .* reads '.*/1'") as failure:
+        parse_record(later, ReleaseRecord, "here")
+    assert "commit that wrote it" in failure.value.hint
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"schema": 1}', b"\xff", b"[" * 100_000])
+def test_what_is_not_even_a_record_is_not_said_to_be_of_another_schema(data: bytes) -> None:
+    with pytest.raises(InputError, match="here is not a ReleaseRecord"):
+        parse_record(data, ReleaseRecord, "here")
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", ".hidden", "", "-x", "a b", "x\n", "x" * 201])
+def test_a_file_is_never_named_so_that_it_could_lead_elsewhere(name: str) -> None:
+    with pytest.raises(ValidationError):
+        AssetRecord(name=name, sha256="0" * 64, size=1, url="https://example.org")
