@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import uuid
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,7 +33,8 @@ def sbom(stem: str, sha256: str, packages: Iterable[Package]) -> str:
     """An SBOM of an image, as far as a release looks into it."""
     component = {"type": "operating-system", "name": stem, "hashes": [{"alg": "SHA-256", "content": sha256}]}
     components = [{"type": "library", "name": package.name, "version": package.version} for package in packages]
-    head = {"bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1}
+    serial_number = uuid.uuid5(uuid.NAMESPACE_URL, sha256).urn
+    head = {"bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1, "serialNumber": serial_number}
     return json.dumps(head | {"metadata": {"component": component}, "components": components})
 
 

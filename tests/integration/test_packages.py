@@ -10,25 +10,14 @@ from ci.build_image import BUILD
 from ci.host.errors import BuildError
 from ci.host.files import sha256_file
 from ci.host.process import run
-from ci.image import packages
+from ci.image import layout, qcow2
 from ci.image.apt import STATUS, installed
-from ci.image.base import VerifiedBase
-from ci.image.definition import Packages, load_definition
-from ci.records.build import Verification
+from ci.image.definition import OperatingSystem, Packages, load_definition
+from ci.image.packages import BaseFacts, Choice
 
 pytestmark = pytest.mark.integration
 
-
-@pytest.fixture(scope="module")
-def base(bookworm_base: Path) -> VerifiedBase:
-    return VerifiedBase(
-        path=bookworm_base,
-        url="bootstrap:bookworm",
-        sha256=sha256_file(bookworm_base),
-        size=bookworm_base.stat().st_size,
-        verification=Verification.SIGNED_PACKAGES,
-        verified_by="debian-archive-keyring.gpg",
-    )
+BOOKWORM = OperatingSystem(id="debian", version_id="12")
 
 
 @pytest.fixture(scope="module")
@@ -42,49 +31,58 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def choice(wanted: Packages, base: VerifiedBase, cache: Path) -> packages.Choice:
-    return packages.choose(wanted, base, cache)
+def facts(bookworm_base: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> BaseFacts:
+    work = tmp_path_factory.mktemp("work")
+    raw = work / "base.raw"
+    qcow2.convert_to_raw(bookworm_base, raw)
+    root = layout.find_root(raw, layout.read_table(raw), BOOKWORM, work)
+    facts = BaseFacts(cache, sha256_file(bookworm_base))
+    facts.read(layout.root_files(raw, root, work))
+    return facts
 
 
-def test_what_is_wanted_and_not_there_is_fetched(
-    choice: packages.Choice, wanted: Packages, base: VerifiedBase, cache: Path
-) -> None:
-    there = set(installed(cache / "apt" / "facts" / base.sha256 / STATUS.strip("/")))
+@pytest.fixture(scope="module")
+def choice(wanted: Packages, facts: BaseFacts) -> Choice:
+    return facts.choose(wanted)
+
+
+def test_what_is_wanted_and_not_there_is_fetched(choice: Choice, wanted: Packages, facts: BaseFacts) -> None:
+    there = set(installed(facts.path / STATUS.strip("/")))
     assert "systemd" in there
     assert set(wanted.install) <= there | {deb.name for deb in choice.transaction.install}
 
 
-def test_what_is_unwanted_goes_with_what_nothing_else_needs(choice: packages.Choice) -> None:
+def test_what_is_unwanted_goes_with_what_nothing_else_needs(choice: Choice) -> None:
     gone = {name for name, _, _ in (entry.partition(" ") for entry in choice.transaction.remove)}
     assert {"needrestart", "unattended-upgrades", "libintl-perl"} <= gone
     assert not gone & {"python3", "systemd", "openssh-server"}
 
 
-def test_the_files_are_those_that_were_chosen(choice: packages.Choice) -> None:
+def test_the_files_are_those_that_were_chosen(choice: Choice) -> None:
     promised = {deb.file: deb.sha256 for deb in choice.transaction.install}
     assert {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in choice.files} == promised
 
 
 def test_a_second_look_comes_to_the_same_and_repairs_a_damaged_file(
-    choice: packages.Choice, wanted: Packages, base: VerifiedBase, cache: Path
+    choice: Choice, wanted: Packages, facts: BaseFacts
 ) -> None:
     damaged = choice.files[0]
     content = bytearray(damaged.read_bytes())
     content[-1] ^= 1
     damaged.write_bytes(content)
-    again = packages.choose(wanted, base, cache)
+    again = facts.choose(wanted)
     assert again == choice
     assert sha256_file(damaged) == choice.transaction.install[0].sha256
 
 
-def test_a_package_that_the_archive_lacks_is_named(wanted: Packages, base: VerifiedBase, cache: Path) -> None:
+def test_a_package_that_the_archive_lacks_is_named(wanted: Packages, facts: BaseFacts) -> None:
     misspelt = wanted.model_copy(update={"install": (*wanted.install, "cuurl")})
     with pytest.raises(BuildError, match="does not have all packages") as caught:
-        packages.choose(misspelt, base, cache)
+        facts.choose(misspelt)
     assert "cuurl" in caught.value.details
 
 
-def test_the_disk_holds_each_package_and_an_index_of_them(choice: packages.Choice, tmp_path: Path) -> None:
+def test_the_disk_holds_each_package_and_an_index_of_them(choice: Choice, tmp_path: Path) -> None:
     image = tmp_path / "archive.img"
     choice.write_archive(image, tmp_path)
     out = tmp_path / "out"

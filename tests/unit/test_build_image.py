@@ -12,8 +12,8 @@ from ci.host.progress import Reporter, quiet_reporter
 from ci.host.repository import ROOT, Revision
 from ci.image.authorized_keys import AuthorizedKey
 from ci.image.base import VerifiedBase
-from ci.image.build import Plan, Sources
 from ci.image.definition import Definition, load_definition
+from ci.image.plan import Plan, Sources
 from ci.records.build import Verification
 
 VARIABLES = ("IMAGE_VERSION", "BASE_IMAGE_URL", "BASE_IMAGE_SHA256", "AUTHORIZED_KEYS")

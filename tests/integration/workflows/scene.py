@@ -81,7 +81,7 @@ LIGHT: dict[str, Edit] = {
     "ci/host/accelerator.py": stood_in("accelerator", "works as find_kvm_fault"),
     "ci/host/appliance.py": stood_in("appliance", "check_appliance as check_appliance"),
     "ci/image/bootstrap.py": stood_in("bootstrap", "bootstrap_base as bootstrap_base"),
-    "ci/image/build.py": stood_in("build", "provision as _provision"),
+    "ci/image/build.py": stood_in("build", "provision as make_image"),
     "ci/release/retry.py": in_turn(
         replaced("seconds_between_requests: float = 0.25", "seconds_between_requests: float = 0"),
         replaced("seconds_between_writes: float = 1.0", "seconds_between_writes: float = 0"),

@@ -1,22 +1,26 @@
-"""Stands in for the session with the guest: the image holds noise, and the record says what a real one would."""
+"""Stands in for the session with the guest: the image holds two packages and noise."""
 
 import os
 from pathlib import Path
 
 from ci.host.accelerator import Acceleration
-from ci.host.process import run
 from ci.host.progress import Reporter
-from ci.image.build import Plan, _Provisioned
+from ci.image import qcow2
+from ci.image.plan import Plan
+from ci.image.provisioning import Provisioned
+from tests.disks import debian_tree, make_disk
 from tests.releasing import PACKAGES
 
 # Large enough that an upload of it can be cut off half-way.
 NOISE_MIB = 6
 
 
-def provision(plan: Plan, disk: Path, work: Path, acceleration: Acceleration, reporter: Reporter) -> _Provisioned:
-    del plan, acceleration
+def provision(plan: Plan, image: Path, work: Path, acceleration: Acceleration, reporter: Reporter) -> Provisioned:
+    del acceleration
     with reporter.step("Making noise"):
-        noise = work / "noise"
-        noise.write_bytes(os.urandom(NOISE_MIB << 20))
-        run(["qemu-io", "-f", "qcow2", "-c", f"write -s {noise} 0 {NOISE_MIB}M", disk], timeout=60)
-    return _Provisioned(packages=PACKAGES, kernel="6.1.0-1-amd64")
+        tree, raw = debian_tree(work / "tree", PACKAGES), work / "small.raw"
+        (tree / "noise").write_bytes(os.urandom(NOISE_MIB << 20))
+        make_disk(raw, tree)
+        os.truncate(raw, plan.disk_bytes)
+        qcow2.convert_compressed(raw, image, source_format=qcow2.DiskFormat.RAW)
+    return Provisioned(kernel="6.1.0-1-amd64", folder_sizes="1\t/usr\n1\t/\n")
