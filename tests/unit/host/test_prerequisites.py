@@ -27,6 +27,11 @@ VERSIONS = {
     "gpgv": "gpgv (GnuPG) 2.4.4\nlibgcrypt 1.10.3",
     "sfdisk": "sfdisk from util-linux 2.39.3",
     "debugfs": "debugfs 1.47.0 (5-Feb-2023)\n\tUsing EXT2FS Library version 1.47.0",
+    "e2fsck": "e2fsck 1.47.0 (5-Feb-2023)\n\tUsing EXT2FS Library version 1.47.0",
+    "mke2fs": "mke2fs 1.47.0 (5-Feb-2023)\n\tUsing EXT2FS Library version 1.47.0",
+    "resize2fs": "",
+    "apt-get": "apt 2.7.14 (amd64)",
+    "blkid": "blkid from util-linux 2.39.3  (libblkid 2.39.3, 04-Dec-2023)",
     "prlimit": "prlimit from util-linux 2.39.3",
     "setpriv": "setpriv from util-linux 2.39.3",
     "cloud-localds": "",
@@ -53,7 +58,7 @@ class FakeMachine:
         return f"/usr/bin/{name}" if name in self.others or name in self.versions else None
 
     def tool_version(self, name: str, argument: str) -> str | None:
-        assert argument or name == "cloud-localds"
+        assert argument or name in {"cloud-localds", "resize2fs"}
         return self.versions.get(name)
 
     def kernels(self) -> Sequence[Path]:
