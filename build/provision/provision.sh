@@ -105,6 +105,7 @@ packages() {
 		: >"/etc/ssh/ssh_host_${kind}_key.pub"
 	done
 	exclude_files
+	forget_translations
 	{ for kernel in $(kernels); do depmod "$kernel" || exit; done; } &
 	modules=$!
 	# Its index of manual pages is rebuilt after every package, for nobody.
@@ -157,6 +158,11 @@ exclude_files() (
 		[ ! -d "$folder" ] || find "$folder" -mindepth 1 -type d -empty -delete
 	done
 )
+
+# debconf reads all it could ask whenever it asks something: 1.4 MB, nearly all of it in languages nobody uses here.
+forget_translations() {
+	sed -i -E '/^(Extended_description|Description|Choices)-[A-Za-z_@]+\.[Uu][Tt][Ff]-8:/d' /var/cache/debconf/templates.dat
+}
 
 # Packages written in Python compile their files while they are set up, one after another; from here on they only say so,
 # and it is done beside the rest.
@@ -333,6 +339,7 @@ clean() {
 		/etc/udev/rules.d/70-persistent-net.rules /boot/*.old /boot/*.old-dkms
 	find /var/log -type f -delete
 	rm -rf /var/log/journal /var/log/apt/* /var/log/installer /var/log/unattended-upgrades
+	forget_translations
 	# shellcheck disable=SC2046
 	rm -rf $(find /tmp /var/tmp -mindepth 1 -maxdepth 1 ! -path "$here")
 	rm /usr/sbin/policy-rc.d
