@@ -1,7 +1,5 @@
 """The same inputs give the same image: one upon the cached layer and one without it, compared file by file."""
 
-from pathlib import Path
-
 import pytest
 
 from tests.integration.building import Built, build
