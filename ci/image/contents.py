@@ -1,7 +1,7 @@
 """What is in a finished image, told by its own bytes: distribution, packages, licenses, Python distributions."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,19 @@ class OsRelease:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """The paths of all that is read, most of them with the package that they speak of."""
+
+    lists: Mapping[str, str]
+    copyrights: Mapping[str, str]
+    metadata: Sequence[str]
+
+    @property
+    def paths(self) -> list[str]:
+        return [*self.lists, *self.copyrights, *self.metadata]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
     """`licenses` are by package, `owners` by the path of a Python distribution's metadata: the package it came with."""
 
@@ -47,17 +60,27 @@ class Contents:
 def read_contents(image: Path, work: Path) -> Contents:
     """Look into the QCOW2 `image`, by way of a raw copy in `work`; raises BuildError where it makes no sense."""
     with open_root(image, work) as files:
-        single = files.read([STATUS, OS_RELEASE], limit=STATUS_BYTES, total=TOTAL_BYTES)
-        inventory = parse_status(single.get(STATUS, b""))
-        lists = _file_lists(files, inventory)
-        distributions = _distributions(files)
-        return Contents(
-            os=read_os_release(single.get(OS_RELEASE, b"")),
-            inventory=inventory,
-            licenses=_licenses(files, inventory),
-            distributions=distributions,
-            owners=find_owners(distributions, lists),
+        first = files.read([STATUS, OS_RELEASE], limit=STATUS_BYTES, total=TOTAL_BYTES)
+        inventory = parse_status(first.get(STATUS, b""))
+        folders = files.names([DPKG_INFO, *LIBRARIES])
+        require_file_lists(inventory, folders.get(DPKG_INFO, ()))
+        wanted = _Wanted(
+            lists=_list_paths(inventory, folders.get(DPKG_INFO, ())),
+            copyrights={f"/usr/share/doc/{package.name}/copyright": package.name for package in inventory.packages},
+            metadata=_metadata_paths(files, folders),
         )
+        texts = files.read(wanted.paths, limit=TEXT_BYTES, total=TOTAL_BYTES)
+    distributions = _distributions(texts, wanted.metadata)
+    lists = [(package, texts[path]) for path, package in wanted.lists.items() if path in texts]
+    return Contents(
+        os=read_os_release(first.get(OS_RELEASE, b"")),
+        inventory=inventory,
+        licenses=_licenses(texts, wanted.copyrights),
+        distributions=distributions,
+        owners=find_owners(
+            distributions, [(wanted.lists[path], texts[path]) for path in wanted.lists if path in texts]
+        ),
+    )
 
 
 def read_os_release(content: bytes) -> OsRelease:
@@ -73,52 +96,36 @@ def read_os_release(content: bytes) -> OsRelease:
     return OsRelease(id=name, version_id=version, pretty_name=values.get("PRETTY_NAME") or f"{name} {version}")
 
 
-def find_owners(distributions: Iterable[Distribution], lists: Mapping[str, bytes]) -> dict[str, str]:
-    """Which package installed each distribution; `lists` are the packages' lists of files."""
+def find_owners(distributions: Iterable[Distribution], lists: Iterable[tuple[str, bytes]]) -> dict[str, str]:
+    """Which package installed each distribution; `lists` are packages with the lists of their files."""
     wanted = {item.path.encode(): item.path for item in distributions}
-    return {
-        wanted[line]: package
-        for package, content in sorted(lists.items(), reverse=True)  # the first by name, where there are two
-        for line in wanted.keys() & set(content.split(b"\n"))
-    }
+    return {wanted[line]: package for package, content in lists for line in wanted.keys() & set(content.split(b"\n"))}
 
 
-def _file_lists(files: RootFiles, inventory: Inventory) -> dict[str, bytes]:
-    names = files.names([DPKG_INFO]).get(DPKG_INFO, ())
-    require_file_lists(inventory, names)
+def _list_paths(inventory: Inventory, names: Iterable[str]) -> dict[str, str]:
     installed = {package.name for package in inventory.packages}
-    paths = {
-        f"{DPKG_INFO}/{name}": package
-        for name in names
-        if name.endswith(".list") and (package := name.removesuffix(".list").partition(":")[0]) in installed
-    }
-    contents = files.read(paths, limit=TEXT_BYTES, total=TOTAL_BYTES)
-    lists: dict[str, bytes] = {}
-    for path, content in contents.items():  # a package may be there for two architectures
-        lists[paths[path]] = lists.get(paths[path], b"") + content
-    return lists
+    packages = {name: name.removesuffix(".list").partition(":")[0] for name in names if name.endswith(".list")}
+    return {f"{DPKG_INFO}/{name}": package for name, package in packages.items() if package in installed}
 
 
-def _licenses(files: RootFiles, inventory: Inventory) -> dict[str, tuple[License, ...]]:
-    paths = {f"/usr/share/doc/{package.name}/copyright": package.name for package in inventory.packages}
-    contents = files.read(paths, limit=TEXT_BYTES, total=TOTAL_BYTES)
-    # Packages of one source share the text.
-    parsed = {content: read_copyright(content) for content in set(contents.values())}
-    return {paths[path]: parsed[content] for path, content in contents.items()}
-
-
-def _distributions(files: RootFiles) -> tuple[Distribution, ...]:
-    libraries = files.names(LIBRARIES)
+def _metadata_paths(files: RootFiles, folders: Mapping[str, Iterable[str]]) -> list[str]:
     sites = [
         f"{library}/{name}/{site}"
-        for library, names in libraries.items()
-        for name in names
+        for library in LIBRARIES
+        for name in folders.get(library, ())
         if INTERPRETER.fullmatch(name)
         for site in SITES
     ]
-    candidates = [path for site, names in files.names(sites).items() for path in metadata_candidates(site, names)]
-    contents = files.read(candidates, limit=TEXT_BYTES, total=TOTAL_BYTES)
-    found = (parse_metadata(content, path) for path, content in contents.items())
-    return tuple(
-        sorted((item for item in found if item), key=lambda item: (item.name.lower(), item.version, item.path))
-    )
+    return [path for site, names in files.names(sites).items() for path in metadata_candidates(site, names)]
+
+
+def _licenses(texts: Mapping[str, bytes], packages: Mapping[str, str]) -> dict[str, tuple[License, ...]]:
+    found = {package: texts[path] for path, package in packages.items() if path in texts}
+    parsed = {content: read_copyright(content) for content in set(found.values())}  # those of one source are alike
+    return {package: parsed[content] for package, content in found.items()}
+
+
+def _distributions(texts: Mapping[str, bytes], paths: Iterable[str]) -> tuple[Distribution, ...]:
+    parsed = (parse_metadata(texts[path], path) for path in paths if path in texts)
+    found = [item for item in parsed if item]
+    return tuple(sorted(found, key=lambda item: (item.name.lower(), item.version, item.path)))

@@ -1,18 +1,19 @@
 """The packages that dpkg's own database, read from the image's bytes, says are installed."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from debian.deb822 import Deb822
-from debian.debian_support import Version
 
 from ci.host.errors import BuildError
 from ci.records.packages import Package, parse_package
 
 STATUS_FIELDS = ["Package", "Status", "Version", "Architecture", "Installed-Size", "Source", "Maintainer"]
 
-_SOURCE = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9+._-]*)(?: \((?P<version>[A-Za-z0-9.+:~-]+)\))?", re.ASCII)
+_SOURCE = re.compile(
+    r"(?P<name>[A-Za-z0-9][A-Za-z0-9+._-]*)(?: \((?P<version>[A-Za-z0-9][A-Za-z0-9.+:~-]*)\))?", re.ASCII
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,10 +41,13 @@ class Inventory:
 
 def parse_status(content: bytes) -> Inventory:
     """/var/lib/dpkg/status; raises BuildError where dpkg would not have written it so."""
-    known = set()
+    try:
+        stanzas = paragraphs(content, STATUS_FIELDS)
+    except ValueError as error:
+        raise malformed(str(error)) from None
+    known = frozenset(stanza.get("Package", "") for stanza in stanzas)
     found: dict[tuple[str, str], InstalledPackage] = {}
-    for paragraph in paragraphs(content, STATUS_FIELDS):
-        known.add(paragraph.get("Package", ""))
+    for paragraph in stanzas:
         if paragraph.get("Status", "").split(" ")[-1] != "installed":
             continue
         installed = _parse_paragraph(paragraph)
@@ -52,7 +56,7 @@ def parse_status(content: bytes) -> Inventory:
             raise malformed(f"{package.name} for {package.architecture} is there twice")
     if not found:
         raise malformed("nothing is installed")
-    return Inventory(installed=tuple(found[key] for key in sorted(found)), known=frozenset(known))
+    return Inventory(installed=tuple(found[key] for key in sorted(found)), known=known)
 
 
 def require_file_lists(inventory: Inventory, names: Iterable[str]) -> None:
@@ -68,18 +72,18 @@ def require_file_lists(inventory: Inventory, names: Iterable[str]) -> None:
         raise malformed(f"there is a list of the files of {unknown[0]}, which dpkg does not know")
 
 
-def paragraphs(content: bytes, fields: list[str]) -> Iterator[Deb822]:
-    r"""The paragraphs of a control file, with no other fields than these.
+def paragraphs(content: bytes, fields: list[str]) -> list[Deb822]:
+    r"""The paragraphs of a control file, with no other fields than these; raises ValueError where it is none.
 
     Lines end at \n alone, as for dpkg: splitlines() would let a field's own characters end one. And python-debian never
     gets one text: it takes a text of a single line for a file's name, and reads that file.
     """
     lines = content.decode(errors="replace").split("\n")
-    return Deb822.iter_paragraphs(lines, fields=fields, use_apt_pkg=False)
+    return list(Deb822.iter_paragraphs(lines, fields=fields, use_apt_pkg=False))
 
 
 def malformed(problem: str) -> BuildError:
-    """dpkg's database in the image is not what dpkg would have written."""
+    """The database in the image is not what dpkg would have written."""
     return BuildError(
         f"the packages in the finished image cannot be told: {problem}",
         hint="Something damaged dpkg's database during the build, or wrote to it behind dpkg's back; see the log.",
@@ -92,11 +96,10 @@ def _parse_paragraph(paragraph: Deb822) -> InstalledPackage:
     source = _SOURCE.fullmatch(paragraph.get("Source", name))
     try:
         package = parse_package(name, version, architecture, size)
-        if source is None:
-            raise ValueError(f"{name} does not say what its source is")
-        Version(source["version"] or version)
     except ValueError as error:
         raise malformed(str(error)) from None
+    if source is None:
+        raise malformed(f"{name} does not say what its source is")
     return InstalledPackage(
         package=package,
         source=source["name"],

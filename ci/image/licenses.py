@@ -18,7 +18,7 @@ _FORMAT = re.compile(r"copyright-format|/dep5?(?:[/.]|$)", re.IGNORECASE)
 
 # GPL-2+: version 2 or later; ".0" may be left out. GFDL-NIV is the one without invariant sections.
 _GNU = re.compile(
-    r"(?P<family>A?GPL|LGPL|GFDL(?P<niv>-NIV)?)-(?P<major>\d)(?:\.(?P<minor>\d))?(?P<later>\+?)", re.ASCII
+    r"(?P<family>A?GPL|LGPL|GFDL)(?P<niv>-NIV)?-(?P<major>\d)(?:\.(?P<minor>\d))?(?P<later>\+?)", re.ASCII
 )
 
 # The format's names that are others in SPDX.
@@ -44,10 +44,14 @@ def read_copyright(content: bytes) -> tuple[License, ...]:
 
     They are those of the source package, of which a binary package may have only some.
     """
+    # Not by debian.copyright: it keeps every line, so as to write the file back, and takes ten times as long.
+    try:
+        parts = paragraphs(content, FIELDS)
+    except ValueError:
+        return ()
     overall = ""
     found = set()
-    # Not by debian.copyright: it keeps every line, so as to write the file back, and takes ten times as long.
-    for number, paragraph in enumerate(paragraphs(content, FIELDS)):
+    for number, paragraph in enumerate(parts):
         synopsis = " ".join(paragraph.get("License", "").partition("\n")[0].split())
         if number == 0:
             if not _FORMAT.search(paragraph.get("Format") or paragraph.get("Format-Specification", "")):
@@ -105,10 +109,10 @@ def _single(name: str) -> str | None:
 def _license_id(name: str) -> str | None:
     lower = name.lower()
     if gnu := _GNU.fullmatch(name):
-        variant = "no-invariants-" if gnu["niv"] else ""
-        family = gnu["family"].removesuffix("-NIV")
-        expression = f"{family}-{gnu['major']}.{gnu['minor'] or 0}-{variant}{'or-later' if gnu['later'] else 'only'}"
-        return expression if is_supported_id(expression) else None
+        version = f"{gnu['major']}.{gnu['minor'] or 0}"
+        variant = f"{'-no-invariants' if gnu['niv'] else ''}{'-or-later' if gnu['later'] else '-only'}"
+        license_id = f"{gnu['family']}-{version}{variant}"
+        return license_id if is_supported_id(license_id) else None
     if lower in _RENAMED:
         return _RENAMED[lower]
     if lower in _AMBIGUOUS or not (lower in _WORDS or any(character.isdigit() for character in lower)):

@@ -51,7 +51,7 @@ def parse_metadata(content: bytes, path: str) -> Distribution | None:
     )
     if not _NAME.fullmatch(name) or not _VERSION.fullmatch(version):
         return None
-    if is_expression(expression):
+    if expression and is_expression(expression):
         terms: License | None = License(name=expression, expression=expression)
     elif text and "\n" not in text:  # some have the whole text in it
         terms = License(name=text, expression=None)

@@ -51,6 +51,10 @@ class RootFiles:
         self._device = device
         self._folder = folder
 
+    def has(self, path: str) -> bool:
+        """Whether there is anything at `path`."""
+        return path in self._resolve([path])
+
     def names(self, folders: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """What is in each of these folders, sorted; without those that are none, or are absurdly large."""
         known = [
@@ -86,7 +90,7 @@ class RootFiles:
         return contents
 
     def require_clean(self) -> None:
-        """Raise BuildError where writes are only in the journal yet: what is read here would be older than the image."""
+        """Raise BuildError where the last writes are only in the journal, which is not read here."""
         if "needs_recovery" in self._commands(["features"])[0].split():
             raise _unreadable("its root file system was not unmounted")
 
@@ -148,12 +152,16 @@ def parse_partitions(table: str) -> list[int]:
 
 
 def _find_root(disk: Path, folder: Path) -> RootFiles:
-    table = run(["sfdisk", "--json", disk], timeout=SECONDS).stdout
+    try:
+        table = run(["sfdisk", "--json", disk], timeout=SECONDS).stdout
+    except ToolTimeoutError:
+        raise
+    except ToolError as error:
+        raise _unreadable("it has no partition table", error.details) from error
     for offset in parse_partitions(table):
         if _is_ext(disk, offset):
             files = RootFiles(f"{disk.name}?offset={offset}", folder)
-            folder_of_mark, _, mark = ROOT_MARK.rpartition("/")
-            if mark in files.names([folder_of_mark]).get(folder_of_mark, ()):
+            if files.has(ROOT_MARK):
                 files.require_clean()
                 return files
     raise _unreadable(f"no partition with {ROOT_MARK} was found")
@@ -166,7 +174,7 @@ def _is_ext(disk: Path, offset: int) -> bool:
 
 
 def _split_output(output: str, commands: Sequence[str]) -> list[str]:
-    """debugfs repeats each command before what it prints for it."""
+    """The program repeats each command before what it prints for it."""
     parts = []
     for command in commands:
         before, marker, output = output.partition(f"debugfs: {command}\n")

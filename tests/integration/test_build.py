@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from packageurl import PackageURL
 
 from ci.build_image import BUILD
 from ci.host.accelerator import Acceleration
@@ -19,6 +20,7 @@ from ci.image.authorized_keys import read_authorized_keys
 from ci.image.definition import GIB, Definition, inputs_digest, load_definition
 from ci.records.build import Verification
 from ci.records.packages import read_packages
+from ci.records.sbom import read_sbom
 from tests.integration.building import VERSION, Built
 
 pytestmark = pytest.mark.integration
@@ -35,9 +37,11 @@ def definition() -> Definition:
 
 
 class TestArtifacts:
-    def test_they_are_these_four_and_nothing_else_is_left(self, built: Built) -> None:
+    def test_they_are_these_five_and_nothing_else_is_left(self, built: Built) -> None:
         names = {path.name for path in built.image.parent.iterdir()} - NOT_ARTIFACTS
-        assert names == {f"{STEM}.{kind}" for kind in ("qcow2", "qcow2.sha256", "packages.tsv", "build.json")}
+        assert names == {
+            f"{STEM}.{kind}" for kind in ("qcow2", "qcow2.sha256", "packages.tsv", "cdx.json", "build.json")
+        }
 
     def test_the_image_is_one_compressed_file_of_20_gib_that_is_small(self, built: Built) -> None:
         info = qcow2.check_disk_image(built.image)
@@ -86,6 +90,23 @@ class TestArtifacts:
         assert set(definition.packages.install) <= set(names)
         assert not set(definition.packages.purge) & set(names)
         assert f"linux-image-{built.record.kernel}" in names
+
+    def test_the_sbom_is_valid_and_has_exactly_the_packages_of_the_list(self, built: Built) -> None:
+        listing, bill = (built.image.parent / f"{STEM}.{kind}" for kind in ("packages.tsv", "cdx.json"))
+        packages = read_packages(listing.read_text(encoding="utf-8"), listing.name)
+        summary = read_sbom(bill, image_sha256=built.record.image.sha256)
+        components = json.loads(bill.read_text(encoding="utf-8"))["components"]
+        purls = [PackageURL.from_string(item["purl"]) for item in components if "purl" in item]
+        found = {
+            (purl.name, purl.version, purl.qualifiers["arch"])
+            for purl in purls
+            if (purl.type, purl.namespace, purl.qualifiers.get("distro")) == ("deb", "debian", "debian-12")
+        }
+        assert found == {(package.name, package.version, package.architecture) for package in packages}
+        assert summary.components == len(components) == len(packages) + 2  # the base, the distribution; no pip was run
+        assert built.record.base.sha256 in [entry["content"] for item in components for entry in item.get("hashes", [])]
+        licensed = [item for item in components if "licenses" in item]
+        assert len(licensed) > len(packages) / 2
 
     def test_no_artifact_that_is_text_holds_a_private_key(self, built: Built) -> None:
         for path in built.image.parent.iterdir():
