@@ -77,9 +77,7 @@ def read_contents(image: Path, work: Path) -> Contents:
         inventory=inventory,
         licenses=_licenses(texts, wanted.copyrights),
         distributions=distributions,
-        owners=find_owners(
-            distributions, [(wanted.lists[path], texts[path]) for path in wanted.lists if path in texts]
-        ),
+        owners=find_owners(distributions, lists),
     )
 
 
