@@ -78,6 +78,7 @@ def _record(
         version=plan.version,
         definition=plan.definition_name,
         definition_sha256=plan.definition_sha256,
+        inputs=dict(plan.inputs),
         distribution=plan.definition.distribution,
         commit=plan.commit,
         dirty=plan.dirty,

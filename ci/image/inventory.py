@@ -79,7 +79,7 @@ def paragraphs(content: bytes, fields: list[str]) -> Iterator[Deb822]:
 
 
 def malformed(problem: str) -> BuildError:
-    """dpkg's database in the image is not what dpkg would have written."""
+    """Dpkg's database in the image is not what dpkg would have written."""
     return BuildError(
         f"the packages in the finished image cannot be told: {problem}",
         hint="Something damaged dpkg's database during the build, or wrote to it behind dpkg's back; see the log.",

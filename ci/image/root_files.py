@@ -166,7 +166,7 @@ def _is_ext(disk: Path, offset: int) -> bool:
 
 
 def _split_output(output: str, commands: Sequence[str]) -> list[str]:
-    """debugfs repeats each command before what it prints for it."""
+    """Debugfs repeats each command before what it prints for it."""
     parts = []
     for command in commands:
         before, marker, output = output.partition(f"debugfs: {command}\n")
