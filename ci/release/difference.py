@@ -112,7 +112,7 @@ def _sections(found: Difference) -> Iterator[Section]:
         yield checks(found)
     if found.boots:
         yield Section(
-            f"Start to SSH, with {found.new.accelerator}",
+            f"Start to SSH, with {code(found.new.accelerator or '')}",
             ("boot", "before", "after", "change"),
             [
                 (one.boot, *map(Markdown, (seconds(one.old), seconds(one.new), change(one.old, one.new, "s"))))
