@@ -62,9 +62,10 @@ class OperatingSystem(Section):
 
 
 class Disk(Section):
-    """The virtual disk; the root file system fills it."""
+    """The virtual disk; the root file system fills it. A larger image than `max_image_mib` fails the build."""
 
     size_gib: Annotated[int, Field(ge=4, le=2048)]
+    max_image_mib: Annotated[int, Field(ge=1)] | None = None
 
 
 class Packages(Section):

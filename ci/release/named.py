@@ -115,21 +115,21 @@ def look_up(name: str, places: Places, fetch: Fetch) -> Named:
     """What `name` names; raises InputError, FetchError, AccessError or VerificationError."""
     if _WEB.match(name):
         return _from_url(name, fetch)
-    if (path := _local(name, places)) is not None:
+    if (path := local_file(name, places.dist)) is not None:
         return _from_file(path, fetch)
     if name.startswith("v") and os.sep not in name:
         return _from_tag(str(Version.parse(name)), places, fetch)
     raise InputError(f"there is nothing called {name!r}", hint=KINDS)
 
 
-def _local(name: str, places: Places) -> Path | None:
-    """The file that a name stands for; None where there is none of it."""
+def local_file(name: str, dist: Path) -> Path | None:
+    """The file that a name stands for, of a build its record; None where there is none. Raises InputError."""
     path, stem = Path(name), name.removesuffix(".qcow2")
     try:
         if path.is_dir():
             return _only_build(path)
         # An image stands for its build record, which is not read as an image would be.
-        candidates = [Path(f"{stem}{BUILD}"), places.dist / f"{stem}{BUILD}", *([path] if stem == name else [])]
+        candidates = [Path(f"{stem}{BUILD}"), dist / f"{stem}{BUILD}", *([path] if stem == name else [])]
         return next((candidate for candidate in candidates if candidate.is_file()), None)
     except OSError as error:
         raise InputError(f"{name!r} cannot be looked at: {error.strerror}", hint=KINDS) from error
