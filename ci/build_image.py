@@ -18,7 +18,7 @@ from ci.image.authorized_keys import read_authorized_keys
 from ci.image.base import BaseSource, VerifiedBase, fetch_base
 from ci.image.bootstrap import bootstrap_base
 from ci.image.build import build
-from ci.image.definition import Definition, inputs_digest, load_definition
+from ci.image.definition import Definition, input_digests, inputs_digest, load_definition
 from ci.image.plan import Plan, Sources
 from ci.image.qcow2 import check_disk_image
 from ci.records.build import BuildRecord, Verification
@@ -71,12 +71,12 @@ def main(options: argparse.Namespace, reporter: Reporter) -> int:
     else:
         base = _fetch(options, definition, reporter)
     check_disk_image(base.path)
+    inputs = BUILD / "images" / f"{options.image}.toml", BUILD / "guest", BUILD / "provision"
     plan = Plan(
         definition=definition,
         definition_name=options.image,
-        definition_sha256=inputs_digest(
-            ROOT, BUILD / "images" / f"{options.image}.toml", BUILD / "guest", BUILD / "provision"
-        ),
+        definition_sha256=inputs_digest(ROOT, *inputs),
+        inputs=input_digests(ROOT, *inputs),
         version=str(version),
         commit=revision.commit,
         dirty=revision.dirty,

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from ci.host import actions, cli
@@ -15,15 +16,14 @@ from ci.host.errors import AccessError, InputError, RemoteError, VerificationErr
 from ci.host.progress import Reporter
 from ci.host.repository import ROOT
 from ci.host.source import AbsentError
-from ci.records.packages import PackageDiff, read_packages
-from ci.records.release import ImageRelease
+from ci.records.release import AssetRecord
 from ci.release.comparison import Before, Check, Evidence, read_evidence, render
 from ci.release.context import Context, run_url
 from ci.release.conversation import Conversation
-from ci.release.packages import compare
 from ci.release.published import read_release_record
 from ci.release.remote import Release
 from ci.release.retry import Patience
+from ci.release.side import of_release
 from ci.release.transfer import Transfer
 
 MARKER = "<!-- fountainkit-toolsmith-image: images -->"
@@ -98,31 +98,27 @@ def _before(
     _, release = max(published, key=lambda pair: pair[0])
     try:
         record = read_release_record(github, transfer, release)
+        read = partial(_read, github, transfer, release)
         past = {image.distribution: image for image in record.images}
         return {
             name: Before(
                 tag=record.tag,
                 url=release.html_url,
-                image=past[evidence.build.distribution],
-                changes=_changes(github, transfer, release, past[evidence.build.distribution], evidence),
+                side=of_release(record.tag, record, past[evidence.build.distribution], read),
             )
             for name, evidence in found.items()
             if evidence.build.distribution in past
         }
-    except (VerificationError, InputError, RemoteError, AbsentError, UnicodeDecodeError) as problem:
+    except (VerificationError, InputError, RemoteError, AbsentError) as problem:
         reporter.warn(f"{release.tag_name} cannot be compared with: {problem}")
         return {}
 
 
-def _changes(
-    github: Conversation, transfer: Transfer, release: Release, image: ImageRelease, evidence: Evidence
-) -> PackageDiff | None:
-    names = {asset.name for asset in image.assets if asset.name.endswith(".packages.tsv")}
-    asset = next((one for one in release.assets if one.name in names), None)
-    if asset is None:
-        return None
-    data = github.persistence.read(f"download of {asset.name}", lambda: transfer.read(asset))
-    return compare(read_packages(data.decode("utf-8"), asset.name), evidence.packages)
+def _read(github: Conversation, transfer: Transfer, release: Release, asset: AssetRecord) -> bytes:
+    found = next((one for one in release.assets if one.name == asset.name), None)
+    if found is None:
+        raise VerificationError(f"{release.tag_name} lacks {asset.name}", hint="Somebody removed it.")
+    return github.persistence.read(f"download of {asset.name}", lambda: transfer.read(found))
 
 
 if __name__ == "__main__":

@@ -152,6 +152,24 @@ def read_url(
     sleep: Callable[[float], None] = time.sleep,
 ) -> bytes:
     """The bytes of something small; raises what `download` raises."""
+    data = read_url_if_present(
+        url, max_bytes=max_bytes, reporter=reporter, client=client, attempts=attempts, sleep=sleep
+    )
+    if data is None:
+        raise _absent(url)
+    return data
+
+
+def read_url_if_present(
+    url: str,
+    *,
+    max_bytes: int,
+    reporter: Reporter,
+    client: Client = ANONYMOUS,
+    attempts: int = ATTEMPTS,
+    sleep: Callable[[float], None] = time.sleep,
+) -> bytes | None:
+    """Like `read_url`, but None where there is nothing at `url`; any other trouble is still an error."""
 
     def attempt() -> bytes:
         with open_source(url, client=client) as source:
@@ -169,7 +187,7 @@ def read_url(
     try:
         return _persist(public_url(url), patience, attempt, lambda: False)
     except AbsentError:
-        raise _absent(url) from None
+        return None
 
 
 def parse_sha256(text: str) -> str:

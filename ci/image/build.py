@@ -6,7 +6,7 @@ from ci.host.memory import peak_memory
 from ci.host.process import run
 from ci.host.progress import Reporter
 from ci.host.workspace import exclusive, require_space, work_folder
-from ci.image import qcow2, sbom
+from ci.image import budget, qcow2, sbom
 from ci.image.contents import read_contents
 from ci.image.plan import Plan
 from ci.image.provisioning import make_image
@@ -41,6 +41,12 @@ def build(plan: Plan, *, acceleration: Acceleration, reporter: Reporter) -> Buil
             virtual_size=qcow2.info(image).virtual_size,
         )
         packages = contents.inventory.packages
+        budget.require_within(
+            plan.definition.disk.max_image_mib,
+            artifact.size,
+            packages,
+            budget.find_earlier(plan.output, plan.definition.distribution),
+        )
         record = _record(plan, artifact, acceleration, reporter, kernel=found.kernel, packages=len(packages))
         write_atomic(staging / f"{image.name}.sha256", f"{digest}  {image.name}\n")
         write_atomic(staging / f"{plan.stem}.packages.tsv", to_tsv(packages))
@@ -78,6 +84,7 @@ def _record(
         version=plan.version,
         definition=plan.definition_name,
         definition_sha256=plan.definition_sha256,
+        inputs=dict(plan.inputs),
         distribution=plan.definition.distribution,
         commit=plan.commit,
         dirty=plan.dirty,

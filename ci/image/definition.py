@@ -4,12 +4,14 @@ import difflib
 import hashlib
 import stat
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Self, get_args
 
 from pydantic import AnyUrl, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ci.host.errors import InputError
+from ci.host.files import sha256_file
 from ci.records.record import Sha256
 
 GIB = 1 << 30
@@ -60,9 +62,10 @@ class OperatingSystem(Section):
 
 
 class Disk(Section):
-    """The virtual disk; the root file system fills it."""
+    """The virtual disk; the root file system fills it. A larger image than `max_image_mib` fails the build."""
 
     size_gib: Annotated[int, Field(ge=4, le=2048)]
+    max_image_mib: Annotated[int, Field(ge=1)] | None = None
 
 
 class Packages(Section):
@@ -130,13 +133,21 @@ def inputs_digest(root: Path, *paths: Path) -> str:
     Files are named relative to `root`, so that two checkouts of one commit agree.
     """
     digest = hashlib.sha256()
-    files = {file for path in paths for file in (path, *path.rglob("*")) if file.is_file()}
-    for file in sorted(files):
+    for file in _input_files(paths):
         content = file.read_bytes()
         executable = bool(file.stat().st_mode & stat.S_IXUSR)
         digest.update(f"{file.relative_to(root)}\0{executable}\0{len(content)}\0".encode())
         digest.update(content)
     return digest.hexdigest()
+
+
+def input_digests(root: Path, *paths: Path) -> dict[str, str]:
+    """The SHA-256 of each of these files, by its name relative to `root`."""
+    return {file.relative_to(root).as_posix(): sha256_file(file) for file in _input_files(paths)}
+
+
+def _input_files(paths: Iterable[Path]) -> list[Path]:
+    return sorted({file for path in paths for file in (path, *path.rglob("*")) if file.is_file()})
 
 
 def _explain(finding: object) -> str:

@@ -1,5 +1,6 @@
 """Everything a build needs to know, gathered before it starts."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +25,7 @@ class Plan:
     definition: Definition
     definition_name: str
     definition_sha256: str
+    inputs: Mapping[str, str]
     version: str
     commit: str
     dirty: bool

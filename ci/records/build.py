@@ -45,7 +45,10 @@ class StepRecord(Part):
 
 
 class BuildRecord(Record):
-    """`release` tells whether every input is one a release may have: a verified base and a clean commit."""
+    """`definition_sha256` is one digest over all of `inputs`, the repository's files that decide what the image is.
+
+    `inputs` has each file's own digest by its path, and is None in records from before it was kept.
+    """
 
     schema_: Literal["fountainkit-toolsmith-image/build/1"] = Field(
         default="fountainkit-toolsmith-image/build/1", alias="schema"
@@ -54,6 +57,7 @@ class BuildRecord(Record):
     version: str
     definition: str
     definition_sha256: Sha256
+    inputs: dict[str, Sha256] | None = None
     distribution: str
     commit: str
     dirty: bool

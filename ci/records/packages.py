@@ -14,6 +14,7 @@ HEADER = "package\tversion\tarchitecture\tinstalled_kib"
 # dpkg is this liberal about names: https://git.dpkg.org/cgit/dpkg/dpkg.git/tree/lib/dpkg/parsehelp.c
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*", re.ASCII)
 _ARCHITECTURE = re.compile(r"[a-z0-9][a-z0-9-]*", re.ASCII)
+_NUMBER = re.compile(r"[0-9]+(?:[.-][0-9]+)*", re.ASCII)
 _SIZE = re.compile(r"0|[1-9][0-9]{0,11}", re.ASCII)
 _QUOTED = 80  # characters of a malformed field in an error
 
@@ -49,6 +50,44 @@ class PackageDiff(Part):
     def empty(self) -> bool:
         """True where both images have the same packages in the same versions."""
         return not (self.added or self.removed or self.upgraded or self.downgraded)
+
+
+class Growth(Part):
+    """Packages that replace each other, and what they take before and after; `package` is the largest of them."""
+
+    package: str
+    old_kib: int
+    new_kib: int
+
+    @property
+    def kib(self) -> int:
+        """By how much more, or less."""
+        return self.new_kib - self.old_kib
+
+
+def growth(old: Iterable[Package], new: Iterable[Package]) -> tuple[Growth, ...]:
+    """The packages that take more or less than before, the largest growth first.
+
+    Packages whose names differ in numbers only are summed up: a kernel, or a library, that replaces another one has not
+    grown by all its size.
+    """
+    before, after = _by_family(old), _by_family(new)
+    found = (
+        Growth(
+            package=max(after.get(family) or before[family], key=lambda package: package.installed_kib).name,
+            old_kib=sum(package.installed_kib for package in before.get(family, ())),
+            new_kib=sum(package.installed_kib for package in after.get(family, ())),
+        )
+        for family in before.keys() | after.keys()
+    )
+    return tuple(sorted((one for one in found if one.kib), key=lambda one: (-one.kib, one.package)))
+
+
+def _by_family(packages: Iterable[Package]) -> dict[str, list[Package]]:
+    families: dict[str, list[Package]] = {}
+    for package in packages:
+        families.setdefault(_NUMBER.sub("0", package.name), []).append(package)
+    return families
 
 
 def to_tsv(packages: Iterable[Package]) -> str:
@@ -87,6 +126,14 @@ def parse_package(name: str, version: str, architecture: str, size: str) -> Pack
     except ValueError:
         raise ValueError(f"{version[:_QUOTED]!r} is not a version") from None
     return Package(name=name, version=version, architecture=architecture, installed_kib=int(size))
+
+
+def parse_packages(data: bytes, where: str) -> tuple[Package, ...]:
+    """The packages in the bytes of such a file; raises InputError."""
+    try:
+        return read_packages(data.decode("utf-8"), where)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{where} is not text: {error}", hint="Fetch it, or build it, again.") from error
 
 
 def _read_row(row: str, where: str, number: int) -> Package:

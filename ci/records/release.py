@@ -58,6 +58,7 @@ class ImageRelease(Part):
     name: str
     definition: str
     definition_sha256: Sha256
+    inputs: dict[str, Sha256] | None = None
     distribution: str
     built_at: datetime
     base: BaseImageRecord
@@ -79,6 +80,7 @@ class ReleaseFacts(Part):
     base_url: str
     base_sha256: Sha256
     definition_sha256: Sha256
+    inputs: dict[str, Sha256] | None = None
     qcow2_sha256: Sha256
     qcow2_size: int
     kernel: str
@@ -94,6 +96,7 @@ class ReleaseFacts(Part):
             base_url=image.base.url,
             base_sha256=image.base.sha256,
             definition_sha256=image.definition_sha256,
+            inputs=image.inputs,
             qcow2_sha256=image.qcow2.sha256,
             qcow2_size=image.qcow2.size,
             kernel=image.kernel,

@@ -1,18 +1,22 @@
 """What the images of a pull request came to, beside the release before: for its comment and the run's page."""
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ci.host.errors import InputError
 from ci.records.build import BuildRecord
-from ci.records.packages import Package, PackageDiff, read_packages
+from ci.records.difference import Difference
+from ci.records.packages import Package, parse_packages
 from ci.records.record import read_record
-from ci.records.release import ImageRelease
 from ci.records.validation import CheckResult, Outcome, ValidationReport
+from ci.release import difference as words
 from ci.release import packages
+from ci.release.figures import change, megabytes, seconds
 from ci.release.markdown import Markdown, code, link, table
+from ci.release.section import Section
+from ci.release.side import Side, difference, of_build
 
 # GitHub takes 65,536 characters for a comment; see ci/release/notes.py.
 LIMIT = 50_000
@@ -28,15 +32,19 @@ class Evidence:
     packages: tuple[Package, ...]
     report: ValidationReport | None
 
+    @property
+    def side(self) -> Side:
+        """The image, to be compared."""
+        return of_build(self.build.name, self.build, self.packages, self.report)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Before:
-    """The same image in the release before; `changes` is None where its packages are not known."""
+    """The same image in the release before."""
 
     tag: str
     url: str
-    image: ImageRelease
-    changes: PackageDiff | None
+    side: Side
 
 
 def read_evidence(folder: Path) -> dict[str, Evidence]:
@@ -49,7 +57,7 @@ def read_evidence(folder: Path) -> dict[str, Evidence]:
         )
         found[build.definition] = Evidence(
             build=build,
-            packages=read_packages(_text(listed), listed.name),
+            packages=parse_packages(_bytes(listed), listed.name),
             report=read_record(tested, ValidationReport) if tested.exists() else None,
         )
     return found
@@ -82,14 +90,15 @@ def render(check: Check) -> str:
 
 def _render(check: Check, rows: int) -> str:
     images, found, before = check.images, check.found, check.before
+    changes = {name: difference(past.side, found[name].side) for name, past in before.items() if name in found}
     good = check.good and all(is_good(found.get(name)) for name in images)
-    columns = ("image", "boot test", "size", "start to SSH", "packages")
+    columns = ("image", "boot test", "size", "start to SSH", "packages", "configuration")
     blocks = [
         f"### Images: {'good' if good else 'not good'}",
-        table(columns, [_row(name, found.get(name), before.get(name)) for name in images]),
+        table(columns, [_row(name, found.get(name), changes.get(name)) for name in images]),
     ]
     blocks += [_failures(name, one.report.checks) for name in images if (one := found.get(name)) and one.report]
-    blocks += [_packages(name, past.changes, rows) for name in images if (past := before.get(name)) and past.changes]
+    blocks += [block for name in images if name in changes for block in _details(name, changes[name], rows)]
     tags = {past.tag: past.url for past in before.values()}
     blocks += [f"Compared with {link(tag, url)}." for tag, url in sorted(tags.items())]
     if check.run:
@@ -97,17 +106,31 @@ def _render(check: Check, rows: int) -> str:
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def _row(name: str, evidence: Evidence | None, before: Before | None) -> tuple[Markdown, ...]:
+def _row(name: str, evidence: Evidence | None, changes: Difference | None) -> tuple[Markdown, ...]:
     if evidence is None:
-        return (code(name), Markdown("**not built**"), *(Markdown("-"),) * 3)
-    size = evidence.build.image.size
+        return (code(name), Markdown("**not built**"), *(words.UNKNOWN,) * 4)
+    diff = changes.packages if changes else None
     return (
         code(name),
         _verdict(evidence.report),
-        Markdown(f"{size / 1e6:,.1f} MB{_change((size - before.image.qcow2.size) / 1e6, 'MB') if before else ''}"),
-        _start(evidence.report, before),
-        Markdown(packages.summary(before.changes) if before and before.changes else f"{len(evidence.packages)}"),
+        _size(evidence.build.image.size, changes.old.image_bytes if changes else None),
+        _start(evidence.report, changes),
+        Markdown(packages.summary(diff) if diff else f"{len(evidence.packages)}"),
+        _configuration(changes),
     )
+
+
+def _size(size: int, before: int | None) -> Markdown:
+    changed = "" if before is None else f" ({change(before / 1e6, size / 1e6, 'MB')})"
+    return Markdown(f"{megabytes(size)}{changed}")
+
+
+def _configuration(changes: Difference | None) -> Markdown:
+    if changes is None:
+        return words.UNKNOWN
+    if changes.definition_changed and changes.files and not changes.files.empty:
+        return Markdown(words.set_summary(changes.files))
+    return words.configuration_summary(changes.definition_changed, changes.files)
 
 
 def _verdict(report: ValidationReport | None) -> Markdown:
@@ -118,25 +141,19 @@ def _verdict(report: ValidationReport | None) -> Markdown:
     return Markdown(words if report.passed else f"**{words or 'failed'}**")
 
 
-def _start(report: ValidationReport | None, before: Before | None) -> Markdown:
-    """The time of each boot; beside the release's only where both ran with the same accelerator."""
+def _start(report: ValidationReport | None, changes: Difference | None) -> Markdown:
+    """The time of each boot; beside the release's where the two can be compared."""
     if report is None:
-        return Markdown("-")
-    past = before.image.validation if before else None
-    comparable = past is not None and past.accelerator == report.accelerator
+        return words.UNKNOWN
+    then = {one.boot: one.old for one in (changes.boots if changes else None) or ()}
     parts = []
     for boot in report.boots:
-        if boot.ssh_seconds is not None:
-            then = past.ssh_seconds.get(boot.name) if past and comparable else None
-            change = _change(boot.ssh_seconds - then, "s") if then is not None else ""
-            parts.append(f"{code(boot.name)} {boot.ssh_seconds:.1f} s{change}")
-    if past and not comparable:
-        parts.append(f"with {code(report.accelerator)}; the release ran with {code(past.accelerator)}")
-    return Markdown(", ".join(parts) or "-")
-
-
-def _change(difference: float, unit: str) -> str:
-    return f" ({difference:+,.1f} {unit})" if abs(difference) >= 0.05 else " (unchanged)"
+        if (now := boot.ssh_seconds) is not None:
+            changed = f" ({change(then[boot.name], now, 's')})" if boot.name in then else ""
+            parts.append(f"{code(boot.name)} {seconds(now)}{changed}")
+    if changes and changes.boots is None and changes.old.accelerator:
+        parts.append(f"with {code(report.accelerator)}; the release ran with {code(changes.old.accelerator)}")
+    return Markdown(", ".join(parts) or words.UNKNOWN)
 
 
 def _failures(name: str, checks: Sequence[CheckResult]) -> Markdown:
@@ -145,16 +162,28 @@ def _failures(name: str, checks: Sequence[CheckResult]) -> Markdown:
     return table(("image", "boot", "failed check", "expected", "actual"), rows)
 
 
-def _packages(name: str, changes: PackageDiff, rows: int) -> Markdown:
-    if changes.empty:
-        return Markdown("")
-    tables = packages.markdown(changes, rows)
+def _details(name: str, changes: Difference, rows: int) -> Iterator[Markdown]:
+    """What changed in one image, folded; of each kind no more than `rows` rows."""
+    for section in (*words.configuration(changes), words.checks(changes)):
+        if section.rows:
+            yield _folded(f"{section.title} of {name}", _cut(section, rows))
+    if changes.packages and not changes.packages.empty:
+        yield _folded(f"Packages of {name}", packages.markdown(changes.packages, rows))
+
+
+def _cut(section: Section, rows: int) -> Markdown:
+    missing = len(section.rows) - rows
+    more = f"\n\n{missing} more not shown here." if missing > 0 else ""
+    return Markdown(f"{section.first(rows).markdown()}{more}")
+
+
+def _folded(title: str, text: Markdown) -> Markdown:
     # In a heading of this kind GitHub reads HTML, not Markdown.
-    return Markdown(f"<details><summary>Packages of {html.escape(name)}</summary>\n\n{tables}\n\n</details>")
+    return Markdown(f"<details><summary>{html.escape(title)}</summary>\n\n{text}\n\n</details>")
 
 
-def _text(path: Path) -> str:
+def _bytes(path: Path) -> bytes:
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return path.read_bytes()
+    except OSError as error:
         raise InputError(f"{path} cannot be read: {error}") from error

@@ -48,11 +48,7 @@ class Context:
         `anonymous` lets it be without a token.
         """
         name = repository or environ.get("GITHUB_REPOSITORY", "")
-        if not _REPOSITORY.fullmatch(name) or name.endswith(("/.", "/..")):
-            raise InputError(
-                f"{name!r} is not a repository",
-                hint="Name it as OWNER/NAME with --repository, or in GITHUB_REPOSITORY.",
-            )
+        require_repository(name)
         commit = environ.get("GITHUB_SHA") or None
         if commit is not None and not _COMMIT.fullmatch(commit):
             raise InputError(f"GITHUB_SHA is {commit!r}, which is not a commit", hint="It has 40 hexadecimal digits.")
@@ -115,6 +111,14 @@ def _url(environ: Mapping[str, str], name: str, default: str) -> str:
     value = (environ.get(name) or default).rstrip("/")
     require_safe_url(value, name)
     return value
+
+
+def require_repository(name: str) -> None:
+    """Raise InputError unless `name` is OWNER/NAME."""
+    if not _REPOSITORY.fullmatch(name) or name.endswith(("/.", "/..")):
+        raise InputError(
+            f"{name!r} is not a repository", hint="Name it as OWNER/NAME with --repository, or in GITHUB_REPOSITORY."
+        )
 
 
 def require_safe_url(url: str, what: str) -> None:

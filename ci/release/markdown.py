@@ -22,7 +22,12 @@ def code(text: str) -> Markdown:
     """`text` as a code span, in a table too: what could end either, or is not printable, is written as its code."""
     if len(text) > LONGEST:
         text = f"{text[:LONGEST]}…"
-    return Markdown(f"`{_visible(text)}`" if text else "`(empty)`")
+    return Markdown(f"`{visible(text, '`|')}`" if text else "`(empty)`")
+
+
+def cell(text: str) -> Markdown:
+    """`text` as it is where it is ours, else as code."""
+    return text if isinstance(text, Markdown) else code(text)
 
 
 def link(text: str, url: str) -> Markdown:
@@ -39,7 +44,7 @@ def file_link(name: str, url: str) -> Markdown:
 
 def shell(argument: str) -> Markdown:
     """`argument` as one word of a shell command in a fenced code block."""
-    return Markdown(shlex.quote(_visible(argument)))
+    return Markdown(shlex.quote(visible(argument, "`|")))
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Markdown]]) -> Markdown:
@@ -50,9 +55,11 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Markdown]]) -> Markdow
     return Markdown("\n".join(f"| {' | '.join(cells)} |" for cells in lines))
 
 
-def _visible(text: str) -> str:
+def visible(text: str, special: str = "") -> str:
+    """`text` with its code for each character that is not printable, or in `special`, or begins such a code."""
     return "".join(
-        character if character.isprintable() and character not in "`|\\" else _code_of(character) for character in text
+        character if character.isprintable() and character not in f"{special}\\" else _code_of(character)
+        for character in text
     )
 
 

@@ -19,8 +19,11 @@ from ci.records.packages import Package, PackageDiff
 from ci.records.release import AssetRecord, ImageRelease, ReleaseFacts, ReleaseRecord
 from ci.records.version import Version
 from ci.release import packages
+from ci.release.difference import configuration_summary
+from ci.release.figures import change, megabytes
 from ci.release.manifest_edit import image_fields
 from ci.release.markdown import Markdown, code, file_link, link, shell, table
+from ci.release.side import file_changes
 
 # GitHub takes 125,000 characters for a release and 65,536 for a pull request; here bytes are counted, with a margin.
 # https://github.com/ncipollo/release-action/issues/493 and https://github.com/googleapis/release-please/issues/1034
@@ -166,7 +169,7 @@ def _context(
         "tag": Markdown(version),
         "day": Markdown(version.day.isoformat()),
         "commit": _commit(record),
-        "size": _megabytes(image.qcow2.size),
+        "size": Markdown(megabytes(image.qcow2.size)),
         "files": _files(record.assets),
         "boots": _boots(images),
         "package_list": _find(image, ".packages.tsv"),
@@ -189,15 +192,17 @@ def _since(record: ReleaseRecord, diff: PackageDiff | None, previous: ReleaseFac
     tag = Markdown(Version.parse(previous.tag))
     repository = _repository_url(record)
     same_file = previous.qcow2_sha256 == image.qcow2.sha256
-    difference = image.qcow2.size - previous.qcow2_size
     return {
         "previous": previous,
         "previous_tag": tag,
         "diff": diff,
         "base_changed": (previous.base_url, previous.base_sha256) != (image.base.url, image.base.sha256),
+        "configuration": configuration_summary(
+            previous.definition_sha256 != image.definition_sha256, file_changes(previous.inputs, image.inputs)
+        ),
         "configuration_changed": previous.definition_sha256 != image.definition_sha256,
         "compare": f"{repository}/compare/{tag}...{record.tag}" if repository else "",
-        "size_change": Markdown(f"{difference / 1e6:+,.1f} MB" if difference else "unchanged"),
+        "size_change": Markdown(change(previous.qcow2_size / 1e6, image.qcow2.size / 1e6, "MB")),
         "package_summary": Markdown(packages.summary(diff)) if diff else None,
         "added_names": _names(diff.added) if diff else "",
         "removed_names": _names(diff.removed) if diff else "",
@@ -253,7 +258,3 @@ def _names(found: Sequence[Package]) -> Markdown:
     shown = ", ".join(code(package.name) for package in found[:CHANGELOG_NAMES])
     more = len(found) - CHANGELOG_NAMES
     return Markdown(f"{shown} and {more} more" if more > 0 else shown)
-
-
-def _megabytes(size: int) -> Markdown:
-    return Markdown(f"{size / 1e6:,.1f} MB")

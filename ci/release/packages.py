@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator
 from debian.debian_support import Version
 
 from ci.records.packages import Package, PackageChange, PackageDiff
-from ci.release.markdown import Markdown, code, table
+from ci.release.figures import change, mebibytes
+from ci.release.markdown import Markdown
+from ci.release.section import Section
 
 Key = tuple[str, str]
 
@@ -37,24 +39,33 @@ def summary(diff: PackageDiff) -> str:
     """The difference in one line of plain text."""
     parts = {"added": diff.added, "removed": diff.removed, "upgraded": diff.upgraded, "downgraded": diff.downgraded}
     counts = ", ".join(f"{len(packages)} {what}" for what, packages in parts.items() if packages)
-    return f"{counts or 'the same packages'}; installed size {_mib(diff.new_kib)} ({_mib_change(diff)})"
+    return f"{counts or 'the same packages'}; installed size {mebibytes(diff.new_kib)} ({size_change(diff)})"
+
+
+def size_change(diff: PackageDiff) -> str:
+    """By how much more or less all packages take."""
+    return change(diff.old_kib / 1024, diff.new_kib / 1024, "MiB")
+
+
+def parts(diff: PackageDiff) -> tuple[Section, ...]:
+    """The difference as tables, also those that are empty."""
+    return (
+        Section("Added", ("package", "version", "installed size"), [_package_row(item) for item in diff.added]),
+        Section("Removed", ("package", "version", "installed size"), [_package_row(item) for item in diff.removed]),
+        Section("Downgraded", ("package", "from", "to"), [_change_row(item) for item in diff.downgraded]),
+        Section("Upgraded", ("package", "from", "to"), [_change_row(item) for item in diff.upgraded]),
+    )
 
 
 def markdown(diff: PackageDiff, rows: int) -> Markdown:
     """The difference as tables of at most `rows` rows in all, with a line that tells how many are missing."""
-    parts = (
-        ("Added", ("package", "version", "installed size"), [_package_row(item) for item in diff.added]),
-        ("Removed", ("package", "version", "installed size"), [_package_row(item) for item in diff.removed]),
-        ("Downgraded", ("package", "from", "to"), [_change_row(item) for item in diff.downgraded]),
-        ("Upgraded", ("package", "from", "to"), [_change_row(item) for item in diff.upgraded]),
-    )
     blocks = []
     left = rows
-    for title, columns, cells in parts:
-        if shown := cells[:left]:
-            blocks.append(f"{title}:\n\n{table(columns, shown)}")
+    for part in parts(diff):
+        if shown := part.rows[:left]:
+            blocks.append(f"{part.title}:\n\n{part.first(left).markdown()}")
         left -= len(shown)
-    if missing := sum(len(cells) for *_, cells in parts) - (rows - left):
+    if missing := sum(len(part.rows) for part in parts(diff)) - (rows - left):
         blocks.append(f"{missing} more {'row is' if missing == 1 else 'rows are'} not shown here.")
     return Markdown("\n\n".join(blocks))
 
@@ -83,23 +94,14 @@ def _order(old: Package, new: Package) -> int:
     return (other > one) - (other < one)
 
 
-def _package_row(package: Package) -> tuple[Markdown, ...]:
-    return (code(_name(package)), code(package.version), Markdown(_mib(package.installed_kib)))
+def _package_row(package: Package) -> tuple[str, ...]:
+    return (_name(package), package.version, Markdown(mebibytes(package.installed_kib)))
 
 
-def _change_row(change: PackageChange) -> tuple[Markdown, ...]:
-    return (code(_name(change.new)), code(change.old.version), code(change.new.version))
+def _change_row(item: PackageChange) -> tuple[str, ...]:
+    return (_name(item.new), item.old.version, item.new.version)
 
 
 def _name(package: Package) -> str:
     # As apt and dpkg write it where it is not the machine's own architecture.
     return package.name if package.architecture in {"amd64", "all"} else f"{package.name}:{package.architecture}"
-
-
-def _mib(kib: int) -> str:
-    return f"{kib / 1024:,.1f} MiB"
-
-
-def _mib_change(diff: PackageDiff) -> str:
-    change = diff.new_kib - diff.old_kib
-    return f"{change / 1024:+,.1f} MiB" if change else "unchanged"

@@ -7,7 +7,7 @@ from pathlib import Path
 from ci.host.errors import InputError, RefusedError, VerificationError
 from ci.host.progress import Reporter
 from ci.host.source import AbsentError
-from ci.records.packages import Package, PackageDiff, read_packages
+from ci.records.packages import Package, PackageDiff, parse_packages
 from ci.records.release import (
     AssetRecord,
     AttestationRecord,
@@ -112,6 +112,7 @@ def _image_release(context: Context, tag: str, image: TestedImage, *, attested: 
         name=build.name.removesuffix(f"-{build.version}"),
         definition=build.definition,
         definition_sha256=build.definition_sha256,
+        inputs=build.inputs,
         distribution=build.distribution,
         built_at=build.built_at,
         base=build.base,
@@ -156,10 +157,7 @@ def _read_packages(
     if asset is None:
         return None
     data = github.persistence.read(f"download of {asset.name}", lambda: transfer.read(asset))
-    try:
-        return read_packages(data.decode("utf-8"), asset.name)
-    except UnicodeDecodeError as error:
-        raise InputError(f"{asset.name} is not text") from error
+    return parse_packages(data, asset.name)
 
 
 def make_proposal(record: ReleaseRecord, materials: Materials, record_file: Path, *, latest: bool) -> Proposal:

@@ -218,6 +218,8 @@ def test_the_plan_carries_what_was_asked_for_and_what_was_found(
     assert plan.stem == "fountainkit-toolsmith-ubuntu-2204-v2026.11.23.2"
     assert plan.output == tmp_path / "relative"
     assert (plan.commit, plan.dirty, plan.base, plan.definition_name) == (CLEAN.commit, False, base, "jammy")
+    assert {"build/images/jammy.toml", "build/guest/etc/hosts", "build/provision/provision.sh"} <= plan.inputs.keys()
+    assert "build/images/bookworm.toml" not in plan.inputs
     assert plan.sources == Sources(guest=BUILD / "guest", provision=BUILD / "provision")
     assert plan.built_at.tzinfo is UTC
     assert plan.built_at.microsecond == 0

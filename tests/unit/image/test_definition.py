@@ -1,4 +1,5 @@
 import copy
+import hashlib
 import os
 import shutil
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 from ci.host.errors import InputError
-from ci.image.definition import Definition, inputs_digest, load_definition
+from ci.image.definition import Definition, input_digests, inputs_digest, load_definition
 
 VALID = """
 distribution = "ubuntu-2204"
@@ -255,3 +256,9 @@ def test_what_reaches_the_guest_changes_the_digest(checkout: Path, change: Calla
     before = digest(checkout)
     change(checkout)
     assert digest(checkout) != before
+
+
+def test_each_file_has_a_digest_of_its_own_by_its_place_in_the_checkout(checkout: Path) -> None:
+    found = input_digests(checkout, checkout / "image.toml", checkout / "guest")
+    assert set(found) == {"image.toml", "guest/etc/hosts", "guest/run"}
+    assert found["guest/run"] == hashlib.sha256((checkout / "guest" / "run").read_bytes()).hexdigest()

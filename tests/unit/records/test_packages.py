@@ -3,7 +3,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ci.host.errors import InputError
-from ci.records.packages import HEADER, Package, read_packages, to_tsv
+from ci.records.packages import HEADER, Package, growth, parse_packages, read_packages, to_tsv
 
 GIT = "git\t1:2.39.5-0+deb12u2\tamd64\t42"
 
@@ -78,3 +78,33 @@ def test_only_what_could_have_been_written_is_read(body: str) -> None:
     except InputError:
         return
     assert to_tsv(found) == text
+
+
+def sized(name: str, kib: int, architecture: str = "amd64") -> Package:
+    return Package(name=name, version="1", architecture=architecture, installed_kib=kib)
+
+
+def test_growth_starts_with_the_largest_and_leaves_out_what_stayed() -> None:
+    old = [sized("git", 100), sized("vim", 300), sized("bash", 50), sized("less", 10)]
+    new = [sized("git", 150), sized("vim", 200), sized("bash", 50), sized("jq", 80)]
+    found = [(one.package, one.old_kib, one.new_kib) for one in growth(old, new)]
+    assert found == [("jq", 0, 80), ("git", 100, 150), ("less", 10, 0), ("vim", 300, 200)]
+
+
+def test_a_kernel_or_a_library_that_replaces_another_has_grown_by_the_difference() -> None:
+    old = [sized("linux-image-6.1.0-9-amd64", 400_000), sized("libssl1.1", 4000), sized("libc6", 1), sized("bash", 9)]
+    new = [sized("linux-image-6.1.0-10-amd64", 400_100), sized("libssl3", 6000), sized("libc6", 1, "i386"), old[3]]
+    found = [(one.package, one.kib) for one in growth(old, new)]
+    assert found == [("libssl3", 2000), ("linux-image-6.1.0-10-amd64", 100)]
+
+
+@given(st.lists(packages), st.lists(packages))
+def test_growth_adds_up_to_the_difference_of_all(old: list[Package], new: list[Package]) -> None:
+    whole = sum(package.installed_kib for package in new) - sum(package.installed_kib for package in old)
+    assert sum(one.kib for one in growth(old, new)) == whole
+
+
+def test_bytes_that_are_no_text_are_no_list() -> None:
+    assert parse_packages(table(GIT).encode(), "x") == read_packages(table(GIT), "x")
+    with pytest.raises(InputError, match="x is not text"):
+        parse_packages(b"\xff", "x")

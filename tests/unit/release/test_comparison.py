@@ -5,11 +5,10 @@ import pytest
 from ci.host.errors import InputError
 from ci.records.packages import Package
 from ci.records.record import read_record
-from ci.records.release import AssetRecord, ImageRelease, ValidationSummary
 from ci.records.validation import CheckResult, Outcome, ValidationReport
 from ci.release.comparison import LIMIT, Before, Check, Evidence, read_evidence, render
-from ci.release.packages import compare
-from tests.releasing import PACKAGES, TAG, build_record, make_dist
+from ci.release.side import of_build
+from tests.releasing import PACKAGES, TAG, build_record, make_dist, validation_report
 
 STEM = f"fountainkit-toolsmith-debian-12-{TAG}"
 RUN = "https://github.com/o/r/actions/runs/7"
@@ -21,17 +20,15 @@ def found(tmp_path: Path) -> dict[str, Evidence]:
     return read_evidence(make_dist(tmp_path / "dist", image=b"x" * 3_000_000))
 
 
-def before(*packages: Package, size: int = 2_000_000, seconds: float = 22.0, accelerator: str = "tcg") -> Before:
+def before(
+    *packages: Package, size: int = 2_000_000, seconds: float = 22.0, accelerator: str = "tcg", **changes: object
+) -> Before:
     build = build_record()
-    asset = AssetRecord(name=build.image.file, sha256="0" * 64, size=size, url=URL)
-    image = ImageRelease(
-        name="fountainkit-toolsmith-debian-12", definition="bookworm", definition_sha256="d" * 64,
-        distribution="debian-12", built_at=build.built_at, base=build.base, kernel="k", packages=2, qcow2=asset,
-        virtual_size=1, assets=[asset],
-        validation=ValidationSummary(passed=2, skipped=0, accelerator=accelerator, ssh_seconds={"full": seconds}),
-            attestation=None,
-    )  # fmt: skip
-    return Before(tag="v2026.10.01", url=URL, image=image, changes=compare(packages, PACKAGES))
+    build = build.model_copy(update={"image": build.image.model_copy(update={"size": size})} | changes)
+    report = validation_report(build, accelerator=accelerator)
+    boots = [boot.model_copy(update={"ssh_seconds": seconds}) for boot in report.boots if boot.name == "full"]
+    report = report.model_copy(update={"boots": boots})
+    return Before(tag="v2026.10.01", url=URL, side=of_build("v2026.10.01", build, packages, report))
 
 
 def text(
@@ -52,8 +49,8 @@ def test_a_first_image_is_told_without_a_comparison(found: dict[str, Evidence]) 
 def test_size_packages_and_start_are_compared_with_the_release_before(found: dict[str, Evidence]) -> None:
     old = Package(name="curl", version="7.88.1-1", architecture="amd64", installed_kib=500)
     report = text(found, before(old))
-    assert "3.0 MB (+1.0 MB)" in report
-    assert "`full` 21.5 s (-0.5 s), `clone` 21.5 s," in report
+    assert "3.0 MB (+1.0 MB, +50.0 %)" in report
+    assert "`full` 21.5 s (-0.5 s, -2.3 %), `clone` 21.5 s," in report
     assert "1 added, 1 upgraded" in report
     assert "<details><summary>Packages of bookworm</summary>" in report
     assert "`7.88.1-1`" in report
@@ -71,6 +68,32 @@ def test_times_with_another_accelerator_are_not_compared(found: dict[str, Eviden
     report = text(found, before(*PACKAGES, accelerator="kvm"))
     assert "`full` 21.5 s, `clone`" in report
     assert "with `tcg`; the release ran with `kvm`" in report
+
+
+def test_the_files_and_keys_that_changed_are_named() -> None:
+    new = build_record(inputs={"build/guest/a": "1" * 64, "build/guest/b": "2" * 64}, authorized_keys=["SHA256:new"])
+    found = {"bookworm": Evidence(build=new, packages=PACKAGES, report=None)}
+    old = {"build/guest/a": "3" * 64, "build/guest/<c>": "2" * 64}
+    report = text(found, before(*PACKAGES, definition_sha256="e" * 64, inputs=old, authorized_keys=[]))
+    assert report.count("| 1 added, 1 removed, 1 changed |") == 1
+    assert "<summary>Configuration of bookworm</summary>" in report
+    for row in ("| added | `build/guest/b` |", "| removed | `build/guest/<c>` |", "| changed | `build/guest/a` |"):
+        assert row in report
+    assert "| added | `SHA256:new` |" in report
+    unknown = text(found, before(*PACKAGES, definition_sha256="e" * 64))
+    assert "| changed |\n" in unknown
+    assert "Configuration of" not in unknown
+
+
+def test_a_check_that_fails_since_the_release_is_told_to_do_so(found: dict[str, Evidence]) -> None:
+    one = found["bookworm"]
+    assert one.report is not None
+    checks = [check.model_copy(update={"outcome": Outcome.FAILED}) for check in one.report.checks[:1]]
+    failed = one.report.model_copy(update={"passed": False, "checks": checks})
+    report = text({"bookworm": Evidence(build=one.build, packages=one.packages, report=failed)}, before(*PACKAGES))
+    assert "<summary>Checks of bookworm</summary>" in report
+    assert "| `full` | `image-json` | passed | failed |" in report
+    assert "| `full` | `ssh` | passed | - |" in report
 
 
 def test_a_failed_check_is_shown_and_makes_the_images_not_good(found: dict[str, Evidence]) -> None:

@@ -180,6 +180,14 @@ class TestEveryText:
         text = texts(make_record(), previous=changed)[kind]
         assert f"Configuration: changed, see [the commits]({SITE}/compare/v2026.11.01...{TAG})" in text
 
+    def test_the_files_that_changed_are_named(self, kind: str) -> None:
+        before = {"build/guest/a": "1" * 64, "build/guest/b": "2" * 64}
+        changed = PREVIOUS.model_copy(update={"definition_sha256": "f" * 64, "inputs": before})
+        image = make_image(inputs={"build/guest/a": "1" * 64, "build/guest/b": "3" * 64, "build/guest/c": "4" * 64})
+        text = texts(make_record(image=image), previous=changed)[kind]
+        words = "Configuration: changed (1 added, 1 changed: `build/guest/c`, `build/guest/b`), see [the commits]("
+        assert words in text
+
     def test_the_first_release_says_so(self, kind: str) -> None:
         text = texts(make_record(), diff=None, previous=None)[kind]
         assert "first release" in text
@@ -221,6 +229,8 @@ def hostile_release(text: str) -> tuple[ReleaseRecord, PackageDiff, ReleaseFacts
         name=text,
         distribution=text,
         kernel=f"{text}new",
+        definition_sha256="f" * 64,
+        inputs={text: "1" * 64},
         base=make_image().base.model_copy(update={"url": text, "verified_by": text}),
         qcow2=file,
         assets=[file, report, listing],
@@ -229,7 +239,9 @@ def hostile_release(text: str) -> tuple[ReleaseRecord, PackageDiff, ReleaseFacts
     record = make_record(
         repository=text, url=unlinked, commit=text, run=unlinked, image=image, others=[image], ensure_vm=file
     )
-    previous = PREVIOUS.model_copy(update={"url": unlinked, "name": text, "base_url": text, "kernel": text})
+    previous = PREVIOUS.model_copy(
+        update={"url": unlinked, "name": text, "base_url": text, "kernel": text, "inputs": {}}
+    )
     bad = Package(name=text, version=f"1{text}", architecture=text, installed_kib=1)
     diff = PackageDiff(added=(bad,), removed=(bad,), upgraded=(), downgraded=(), old_kib=1, new_kib=1)
     return record, diff, previous

@@ -121,10 +121,10 @@ def test_the_summary_counts_what_there_is() -> None:
     old = [package("bash"), package("curl", "2"), package("git"), package("zsh")]
     new = [package("bash", "2"), package("curl"), package("git", "2"), package("jq", kib=3072)]
     assert summary(compare(old, new)) == (
-        "1 added, 1 removed, 2 upgraded, 1 downgraded; installed size 6.0 MiB (+2.0 MiB)"
+        "1 added, 1 removed, 2 upgraded, 1 downgraded; installed size 6.0 MiB (+2.0 MiB, +50.0 %)"
     )
     assert summary(compare(new, new)) == "the same packages; installed size 6.0 MiB (unchanged)"
-    assert summary(compare([package("jq", kib=1536)], [])) == "1 removed; installed size 0.0 MiB (-1.5 MiB)"
+    assert summary(compare([package("jq", kib=1536)], [])) == "1 removed; installed size 0.0 MiB (-1.5 MiB, -100.0 %)"
 
 
 def test_the_tables_name_versions_and_foreign_architectures() -> None:

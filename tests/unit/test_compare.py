@@ -1,0 +1,58 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from ci import compare
+from ci.host import cli
+from ci.host.errors import InputError
+from ci.host.progress import quiet_reporter
+from ci.records.difference import Difference
+from tests.releasing import PACKAGES, make_dist
+
+
+@pytest.fixture
+def builds(tmp_path: Path) -> tuple[str, str]:
+    old = make_dist(tmp_path / "old", tag="v2026.11.22", packages=PACKAGES[:1])
+    return os.fspath(old), os.fspath(make_dist(tmp_path / "new"))
+
+
+def run(*argv: str, **environ: str) -> int:
+    options = compare.arguments().parse_args(argv)
+    return compare.main(options, quiet_reporter(), environ=environ)
+
+
+def test_json_is_a_record_and_nothing_else(builds: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*builds, "--format", "json") == 0
+    printed = capsys.readouterr().out
+    found = Difference.model_validate_json(printed)
+    assert not found.same
+    assert found.packages is not None
+    assert [package.name for package in found.packages.added] == ["git"]
+    assert json.loads(printed)["schema"] == "fountainkit-toolsmith-image/difference/1"
+
+
+@pytest.mark.parametrize(
+    ("form", "words"), [("text", "Packages added\n"), ("markdown", "Packages added:\n\n| package |")]
+)
+def test_people_get_tables(form: str, words: str, builds: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    run(*builds, "--format", form)
+    assert words in capsys.readouterr().out
+
+
+def test_the_older_one_comes_first(builds: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    run(*reversed(builds))
+    assert "Packages removed\n" in capsys.readouterr().out
+
+
+def test_the_exit_code_is_the_same_whether_they_differ_or_not(builds: tuple[str, str], tmp_path: Path) -> None:
+    log = ["--log", os.fspath(tmp_path / "log")]
+    assert cli.run(compare.main, compare.arguments(), [*builds, *log]) == 0
+    assert cli.run(compare.main, compare.arguments(), [builds[0], builds[0], *log]) == 0
+    assert cli.run(compare.main, compare.arguments(), [builds[0], "nothing", *log]) == InputError.exit_code
+
+
+def test_a_repository_must_look_like_one(builds: tuple[str, str]) -> None:
+    with pytest.raises(InputError, match="is not a repository"):
+        run(*builds, "--repository", "o/r/../x")
