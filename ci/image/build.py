@@ -10,6 +10,7 @@ from ci.image import budget, qcow2, sbom
 from ci.image.contents import read_contents
 from ci.image.plan import Plan
 from ci.image.provisioning import make_image
+from ci.records import sizes
 from ci.records.build import ArtifactRecord, BaseImageRecord, BuildRecord, StepRecord
 from ci.records.packages import to_tsv
 
@@ -51,6 +52,7 @@ def build(plan: Plan, *, acceleration: Acceleration, reporter: Reporter) -> Buil
         write_atomic(staging / f"{image.name}.sha256", f"{digest}  {image.name}\n")
         write_atomic(staging / f"{plan.stem}.packages.tsv", to_tsv(packages))
         write_atomic(staging / f"{plan.stem}.cdx.json", bill)
+        write_atomic(staging / f"{plan.stem}.sizes.tsv", sizes.to_tsv(sizes.parse_du(found.folder_sizes)))
         record.write(staging / f"{plan.stem}.build.json")
         image.chmod(0o644)
         with exclusive(plan.output / ".lock"):

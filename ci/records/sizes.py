@@ -7,9 +7,6 @@ from pathlib import PurePosixPath
 from ci.host.errors import InputError
 
 HEADER = "folder\tkib"
-DEPTH = 3
-# One file system, in KiB, folders only.
-DU_COMMAND = f"du -xk --max-depth={DEPTH} /"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +18,7 @@ class FolderSize:
 
 
 def parse_du(output: str) -> tuple[FolderSize, ...]:
-    """The folders of DU_COMMAND's output, sorted by path.
+    """The folders in the output of `du -xk`, sorted by path.
 
     The guest's names are its own affair: one that is not printable is left out, and counts in its parent only.
     """
