@@ -120,6 +120,10 @@ packages() {
 	printf '%s\n' 'grub-pc grub-pc/install_devices multiselect' \
 		'grub-pc grub-pc/install_devices_empty boolean true' | debconf-set-selections &
 	answers=$!
+	# update-grub runs ours only, from now on.
+	for script in /etc/grub.d/[0-9]*; do
+		dpkg-statoverride --force-statoverride-add --update --add root root 0644 "$script"
+	done
 	wait "$modules" || die 'the list of the kernel modules could not be written'
 	old_kernels
 	finish_compiler
@@ -273,20 +277,30 @@ unit_exists() {
 	[ -e "/etc/init.d/${1%.service}" ]
 }
 
+# --- settings: who may log in, what runs, how it starts ------------------------------------------------------------------
+
+settings() {
+	boot >"$here/boot.log" 2>&1 &
+	booting=$!
+	accounts
+	services
+	code=0
+	wait "$booting" || code=$?
+	cat "$here/boot.log"
+	[ "$code" = 0 ] || die 'initramfs or boot loader could not be written'
+}
+
 # --- boot ------------------------------------------------------------------------------------------------------------------
 
 # What update-initramfs and update-grub would make with the guest's files: they ask the machine they run on, for a minute
 # without KVM.
 boot() {
 	printf 'update_initramfs=yes\nbackup_initramfs=no\n' >"$initramfs_switch"
-	{ for kernel in $(kernels); do /usr/lib/fountainkit/make-initramfs "$kernel" "/boot/initrd.img-$kernel" || exit; done; } &
-	initramfs=$!
-	for script in /etc/grub.d/[0-9]*; do
-		[ "$script" = "$grub_script" ] || dpkg-statoverride --force-statoverride-add --update --add root root 0644 "$script"
+	for kernel in $(kernels); do
+		/usr/lib/fountainkit/make-initramfs "$kernel" "/boot/initrd.img-$kernel" || return
 	done
-	"$grub_script" >/boot/grub/grub.cfg
+	"$grub_script" >/boot/grub/grub.cfg || return
 	chmod 600 /boot/grub/grub.cfg
-	wait "$initramfs" || die 'the initramfs could not be made'
 }
 
 grub_script=/etc/grub.d/09_fountainkit
@@ -350,6 +364,6 @@ clean() {
 }
 
 case ${1-} in
-prepare | packages | accounts | services | boot | verify | clean) "$1" ;;
-*) die "no step '${1-}': prepare packages accounts services boot verify clean" ;;
+prepare | packages | settings | verify | clean) "$1" ;;
+*) die "no step '${1-}': prepare packages settings verify clean" ;;
 esac

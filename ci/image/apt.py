@@ -10,6 +10,7 @@ import re
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,9 +90,12 @@ class Apt:
         words = self._words(wish)
         # It leaves out the files that are there already.
         nowhere = f"Dir::Cache::archives={self._folder}/nowhere/"
-        listed = self._apt(*words, "--print-uris", "--option", nowhere, timeout=CHOOSE_SECONDS).stdout
-        simulated = self._apt(*words, "--simulate", timeout=CHOOSE_SECONDS).stdout
-        return Transaction(install=parse_files(listed), remove=parse_removed(simulated))
+        with ThreadPoolExecutor() as pool:
+            listing = pool.submit(self._apt, *words, "--print-uris", "--option", nowhere, timeout=CHOOSE_SECONDS)
+            simulation = pool.submit(self._apt, *words, "--simulate", timeout=CHOOSE_SECONDS)
+        return Transaction(
+            install=parse_files(listing.result().stdout), remove=parse_removed(simulation.result().stdout)
+        )
 
     def fetch(self, wish: Wish, transaction: Transaction) -> tuple[Path, ...]:
         """The package files, each with the digest that the signed lists promise."""

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ci.host.files import sha256_file, sync_file, write_atomic
+from ci.host.files import sha256_file, write_atomic
 from ci.host.workspace import exclusive
 from ci.image import qcow2
 
@@ -63,7 +63,7 @@ class LayerCache:
         with exclusive(self._folder / ".lock"):
             partial = path.with_suffix(".partial")
             qcow2.copy(disk, disk_format, partial)
-            sync_file(partial)
+            # Not synchronised: the digest tells a layer that a crash cut off, and the session that goes on writes too.
             note = {"sha256": sha256_file(partial), "about": dict(about)}
             write_atomic(path.with_suffix(".json"), json.dumps(note))
             partial.chmod(0o444)

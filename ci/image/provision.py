@@ -30,9 +30,7 @@ class Step:
 
 PREPARE = Step(name="prepare", title="Taking back the base's own settings", timeout=120)
 PACKAGES = Step(name="packages", title="Installing packages", timeout=600)
-ACCOUNTS = Step(name="accounts", title="Making the one login user", timeout=60)
-SERVICES = Step(name="services", title="Choosing services", timeout=60)
-BOOT = Step(name="boot", title="Writing initramfs and boot loader", timeout=180)
+SETTINGS = Step(name="settings", title="Settling login, services and boot loader", timeout=240)
 VERIFY = Step(name="verify", title="Asserting what the guest needs", timeout=60)
 CLEAN = Step(name="clean", title="Removing what must not ship", timeout=60)
 

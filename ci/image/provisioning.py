@@ -174,9 +174,7 @@ class _Session:
         """Make an image of the base with its packages."""
         self._mount()
         self._install_guest_files(work)
-        self._perform(provision.ACCOUNTS)
-        self._perform(provision.SERVICES)
-        self._perform(provision.BOOT)
+        self._perform(provision.SETTINGS)
         kernel = self._perform(provision.VERIFY).split()[-1]
         folder_sizes = self._perform(provision.CLEAN)
         with self._reporter.step("Sealing the disk"):

@@ -12,10 +12,7 @@ from ci.image.layout import Layout
 from tests.unit.image.scripted import ScriptedGuest
 
 ROOT = Path(__file__).parents[3]
-STEPS = [
-    provision.PREPARE, provision.PACKAGES, provision.ACCOUNTS, provision.SERVICES, provision.BOOT, provision.VERIFY,
-    provision.CLEAN,
-]  # fmt: skip
+STEPS = [provision.PREPARE, provision.PACKAGES, provision.SETTINGS, provision.VERIFY, provision.CLEAN]
 LAYOUT = Layout(root="/dev/sda1", root_uuid="4b3a-9c8e")
 
 
@@ -92,9 +89,9 @@ def test_a_step_that_works_returns_what_it_printed_and_has_time_to_do_so() -> No
 @pytest.mark.parametrize("value", ["/dev/sda1", "", "it's", "a b", "$(id)`id`", "a\\b", "x; rm -rf /", '"'])
 def test_a_variable_reaches_the_shell_as_it_is(value: str) -> None:
     guest = ScriptedGuest()
-    provision.perform(guest, provision.BOOT, {"FIRST": value, "SECOND": "2"}, scale=1)
+    provision.perform(guest, provision.SETTINGS, {"FIRST": value, "SECOND": "2"}, scale=1)
     assert shlex.split(guest.commands[0]) == [
-        f"FIRST={value}", "SECOND=2", "sh", f"{provision.FOLDER}/{provision.SCRIPT}", "boot",
+        f"FIRST={value}", "SECOND=2", "sh", f"{provision.FOLDER}/{provision.SCRIPT}", "settings",
     ]  # fmt: skip
 
 
