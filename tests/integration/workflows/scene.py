@@ -140,10 +140,14 @@ class Scene:
         """Push main's head; the event that it makes."""
         return self._event("push", ".github/workflows/tests.yml", ref="refs/heads/main", sha=self.head())
 
-    def dispatch(self, ref: str = "refs/heads/main", **inputs: str | bool) -> Event:
-        """Run the release workflow by hand."""
+    def schedule(self, workflow: str) -> Event:
+        """The time has come for a workflow."""
+        return self._event("schedule", f".github/workflows/{workflow}.yml", ref="refs/heads/main", sha=self.head())
+
+    def dispatch(self, ref: str = "refs/heads/main", workflow: str = "release", **inputs: str | bool) -> Event:
+        """Run a workflow by hand."""
         given = {name.replace("_", "-"): value for name, value in inputs.items()}
-        event = self._event("workflow_dispatch", ".github/workflows/release.yml", ref=ref, sha=self.head())
+        event = self._event("workflow_dispatch", f".github/workflows/{workflow}.yml", ref=ref, sha=self.head())
         return Event(workflow=event.workflow, github=event.github, inputs=given)
 
     def open_pull(self, edits: Mapping[str, Edit], *, fork: bool = False) -> Event:
