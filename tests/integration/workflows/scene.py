@@ -39,7 +39,8 @@ _NEEDS = {
     "compare": "contents",
     "contents": "contents",
     "git": "contents",
-    "issues": "pull-requests",
+    "issues": "issues",
+    "labels": "issues",
     "pulls": "pull-requests",
     "releases": "contents",
 }
@@ -219,7 +220,9 @@ class Scene:
             found = _PATH.match(exchange.path)
             if found is None or exchange.status is None or exchange.status >= 400:
                 continue
-            name = _NEEDS[(found["rest"] or "").partition("/")[0]]
+            rest = found["rest"] or ""
+            # Comments are asked for on pull requests only; those are issues by their address.
+            name = "pull-requests" if "/comments" in rest else _NEEDS[rest.partition("/")[0]]
             level = "read" if exchange.method in {"GET", "HEAD"} else "write"
             theirs = found["repository"] == environment.get("FOUNTAINKIT_REPOSITORY")
             secret = environment.get("FOUNTAINKIT_TOKEN" if theirs else "GITHUB_TOKEN", "")
@@ -238,7 +241,7 @@ class Scene:
 
     def _token(self, permissions: Permissions) -> str:
         tokens = self.server.tokens
-        writes = any(permissions.get(name) == "write" for name in ("contents", "pull-requests"))
+        writes = any(permissions.get(name) == "write" for name in ("contents", "issues", "pull-requests"))
         return tokens.workflow.secret if writes else tokens.reader.secret
 
     def _machine(self) -> Machine:
