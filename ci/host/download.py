@@ -190,6 +190,22 @@ def read_url_if_present(
         return None
 
 
+def announced_size(
+    url: str, *, reporter: Reporter, attempts: int = ATTEMPTS, sleep: Callable[[float], None] = time.sleep
+) -> int | None:
+    """The bytes that a server says are at `url`, of which none is read; None where it does not say.
+
+    Raises AbsentError where there is nothing, and otherwise what `download` raises.
+    """
+
+    def attempt() -> int | None:
+        with open_source(url, client=Client(lanes=SINGLE)) as source:
+            return source.total
+
+    patience = _Patience(reporter=reporter, attempts=attempts, sleep=sleep)
+    return _persist(public_url(url), patience, attempt, lambda: False)
+
+
 def parse_sha256(text: str) -> str:
     """A SHA-256 as 64 lower-case hex digits; raises InputError for anything else."""
     if re.fullmatch(r"[0-9a-fA-F]{64}", digest := text.strip()):

@@ -53,7 +53,7 @@ class VerifiedBase:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Promise:
+class Promise:
     """The digest the image must have, and who says so."""
 
     sha256: str
@@ -95,11 +95,11 @@ def fetch_base(
 
 def _find_promise(
     source: BaseSource, folder: Path, *, allow_unverified: bool, reporter: Reporter, sleep: Sleep
-) -> _Promise | None:
+) -> Promise | None:
     """What the image must be; None where nothing tells and that is allowed."""
     if source.sha256 is not None:
         digest = parse_sha256(source.sha256)
-        return _Promise(
+        return Promise(
             sha256=digest, verification=Verification.PINNED_DIGEST, verified_by=f"SHA-256 {source.digest_source}"
         )
     if source.keyring is None:
@@ -110,7 +110,7 @@ def _find_promise(
         require_keyring(source.keyring)
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".checksums-") as temporary:
-            promise = _signed_promise(source, source.keyring, Path(temporary), reporter, sleep)
+            promise = signed_promise(source, source.keyring, Path(temporary), reporter, sleep)
         if promise:
             return promise
         missing = f"there is no {CHECKSUMS} with {SIGNATURE} beside it"
@@ -124,9 +124,9 @@ def _find_promise(
     )
 
 
-def _signed_promise(
+def signed_promise(
     source: BaseSource, keyring: Path, temporary: Path, reporter: Reporter, sleep: Sleep
-) -> _Promise | None:
+) -> Promise | None:
     """What the signed list beside the image says; None where there is no list or no signature.
 
     A list that is there and wrong is an error always: somebody may have altered it.
@@ -142,12 +142,12 @@ def _signed_promise(
     listing = public_url(sibling(source.url, CHECKSUMS))
     name = unquote(urlsplit(source.url).path.rpartition("/")[2])
     digest = digest_of(checksums.read_text(encoding="utf-8", errors="replace"), name, source=listing)
-    return _Promise(sha256=digest, verification=Verification.SIGNED_CHECKSUMS, verified_by=signer)
+    return Promise(sha256=digest, verification=Verification.SIGNED_CHECKSUMS, verified_by=signer)
 
 
-def _unverified(sha256: str, shown: str, reporter: Reporter) -> _Promise:
+def _unverified(sha256: str, shown: str, reporter: Reporter) -> Promise:
     reporter.warn(f"nobody vouches for {shown}; to pin what came now: BASE_IMAGE_SHA256={sha256}")
-    return _Promise(sha256=sha256, verification=Verification.NONE, verified_by="nobody")
+    return Promise(sha256=sha256, verification=Verification.NONE, verified_by="nobody")
 
 
 def sibling(url: str, name: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Self, get_args
 
-from pydantic import AnyUrl, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, AnyUrl, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ci.host.errors import InputError
 from ci.host.files import sha256_file
@@ -21,6 +21,16 @@ UnitName = Annotated[str, Field(pattern=r"^[A-Za-z0-9@:_.\\-]+\.(service|socket|
 # As dpkg has them for path-exclude: a `*` stands for slashes too.
 PathPattern = Annotated[str, Field(pattern=r"^/(usr|lib)/[A-Za-z0-9_.*?+@/\[\]-]+$")]
 Fingerprint = Annotated[str, Field(pattern=r"^[0-9A-F]{40}$")]
+StreamName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.:+_-]{0,199}$")]
+
+SIGNED_INDEX = "/streams/v1/index.sjson"
+
+
+def _of_a_signed_index(url: AnyUrl) -> AnyUrl:
+    if not str(url).endswith(SIGNED_INDEX):
+        message = f"it must end in {SIGNED_INDEX}: the form of the index that is signed"
+        raise ValueError(message)
+    return url
 
 
 class Section(BaseModel):
@@ -37,6 +47,14 @@ class Bootstrap(Section):
     packages: tuple[PackageName, ...]
 
 
+class Streams(Section):
+    """Where newer bases are announced: an item of a product in a signed simplestreams index."""
+
+    index: Annotated[AnyUrl, AfterValidator(_of_a_signed_index)]
+    product: StreamName
+    item: StreamName
+
+
 class Base(Section):
     """Where the base image comes from: a URL, or a bootstrap."""
 
@@ -44,12 +62,16 @@ class Base(Section):
     sha256: Sha256 | None = None
     keyring: Path | None = None
     fingerprints: tuple[Fingerprint, ...] = ()
+    streams: Streams | None = None
     bootstrap: Bootstrap | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if (self.url is None) == (self.bootstrap is None):
             message = "give either `url` or a `bootstrap` table"
+            raise ValueError(message)
+        if self.streams and not (self.url and self.sha256 and self.keyring and self.fingerprints):
+            message = "`streams` needs `url`, `sha256`, `keyring` and `fingerprints` beside it"
             raise ValueError(message)
         return self
 
@@ -115,8 +137,13 @@ def load_definition(name: str, folder: Path) -> Definition:
             f"there is no image definition '{name}'{_nearest(name, known)}", hint=f"Known images: {', '.join(known)}."
         )
     path = folder / f"{name}.toml"
+    return parse_definition(path.read_text(encoding="utf-8"), str(path))
+
+
+def parse_definition(text: str, path: str) -> Definition:
+    """The definition that `text` is; `path` names it in the InputError where it is none."""
     try:
-        return Definition.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return Definition.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path} is not valid TOML: {error}", hint="Correct the line it names.") from error
     except ValidationError as error:

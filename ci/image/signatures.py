@@ -1,4 +1,4 @@
-"""Signed lists of checksums: `SHA256SUMS` with its detached signature `SHA256SUMS.gpg`, as Ubuntu publishes them."""
+"""Signed files as Ubuntu publishes them: `SHA256SUMS` with its detached signature, and texts that are clear-signed."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -12,6 +12,11 @@ STATUS_PREFIX = "[GNUPG:] "
 # One of these is said of each signature; only GOODSIG has a key that is neither expired nor revoked.
 # https://github.com/gpg/gnupg/blob/master/doc/DETAILS
 VERDICTS = {"GOODSIG", "BADSIG", "EXPSIG", "EXPKEYSIG", "REVKEYSIG", "ERRSIG"}
+CLEARSIGNED_FRAME = [
+    b"-----BEGIN PGP SIGNED MESSAGE-----",
+    b"-----BEGIN PGP SIGNATURE-----",
+    b"-----END PGP SIGNATURE-----",
+]
 CHECKSUM_LINE = re.compile(r"(?P<digest>[0-9a-fA-F]{64}) [ *](?P<name>.+)")
 
 
@@ -21,6 +26,28 @@ def verify_signature(document: Path, signature: Path, *, keyring: Path, fingerpr
     Being in the keyring is not enough: the primary key's fingerprint must be one of `fingerprints`. Raises
     VerificationError, HostError (no keyring or no gpgv) or InputError (fingerprints).
     """
+    return _trusted_signer([signature, document], document.name, keyring, fingerprints)
+
+
+def read_clearsigned(signed: Path, *, name: str, keyring: Path, fingerprints: Sequence[str]) -> tuple[bytes, str]:
+    """The text of a clear-signed file, and the fingerprint of the trusted key that signed it; `name` is for errors.
+
+    The text is what gpgv says was signed; what else is in the file is not read. Raises what `verify_signature` raises.
+    """
+    # In signed text a line never begins with a hyphen (RFC 9580, 7.2), so this counts messages. With several of them,
+    # a good signature of one would seem to speak for all.
+    frame = [line.rstrip() for line in signed.read_bytes().strip().splitlines() if line.startswith(b"-----")]
+    if frame != CLEARSIGNED_FRAME:
+        raise VerificationError(
+            f"{name} is not one clear-signed text",
+            hint="Something on the way may answer in the publisher's place. Look at what it is.",
+        )
+    text = signed.with_name(f"{signed.name}.text")
+    signer = _trusted_signer(["--output", text, signed], name, keyring, fingerprints)
+    return text.read_bytes(), signer
+
+
+def _trusted_signer(arguments: Sequence[str | Path], name: str, keyring: Path, fingerprints: Sequence[str]) -> str:
     trusted = [normalize_fingerprint(fingerprint) for fingerprint in fingerprints]
     if not trusted:
         raise InputError(
@@ -35,8 +62,7 @@ def verify_signature(document: Path, signature: Path, *, keyring: Path, fingerpr
         "1",
         "--keyring",
         keyring.absolute(),
-        signature.absolute(),
-        document.absolute(),
+        *(one.absolute() if isinstance(one, Path) else one for one in arguments),
     ]
     # 1 and 2 tell of a bad signature or a missing key; the status lines tell of which.
     result = process.run(argv, timeout=GPGV_SECONDS, ok=(0, 1, 2))
@@ -44,7 +70,7 @@ def verify_signature(document: Path, signature: Path, *, keyring: Path, fingerpr
     if known := [signer for signer in signers if signer in trusted]:
         return known[0]
     raise VerificationError(
-        f"the signature of {document.name} was not made by a trusted key: {_describe(result.stdout, signers)}",
+        f"the signature of {name} was not made by a trusted key: {_describe(result.stdout, signers)}",
         hint=f"Trusted: {', '.join(trusted)}. If the publisher changed its key, verify the new one by other means "
         "before you trust it; otherwise do not use this image.",
         details=result.stderr.strip(),

@@ -24,12 +24,11 @@ from ci.release.dist import LocalFile, TestedImage, local_file
 from ci.release.github import GitHub
 from ci.release.packages import compare
 from ci.release.publish import Proposal
-from ci.release.published import read_release_record
+from ci.release.published import PACKAGES_SUFFIX, read_release_record
 from ci.release.remote import Release
 from ci.release.state import marker
 from ci.release.transfer import Transfer
 
-PACKAGES_SUFFIX = ".packages.tsv"
 # What actions/attest signs in the release workflow: where an image was built, and what is in it.
 PREDICATES = ("https://slsa.dev/provenance/v1", "https://cyclonedx.org/bom")
 

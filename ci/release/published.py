@@ -1,13 +1,18 @@
 """Reading a published release back, as anybody could, and comparing it with its own record."""
 
+import hashlib
+
 from ci.host.errors import InputError, RefusedError, VerificationError
 from ci.host.progress import Reporter
+from ci.records.packages import Package, read_packages
 from ci.records.record import parse_record
-from ci.records.release import AssetRecord, ReleaseRecord
+from ci.records.release import AssetRecord, ImageRelease, ReleaseRecord
 from ci.release.github import GitHub
 from ci.release.remote import UPLOADED, Asset, Release
 from ci.release.state import RECORD_NAME
 from ci.release.transfer import Transfer
+
+PACKAGES_SUFFIX = ".packages.tsv"
 
 
 def read_published(github: GitHub, transfer: Transfer, tag: str, reporter: Reporter) -> ReleaseRecord:
@@ -18,15 +23,41 @@ def read_published(github: GitHub, transfer: Transfer, tag: str, reporter: Repor
     release = github.published_release(tag)
     if release is None or release.draft:
         raise RefusedError(f"{tag} is not published", hint=f"`python -m ci.publish_release --tag {tag}` does that.")
-    record = read_release_record(github, transfer, release)
-    if (record.tag, record.repository.lower()) != (tag, github.context.repository.lower()):
-        raise VerificationError(
-            f"the record of {tag} speaks of {record.tag} in {record.repository}", hint="Do not use this release."
-        )
+    record = read_record_of(github, transfer, release)
     assets = {asset.name: asset for asset in release.assets}
     for expected in record.assets:
         _verify(github, transfer, assets.get(expected.name), expected, reporter)
     return record
+
+
+def newest_release(github: GitHub) -> Release | None:
+    """The published release with the highest version; None where there is none."""
+    published = [(version, one) for one in github.releases() if not one.draft and (version := one.version)]
+    return max(published, key=lambda pair: pair[0])[1] if published else None
+
+
+def read_record_of(github: GitHub, transfer: Transfer, release: Release) -> ReleaseRecord:
+    """The record that a release carries, of this very release; raises VerificationError."""
+    tag, record = release.tag_name, read_release_record(github, transfer, release)
+    if (record.tag, record.repository.lower()) != (tag, github.context.repository.lower()):
+        raise VerificationError(
+            f"the record of {tag} speaks of {record.tag} in {record.repository}", hint="Do not use this release."
+        )
+    return record
+
+
+def read_packages_of(github: GitHub, transfer: Transfer, release: Release, image: ImageRelease) -> tuple[Package, ...]:
+    """The packages of an image of a release; raises VerificationError where the list is not what was published."""
+    expected = next((asset for asset in image.assets if asset.name.endswith(PACKAGES_SUFFIX)), None)
+    asset = next((asset for asset in release.assets if expected and asset.name == expected.name), None)
+    if expected is None or asset is None:
+        raise VerificationError(
+            f"{release.tag_name} has no list of the packages of {image.definition}", hint="Look at the release's files."
+        )
+    data = github.persistence.read(f"download of {asset.name}", lambda: transfer.read(asset))
+    if hashlib.sha256(data).hexdigest() != expected.sha256:
+        raise VerificationError(f"{asset.name} is not what was published", hint="Somebody replaced it.")
+    return read_packages(data.decode("utf-8", errors="replace"), asset.name)
 
 
 def read_release_record(github: GitHub, transfer: Transfer, release: Release) -> ReleaseRecord:

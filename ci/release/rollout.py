@@ -33,7 +33,11 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What a pull request is to bring. `files` are whole new contents by path; `base` is the branch it goes to."""
+    """What a pull request is to bring. `files` are whole new contents by path; `base` is the branch it goes to.
+
+    `subject` is what messages call it. Where one branch serves one change after the other, `marker` is a line of the
+    body that is this change's alone: what a person decided about the others does not count.
+    """
 
     tag: str
     base: str
@@ -41,6 +45,17 @@ class Change:
     files: Mapping[str, str]
     title: str
     body: str
+    subject: str = ""
+    marker: str = ""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.subject or f"the roll-out of {self.tag}"
+
+    def is_of(self, pull: Pull) -> bool:
+        """True for a pull request that brings, or brought, this very change."""
+        return not self.marker or pull.title == self.title or self.marker in (pull.body or "")
 
     @property
     def digest(self) -> str:
@@ -83,15 +98,25 @@ def is_ours(commit: Commit, tag: str) -> bool:
     return found is not None and found["tag"] == tag and found["tree"] == commit.tree.sha
 
 
+def turned_down(github: GitHub, change: Change) -> Pull | None:
+    """The pull request of this change that a person closed, or merged and took back; None where one is open."""
+    pulls = _pulls(github, change)
+    return pulls[0] if pulls and not any(pull.open for pull in pulls) else None
+
+
+def _pulls(github: GitHub, change: Change) -> list[Pull]:
+    there = [pull for pull in github.pulls(change.branch) if pull.base.ref == change.base]
+    return [pull for pull in there if pull.open or change.is_of(pull)]
+
+
 def survey(github: GitHub, change: Change, head: Commit, *, reopen: bool) -> Survey:
     """Look at branch and pull requests; raises RefusedError where a person has decided or worked there."""
-    pulls = [pull for pull in github.pulls(change.branch) if pull.base.ref == change.base]
+    pulls = _pulls(github, change)
     latest = pulls[0] if pulls else None
     opened = next((pull for pull in pulls if pull.open), None)
     if latest is not None and opened is None and not reopen:
         raise RefusedError(
-            f"the roll-out of {change.tag} was {'merged and taken back' if latest.merged_at else 'closed'}: "
-            f"{latest.html_url}",
+            f"{change.name} was {'merged and taken back' if latest.merged_at else 'closed'}: {latest.html_url}",
             hint="Somebody decided so. To propose it again: --reopen.",
         )
     pull = opened or (latest if latest is not None and latest.merged_at is None else None)

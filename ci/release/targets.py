@@ -33,11 +33,11 @@ class Proposed:
 
 def own(github: GitHub, record: ReleaseRecord, *, attested: bool) -> Proposed | None:
     """The change to this repository; None where its manifest points to the release already."""
-    base, head = _base(github)
-    manifest = _text(github, MANIFEST, head)
+    base, head = default_branch(github)
+    manifest = text_at(github, MANIFEST, head)
     if is_rolled_out(parse_manifest(manifest.encode(), MANIFEST), record):
         return None
-    log = _text(github, CHANGELOG, head)
+    log = text_at(github, CHANGELOG, head)
     text = notes.pull_request(record, diff=record.changes, previous=record.previous, attested=attested)
     change = Change(
         tag=record.tag,
@@ -64,8 +64,8 @@ def own_files(record: ReleaseRecord, manifest: str, log: str, *, attested: bool)
 
 def fountainkit(github: GitHub, record: ReleaseRecord, *, attested: bool) -> Proposed | None:
     """The change to the consumer's manifest, of the image's fields only; None where it is there already."""
-    base, head = _base(github)
-    manifest = _text(github, CONSUMER_MANIFEST, head)
+    base, head = default_branch(github)
+    manifest = text_at(github, CONSUMER_MANIFEST, head)
     if is_rolled_out(parse_manifest(manifest.encode(), CONSUMER_MANIFEST), record):
         return None
     text = notes.consumer_pull_request(
@@ -112,20 +112,22 @@ def manifest_version(manifest: Manifest) -> Version | None:
     return None
 
 
-def _base(github: GitHub) -> tuple[str, Commit]:
+def default_branch(github: GitHub, what: str = "A roll-out") -> tuple[str, Commit]:
+    """The default branch and its head; raises AccessError or RefusedError where no pull request could be opened."""
     repository = github.repository()
-    require_writable(github, repository, "A roll-out needs `contents: write` and `pull-requests: write`.")
+    require_writable(github, repository, f"{what} needs `contents: write` and `pull-requests: write`.")
     head = github.branch(repository.default_branch)
     if head is None:
         raise RefusedError(f"{repository.full_name} has no commit yet", hint="Push its main branch first.")
     return repository.default_branch, head
 
 
-def _text(github: GitHub, path: str, head: Commit) -> str:
+def text_at(github: GitHub, path: str, head: Commit, hint: str = "see manifests/README.md") -> str:
+    """A file of a commit of the default branch; raises InputError where there is none, or no text."""
     data = github.read_file(path, head.sha)
     where = f"{path} of {github.context.repository}"
     if data is None:
-        raise InputError(f"there is no {where}", hint="The default branch must have it; see manifests/README.md.")
+        raise InputError(f"there is no {where}", hint=f"The default branch must have it; {hint}.")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:

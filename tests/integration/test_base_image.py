@@ -3,11 +3,9 @@
 import hashlib
 import io
 import os
-import shutil
 import signal
 import stat
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -24,6 +22,7 @@ from ci.host.progress import Reporter
 from ci.image.base import BaseSource, VerifiedBase, fetch_base
 from ci.records.build import Verification
 from tests.integration.fault_server import Fault, FaultServer
+from tests.integration.signing import Signer, gpg, key_folder, make_signer
 
 pytestmark = pytest.mark.integration
 
@@ -158,59 +157,10 @@ class TestCache:
         assert f"BASE_IMAGE_SHA256={DIGEST}" in fetch.said.getvalue()
 
 
-@dataclass(frozen=True)
-class Signer:
-    """A throw-away OpenPGP key."""
-
-    home: Path
-    fingerprint: str
-    keyring: Path
-
-    def sign(self, document: bytes) -> bytes:
-        path = self.home / "document"
-        path.write_bytes(document)
-        gpg(self.home, "--detach-sign", "--output", os.fspath(self.home / "document.sig"), os.fspath(path))
-        signature = (self.home / "document.sig").read_bytes()
-        (self.home / "document.sig").unlink()
-        return signature
-
-
-def gpg(home: Path, *arguments: str) -> str:
-    argv = [
-        "gpg",
-        "--homedir",
-        os.fspath(home),
-        "--batch",
-        "--quiet",
-        "--passphrase",
-        "",
-        "--pinentry-mode",
-        "loopback",
-    ]
-    return process.run([*argv, *arguments], timeout=60).stdout
-
-
-def make_signer(home: Path, name: str, *options: str) -> Signer:
-    home.mkdir(mode=0o700)
-    expiry = "never" if not options else "1d"
-    gpg(home, *options, "--quick-gen-key", f"{name} <{name}@example.org>", "ed25519", "sign", expiry)
-    listing = gpg(home, "--with-colons", "--list-keys")
-    fingerprint = next(line.split(":")[9] for line in listing.splitlines() if line.startswith("fpr:"))
-    keyring = home / "keyring.gpg"
-    gpg(home, "--output", os.fspath(keyring), "--export")
-    return Signer(home, fingerprint, keyring)
-
-
 @pytest.fixture(scope="module")
 def keys() -> Iterator[Path]:
-    # A short path: the agent's socket is in there, and its name may have 107 characters.
-    folder = Path(tempfile.mkdtemp(prefix="gpg-"))
-    try:
+    with key_folder() as folder:
         yield folder
-    finally:
-        for home in folder.iterdir():
-            process.run(["gpgconf", "--homedir", home, "--kill", "all"], timeout=60)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,8 @@ _NEEDS = {
     "compare": "contents",
     "contents": "contents",
     "git": "contents",
-    "issues": "pull-requests",
+    "issues": "issues",
+    "labels": "issues",
     "pulls": "pull-requests",
     "releases": "contents",
 }
@@ -140,10 +141,14 @@ class Scene:
         """Push main's head; the event that it makes."""
         return self._event("push", ".github/workflows/tests.yml", ref="refs/heads/main", sha=self.head())
 
-    def dispatch(self, ref: str = "refs/heads/main", **inputs: str | bool) -> Event:
-        """Run the release workflow by hand."""
+    def schedule(self, workflow: str) -> Event:
+        """The time has come for a workflow."""
+        return self._event("schedule", f".github/workflows/{workflow}.yml", ref="refs/heads/main", sha=self.head())
+
+    def dispatch(self, ref: str = "refs/heads/main", workflow: str = "release", **inputs: str | bool) -> Event:
+        """Run a workflow by hand."""
         given = {name.replace("_", "-"): value for name, value in inputs.items()}
-        event = self._event("workflow_dispatch", ".github/workflows/release.yml", ref=ref, sha=self.head())
+        event = self._event("workflow_dispatch", f".github/workflows/{workflow}.yml", ref=ref, sha=self.head())
         return Event(workflow=event.workflow, github=event.github, inputs=given)
 
     def open_pull(self, edits: Mapping[str, Edit], *, fork: bool = False) -> Event:
@@ -215,7 +220,9 @@ class Scene:
             found = _PATH.match(exchange.path)
             if found is None or exchange.status is None or exchange.status >= 400:
                 continue
-            name = _NEEDS[(found["rest"] or "").partition("/")[0]]
+            rest = found["rest"] or ""
+            # Comments are asked for on pull requests only; those are issues by their address.
+            name = "pull-requests" if "/comments" in rest else _NEEDS[rest.partition("/")[0]]
             level = "read" if exchange.method in {"GET", "HEAD"} else "write"
             theirs = found["repository"] == environment.get("FOUNTAINKIT_REPOSITORY")
             secret = environment.get("FOUNTAINKIT_TOKEN" if theirs else "GITHUB_TOKEN", "")
@@ -234,7 +241,7 @@ class Scene:
 
     def _token(self, permissions: Permissions) -> str:
         tokens = self.server.tokens
-        writes = any(permissions.get(name) == "write" for name in ("contents", "pull-requests"))
+        writes = any(permissions.get(name) == "write" for name in ("contents", "issues", "pull-requests"))
         return tokens.workflow.secret if writes else tokens.reader.secret
 
     def _machine(self) -> Machine:

@@ -57,7 +57,10 @@ def checkout(call: Call) -> dict[str, str]:
     git = ["git", "-C", str(call.workspace), "-c", "protocol.file.allow=always"]
     run(["git", "init", "--quiet", call.workspace], timeout=60)
     limit = [] if depth == "0" else [f"--depth={depth}"]
-    run([*git, "fetch", "--quiet", *limit, f"file://{call.github.origin}", call.sha], timeout=60)
+    run(
+        [*git, "fetch", "--quiet", *limit, f"file://{call.github.origin}", call.inputs.get("ref") or call.sha],
+        timeout=60,
+    )
     run([*git, "checkout", "--quiet", "--detach", "FETCH_HEAD"], timeout=60)
     return {}
 

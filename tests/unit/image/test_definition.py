@@ -168,6 +168,38 @@ def test_a_name_or_size_that_could_do_harm_is_refused(tmp_path: Path, right: str
     assert f"`{key}`: " in complaint(tmp_path, VALID.replace(right, wrong))
 
 
+STREAMS = '[base.streams]\nindex = "https://example.org/streams/v1/index.sjson"\nproduct = "a:b"\nitem = "disk1.img"\n'
+VOUCHED = f'sha256 = "{"a" * 64}"\nkeyring = "k.gpg"\nfingerprints = ["{"A" * 40}"]\n'
+
+
+def following(vouched: str = VOUCHED, streams: str = STREAMS) -> str:
+    return VALID.replace("[os]", f"{vouched}{streams}[os]")
+
+
+def test_a_base_may_follow_a_stream(tmp_path: Path) -> None:
+    streams = load(tmp_path, following()).base.streams
+    assert streams is not None
+    assert (streams.product, streams.item) == ("a:b", "disk1.img")
+
+
+@pytest.mark.parametrize("line", VOUCHED.splitlines(keepends=True))
+def test_a_base_that_follows_needs_all_that_vouches_for_it(tmp_path: Path, line: str) -> None:
+    assert "`streams` needs `url`, `sha256`, `keyring`" in complaint(tmp_path, following(VOUCHED.replace(line, "")))
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "key"),
+    [
+        ("index.sjson", "index.json", "base.streams.index"),
+        ('"https://example.org/', '"', "base.streams.index"),
+        ('"a:b"', '"a b"', "base.streams.product"),
+        ('"disk1.img"', '"../disk1.img"', "base.streams.item"),
+    ],
+)
+def test_a_stream_that_is_not_signed_or_not_named_is_refused(tmp_path: Path, right: str, wrong: str, key: str) -> None:
+    assert f"`{key}`: " in complaint(tmp_path, following(streams=STREAMS.replace(right, wrong)))
+
+
 def test_broken_toml_is_told_with_its_line(tmp_path: Path) -> None:
     assert "line 3" in complaint(tmp_path, VALID.replace("release = true", "release = "))
 

@@ -5,7 +5,7 @@ import pytest
 from ci.host.errors import RefusedError
 from ci.release.github import GitHub
 from ci.release.remote import Commit, Pull
-from ci.release.rollout import Change, is_ours, message, survey
+from ci.release.rollout import Change, is_ours, message, survey, turned_down
 from tests.releasing import TAG
 from tests.unit.release.answers import HEAD, TREE, commit
 
@@ -174,3 +174,36 @@ def test_a_persons_commit_ends_it(between: tuple[Commit, ...], *, flag: bool) ->
     there = There(pull(), head=between[-1], between=between)
     with pytest.raises(RefusedError, match=f"has 1 commits that this command did not make, such as {'c' * 12}"):
         survey(there, CHANGE, MAIN, reopen=flag)
+
+
+# One branch for one change after the other
+
+MARKED = replace(CHANGE, marker="<!-- this -->", body="What changes\n<!-- this -->\n", subject="this change")
+
+
+def other(there: Pull) -> Pull:
+    return there.model_copy(update={"title": "Before", "body": "<!-- that -->"})
+
+
+@pytest.mark.parametrize("there", [CLOSED, MERGED])
+def test_what_was_decided_about_another_change_of_the_branch_does_not_count(there: Pull) -> None:
+    found = survey(There(other(there)), MARKED, MAIN, reopen=False)
+    assert (found.pull, found.reopen) == (None, False)
+    assert turned_down(There(other(there)), MARKED) is None
+
+
+@pytest.mark.parametrize("edit", [{"title": "Mine"}, {"body": "Mine"}, {"body": None}])
+def test_a_decision_is_known_by_the_title_or_by_the_marker(edit: dict[str, str | None]) -> None:
+    closed = CLOSED.model_copy(update={"title": MARKED.title, "body": MARKED.body} | edit)
+    there = There(other(MERGED), closed)
+    assert turned_down(there, MARKED) == closed
+    with pytest.raises(RefusedError, match="this change was closed"):
+        survey(there, MARKED, MAIN, reopen=False)
+    assert survey(there, MARKED, MAIN, reopen=True).pull == closed
+
+
+def test_an_open_one_of_another_change_is_taken_over() -> None:
+    ours = commit(OURS)
+    there = There(other(pull()), CLOSED, head=ours, between=(ours,))
+    assert turned_down(there, MARKED) is None
+    assert survey(there, MARKED, MAIN, reopen=False).pull == other(pull())

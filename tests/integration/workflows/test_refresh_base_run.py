@@ -1,0 +1,141 @@
+"""The scheduled refresh of the base, from end to end: a signed stream on one server, the pull request on another."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ci.host.repository import ROOT
+from tests.integration.fault_server import FaultServer
+from tests.integration.mirror import NEW, OLD, Mirror
+from tests.integration.signing import Signer, key_folder, make_signer
+from tests.integration.workflows.conftest import MakeScene
+from tests.integration.workflows.language import Language
+from tests.integration.workflows.model import Result, Run
+from tests.integration.workflows.scene import LIGHT, Scene, replaced
+
+pytestmark = pytest.mark.integration
+
+WORKFLOW, PATH = "refresh-base", "build/images/jammy.toml"
+LOOK = "Look for a newer base"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Followed:
+    """A repository that follows a mirror."""
+
+    made: Scene
+    mirror: Mirror
+
+    def run(self, *, workflows: Path | None = None, **inputs: str | bool) -> Run:
+        """As scheduled, or by hand where there are inputs."""
+        made = self.made
+        event = made.dispatch("refs/heads/main", WORKFLOW, **inputs) if inputs else made.schedule(WORKFLOW)
+        return made.run(event, workflows=workflows)
+
+
+@pytest.fixture(scope="module")
+def signer() -> Iterator[Signer]:
+    with key_folder() as keys:
+        yield make_signer(keys / "publisher", "publisher")
+
+
+@pytest.fixture
+def follow(make_scene: MakeScene, signer: Signer) -> Iterator[Callable[..., Followed]]:
+    with FaultServer() as server:
+        mirror = Mirror(server, signer)
+        mirror.publish(OLD, NEW)
+
+        def follow(**settings: Mapping[str, str]) -> Followed:
+            made = make_scene(edits=LIGHT | {PATH: lambda _: mirror.definition()}, **settings)
+            made.server.commit(made.repository, {PATH: mirror.definition()})
+            return Followed(made=made, mirror=mirror)
+
+        yield follow
+
+
+def test_every_week_a_newer_base_is_proposed_once(
+    follow: Callable[..., Followed], with_app: dict[str, Mapping[str, str]]
+) -> None:
+    followed = follow(**with_app)
+    run = followed.run()
+    assert run.results() == {"refresh": "success"}, run.log
+    (pull,) = followed.made.server.pulls(followed.made.repository)
+    assert (pull["title"], pull["state"]) == (f"Refresh the base of jammy to {NEW}", "open")
+    assert f"`{NEW}` instead of `{OLD}`" in run.summary
+    assert "No app is configured" not in run.summary
+    assert [token.repositories for token in followed.made.side.tokens] == [(followed.made.repository,)]
+    again = followed.run()
+    assert "Pull request as it should be already" in again.summary
+    assert followed.made.server.pulls(followed.made.repository) == [pull]
+
+
+def test_without_an_app_the_workflows_own_token_does_and_the_page_says_so(follow: Callable[..., Followed]) -> None:
+    followed = follow()
+    run = followed.run()
+    assert run.result is Result.SUCCESS, run.log
+    assert len(followed.made.server.pulls(followed.made.repository)) == 1
+    assert "**No app is configured**" in run.summary
+    assert followed.made.side.tokens == []
+
+
+def test_by_hand_it_can_show_only_and_propose_again_what_was_closed(follow: Callable[..., Followed]) -> None:
+    followed = follow()
+    server, repository = followed.made.server, followed.made.repository
+    shown = followed.run(dry_run=True)
+    assert f"Would propose `{NEW}`" in shown.summary
+    assert f'+url    = "{followed.mirror.image_url(NEW)}"' in shown.log
+    assert server.pulls(repository) == []
+    followed.run(image="jammy")
+    server.close_pull(repository, 1)
+    assert "was closed, and stays so" in followed.run().summary
+    assert followed.run(reopen=True).result is Result.SUCCESS
+    assert [pull["state"] for pull in server.pulls(repository)] == ["open"]
+
+
+def test_where_there_is_nothing_to_do_the_page_says_why(follow: Callable[..., Followed]) -> None:
+    followed = follow()
+    followed.mirror.publish(OLD)
+    run = followed.run()
+    assert run.result is Result.SUCCESS, run.log
+    assert f"Nothing to do: `{OLD} is the newest serial" in run.summary
+
+
+def test_a_stream_that_is_not_believed_fails_the_run_and_the_page_says_why(follow: Callable[..., Followed]) -> None:
+    followed = follow()
+    followed.mirror.publish_checksums(NEW, "2" * 64)
+    run = followed.run()
+    assert run.jobs["refresh"].step(LOOK).outcome is Result.FAILURE
+    assert "both are signed" in run.summary
+    assert followed.made.server.pulls(followed.made.repository) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("pull-requests: write # for", "pull-requests: read # for"),
+        ("contents: write # for", "contents: read # for"),
+        ("GITHUB_TOKEN:", "TOKEN:"),
+        ("ci.refresh_base ", "ci.refresh_bases "),
+    ],
+)
+def test_a_workflow_that_is_broken_in_one_place_does_not_propose(
+    follow: Callable[..., Followed], tmp_path: Path, old: str, new: str
+) -> None:
+    followed = follow()
+    path = tmp_path / f".github/workflows/{WORKFLOW}.yml"
+    path.parent.mkdir(parents=True)
+    path.write_text(replaced(old, new)((ROOT / f".github/workflows/{WORKFLOW}.yml").read_text()))
+    (tmp_path / ".github/actions").symlink_to(ROOT / ".github/actions")
+    try:
+        run = followed.run(workflows=tmp_path)
+    except AssertionError:
+        return  # GitHub would not allow what it does
+    assert run.result is not Result.SUCCESS
+
+
+def test_two_refreshes_do_not_run_at_a_time_and_none_is_cancelled(language: Language) -> None:
+    definition = language.parse(ROOT, f".github/workflows/{WORKFLOW}.yml")
+    assert language.value(definition["concurrency"], {}) == {"group": WORKFLOW, "cancel-in-progress": False}
+    assert definition["permissions"] == {}
