@@ -10,14 +10,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import TypeVar
 from urllib.parse import unquote
-
-import tenacity
 
 from ci.host.errors import FetchError, HostError, InputError, VerificationError
 from ci.host.opening import ANONYMOUS, Client, open_source
 from ci.host.part import Part
+from ci.host.persistence import Patience, persist
 from ci.host.progress import Reporter
 from ci.host.ranges import SINGLE
 from ci.host.source import (
@@ -31,12 +29,8 @@ from ci.host.source import (
 )
 from ci.host.workspace import require_space
 
-T = TypeVar("T")
-
 MAX_BYTES = 16 << 30
 ATTEMPTS = 6
-LONGEST_WAIT = 30.0
-LONGEST_RETRY_AFTER = 120.0
 # An attempt that brought as much as this, or a hundredth of the whole, was not in vain: the count starts again.
 WORTHWHILE_BYTES = 8 << 20
 
@@ -48,13 +42,6 @@ class Downloaded:
     sha256: str
     size: int
     url: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Patience:
-    reporter: Reporter
-    attempts: int
-    sleep: Callable[[float], None]
 
 
 class _Job:
@@ -119,7 +106,7 @@ def download(
                 reporter=reporter,
                 client=client,
             ),
-            _Patience(reporter=reporter, attempts=attempts, sleep=sleep),
+            Patience(reporter=reporter, attempts=attempts, sleep=sleep),
         )
     except AbsentError:
         raise _absent(url) from None
@@ -137,7 +124,7 @@ def download_if_present(
     """Like `download`, but None where there is nothing at `url`; any other trouble is still an error."""
     job = _Job(url, target, sha256=None, size=None, max_bytes=max_bytes, reporter=reporter, client=ANONYMOUS)
     try:
-        return _run(job, _Patience(reporter=reporter, attempts=attempts, sleep=sleep))
+        return _run(job, Patience(reporter=reporter, attempts=attempts, sleep=sleep))
     except AbsentError:
         return None
 
@@ -183,9 +170,9 @@ def read_url_if_present(
             _require_whole(len(data), source.total)
             return bytes(data)
 
-    patience = _Patience(reporter=reporter, attempts=attempts, sleep=sleep)
+    patience = Patience(reporter=reporter, attempts=attempts, sleep=sleep)
     try:
-        return _persist(public_url(url), patience, attempt, lambda: False)
+        return persist(public_url(url), patience, attempt, lambda: False)
     except AbsentError:
         return None
 
@@ -202,8 +189,8 @@ def announced_size(
         with open_source(url, client=Client(lanes=SINGLE)) as source:
             return source.total
 
-    patience = _Patience(reporter=reporter, attempts=attempts, sleep=sleep)
-    return _persist(public_url(url), patience, attempt, lambda: False)
+    patience = Patience(reporter=reporter, attempts=attempts, sleep=sleep)
+    return persist(public_url(url), patience, attempt, lambda: False)
 
 
 def parse_sha256(text: str) -> str:
@@ -215,11 +202,11 @@ def parse_sha256(text: str) -> str:
     )
 
 
-def _run(job: _Job, patience: _Patience) -> Downloaded:
+def _run(job: _Job, patience: Patience) -> Downloaded:
     try:
         job.folder.mkdir(parents=True, exist_ok=True)
         job.part.load()
-        return _persist(job.shown, patience, lambda: _attempt(job), _Progress(job))
+        return persist(job.shown, patience, lambda: _attempt(job), _Progress(job))
     except OSError as error:
         raise _host_error(job, error) from error
 
@@ -235,46 +222,6 @@ class _Progress:
         size, total = self._job.part.size, self._job.total or 0
         moved, self._best = size - self._best, max(size, self._best)
         return moved >= min(WORTHWHILE_BYTES, max(total // 100, 1))
-
-
-def _persist(shown: str, patience: _Patience, attempt: Callable[[], T], moved: Callable[[], bool]) -> T:
-    """Try until it works, or until so many attempts in a row brought nothing. Raises FetchError in the end."""
-
-    def start_again(state: tenacity.RetryCallState) -> None:
-        if moved():
-            state.attempt_number = 1
-
-    retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(TransientError),
-        stop=tenacity.stop_after_attempt(patience.attempts),
-        wait=_wait,
-        after=start_again,
-        before_sleep=lambda state: _announce(shown, patience, state),
-        sleep=patience.sleep,
-        reraise=True,
-    )
-    try:
-        return retrying(attempt)
-    except TransientError as failure:
-        raise FetchError(
-            f"{shown} could not be fetched: {failure.reason} (tried {patience.attempts} times)",
-            hint="Check the network and the proxy settings, then run it again: it continues where it stopped.",
-        ) from None
-
-
-def _wait(state: tenacity.RetryCallState) -> float:
-    failure = state.outcome.exception() if state.outcome else None
-    if isinstance(failure, TransientError) and failure.retry_after is not None:
-        return min(max(failure.retry_after, 0.0), LONGEST_RETRY_AFTER)
-    return float(min(2 ** (state.attempt_number - 1), LONGEST_WAIT))
-
-
-def _announce(shown: str, patience: _Patience, state: tenacity.RetryCallState) -> None:
-    failure = state.outcome.exception() if state.outcome else None
-    patience.reporter.note(
-        f"{shown}: {failure}; trying again in {state.upcoming_sleep:.0f} s "
-        f"(attempt {state.attempt_number + 1} of {patience.attempts})"
-    )
 
 
 def _attempt(job: _Job) -> Downloaded:

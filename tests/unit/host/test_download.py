@@ -5,7 +5,7 @@ import shutil
 import time
 from email.utils import formatdate
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
@@ -15,7 +15,7 @@ from ci.host.download import download, download_if_present, parse_sha256
 from ci.host.errors import FetchError, HostError, InputError, VerificationError
 from ci.host.http import retry_after as seconds_to_wait
 from ci.host.progress import quiet_reporter
-from ci.host.source import TransientError, public_url
+from ci.host.source import public_url
 
 BODY = b"disk" * 1000
 DIGEST = hashlib.sha256(BODY).hexdigest()
@@ -155,20 +155,3 @@ def test_a_retry_date_is_a_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seconds_to_wait("12") == 12
     assert seconds_to_wait("soon") is None
     assert seconds_to_wait(None) is None
-
-
-@pytest.mark.parametrize(
-    ("attempt", "retry_after", "seconds"),
-    [(1, None, 1), (4, None, 8), (9, None, 30), (1, 5, 5), (1, -3, 0), (1, 99999, 120)],
-)
-def test_waits_grow_and_have_an_end(attempt: int, retry_after: float | None, seconds: float) -> None:
-    class State:
-        attempt_number = attempt
-
-        class outcome:  # noqa: N801 - tenacity's name
-            @staticmethod
-            def exception() -> Exception:
-                return TransientError("x", retry_after=retry_after)
-
-    state: Any = State
-    assert downloads._wait(state) == seconds

@@ -12,7 +12,6 @@ from ci.records.build import BaseImageRecord, Verification
 from ci.records.manifest import parse_manifest
 from ci.records.packages import Package, PackageDiff
 from ci.records.release import AssetRecord, ImageRelease, ReleaseFacts, ReleaseRecord, ValidationSummary
-from ci.records.version import Version
 from ci.release import notes
 from ci.release.changelog import with_entry
 from ci.release.packages import compare
@@ -395,7 +394,3 @@ def test_a_release_whose_page_is_elsewhere_links_to_no_commit() -> None:
     assert "/commit/" not in text
     assert "/compare/" not in text
     assert f"`{COMMIT[:12]}`" in text
-
-
-def test_the_version_of_the_tests_is_one() -> None:
-    assert str(Version.parse(TAG)) == TAG

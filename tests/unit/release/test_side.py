@@ -115,10 +115,11 @@ def release(files: Mapping[str, bytes]) -> ReleaseRecord:
         distribution="debian-12", built_at=record.built_at, base=record.base, kernel=record.kernel, packages=2,
         qcow2=asset(".qcow2", b"x"), virtual_size=1, assets=[asset(ending, data) for ending, data in files.items()],
         validation=ValidationSummary(passed=2, skipped=0, accelerator="tcg", ssh_seconds={"full": 19.0}),
+        attestation=None,
     )  # fmt: skip
     return ReleaseRecord(
         tag=TAG, repository="o/r", url=f"{URL}/tag/{TAG}", commit=COMMIT, run=None, previous=None, changes=None,
-        image=image, others=[],
+        image=image, others=[], ensure_vm=asset(".pyz", b"z"),
     )  # fmt: skip
 
 
