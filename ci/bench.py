@@ -3,6 +3,7 @@
 build: a copy of the base, one virt-customize and one virt-sysprep, against `python -m ci.build_image`.
 boot:  the base with a cloud-init seed, and the image with an init that only reports, against the image; and the image
        as Toolsmith starts it, with little memory against much.
+memory: the least memory in which it does some work as Toolsmith starts it.
 release: the upload of an asset of 1.9 GiB to a server on this machine, against curl's.
 fetch: the download of 1 GiB from a server on this machine, against curl's with sha256sum behind it.
 Whatever the figures are, the exit code is 0 once they were measured.
@@ -21,6 +22,7 @@ from pathlib import Path
 from ci import build_image
 from ci.bench_boot import BootBench, measure_boots
 from ci.bench_fetch import measure_fetch
+from ci.bench_memory import MemoryBench, measure_memory
 from ci.bench_release import measure_release
 from ci.demo import throwaway_key
 from ci.host import cli
@@ -42,13 +44,14 @@ from ci.records.performance import (
     BuildComparison,
     BuildMeasurement,
     MachineRecord,
+    MemoryMeasurement,
     PerformanceRecord,
     markdown,
     table,
 )
 from ci.records.record import read_record
 
-PARTS = ("build", "boot", "release", "fetch")
+PARTS = ("build", "boot", "memory", "release", "fetch")
 USER = "fountain"
 SPACE_NEEDED = 10 * GIB
 
@@ -153,6 +156,7 @@ def main(options: argparse.Namespace, reporter: Reporter) -> int:
         subject = Subject(name=options.image, definition=definition, base=base, acceleration=acceleration)
         build = measure_builds(subject, folder, reporter) if "build" in options.only else None
         boot = _boots(subject, folder, options.boots, reporter) if "boot" in options.only else None
+        memory = _memory(subject, folder, options.boots, reporter) if "memory" in options.only else None
         release = (
             measure_release(folder.path / "release", options.boots, reporter) if "release" in options.only else None
         )
@@ -168,6 +172,7 @@ def main(options: argparse.Namespace, reporter: Reporter) -> int:
         machine=this_machine(acceleration, load),
         build=build,
         boot=boot,
+        memory=memory,
         release=release,
         fetch=fetch,
     )
@@ -315,6 +320,16 @@ def _boots(subject: Subject, folder: Folder, boots: int, reporter: Reporter) -> 
         acceleration=subject.acceleration,
     )
     return measure_boots(bench, boots, reporter)
+
+
+def _memory(subject: Subject, folder: Folder, boots: int, reporter: Reporter) -> MemoryMeasurement:
+    bench = MemoryBench(
+        image=_our_image(subject, folder, reporter),
+        identity=folder.identity,
+        folder=folder.path,
+        acceleration=subject.acceleration,
+    )
+    return measure_memory(bench, boots, reporter)
 
 
 def _our_image(subject: Subject, folder: Folder, reporter: Reporter) -> Path:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import asyncssh
 
-from ci.boot import image_file, loop, report, ssh, validation
+from ci.boot import image_file, loop, report, side_by_side, ssh, validation
 from ci.boot.qemu import QEMU
 from ci.boot.visit import BOOT_SECONDS, Bench
 from ci.host import actions, cli
@@ -51,6 +51,12 @@ def arguments() -> argparse.ArgumentParser:
         "--memory", type=_positive, default=2048, metavar="MIB", help="of all boots but the consumer's (default: 2048)"
     )
     result.add_argument(
+        "--side-by-side",
+        type=_at_most,
+        metavar="N|auto",
+        help="how many boots at a time (default: auto, as many as get processors of their own; with --port: 1)",
+    )
+    result.add_argument(
         "--boot-timeout",
         type=_positive,
         default=int(BOOT_SECONDS),
@@ -74,9 +80,24 @@ def _positive(text: str) -> int:
     return number
 
 
+def _at_most(text: str) -> int | None:
+    return None if text == "auto" else _positive(text)
+
+
+def capacity(port: int | None, at_most: int | None) -> side_by_side.Capacity:
+    """What the boots share; raises InputError where several are to take the same ports."""
+    if port is not None and (at_most or 1) > 1:
+        raise InputError(
+            f"--port names the ports of one boot, not of {at_most} side by side",
+            hint="Leave out one of the two: without --port each boot takes free ones.",
+        )
+    return side_by_side.this_machine(1 if port is not None else at_most)
+
+
 def validate(options: argparse.Namespace, reporter: Reporter) -> int:
     """Test an image; raises BootError where it does not boot, CheckError where a check failed."""
     started_at, started = datetime.datetime.now(datetime.UTC), time.monotonic()
+    shared = capacity(options.port, options.side_by_side)
     subject = validation.read_subject(options.image)
     identity = read_identity(options.identity, subject.record.authorized_keys if subject.record else None)
     for tool in TOOLS:
@@ -96,7 +117,7 @@ def validate(options: argparse.Namespace, reporter: Reporter) -> int:
             port=options.port,
             memory_mib=options.memory,
         )
-        results = loop.run(validation.boot_all(bench, folder, reporter))
+        results = loop.run(validation.boot_all(bench, folder, reporter, shared))
         after = digest(subject.path, reporter)
         checks = (
             *image_file.file_checks(subject.path, subject.info, before, subject.checksum, subject.record),

@@ -42,6 +42,8 @@ EXIT_MEANINGS: Final = {
     "guest-panic": "the guest panicked",
 }
 
+_given_ports: Final[set[int]] = set()
+
 T = TypeVar("T")
 Clock: TypeAlias = Callable[[], float]
 
@@ -275,7 +277,14 @@ def explain_exit(code: int, reason: str, output: str, tail: str) -> ToolsmithErr
 
 
 def free_port() -> int:
-    """A TCP port of the loopback that nobody uses at the moment."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of the loopback that nobody uses at the moment, and a new one each time.
+
+    QEMU takes it a moment later: machines that start together must not be given the same.
+    """
+    while True:
+        with socket.socket() as probe:
+            probe.bind((LOOPBACK, 0))
+            port = int(probe.getsockname()[1])
+        if port not in _given_ports:
+            _given_ports.add(port)
+            return port

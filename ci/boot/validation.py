@@ -1,11 +1,13 @@
-"""A whole validation: what is tested, all boots one after another, and the evidence they leave."""
+"""A whole validation: what is tested, all boots, and the evidence they leave."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ci.boot import image_file, report, scenarios
+from ci.boot import image_file, report, scenarios, side_by_side
 from ci.boot.qemu import QEMU
+from ci.boot.side_by_side import Capacity
 from ci.boot.visit import Bench, BootOutcome
 from ci.host.errors import BootError
 from ci.host.files import publish_together, write_atomic
@@ -61,23 +63,20 @@ def qemu_version() -> str:
     return run([QEMU, "--version"], timeout=30).stdout.partition("\n")[0].strip()
 
 
-async def boot_all(bench: Bench, folder: Path, reporter: Reporter) -> Results:
-    """Boot once per scenario. Where the first does not come up, the others would only wait for nothing."""
-    outcomes: list[BootOutcome] = []
-    checks: list[CheckResult] = []
-    for make in scenarios.SCENARIOS:
-        scenario = make(bench)
-        if outcomes and outcomes[0].error is not None:
-            checks += scenarios.not_booted(scenario, f"the boot {outcomes[0].result.name} did not come up")
-            continue
-        own = folder / scenario.name
-        own.mkdir()
-        title = f"Boot `{scenario.name}` ({scenario.shape.memory_mib} MiB, {scenario.shape.cpus} CPUs)"
-        with reporter.step(title):
-            outcome = await scenarios.run_scenario(bench, scenario, own)
-        reporter.note(f"         {report.count(outcome.checks)}")
-        outcomes.append(outcome)
-        checks += outcome.checks
+async def boot_all(bench: Bench, folder: Path, reporter: Reporter, capacity: Capacity) -> Results:
+    """Boot once per scenario: the first alone, the others side by side as far as `capacity` allows.
+
+    Where the first does not come up, the others would only wait for nothing.
+    """
+    first, *others = (make(bench) for make in scenarios.SCENARIOS)
+    outcome = await _boot(_sharing(bench, [first], capacity), first, folder, reporter, reporter.step)
+    outcomes, checks = [outcome], list(outcome.checks)
+    if outcome.error is not None:
+        for scenario in others:
+            checks += scenarios.not_booted(scenario, f"the boot {first.name} did not come up")
+    else:
+        outcomes += await _boot_together(_sharing(bench, others, capacity), others, folder, reporter, capacity)
+        checks += [check for outcome in outcomes[1:] for check in outcome.checks]
     checks += scenarios.compare_clones(outcomes)
     return Results(
         boots=tuple(outcome.result for outcome in outcomes),
@@ -85,6 +84,36 @@ async def boot_all(bench: Bench, folder: Path, reporter: Reporter) -> Results:
         consoles=tuple(report.Console(boot=outcome.result.name, text=outcome.console) for outcome in outcomes),
         error=next((outcome.error for outcome in outcomes if outcome.error is not None), None),
     )
+
+
+def _sharing(bench: Bench, planned: Sequence[scenarios.Scenario], capacity: Capacity) -> Bench:
+    """The bench with limits for guests that have a processor for several of theirs."""
+    slowdown = side_by_side.slowdown([scenario.shape for scenario in planned], capacity)
+    return replace(bench, acceleration=replace(bench.acceleration, sharing=slowdown))
+
+
+async def _boot_together(
+    bench: Bench, planned: Sequence[scenarios.Scenario], folder: Path, reporter: Reporter, capacity: Capacity
+) -> list[BootOutcome]:
+    with reporter.side_by_side() as step:
+        return await side_by_side.run_all(
+            planned, lambda scenario: _boot(bench, scenario, folder, reporter, step), capacity
+        )
+
+
+async def _boot(
+    bench: Bench,
+    scenario: scenarios.Scenario,
+    folder: Path,
+    reporter: Reporter,
+    step: Callable[[str], AbstractContextManager[None]],
+) -> BootOutcome:
+    own = folder / scenario.name
+    own.mkdir()
+    with step(f"Boot `{scenario.name}` ({scenario.shape.memory_mib} MiB, {scenario.shape.cpus} CPUs)"):
+        outcome = await scenarios.run_scenario(bench, scenario, own)
+    reporter.note(f"         {report.count(outcome.checks)}")
+    return outcome
 
 
 def publish(

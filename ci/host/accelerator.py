@@ -57,14 +57,18 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acceleration:
-    """The accelerator in use, and why it is this one."""
+    """The accelerator in use, and why it is this one.
+
+    `sharing` is how many processors of guests have to do with one of this machine's.
+    """
 
     accelerator: Accelerator
     reason: str
+    sharing: float = 1.0
 
     def scaled(self, seconds: float) -> float:
-        """Lengthen a time limit that was chosen for KVM to what the accelerator needs."""
-        return seconds * TCG_SLOWDOWN if self.accelerator is Accelerator.TCG else seconds
+        """Lengthen a time limit that was chosen for KVM and enough processors to what is there."""
+        return seconds * self.sharing * (TCG_SLOWDOWN if self.accelerator is Accelerator.TCG else 1.0)
 
     def qemu_args(self) -> list[str]:
         """QEMU's arguments for this accelerator and its best CPU; `-cpu host` aborts under TCG."""

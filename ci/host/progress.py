@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,6 +78,32 @@ class Reporter:
             yield
 
     @contextmanager
+    def side_by_side(self) -> Iterator[Callable[[str], AbstractContextManager[None]]]:
+        """Yields a `step` for what happens at the same time: it may be entered again before it was left.
+
+        In Actions these are plain lines, for groups cannot overlap.
+        """
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        progress = Progress(*columns, console=self.console, transient=True)
+        in_terminal = self.console.is_terminal and not self.in_actions
+
+        @contextmanager
+        def step(title: str) -> Iterator[None]:
+            with self._timed(title):
+                if not in_terminal:
+                    self._say_begin(title)
+                    yield
+                    return
+                task = progress.add_task(shown(title), total=None)
+                try:
+                    yield
+                finally:
+                    progress.remove_task(task)
+
+        with progress if in_terminal else nullcontext():
+            yield step
+
+    @contextmanager
     def transfer(self, title: str, total: int | None) -> Iterator[Advance]:
         """Show bytes moving; yields a function to be told how many have. `total` is None when it is not known."""
         columns = (
@@ -113,8 +139,11 @@ class Reporter:
             finally:
                 actions.end_group()
         else:
-            self.console.print(f"         {shown(title)} …", soft_wrap=True)
+            self._say_begin(title)
             yield lambda _: None
+
+    def _say_begin(self, title: str) -> None:
+        self.console.print(f"         {shown(title)} …", soft_wrap=True)
 
     @contextmanager
     def _timed(self, title: str) -> Iterator[None]:

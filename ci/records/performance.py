@@ -17,6 +17,7 @@ ARTIFACT_RATIO = 0.18
 BOOT_RATIO = 0.3
 FLOOR_RATIO = 2.0
 LITTLE_MEMORY_RATIO = 2.0
+MEMORY_FLOOR_MIB = 128
 PEAK_MEMORY = 200_000_000
 UPLOAD_RATIO = 1.1
 PUBLISH_MEMORY = 150_000_000
@@ -70,7 +71,8 @@ class BootComparison(Part):
     """Seconds from QEMU's start to the first SSH login; the starts alternated, so that equal positions are pairs.
 
     `floor` is to the report of an init that does nothing else. `little` and `much` are of the consumer's machine, with
-    QEMU's default memory and with 2 GiB, to the end of the first command on port 3023.
+    QEMU's default memory and with 2 GiB, to the end of the first command on port 3023. `base_command` is of the base to
+    the end of its first command, on port 22; `base_little` says what it does in QEMU's default memory.
     """
 
     base: list[float] = Field(min_length=1)
@@ -78,8 +80,29 @@ class BootComparison(Part):
     floor: list[float] = Field(default_factory=list)
     little: list[float] = Field(default_factory=list)
     much: list[float] = Field(default_factory=list)
+    base_command: list[float] = Field(default_factory=list)
+    base_little: str = ""
     memory_mib: int
     cpus: int
+
+
+class MemoryTrial(Part):
+    """One start with `mib` MiB; `seconds` to the end of some work there, None with the reason where it failed."""
+
+    mib: int
+    seconds: float | None
+    failure: str = ""
+
+    def outcome(self) -> str:
+        """In words."""
+        return f"{self.mib} MiB: {self.failure if self.seconds is None else _seconds(self.seconds)}"
+
+
+class MemoryMeasurement(Part):
+    """The least memory the image works in, and how that was found; None where it works nowhere."""
+
+    floor_mib: int | None
+    trials: list[MemoryTrial] = Field(min_length=1)
 
 
 class ReleaseComparison(Part):
@@ -124,6 +147,7 @@ class PerformanceRecord(Record):
     machine: MachineRecord
     build: BuildComparison | None
     boot: BootComparison | None
+    memory: MemoryMeasurement | None = None
     release: ReleaseComparison | None = None
     fetch: FetchComparison | None = None
 
@@ -167,6 +191,8 @@ def table(record: PerformanceRecord) -> tuple[tuple[str, ...], list[tuple[str, .
         ]
     if boot := record.boot:
         rows += _boot_rows(boot)
+    if memory := record.memory:
+        rows.append(_memory_row(memory))
     if release := record.release:
         rows += [
             _compared("upload of 1.9 GiB (usual way: curl)", release.curl, release.ours, _seconds, UPLOAD_RATIO),
@@ -200,7 +226,24 @@ def _boot_rows(boot: BootComparison) -> list[tuple[str, ...]]:
     if boot.little and boot.much:
         what = "start to the first command on 3023, 128 MiB (usual way: 2 GiB)"
         rows.append(_compared(what, boot.much, boot.little, _seconds, LITTLE_MEMORY_RATIO))
+    for memory, ours in (("128 MiB", boot.little), ("2 GiB", boot.much)):
+        if boot.base_command and ours:
+            what = f"start to the first command on 3023, {memory} (usual way: the base with a seed, on 22, 2 GiB)"
+            rows.append(_compared(what, boot.base_command, ours, _seconds))
     return rows
+
+
+def _memory_row(memory: MemoryMeasurement) -> tuple[str, ...]:
+    floor = memory.floor_mib
+    reached = floor is not None and floor <= MEMORY_FLOOR_MIB
+    return (
+        "least memory",
+        "",
+        "none" if floor is None else f"{floor} MiB",
+        "",
+        f"≤ {MEMORY_FLOOR_MIB} MiB",
+        _verdict(reached=reached),
+    )
 
 
 def markdown(record: PerformanceRecord) -> str:
@@ -219,6 +262,11 @@ def markdown(record: PerformanceRecord) -> str:
             f"Starts: {len(boot.ours)} of each, with {boot.cpus} CPUs and {boot.memory_mib} MiB. "
             f"The base with its seed: {_list(boot.base)}. Our image: {_list(boot.ours)}."
         )
+        if boot.base_little:
+            parts.append(f"The base with its seed in QEMU's default memory: {boot.base_little}.")
+    if record.memory:
+        trials = "; ".join(trial.outcome() for trial in record.memory.trials)
+        parts.append(f"Starts with less and less memory, to the end of some work with Python, git and curl: {trials}.")
     here = record.machine
     tools = ", ".join(f"{name} {version}" for name, version in here.tools.items())
     reason = here.accelerator_reason.replace("`", "'")  # C programs quote with it
@@ -236,7 +284,7 @@ def markdown(record: PerformanceRecord) -> str:
 
 
 def _compared(
-    what: str, usual: Sequence[float], ours: Sequence[float], form: Callable[[float], str], limit: float
+    what: str, usual: Sequence[float], ours: Sequence[float], form: Callable[[float], str], limit: float | None = None
 ) -> tuple[str, ...]:
     relative = ratio(ours, usual)
     return (
@@ -244,8 +292,8 @@ def _compared(
         _shown(spread(usual), form),
         _shown(spread(ours), form),
         _shown(relative, "{:.2f}".format),
-        f"≤ {limit:.2f}",
-        _verdict(reached=relative.median <= limit),
+        "" if limit is None else f"≤ {limit:.2f}",
+        "" if limit is None else _verdict(reached=relative.median <= limit),
     )
 
 

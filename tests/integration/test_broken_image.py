@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ci.boot import scenarios, validation
+from ci.boot.side_by_side import this_machine
 from ci.boot.visit import Bench
 from ci.host.accelerator import Acceleration
 from ci.host.progress import quiet_reporter
@@ -63,6 +64,6 @@ def test_every_fault_of_a_broken_image_is_found(
     break_image(disk, acceleration, tmp_path)
     monkeypatch.setattr(scenarios, "SCENARIOS", (scenarios.full,))
     bench = Bench(image=disk, acceleration=acceleration, record=built.record)
-    results = asyncio.run(validation.boot_all(bench, tmp_path, quiet_reporter()))
+    results = asyncio.run(validation.boot_all(bench, tmp_path, quiet_reporter(), this_machine(at_most=1)))
     assert results.error is None
     assert {check.id for check in results.checks if check.outcome is Outcome.FAILED} == FOUND

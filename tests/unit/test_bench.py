@@ -117,7 +117,7 @@ def test_a_step_is_named_by_its_command(argv: list[str], title: str) -> None:
 @pytest.mark.parametrize(
     ("flags", "parts"),
     [
-        ([], ("build", "boot", "release", "fetch")),
+        ([], ("build", "boot", "memory", "release", "fetch")),
         (["--only", "boot"], ("boot",)),
         (["--only", "release, boot, build"], ("build", "boot", "release")),
     ],

@@ -1,5 +1,6 @@
 import asyncio
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from ci import validate_image
 from ci.boot import scenarios, ssh, validation
 from ci.boot.report import Console
 from ci.boot.scenarios import Scenario
+from ci.boot.side_by_side import Capacity
 from ci.boot.visit import Bench, BootOutcome, Visit
 from ci.host.accelerator import Acceleration, Accelerator
 from ci.host.errors import BootError, CheckError, InputError, ToolsmithError
@@ -16,6 +18,7 @@ from ci.host.progress import quiet_reporter
 from ci.records.validation import CheckResult, Outcome, ValidationReport
 
 BENCH = Bench(image=Path("image.qcow2"), acceleration=Acceleration(accelerator=Accelerator.TCG, reason="chosen"))
+ALONE = Capacity(cpus=2, memory_mib=4096, at_most=1)
 PANIC = BootError("the kernel panicked", hint="Read the console.", details="the last line")
 
 
@@ -51,7 +54,7 @@ def boot_all(monkeypatch: pytest.MonkeyPatch, folder: Path, failing: str) -> val
         return outcome(scenario, PANIC if scenario.name == failing else None)
 
     monkeypatch.setattr(scenarios, "run_scenario", run_scenario)
-    return asyncio.run(validation.boot_all(BENCH, folder, quiet_reporter()))
+    return asyncio.run(validation.boot_all(BENCH, folder, quiet_reporter(), ALONE))
 
 
 def test_all_four_boots_are_tried_even_where_a_later_one_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -76,6 +79,56 @@ def test_where_the_first_boot_fails_the_others_are_skipped_with_the_reason(
         for planned in scenario.planned
     }
     assert planned <= named
+
+
+@pytest.mark.parametrize("capacity", [ALONE, replace(ALONE, at_most=3), replace(ALONE, cpus=9, at_most=None)])
+def test_the_first_boot_is_alone_and_the_report_in_order(
+    capacity: Capacity, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    running: set[str] = set()
+
+    async def run_scenario(_bench: Bench, scenario: Scenario, _folder: Path) -> BootOutcome:
+        assert running.isdisjoint({"full"})
+        running.add(scenario.name)
+        for _ in range({"full": 20, "clone": 9, "consumer": 6, "seed": 3}[scenario.name]):
+            await asyncio.sleep(0)
+        running.remove(scenario.name)
+        return outcome(scenario, None)
+
+    monkeypatch.setattr(scenarios, "run_scenario", run_scenario)
+    results = asyncio.run(validation.boot_all(BENCH, tmp_path, quiet_reporter(), capacity))
+    assert [boot.name for boot in results.boots] == ["full", "clone", "consumer", "seed"]
+    assert [console.boot for console in results.consoles] == ["full", "clone", "consumer", "seed"]
+
+
+def test_boots_that_share_processors_have_longer_limits_and_the_first_has_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    limits: dict[str, float] = {}
+
+    async def run_scenario(bench: Bench, scenario: Scenario, _folder: Path) -> BootOutcome:
+        limits[scenario.name] = bench.acceleration.scaled(10)
+        return outcome(scenario, None)
+
+    monkeypatch.setattr(scenarios, "run_scenario", run_scenario)
+    asyncio.run(validation.boot_all(BENCH, tmp_path, quiet_reporter(), replace(ALONE, at_most=2)))
+    assert limits == {"full": 60.0, "clone": 120.0, "consumer": 120.0, "seed": 120.0}
+
+
+@pytest.mark.parametrize(
+    ("flags", "at_most"), [([], None), (["--side-by-side", "auto"], None), (["--port", "4000"], 1)]
+)
+def test_how_many_at_a_time_is_for_the_machine_to_say_unless_a_port_is_named(
+    flags: list[str], at_most: int | None
+) -> None:
+    options = validate_image.arguments().parse_args(["image.qcow2", *flags])
+    assert validate_image.capacity(options.port, options.side_by_side).at_most == at_most
+
+
+def test_one_pair_of_ports_is_not_for_two_boots() -> None:
+    options = validate_image.arguments().parse_args(["image.qcow2", "--port", "4000", "--side-by-side", "2"])
+    with pytest.raises(InputError, match="not of 2 side by side"):
+        validate_image.capacity(options.port, options.side_by_side)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +197,9 @@ def test_an_identity_that_the_image_does_not_let_in_is_refused_before_any_boot(t
         validate_image.read_identity(path, ["SHA256:other"])
 
 
-@pytest.mark.parametrize("flag", [["--port", "22"], ["--port", "65535"], ["--memory", "0"], ["--accel", "hvf"]])
+@pytest.mark.parametrize(
+    "flag", [["--port", "22"], ["--port", "65535"], ["--memory", "0"], ["--accel", "hvf"], ["--side-by-side", "0"]]
+)
 def test_a_value_that_cannot_work_is_refused_with_the_flags(flag: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         validate_image.arguments().parse_args(["image.qcow2", *flag])

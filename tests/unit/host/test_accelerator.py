@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,7 @@ def test_an_unknown_accelerator_in_the_variable_is_refused() -> None:
 def test_time_limits_grow_without_kvm() -> None:
     assert decide("auto", None).scaled(10) == 10
     assert decide("tcg", None).scaled(10) == 60
+    assert replace(decide("tcg", None), sharing=1.5).scaled(10) == 90
 
 
 def test_qemu_gets_a_cpu_that_the_accelerator_can_run() -> None:

@@ -1,4 +1,5 @@
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,31 @@ def test_outside_a_terminal_a_step_is_two_plain_lines() -> None:
     assert begin.strip() == "Build [1/2] …"
     assert end.endswith("s Build [1/2]")
     assert [step.title for step in progress.steps] == ["Build [1/2]"]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_steps_that_overlap_are_each_begun_and_ended(*, terminal: bool) -> None:
+    progress, stream = reporter(terminal=terminal)
+    long = "Boot of a machine whose name is longer than the sixty columns of this terminal"
+    with progress.side_by_side() as step:
+        first, second = step("Boot one"), step(long)
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        second.__exit__(None, None, None)
+    assert [step.title for step in progress.steps] == ["Boot one", long]
+    ends = [line for line in stream.getvalue().splitlines() if re.fullmatch(r".*\d\.\ds Boot .*", line)]
+    assert [line.rpartition("s Boot ")[2] for line in ends] == ["one", long.removeprefix("Boot ")]
+    if not terminal:
+        assert [line.strip() for line in stream.getvalue().splitlines()[:2]] == ["Boot one …", f"{long} …"]
+
+
+def test_in_actions_steps_that_overlap_are_no_groups(capsys: pytest.CaptureFixture[str]) -> None:
+    progress, stream = reporter(in_actions=True)
+    with progress.side_by_side() as step, step("Boot one"), step("Boot two"):
+        pass
+    assert capsys.readouterr().err == ""
+    assert len(stream.getvalue().splitlines()) == 4
 
 
 def test_a_failed_step_is_named_and_not_remembered() -> None:

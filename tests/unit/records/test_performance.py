@@ -11,6 +11,8 @@ from ci.records.performance import (
     BuildMeasurement,
     FetchComparison,
     MachineRecord,
+    MemoryMeasurement,
+    MemoryTrial,
     PerformanceRecord,
     Spread,
     markdown,
@@ -173,6 +175,26 @@ def test_a_single_start_shows_no_spread() -> None:
     boot = BootComparison(base=[70.0], ours=[14.0], memory_mib=2048, cpus=2)
     _, rows = table(measured(build=None, boot=boot))
     assert rows == [("start to SSH", "70.0 s", "14.0 s", "0.20", "≤ 0.30", "reached")]
+
+
+def test_the_first_command_is_beside_the_bases_without_a_target() -> None:
+    boot = BOOT.model_copy(update={"base_command": [80.0, 80.0, 80.0], "base_little": "the kernel panicked"})
+    document = markdown(measured(build=None, boot=boot))
+    rows = table(measured(build=None, boot=boot))[1][-2:]
+    assert [(row[0].partition(", ")[2][:7], row[3], *row[4:]) for row in rows] == [
+        ("128 MiB", "0.50 (0.49 to 0.51)", "", ""),
+        ("2 GiB (", "0.25 (0.25 to 0.25)", "", ""),
+    ]
+    assert "in QEMU's default memory: the kernel panicked." in document
+
+
+def test_the_least_memory_is_shown_with_every_start_that_found_it() -> None:
+    trials = [MemoryTrial(mib=128, seconds=40.0), MemoryTrial(mib=96, seconds=None, failure="the kernel panicked")]
+    for floor, expected in ((128, "reached"), (136, "missed"), (None, "missed")):
+        memory = MemoryMeasurement(floor_mib=floor, trials=trials)
+        record = measured(None, None).model_copy(update={"memory": memory})
+        assert verdicts(record) == [expected]
+        assert "128 MiB: 40.0 s; 96 MiB: the kernel panicked." in markdown(record)
 
 
 def test_no_starts_are_no_comparison() -> None:

@@ -1,0 +1,141 @@
+import asyncio
+import itertools
+
+import pytest
+
+from ci.boot import ssh
+from ci.boot.scenarios import Scenario
+from ci.boot.side_by_side import QEMU_MIB, Capacity, fits, run_all, slowdown
+from ci.boot.visit import BootShape, Visit
+from ci.host.errors import HostError
+
+BIG = BootShape(memory_mib=2048, cpus=2)
+SMALL = BootShape(memory_mib=128, cpus=1)
+KEY = ssh.new_key()
+PLENTY = 1 << 20
+
+
+async def nothing(_visit: Visit) -> None:
+    pass
+
+
+def scenario(name: str, shape: BootShape, usual_seconds: int = 10) -> Scenario:
+    return Scenario(name=name, shape=shape, usual_seconds=usual_seconds, planned=(), key=KEY, play=nothing)
+
+
+THREE = (scenario("clone", BIG, 16), scenario("consumer", SMALL, 31), scenario("seed", BIG, 38))
+
+
+class Runs:
+    """Boots that go on until they are told to end."""
+
+    def __init__(self, faulty: str = "") -> None:
+        self.faulty = faulty
+        self.events: list[str] = []
+        self.running: dict[str, asyncio.Event] = {}
+        self.most = 0
+
+    async def __call__(self, scenario: Scenario) -> str:
+        self.events.append(f"+{scenario.name}")
+        ended = self.running[scenario.name] = asyncio.Event()
+        self.most = max(self.most, len(self.running))
+        try:
+            await ended.wait()
+        except asyncio.CancelledError:
+            self.events.append(f"cancelled {scenario.name}")
+            raise
+        finally:
+            del self.running[scenario.name]
+        self.events.append(f"-{scenario.name}")
+        if scenario.name == self.faulty:
+            raise HostError("a port is in use")
+        return scenario.name
+
+    async def end(self, *names: str) -> None:
+        for name in names:
+            self.running[name].set()
+            for _ in range(5):
+                await asyncio.sleep(0)
+
+
+def played(runs: Runs, capacity: Capacity, *ends: str) -> list[str]:
+    async def play() -> list[str]:
+        task = asyncio.ensure_future(run_all(THREE, runs, capacity))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await runs.end(*ends)
+        return await task
+
+    return asyncio.run(play())
+
+
+def test_with_two_processors_two_machines_of_two_are_one_after_the_other() -> None:
+    runs = Runs()
+    played(runs, Capacity(cpus=2, memory_mib=PLENTY), "seed", "consumer", "clone")
+    assert runs.events == ["+seed", "-seed", "+consumer", "-consumer", "+clone", "-clone"]
+
+
+def test_with_four_processors_the_short_one_waits_for_the_first_that_ends() -> None:
+    runs = Runs()
+    played(runs, Capacity(cpus=4, memory_mib=PLENTY), "consumer", "seed", "clone")
+    assert runs.events == ["+seed", "+consumer", "-consumer", "+clone", "-seed", "-clone"]
+
+
+def test_the_results_are_in_the_order_of_the_plan_whatever_ends_first() -> None:
+    for ends in itertools.permutations([each.name for each in THREE]):
+        assert played(Runs(), Capacity(cpus=8, memory_mib=PLENTY), *ends) == ["clone", "consumer", "seed"]
+
+
+def test_what_a_person_allows_counts_and_not_the_processors() -> None:
+    runs = Runs()
+    played(runs, Capacity(cpus=1, memory_mib=0, at_most=2), "seed", "consumer", "clone")
+    assert runs.events[:2] == ["+seed", "+consumer"]
+    assert runs.most == 2
+
+
+def test_a_fault_of_the_host_ends_the_other_boots_and_starts_no_more() -> None:
+    runs = Runs(faulty="consumer")
+    with pytest.raises(HostError, match="a port is in use"):
+        played(runs, Capacity(cpus=4, memory_mib=PLENTY), "consumer")
+    assert runs.events == ["+seed", "+consumer", "-consumer", "cancelled seed"]
+    assert runs.running == {}
+
+
+def test_an_interrupt_ends_all_boots() -> None:
+    runs = Runs()
+
+    async def interrupted() -> None:
+        task = asyncio.ensure_future(run_all(THREE, runs, Capacity(cpus=8, memory_mib=PLENTY)))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert runs.running == {}
+
+    asyncio.run(interrupted())
+    assert sorted(runs.events[3:]) == ["cancelled clone", "cancelled consumer", "cancelled seed"]
+
+
+def test_memory_that_is_not_there_is_not_used() -> None:
+    both = BIG.memory_mib + SMALL.memory_mib + 2 * QEMU_MIB
+    assert fits(SMALL, [BIG], Capacity(cpus=8, memory_mib=both))
+    assert not fits(SMALL, [BIG], Capacity(cpus=8, memory_mib=both - 1))
+
+
+def test_alone_a_machine_may_start_wherever() -> None:
+    assert fits(BIG, [], Capacity(cpus=1, memory_mib=0))
+
+
+@pytest.mark.parametrize(
+    ("capacity", "expected"),
+    [
+        (Capacity(cpus=2, memory_mib=0), 1.0),
+        (Capacity(cpus=64, memory_mib=0, at_most=3), 1.0),
+        (Capacity(cpus=1, memory_mib=0), 2.0),
+        (Capacity(cpus=2, memory_mib=0, at_most=2), 2.0),
+        (Capacity(cpus=2, memory_mib=0, at_most=9), 2.5),
+    ],
+)
+def test_limits_grow_with_what_has_to_share_a_processor(capacity: Capacity, expected: float) -> None:
+    assert slowdown([each.shape for each in THREE], capacity) == expected
