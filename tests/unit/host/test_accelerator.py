@@ -74,6 +74,7 @@ def test_libguestfs_is_kept_from_trying_kvm_only_where_it_does_not_work() -> Non
     assert decide("tcg", None).guestfs_environment() == {
         "LIBGUESTFS_BACKEND": "direct",
         "LIBGUESTFS_BACKEND_SETTINGS": "force_tcg",
+        "LIBGUESTFS_APPEND": "tsc=unstable",
     }
 
 
