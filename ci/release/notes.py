@@ -4,7 +4,6 @@ In the templates every string is foreign and becomes a code span, unless it is `
 A paragraph there is one line, because GitHub breaks lines in releases and pull requests where the text does.
 """
 
-import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,13 +14,13 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Undefined
 
 from ci.host.errors import InputError
+from ci.records.manifest_snippet import manifest_snippet
 from ci.records.packages import Package, PackageDiff
 from ci.records.release import AssetRecord, ImageRelease, ReleaseFacts, ReleaseRecord
 from ci.records.version import Version
 from ci.release import packages
 from ci.release.difference import configuration_summary
 from ci.release.figures import change, megabytes
-from ci.release.manifest_edit import image_fields
 from ci.release.markdown import Markdown, code, file_link, link, shell, table
 from ci.release.side import file_changes
 
@@ -177,7 +176,7 @@ def _context(
         "page_link": Markdown(f"[releases/{version}.md](../releases/{version}.md)"),
         "checksum": f"{image.qcow2.sha256}  {image.qcow2.name}",
         "ensure_vm_checksum": f"{ensure_vm.sha256}  {ensure_vm.name}",
-        "snippet": _snippet(record),
+        "snippet": Markdown(manifest_snippet(record)),
         "cache_folder": folder,
         "cache_file": f"{folder}/{image.qcow2.name}",
         "cache_checksum": f"{image.qcow2.sha256}  {folder}/{image.qcow2.name}",
@@ -220,11 +219,6 @@ def _commit(record: ReleaseRecord) -> Markdown:
     repository = _repository_url(record)
     text = code(record.commit[:12])
     return link(text, f"{repository}/commit/{record.commit}") if repository else text
-
-
-def _snippet(record: ReleaseRecord) -> Markdown:
-    empty = {"name": "", "tarball": "", "sha256": "", "qcow2": ""}
-    return Markdown(json.dumps({"image": empty | image_fields(record)}, indent=2))
 
 
 def _find(image: ImageRelease, ending: str) -> AssetRecord | None:

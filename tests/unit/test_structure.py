@@ -23,6 +23,7 @@ ALLOWED = {
     "release": {"host", "records", "release"},
     "rehearsal": {"host", "records", "rehearsal"},
     "consume": {"host", "records", "consume"},
+    "catalogue": {"host", "records", "catalogue"},
 }
 
 

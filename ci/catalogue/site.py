@@ -1,0 +1,153 @@
+"""The files of the catalogue, as text: a page that needs no other file, a feed, and all records in one document."""
+
+import base64
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote, urlsplit
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from pydantic import Field
+
+from ci.catalogue import figures, view
+from ci.catalogue.chart import HEIGHT, LEFT, RIGHT, WIDTH, boot_chart, size_chart
+from ci.records.record import Record
+from ci.records.release import ReleaseRecord
+from ci.records.version import Version
+
+PAGE, FEED, DOCUMENT = "index.html", "feed.xml", "releases.json"
+TEMPLATES = Path(__file__).parent / "templates"
+FEED_ENTRIES = 50
+# Where there is no release yet, the feed is as old as can be.
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class CatalogueDocument(Record):
+    """All records, newest first."""
+
+    schema_: Literal["fountainkit-toolsmith-image/catalogue/1"] = Field(
+        default="fountainkit-toolsmith-image/catalogue/1", alias="schema"
+    )
+    releases: tuple[ReleaseRecord, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A release in the feed. `id` stays the same for ever, wherever the page is published."""
+
+    id: str
+    release: view.Release
+
+
+def catalogue_files(records: Sequence[ReleaseRecord]) -> dict[str, str]:
+    """The texts by the names of their files, from records that come newest first."""
+    releases = view.releases(records)
+    return {
+        PAGE: _page(releases),
+        FEED: _feed(records, releases),
+        DOCUMENT: CatalogueDocument(releases=tuple(records)).to_json(),
+    }
+
+
+def _page(releases: Sequence[view.Release]) -> str:
+    style, script = _source("style.css"), _source("catalogue.js")
+    return (
+        _environment()
+        .get_template("index.html.j2")
+        .render(
+            releases=releases,
+            charts=[size_chart(releases), boot_chart(releases)],
+            emulated=any(one.image.boot and one.image.boot.emulated for one in releases),
+            chart_size={"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": WIDTH - RIGHT},
+            style=style,
+            script=script,
+            policy=_policy(style, script),
+            feed=FEED,
+            document=DOCUMENT,
+        )
+    )
+
+
+def _policy(style: str, script: str) -> str:
+    """Nothing but the page's own style and script, known by their digests: so it holds for a saved file, too."""
+    rules = {
+        "default-src": "'none'",
+        "style-src": _digest(style),
+        "script-src": _digest(script),
+        "img-src": "data:",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+    return "; ".join(f"{what} {allowed}" for what, allowed in rules.items())
+
+
+def _digest(source: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}'"
+
+
+@cache
+def _source(name: str) -> Markup:
+    """A file of ours that goes into the page as it is."""
+    text = (TEMPLATES / name).read_text(encoding="utf-8")
+    if "</" in text:
+        raise ValueError(f"{os.fspath(TEMPLATES / name)} could end its element early")
+    return Markup(text)  # noqa: S704 - ours, and looked at above
+
+
+def _feed(records: Sequence[ReleaseRecord], releases: Sequence[view.Release]) -> str:
+    # The oldest one, because it stays: neither a new release nor a new name of the repository makes another feed.
+    oldest = records[-1] if records else None
+    return (
+        _environment()
+        .get_template("feed.xml.j2")
+        .render(
+            id=_tag_uri(oldest, "releases") if oldest else "tag:localhost,1970:releases",
+            repository=releases[0].repository if releases else "Toolsmith image",
+            updated=max((one.built_at for one in releases), default=LONG_AGO),
+            entries=[
+                Entry(id=_tag_uri(record, record.tag), release=release)
+                for record, release in zip(records, releases, strict=True)
+            ][:FEED_ENTRIES],
+            page=PAGE,
+            feed=FEED,
+        )
+    )
+
+
+def _tag_uri(record: ReleaseRecord, what: str) -> str:
+    """A name that nobody else can give, as RFC 4151 has it."""
+    host = urlsplit(record.url).hostname if figures.safe_link(record.url) else None
+    day = Version.parse(record.tag).day
+    return f"tag:{host or 'localhost'},{day.isoformat()}:{quote(record.repository)}/{quote(what)}"
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        autoescape=True,  # HTML and XML both
+        finalize=_finalize,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "bytes": figures.size, "moment": _moment, "plural": figures.plural, "seconds": figures.seconds,
+    }  # fmt: skip
+    return environment
+
+
+def _finalize(value: object) -> object:
+    """Whatever a template shows is escaped, and foreign text is made visible first."""
+    return figures.visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _moment(value: datetime) -> str:
+    return value.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,62 @@
+"""The page by the rules of axe-core, contrast included: on both kinds of screen, in both colour schemes."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.catalogue.browser import Browser
+
+pytestmark = pytest.mark.integration
+
+AXE = (Path(__file__).parent / "node_modules/axe-core/axe.min.js").read_text(encoding="utf-8")
+RUN = """
+const done = arguments[arguments.length - 1];
+axe.run(document, { resultTypes: ["violations", "incomplete"] }).then(
+  (found) => done(["violations", "incomplete"].map((kind) => found[kind].map((rule) => ({
+    id: rule.id, help: rule.help, nodes: rule.nodes.map((node) => `${node.html.slice(0, 120)}: ${node.failureSummary}`),
+  })))),
+  (error) => done(String(error)),
+);
+"""
+
+
+def examine(browser: Browser) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """What axe finds wrong, and what it cannot decide."""
+    browser.value(AXE)
+    violations, undecided = browser.driver.execute_async_script(RUN)
+    return violations, undecided
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 360])
+def test_no_rule_is_broken(browser: Browser, site: str, width: int, *, dark: bool) -> None:
+    browser.open(site, width=width, dark=dark)
+    browser.value("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    violations, undecided = examine(browser)
+    assert violations == []
+    assert [rule["id"] for rule in undecided] == []
+
+
+def test_the_two_colour_schemes_differ(browser: Browser, site: str) -> None:
+    colours = set()
+    for dark in (False, True):
+        browser.open(site, dark=dark)
+        colours.add(browser.value("return getComputedStyle(document.body).backgroundColor"))
+    assert len(colours) == 2
+
+
+def test_poor_contrast_would_be_found(browser: Browser, site: str) -> None:
+    browser.open(site)
+    browser.value("for (const one of document.querySelectorAll('h1')) { one.style.color = '#c0c0c0'; }")
+    violations, _ = examine(browser)
+    assert [rule["id"] for rule in violations] == ["color-contrast"]
+
+
+def test_a_screen_reader_meets_a_table_on_a_phone_too(browser: Browser, site: str) -> None:
+    browser.open(site, width=360)
+    tree = browser.command("Accessibility.getFullAXTree", {})["nodes"]
+    roles = [node["role"]["value"] for node in tree if not node["ignored"]]
+    assert roles.count("rowheader") == 3
+    assert roles.count("image") + roles.count("img") == 2
+    assert "table" in roles
