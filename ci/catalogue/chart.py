@@ -71,7 +71,7 @@ def size_chart(releases: Sequence[Release]) -> Chart:
         Figure(place=place, tag=one.tag, number=one.image.size, text=figures.size(one.image.size))
         for place, one in enumerate(shown)
     ]
-    return _chart("size", "Size of the image", [one.tag for one in shown], found, _size_level)
+    return _chart("size", "Size of the image", [one.tag for one in shown], found, finest=1000, level_text=_size_level)
 
 
 def boot_chart(releases: Sequence[Release]) -> Chart:
@@ -89,7 +89,7 @@ def boot_chart(releases: Sequence[Release]) -> Chart:
         for place, one in enumerate(shown)
         if (boot := one.image.boot)
     ]
-    return _chart("boot", "From start to SSH", [one.tag for one in shown], found, _time_level)
+    return _chart("boot", "From start to SSH", [one.tag for one in shown], found, finest=0.1, level_text=_time_level)
 
 
 def _size_level(value: float) -> str:
@@ -105,9 +105,15 @@ def _oldest_first(releases: Sequence[Release]) -> list[Release]:
 
 
 def _chart(
-    name: str, title: str, tags: Sequence[str], found: Sequence[Figure], level_text: Callable[[float], str]
+    name: str,
+    title: str,
+    tags: Sequence[str],
+    found: Sequence[Figure],
+    *,
+    finest: float,
+    level_text: Callable[[float], str],
 ) -> Chart:
-    step, top = _scale(max((one.number for one in found), default=0.0))
+    step, top = _scale(max((one.number for one in found), default=0.0), finest)
     few = len(found) <= MOST_VALUES
     dots = tuple(
         Dot(
@@ -135,12 +141,13 @@ def _chart(
     )
 
 
-def _scale(highest: float) -> tuple[float, float]:
+def _scale(highest: float, finest: float) -> tuple[float, float]:
     """A round step and the top of an axis that starts at zero, so that a small change does not look large."""
-    wanted = max(highest, 1e-3) * 1.05 / TICKS  # with room for the value above the highest dot
+    highest *= 1.05  # room for the value above the highest dot
+    wanted = max(highest / TICKS, finest)
     power = 10.0 ** math.floor(math.log10(wanted))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= wanted)
-    return step, step * math.ceil(highest * 1.05 / step or 1)
+    return step, step * max(1, math.ceil(highest / step))
 
 
 def _x(place: int, count: int) -> float:

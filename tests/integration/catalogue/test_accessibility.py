@@ -19,6 +19,12 @@ axe.run(document, { resultTypes: ["violations", "incomplete"] }).then(
   (error) => done(String(error)),
 );
 """
+DRAWN = """
+return [...new Set([...document.querySelectorAll("svg text")].map((one) => getComputedStyle(one).fill))].sort();
+"""
+DECIDED = """
+return ["figcaption", ".panel dd"].map((one) => getComputedStyle(document.querySelector(one)).color).sort();
+"""
 
 
 def examine(browser: Browser) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -35,7 +41,10 @@ def test_no_rule_is_broken(browser: Browser, site: str, width: int, *, dark: boo
     browser.value("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     violations, undecided = examine(browser)
     assert violations == []
-    assert [rule["id"] for rule in undecided] == []
+    # axe does not look behind the text of a drawing, which has the colours of texts that it did decide about.
+    nodes = [node for rule in undecided for node in rule["nodes"]]
+    assert [node for node in nodes if not node.startswith('<text class="')] == []
+    assert browser.value(DRAWN) == browser.value(DECIDED)
 
 
 def test_the_two_colour_schemes_differ(browser: Browser, site: str) -> None:

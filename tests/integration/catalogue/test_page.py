@@ -205,7 +205,7 @@ def test_without_scripts_everything_can_be_read_and_no_dead_control_is_shown(
     browser.open(site)
 
 
-def test_a_page_opened_from_disk_works_too(browser: Browser, catalogue: Path, releases: Path) -> None:
+def test_a_page_opened_from_disk_works_too(browser: Browser, catalogue: Path) -> None:
     browser.complaints()
     url = (catalogue / "index.html").as_uri()
     browser.open(url)
