@@ -21,6 +21,10 @@ help: ## show this help
 setup: ## install what is missing on this machine
 	@./scripts/setup.sh
 
+.PHONY: setup-tests
+setup-tests: ## install what is missing, the browser that the tests need included
+	@./scripts/setup.sh --tests
+
 .PHONY: demo
 demo: setup ## bootstrap a Debian base, build an image from it and boot-test it
 	@$(PYTHON) -m ci.demo
@@ -30,7 +34,7 @@ image: setup ## build the release image from the Ubuntu cloud image
 	@./build/build-image.sh
 
 .PHONY: test
-test: setup lint ## run all checks and all tests
+test: setup-tests lint ## run all checks and all tests
 	$(PYTHON) -m pytest tests/unit tests/integration
 
 .PHONY: lint
@@ -53,12 +57,17 @@ unit: setup ## run the fast tests
 	$(PYTHON) -m pytest tests/unit
 
 .PHONY: integration
-integration: setup ## run the tests that use real libguestfs and QEMU
+integration: setup-tests ## run the tests that use real libguestfs, QEMU and Chromium
 	$(PYTHON) -m pytest tests/integration
 
 .PHONY: bench
 bench: setup ## measure the build against the classic recipe
 	@./scripts/bench.sh
+
+.PHONY: catalogue
+catalogue: ## build the release catalogue, dist/catalogue/index.html
+	@./scripts/setup.sh --python
+	@$(PYTHON) -m ci.build_catalogue
 
 .PHONY: doctor
 doctor: setup ## show whether this machine can build, and what to do where not

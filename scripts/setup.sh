@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Install what the build and its tests need: only what is missing, and seconds where nothing is.
 # With --python only the environments of Python and Node.js: what publishing and checking need, without root.
+# With --tests also what no build needs: a browser, and a checker of what it shows.
 # Exit code 3: this machine lacks something that the script cannot install (docs/exit-codes.md).
 set -euo pipefail
 
@@ -8,6 +9,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$root/.venv
 stamp=$venv/.requirements-installed
 lookup_path=$PATH:/usr/sbin:/sbin
+part=${1:-}
 done_something=no
 
 # Each package with the program it is needed for. libguestfs's appliance is put together from installed packages, so
@@ -84,9 +86,22 @@ find_missing_dhcp_client() {
     fi
 }
 
+# For the tests of the release catalogue. Chrome does as well, which GitHub's runners have; Ubuntu has Chromium only as a
+# snap, which a container cannot run.
+has_browser() { has chromedriver && { has chromium || has google-chrome; }; }
+
+find_missing_browser() {
+    if [[ $part != --tests ]] || has_browser; then return; fi
+    if is_ubuntu; then
+        say "for the tests of the release catalogue, install Google Chrome and chromedriver; without them they are skipped"
+    else
+        printf '%s\n' chromium chromium-driver
+    fi
+}
+
 install_packages() {
     local missing
-    mapfile -t missing < <(find_missing_packages)
+    mapfile -t missing < <(find_missing_packages && find_missing_browser)
     if ((${#missing[@]} == 0)) && [[ -z $(find_missing_dhcp_client) ]]; then return; fi
     say "reading the package lists"
     as_root apt-get update -qq || say "warning: not all package lists could be read"
@@ -117,6 +132,7 @@ list_what_to_install() {
         if [[ -n $program ]] && ! has "$program"; then missing+=("$program (Debian: $package)"); fi
     done
     has dhclient || has dhcpcd || missing+=("dhclient or dhcpcd (Debian: isc-dhcp-client)")
+    if [[ $part == --tests ]] && ! has_browser; then missing+=("chromium and chromedriver (Debian: chromium-driver)"); fi
     kernels >/dev/null || missing+=("a kernel in /boot and its modules (Debian: linux-image-amd64)")
     if ((${#missing[@]} > 0)); then
         say "there is no apt-get here; please install:"
@@ -162,6 +178,7 @@ make_environment() {
 # Projects of npm packages: the emulator that the rehearsal of a release talks to, GitHub's own parser that the tests of
 # the workflows stand on. With the Node.js of the environment.
 npm_projects=(ci/rehearsal tests/integration/workflows)
+if [[ $part == --tests ]]; then npm_projects+=(tests/integration/catalogue); fi
 
 # npm ci starts by removing the folder and the stamp in it, so that half an installation is never taken for a whole one.
 install_npm_packages() {
@@ -177,14 +194,14 @@ install_npm_packages() {
 
 main() {
     local project
-    case ${1:-} in
-        "" | --python) ;;
-        *) say "usage: $0 [--python]" && exit 2 ;;
+    case $part in
+        "" | --python | --tests) ;;
+        *) say "usage: $0 [--python | --tests]" && exit 2 ;;
     esac
     # One set-up at a time: the lock is on the folder itself and ends with this process.
     exec 9<"$root"
     if has flock; then PATH=$lookup_path flock 9; fi
-    if [[ ${1:-} != --python ]]; then
+    if [[ $part != --python ]]; then
         if has apt-get && has dpkg-query; then install_packages; else list_what_to_install; fi
         make_kernel_readable
     fi

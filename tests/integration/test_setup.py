@@ -71,6 +71,22 @@ def test_only_what_is_missing_is_installed(empty_project: Path, tmp_path: Path) 
     ]
 
 
+@pytest.mark.parametrize(
+    ("flags", "installed"),
+    [([], "gpgv isc-dhcp-client"), (["--tests"], "gpgv chromium chromium-driver isc-dhcp-client")],
+)
+def test_the_browser_is_for_the_tests_only(
+    empty_project: Path, bare_path: Path, tmp_path: Path, flags: list[str], installed: str
+) -> None:
+    record = tmp_path / "record"
+    for name, body in FAKES.items():
+        (bare_path / name).write_text(f"#!/bin/bash\n{body}\n")
+        (bare_path / name).chmod(0o755)
+    env = {"PATH": str(bare_path), "RECORD": str(record), "DEBIAN_FRONTEND": ""}
+    run([bare_path / "bash", empty_project, *flags], timeout=600, env=env)
+    assert record.read_text().splitlines()[-1].endswith(f" --no-install-recommends {installed}")
+
+
 def test_a_changed_lock_is_installed_once(empty_project: Path) -> None:
     project = empty_project.parents[1]
     first = run([empty_project], timeout=600).stderr
@@ -117,5 +133,5 @@ def test_a_shim_works_from_any_folder(tmp_path: Path, shim: str) -> None:
 
 def test_make_without_a_target_shows_the_front_door() -> None:
     text = run(["make", "--no-print-directory", "-C", ROOT], timeout=60).stdout
-    for target in ("setup", "demo", "image", "test", "doctor"):
+    for target in ("setup", "demo", "image", "test", "catalogue", "doctor"):
         assert f"make {target} " in text

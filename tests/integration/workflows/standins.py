@@ -32,6 +32,11 @@ class GitHubSide:
     attestations: list[Attestation] = field(default_factory=list)
     tokens: list[AppToken] = field(default_factory=list)
 
+    @property
+    def pages(self) -> Path:
+        """What the repository's site shows."""
+        return self.artifacts.parent / "pages"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
@@ -162,6 +167,25 @@ def create_github_app_token(call: Call) -> dict[str, str]:
     return {"token": token.secret}
 
 
+def upload_pages_artifact(call: Call) -> dict[str, str]:
+    source = call.workspace / call.inputs["path"]
+    if not source.is_dir():
+        raise ActionError(f"tar: {call.inputs['path']}: Cannot open: No such file or directory")
+    shutil.copytree(source, call.github.artifacts / str(call.run_id) / PAGES_ARTIFACT)
+    return {"artifact_id": "1"}
+
+
+def deploy_pages(call: Call) -> dict[str, str]:
+    call.need("pages", "write")
+    call.need("id-token", "write")
+    artifact = call.github.artifacts / str(call.run_id) / PAGES_ARTIFACT
+    if not artifact.is_dir():
+        raise ActionError(f'No artifacts named "{PAGES_ARTIFACT}" were found for this workflow run')
+    shutil.rmtree(call.github.pages, ignore_errors=True)
+    shutil.copytree(artifact, call.github.pages)
+    return {"page_url": "https://pages.example/"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StandIn:
     """A stand-in, and the inputs that the real action has, as far as they are used or likely to be."""
@@ -172,6 +196,7 @@ class StandIn:
 
 ARTIFACT_INPUTS = {"name", "path", "if-no-files-found", "retention-days", "compression-level", "overwrite"}
 DOWNLOAD_INPUTS = {"name", "path", "pattern", "merge-multiple", "github-token", "repository", "run-id"}
+PAGES_ARTIFACT = "github-pages"
 APP_INPUTS = {"client-id", "private-key", "owner", "repositories"}
 
 STAND_INS = {
@@ -180,6 +205,10 @@ STAND_INS = {
     ),
     "actions/upload-artifact": StandIn(act=upload_artifact, inputs=frozenset(ARTIFACT_INPUTS)),
     "actions/download-artifact": StandIn(act=download_artifact, inputs=frozenset(DOWNLOAD_INPUTS)),
+    "actions/upload-pages-artifact": StandIn(
+        act=upload_pages_artifact, inputs=frozenset({"name", "path", "retention-days", "include-hidden-files"})
+    ),
+    "actions/deploy-pages": StandIn(act=deploy_pages, inputs=frozenset({"artifact_name", "timeout", "token"})),
     "actions/attest": StandIn(act=attest, inputs=frozenset({"subject-path", "sbom-path", "github-token"})),
     "actions/create-github-app-token": StandIn(
         act=create_github_app_token,
