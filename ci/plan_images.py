@@ -37,6 +37,7 @@ UNRELATED = (
     ".github/dependabot.yml",
     ".github/pull_request_template.md",
     ".github/workflows/drift.yml",
+    ".github/workflows/pages.yml",
     ".github/workflows/refresh-base.yml",
     ".github/workflows/pages.yml",
     ".github/workflows/tests.yml",

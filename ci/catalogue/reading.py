@@ -14,6 +14,7 @@ from ci.records.record import read_record
 from ci.records.release import ImageRelease, ReleaseRecord
 from ci.records.version import Version
 
+SCHEMA_SUFFIX = ".schema.json"
 MAX_BYTES = 4 << 20  # a record with a thousand changed packages has a tenth of it
 MAX_IMAGE = 1 << 50
 MAX_SECONDS = 86_400.0
@@ -25,7 +26,8 @@ def read_releases(folder: Path) -> tuple[ReleaseRecord, ...]:
     """The records in `folder`, newest version first; raises InputError, naming the file that is wrong."""
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder", hint="It holds the release records, <tag>.json.")
-    records = {_version(path): _read(path) for path in sorted(folder.glob("*.json"))}
+    paths = [path for path in sorted(folder.glob("*.json")) if not path.name.endswith(SCHEMA_SUFFIX)]
+    records = {_version(path): _read(path) for path in paths}
     return tuple(record for _, record in sorted(records.items(), reverse=True))
 
 

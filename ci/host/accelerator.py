@@ -79,9 +79,9 @@ class Acceleration:
         environment = {"LIBGUESTFS_BACKEND": "direct"}
         if self.accelerator is Accelerator.TCG:
             environment["LIBGUESTFS_BACKEND_SETTINGS"] = "force_tcg"
-            # libguestfs has its kernel trust the TSC, whose frequency it measures wrongly where the machine is busy: seen
-            # were 30 MHz instead of 2.6 GHz. The appliance's clock then runs 87 times as fast, and it does little else
-            # than to answer its timer.
+            # libguestfs has its kernel trust the TSC, whose frequency it measures wrongly on a busy machine: seen were
+            # 30 MHz instead of 2.6 GHz. The appliance's clock then runs 87 times as fast, and it does little else than
+            # to answer its timer.
             environment["LIBGUESTFS_APPEND"] = "tsc=unstable"
         return environment
 
