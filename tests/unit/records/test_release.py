@@ -40,7 +40,8 @@ def test_it_allows_no_key_that_is_not_named_and_misses_each_that_is() -> None:
     assert len(found) > 8
     for one in found:
         assert one["additionalProperties"] is False
-        assert set(one["required"]) == set(one["properties"]), one["title"]
+        # The files' digests came later: earlier records are without them.
+        assert set(one["required"]) == set(one["properties"]) - {"inputs"}, one["title"]
 
 
 def test_a_record_is_valid_by_it_and_is_read_as_it_was_written() -> None:
