@@ -13,7 +13,11 @@ ABOUT: Mapping[str, str] = {"root": "/dev/sda1"}
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LayerCache:
-    monkeypatch.setattr(qcow2, "copy", lambda source, _, target: shutil.copyfile(source, target))  # no qemu-img here
+    def copy(source: Path, target: Path, *, source_format: str) -> None:  # no qemu-img here
+        assert source_format == "raw"
+        shutil.copyfile(source, target)
+
+    monkeypatch.setattr(qcow2, "convert_compressed", copy)
     return LayerCache(tmp_path / "layers")
 
 
