@@ -75,7 +75,9 @@ def read_contents(image: Path, work: Path) -> Contents:
     return Contents(
         os=read_os_release(first.get(OS_RELEASE, b"")),
         inventory=inventory,
-        licenses=_licenses(texts, wanted.copyrights),
+        licenses=find_licenses(
+            inventory, {package: texts[path] for path, package in wanted.copyrights.items() if path in texts}
+        ),
         distributions=distributions,
         owners=find_owners(distributions, lists),
     )
@@ -92,6 +94,26 @@ def read_os_release(content: bytes) -> OsRelease:
             hint="A package or a script changed it during the build; see the log.",
         )
     return OsRelease(id=name, version_id=version, pretty_name=values.get("PRETTY_NAME") or f"{name} {version}")
+
+
+def find_licenses(inventory: Inventory, copyrights: Mapping[str, bytes]) -> dict[str, tuple[License, ...]]:
+    """The licenses of each package that has a copyright file, its own or that of a package of the same source.
+
+    The folder of its documents may be a link to theirs (Debian Policy, 12.5), which an image without documentation has
+    not. Where the others differ, nobody knows which of them it was.
+    """
+    parsed = {content: read_copyright(content) for content in set(copyrights.values())}
+    by_source: dict[tuple[str, str], set[bytes]] = {}
+    for item in inventory.installed:
+        texts = by_source.setdefault((item.source, item.source_version), set())
+        texts.update({copyrights[item.package.name]} if item.package.name in copyrights else ())
+    found = {}
+    for item in inventory.installed:
+        own = copyrights.get(item.package.name)
+        candidates = by_source[item.source, item.source_version] if own is None else {own}
+        if len(candidates) == 1:
+            found[item.package.name] = parsed[next(iter(candidates))]
+    return found
 
 
 def find_owners(distributions: Iterable[Distribution], lists: Iterable[tuple[str, bytes]]) -> dict[str, str]:
@@ -115,12 +137,6 @@ def _metadata_paths(files: RootFiles, folders: Mapping[str, Iterable[str]]) -> l
         for site in SITES
     ]
     return [path for site, names in files.names(sites).items() for path in metadata_candidates(site, names)]
-
-
-def _licenses(texts: Mapping[str, bytes], packages: Mapping[str, str]) -> dict[str, tuple[License, ...]]:
-    found = {package: texts[path] for path, package in packages.items() if path in texts}
-    parsed = {content: read_copyright(content) for content in set(found.values())}  # those of one source are alike
-    return {package: parsed[content] for package, content in found.items()}
 
 
 def _distributions(texts: Mapping[str, bytes], paths: Iterable[str]) -> tuple[Distribution, ...]:

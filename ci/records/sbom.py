@@ -15,7 +15,6 @@ MAX_BYTES = 16 << 20  # GitHub attests no larger one: https://github.com/actions
 # The schema wants the items of most lists to differ, for which each is compared with each.
 MAX_LIST = 5000
 MAX_ITEMS = 4 * MAX_LIST
-PREDICATE_TYPE = "https://cyclonedx.org/bom"
 HINT = "The build writes this file and nobody edits it; fetch or build it again."
 
 

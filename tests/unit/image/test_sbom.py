@@ -1,6 +1,8 @@
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -238,3 +240,15 @@ def test_an_image_that_would_make_a_document_nobody_accepts_is_refused(monkeypat
     packages = [installed(f"p{number}") for number in range(10)]
     with pytest.raises(BuildError, match=r"makes no SBOM: .*more than 10 items"):
         sbom.to_cyclonedx(SUBJECT, contents(*packages))
+
+
+def test_each_property_is_documented() -> None:
+    distributions = [TestPython.RICH, Distribution(name="x", version="1", path="/x", license=None)]
+    found = document(contents(installed("curl"), distributions=distributions, owners={"/x": "curl"}))
+    used = {
+        entry["name"]
+        for item in (found["metadata"]["component"], *found["components"])
+        for entry in item.get("properties", [])
+    }
+    documented = (Path(__file__).parents[3] / "docs" / "sbom.md").read_text(encoding="utf-8")
+    assert used == set(re.findall(r"`(fountainkit:[a-z:-]+)`", documented))
