@@ -54,8 +54,10 @@ def _problems(record: ReleaseRecord, path: Path) -> Iterator[str]:
     """What the record's model allows, and a catalogue cannot show."""
     if record.tag != path.stem:
         yield f"it is the record of {record.tag!r}"
-    for image in (record.image, *record.others):
+    for image in record.images:
         yield from _image_problems(image)
+    if not all(0 <= asset.size <= MAX_IMAGE for asset in (record.image.qcow2, *record.assets)):
+        yield "it has a file of an impossible size"
     for finding in image_findings(manifest_image(record)):
         yield f"its image cannot be that of a manifest: {finding}"
 
@@ -63,9 +65,6 @@ def _problems(record: ReleaseRecord, path: Path) -> Iterator[str]:
 def _image_problems(image: ImageRelease) -> Iterator[str]:
     if image.built_at.tzinfo is None:
         yield f"{image.name!r} was built at a time without a time zone"
-    sizes = [image.qcow2.size, *(asset.size for asset in image.assets)]
-    if not all(0 <= size <= MAX_IMAGE for size in sizes):
-        yield f"{image.name!r} has a file of an impossible size"
     for boot, seconds in image.validation.ssh_seconds.items():
         if not (math.isfinite(seconds) and 0 <= seconds <= MAX_SECONDS):
             yield f"the boot {boot!r} took an impossible time: {seconds}"

@@ -57,7 +57,10 @@ class File:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """One image of a release; `size_change` is None where there is nothing to compare with."""
+    """One image of a release; `size_change` is None where there is nothing to compare with.
+
+    `signed` is what its attestation claims, None where it has none.
+    """
 
     name: str
     distribution: str
@@ -68,6 +71,8 @@ class Image:
     boot: Boot | None
     checks: str
     base: Base
+    signed: str | None
+    signed_link: str | None
     qcow2: File
     files: tuple[File, ...]
 
@@ -108,6 +113,7 @@ class Release:
     changes: Changes | None
     image: Image
     others: tuple[Image, ...]
+    ensure_vm: File
     snippet: str
 
 
@@ -133,6 +139,7 @@ def _release(record: ReleaseRecord, *, latest: bool) -> Release:
         changes=_changes(record.changes) if record.changes else None,
         image=_image(record.image, previous.qcow2_size if previous and comparable else None),
         others=tuple(_image(other, None) for other in record.others),
+        ensure_vm=_file(record.ensure_vm),
         snippet=manifest_snippet(record),
     )
 
@@ -154,6 +161,8 @@ def _image(image: ImageRelease, previous_size: int | None) -> Image:
         boot=_boot(image.validation),
         checks=_checks(image.validation),
         base=_base(image.base),
+        signed=", ".join(image.attestation.predicates) if image.attestation else None,
+        signed_link=figures.safe_link(image.attestation.url) if image.attestation else None,
         qcow2=_file(image.qcow2),
         files=tuple(_file(asset) for asset in image.assets),
     )

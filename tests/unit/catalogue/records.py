@@ -6,7 +6,14 @@ from pathlib import Path
 
 from ci.records.build import BaseImageRecord, Verification
 from ci.records.packages import Package, PackageChange, PackageDiff
-from ci.records.release import AssetRecord, ImageRelease, ReleaseFacts, ReleaseRecord, ValidationSummary
+from ci.records.release import (
+    AssetRecord,
+    AttestationRecord,
+    ImageRelease,
+    ReleaseFacts,
+    ReleaseRecord,
+    ValidationSummary,
+)
 from ci.records.version import Version
 
 REPOSITORY = "fountain/image"
@@ -70,6 +77,7 @@ def make_image(
         virtual_size=20 << 30,
         assets=[qcow2, packages],
         validation=ValidationSummary(passed=57, skipped=2, accelerator="kvm", ssh_seconds=dict(times)),
+        attestation=AttestationRecord(url="https://api.github.com/attestations/x", predicates=["provenance"]),
     )
     return image.model_copy(update=changes)
 
@@ -85,6 +93,7 @@ def make_record(tag: str = "v2026.11.23", image: ImageRelease | None = None, **c
         changes=None,
         image=image or make_image(tag),
         others=[],
+        ensure_vm=make_asset(tag, ".pyz", "3", 90_000),
     )
     return record.model_copy(update=changes)
 

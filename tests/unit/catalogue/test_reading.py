@@ -27,11 +27,12 @@ def spoil(folder: Path, **changes: object) -> Path:
     return path
 
 
-def test_records_come_newest_first_and_pages_for_people_are_passed_over(tmp_path: Path) -> None:
+def test_records_come_newest_first_and_what_lies_beside_them_is_passed_over(tmp_path: Path) -> None:
     tags = ["v2026.11.16", "v2026.11.16.2", "v2026.11.16.10", "v2026.11.23"]
     write(tmp_path, *make_records(*tags))
     (tmp_path / "README.md").write_text("words\n")
     (tmp_path / "v2026.11.16.md").write_text("words\n")
+    (tmp_path / "release.schema.json").write_text("{}\n")
     assert [record.tag for record in read_releases(tmp_path)] == tags[::-1]
 
 
@@ -47,7 +48,7 @@ def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"schema": "fountainkit-toolsmith-image/release/99"}, "ReleaseRecord"),
+        ({"schema": "fountainkit-toolsmith-image/release/99"}, "release/99"),
         ({"surprise": 1}, "ReleaseRecord"),
         ({"image__qcow2__sha256": "0"}, "ReleaseRecord"),
         ({"tag": "v2026.11.22"}, "it is the record of 'v2026.11.22'"),

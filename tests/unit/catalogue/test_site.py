@@ -14,8 +14,16 @@ import pytest
 from ci.catalogue import site
 from ci.catalogue.figures import visible
 from ci.catalogue.site import DOCUMENT, FEED, PAGE, CatalogueDocument, catalogue_files
-from ci.records.release import AssetRecord, ReleaseFacts, ReleaseRecord
-from tests.unit.catalogue.records import HOSTILE, make_changes, make_image, make_record, make_records, package
+from ci.records.release import AttestationRecord, ReleaseFacts, ReleaseRecord
+from tests.unit.catalogue.records import (
+    HOSTILE,
+    make_asset,
+    make_changes,
+    make_image,
+    make_record,
+    make_records,
+    package,
+)
 
 TAGS = ("v2026.11.09", "v2026.11.16", "v2026.11.23")
 ATOM = "{http://www.w3.org/2005/Atom}"
@@ -56,7 +64,8 @@ def hostile_record(text: str) -> ReleaseRecord:
     """A record that says `text` wherever its model takes any."""
     tag = "v2026.11.23"
     image = make_image(tag)
-    asset = AssetRecord(name=text, sha256="e" * 64, size=1, url=text)
+    # Not even a model's rules are relied upon.
+    asset = make_asset(tag, ".txt", "e", 1).model_copy(update={"name": text, "url": text})
     image = image.model_copy(
         update={
             "name": text,
@@ -65,6 +74,7 @@ def hostile_record(text: str) -> ReleaseRecord:
             "kernel": text,
             "base": image.base.model_copy(update={"url": text, "verified_by": text}),
             "assets": [asset],
+            "attestation": AttestationRecord(url=text, predicates=[text]),
             "validation": image.validation.model_copy(update={"accelerator": text, "ssh_seconds": {text: 1.0}}),
         }
     )
