@@ -194,6 +194,13 @@ def test_what_goes_on_after_the_first_target_has_the_usual_start_for_its_aim() -
     assert rest["Service"]["ExecStart"].split()[1:] == ["--no-block", "start", "multi-user.target"]
     assert {"ssh.service", "systemd-networkd.service"} <= set(rest["Unit"]["After"].split())
     assert rest["Install"]["WantedBy"] == "fountainkit-first.target"
+    assert "systemctl set-default --quiet fountainkit-first.target" in SCRIPT
+
+
+def test_only_a_start_with_a_seed_begins_with_the_usual_target() -> None:
+    text = (GUEST / "etc" / "systemd" / "system-generators" / "cloud-init-generator").read_text()
+    with_seed, _, without = text.partition("\nfi\n\n# What cloud-init's generator leaves")
+    assert ("multi-user.target" in with_seed, "default.target" in without) == (True, False)
 
 
 @pytest.mark.parametrize("path", UNITS, ids=name)
