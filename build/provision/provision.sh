@@ -253,7 +253,7 @@ services() {
 	systemctl mask --quiet $unwanted
 	systemctl unmask --quiet $wanted
 	systemctl enable --quiet $wanted
-	systemctl set-default --quiet multi-user.target
+	systemctl set-default --quiet fountainkit-first.target
 
 	# They look for what this image has not at every start: encrypted, swap and other volumes, System V scripts.
 	for generator in cryptsetup gpt-auto hibernate-resume integritysetup rc-local system-update sysv veritysetup; do

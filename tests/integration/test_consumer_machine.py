@@ -1,5 +1,6 @@
 """The image as Toolsmith has it: its own command line, in QEMU's default memory, with many commands."""
 
+import asyncio
 import hashlib
 import os
 from collections.abc import AsyncIterator
@@ -7,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import asyncssh
 import pytest
 
 from ci.boot import loop, ssh
@@ -21,6 +23,12 @@ from tests.integration.building import Built
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 COMMANDS = 1000
+CONNECTIONS = 50
+MANY_CONNECTIONS_MIB = 1024
+# What 128 MiB hold at a time: docs/consuming.md.
+CONNECTIONS_IN_LITTLE = 4
+# A piece at a time: all at once would be refused, and nobody killed.
+GREEDY = "python3 -c '[b\"x\" * (1 << 20) for _ in range(4096)]'"
 # Limits in seconds for a machine with KVM.
 COMMAND_SECONDS = 30
 MANY_SECONDS = 60
@@ -46,14 +54,16 @@ class Consumer:
 
 
 @asynccontextmanager
-async def machine_of(built: Built, acceleration: Acceleration, folder: Path) -> AsyncIterator[Consumer]:
+async def machine_of(
+    built: Built, acceleration: Acceleration, folder: Path, memory_mib: int | None = None, *, enough: bool = True
+) -> AsyncIterator[Consumer]:
     workspace, export = folder / "workspace", folder / "export"
     workspace.mkdir()
     export.mkdir()
     export.chmod(0o777)
     key, port = ssh.load_key(built.identity.read_text(encoding="utf-8")), free_port()
     shares = (Share(tag="scratch", path=export, writable=True),)
-    spec = ConsumerSpec(image=built.image, workspace=workspace, exports=shares, host_port=port)
+    spec = ConsumerSpec(image=built.image, workspace=workspace, exports=shares, host_port=port, memory_mib=memory_mib)
     async with start(spec, acceleration, folder) as running:
         limit = acceleration.scaled(BOOT_SECONDS)
         async with await running.until(ssh.connect(port, USER, key), limit, "a login") as session:
@@ -61,7 +71,7 @@ async def machine_of(built: Built, acceleration: Acceleration, folder: Path) -> 
                 session=session, port=port, key=key, workspace=workspace, export=export, acceleration=acceleration
             )
             oom = await session.run(shell_line(NO_OOM), acceleration.scaled(COMMAND_SECONDS))
-            assert (oom.exit_status, oom.stdout, oom.stderr) == (0, "", "")
+            assert (oom.exit_status, oom.stdout == "", oom.stderr) == (0, enough, "")
 
 
 def test_no_command_is_lost_in_a_stream(built: Built, acceleration: Acceleration, tmp_path: Path) -> None:
@@ -69,6 +79,47 @@ def test_no_command_is_lost_in_a_stream(built: Built, acceleration: Acceleration
         async with machine_of(built, acceleration, tmp_path) as consumer:
             for number in range(COMMANDS):
                 assert await consumer.run(f"echo {number}") == f"{number}\n"
+
+    loop.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("connections", "memory_mib"), [(CONNECTIONS, MANY_CONNECTIONS_MIB), (CONNECTIONS_IN_LITTLE, None)]
+)
+def test_no_connection_is_lost_among_many_at_once(
+    connections: int, memory_mib: int | None, built: Built, acceleration: Acceleration, tmp_path: Path
+) -> None:
+    limit = acceleration.scaled(MANY_SECONDS)
+
+    async def connection(consumer: Consumer, everybody_is_in: asyncio.Barrier, number: int) -> str:
+        # Once, as any client would: `ssh.connect` asks a machine that still starts again and again.
+        opened = asyncssh.connect(
+            "127.0.0.1", consumer.port, username=USER, client_keys=[consumer.key.private], known_hosts=None,
+            config=None, agent_path=None, connect_timeout=limit, login_timeout=limit,
+        )  # fmt: skip
+        async with opened as session:
+            await everybody_is_in.wait()
+            done = await session.run(f"echo {number}", check=True)
+            return str(done.stdout)
+
+    async def scenario() -> None:
+        async with machine_of(built, acceleration, tmp_path, memory_mib) as consumer, asyncio.timeout(limit):
+            barrier = asyncio.Barrier(connections)
+            answers = await asyncio.gather(*(connection(consumer, barrier, number) for number in range(connections)))
+            assert answers == [f"{number}\n" for number in range(connections)]
+
+    loop.run(scenario())
+
+
+def test_a_command_without_memory_does_not_take_ssh_with_it(
+    built: Built, acceleration: Acceleration, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        async with machine_of(built, acceleration, tmp_path, MANY_CONNECTIONS_MIB, enough=False) as consumer:
+            daemon = await consumer.run("systemctl show --property=MainPID --value ssh.service")
+            greedy = await consumer.session.run(GREEDY, acceleration.scaled(MANY_SECONDS))
+            assert greedy.exit_status != 0
+            assert await consumer.run("systemctl show --property=MainPID --value ssh.service") == daemon
 
     loop.run(scenario())
 

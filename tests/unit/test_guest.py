@@ -179,12 +179,28 @@ def test_what_ssh_wants_is_there_before_it_and_nothing_else_is_waited_for(path: 
     unit = unit_file(path)
     before = "ssh.service" in unit["Unit"].get("Before", "").split()
     assert before == ("ssh.service" in unit["Install"].values())
+    early = unit["Unit"].get("DefaultDependencies") == "no"
+    assert early or path.name == "fountainkit-coldplug.service"
 
 
 def test_ssh_waits_for_nothing_but_what_a_login_needs() -> None:
     unit = unit_file(GUEST / "etc" / "systemd" / "system" / "ssh.service")["Unit"]
     assert unit["DefaultDependencies"] == "no"
-    assert unit["After"].split() == ["systemd-remount-fs.service", "systemd-networkd.service"]
+    assert unit["After"].split() == ["systemd-remount-fs.service"]
+
+
+def test_what_goes_on_after_the_first_target_has_the_usual_start_for_its_aim() -> None:
+    rest = unit_file(GUEST / "etc" / "systemd" / "system" / "fountainkit-rest.service")
+    assert rest["Service"]["ExecStart"].split()[1:] == ["--no-block", "start", "multi-user.target"]
+    assert {"ssh.service", "systemd-networkd.service"} <= set(rest["Unit"]["After"].split())
+    assert rest["Install"]["WantedBy"] == "fountainkit-first.target"
+    assert "systemctl set-default --quiet fountainkit-first.target" in SCRIPT
+
+
+def test_only_a_start_with_a_seed_begins_with_the_usual_target() -> None:
+    text = (GUEST / "etc" / "systemd" / "system-generators" / "cloud-init-generator").read_text()
+    with_seed, _, without = text.partition("\nfi\n\n# What cloud-init's generator leaves")
+    assert ("multi-user.target" in with_seed, "default.target" in without) == (True, False)
 
 
 @pytest.mark.parametrize("path", UNITS, ids=name)
