@@ -25,9 +25,10 @@ _GNU = re.compile(
 _RENAMED = {"expat": "MIT", "apache-1": "Apache-1.0", "apache-2": "Apache-2.0", "cc0": "CC0-1.0", "mpl-2": "MPL-2.0"}
 
 # In SPDX they are identifiers of one text each; in Debian they name several.
-_AMBIGUOUS = {"mit", "x11", "artistic-1.0"}
+_AMBIGUOUS = {"x11", "artistic-1.0"}
 
-# A word without a version in it may be an identifier of SPDX by chance. These are not.
+# A word without a version in it may be an identifier of SPDX by chance, or mean several texts in Debian, as MIT does.
+# These do not.
 _WORDS = {"curl", "fsfap", "fsful", "fsfullr", "ftl", "isc", "libpng", "postgresql", "unlicense", "zlib"}
 
 

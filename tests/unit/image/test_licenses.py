@@ -21,6 +21,10 @@ class TestReading:
         content = copyright_file("ISC", "Expat\n Permission is hereby granted\n .\n and so on", "ISC")
         assert [(item.name, item.expression) for item in read_copyright(content)] == [("Expat", "MIT"), ("ISC", "ISC")]
 
+    def test_their_order_is_not_that_of_the_file(self) -> None:
+        texts = [f"license-{letter}" for letter in "qwertyuiop"]
+        assert names(copyright_file(*texts)) == sorted(texts)
+
     def test_the_header_counts_where_no_file_says_anything(self) -> None:
         assert names(f"{FORMAT}\nLicense: GPL-2+\n".encode()) == ["GPL-2+"]
         assert names(copyright_file("ISC", header=f"{FORMAT}\nLicense: GPL-2+")) == ["ISC"]
