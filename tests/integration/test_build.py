@@ -37,11 +37,10 @@ def definition() -> Definition:
 
 
 class TestArtifacts:
-    def test_they_are_these_five_and_nothing_else_is_left(self, built: Built) -> None:
+    def test_they_are_these_six_and_nothing_else_is_left(self, built: Built) -> None:
         names = {path.name for path in built.image.parent.iterdir()} - NOT_ARTIFACTS
-        assert names == {
-            f"{STEM}.{kind}" for kind in ("qcow2", "qcow2.sha256", "packages.tsv", "cdx.json", "build.json")
-        }
+        kinds = ("qcow2", "qcow2.sha256", "packages.tsv", "sizes.tsv", "cdx.json", "build.json")
+        assert names == {f"{STEM}.{kind}" for kind in kinds}
 
     def test_the_image_is_one_compressed_file_of_20_gib_that_is_small(self, built: Built) -> None:
         info = qcow2.check_disk_image(built.image)
