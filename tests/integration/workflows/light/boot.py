@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 from ci.boot.report import Console
+from ci.boot.side_by_side import Capacity
 from ci.boot.validation import Results
 from ci.boot.visit import Bench
 from ci.host.progress import Reporter
@@ -26,17 +27,17 @@ def _results(folder: Path, outcome: Outcome) -> Results:
     return Results(boots=tuple(boots), checks=tuple(checks), consoles=(Console(boot="full", text="up"),), error=None)
 
 
-async def passed(bench: Bench, folder: Path, reporter: Reporter) -> Results:
-    del bench, reporter
+async def passed(bench: Bench, folder: Path, reporter: Reporter, capacity: Capacity) -> Results:
+    del bench, reporter, capacity
     return _results(folder, Outcome.PASSED)
 
 
-async def failed(bench: Bench, folder: Path, reporter: Reporter) -> Results:
-    del bench, reporter
+async def failed(bench: Bench, folder: Path, reporter: Reporter, capacity: Capacity) -> Results:
+    del bench, reporter, capacity
     return _results(folder, Outcome.FAILED)
 
 
-async def endless(bench: Bench, folder: Path, reporter: Reporter) -> Results:
+async def endless(bench: Bench, folder: Path, reporter: Reporter, capacity: Capacity) -> Results:
     """A guest that does not come up, for a run that is cancelled meanwhile."""
     del bench, folder
     reporter.note("waiting for the guest")
@@ -44,9 +45,9 @@ async def endless(bench: Bench, folder: Path, reporter: Reporter) -> Results:
     raise AssertionError("nobody sets it")
 
 
-async def first_failed(bench: Bench, folder: Path, reporter: Reporter) -> Results:
+async def first_failed(bench: Bench, folder: Path, reporter: Reporter, capacity: Capacity) -> Results:
     """A test that fails once."""
-    del bench, reporter
+    del bench, reporter, capacity
     failed_before = cache_folder() / "failed-before"
     if failed_before.exists():
         return _results(folder, Outcome.PASSED)
