@@ -39,7 +39,7 @@ async def failed(bench: Bench, folder: Path, reporter: Reporter, capacity: Capac
 
 async def endless(bench: Bench, folder: Path, reporter: Reporter, capacity: Capacity) -> Results:
     """A guest that does not come up, for a run that is cancelled meanwhile."""
-    del bench, folder
+    del bench, folder, capacity
     reporter.note("waiting for the guest")
     await asyncio.Event().wait()
     raise AssertionError("nobody sets it")
