@@ -50,7 +50,7 @@ def build(releases: Path, output: Path, log: Path) -> Path:
     return output
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def site(catalogue: Path) -> Iterator[str]:
     """The address at which the folder is served."""
     with serving(catalogue) as url:
@@ -74,7 +74,8 @@ def serving(folder: Path) -> Iterator[str]:
             thread.join()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser for each module: it should be gone before others start machines."""
     with running_browser(tmp_path_factory.mktemp("browser")) as browser:
         yield browser
