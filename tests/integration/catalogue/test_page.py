@@ -175,6 +175,15 @@ def test_the_filter_works_from_the_keyboard(browser: Browser, site: str) -> None
     assert count.text == "3 releases"
 
 
+def test_escape_empties_the_filter_in_browsers_that_do_not_do_so_themselves(browser: Browser, site: str) -> None:
+    browser.open(site)
+    browser.driver.find_element(By.ID, "filter").send_keys("nano")
+    assert browser.value(SHOWN) != TAGS
+    # A key that a script pressed has no effect of the browser's own.
+    browser.value("document.activeElement.dispatchEvent(new KeyboardEvent('keydown', { key: 'Escape' }))")
+    assert browser.value(SHOWN) == TAGS
+
+
 def test_the_first_stop_of_the_keyboard_leads_to_the_releases(browser: Browser, site: str) -> None:
     browser.open(site)
     press(browser, Keys.TAB)
