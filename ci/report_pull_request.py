@@ -20,7 +20,7 @@ from ci.records.release import AssetRecord
 from ci.release.comparison import Before, Check, Evidence, read_evidence, render
 from ci.release.context import Context, run_url
 from ci.release.conversation import Conversation
-from ci.release.published import read_release_record
+from ci.release.published import newest_release, read_release_record
 from ci.release.remote import Release
 from ci.release.retry import Patience
 from ci.release.side import of_release
@@ -92,10 +92,9 @@ def _before(
     github: Conversation, transfer: Transfer, found: Mapping[str, Evidence], reporter: Reporter
 ) -> dict[str, Before]:
     """The images of the last release. What cannot be read of it is said, and not compared."""
-    published = [(version, one) for one in github.releases() if not one.draft and (version := one.version)]
-    if not published or not found:
+    release = newest_release(github)
+    if release is None or not found:
         return {}
-    _, release = max(published, key=lambda pair: pair[0])
     try:
         record = read_release_record(github, transfer, release)
         read = partial(_read, github, transfer, release)

@@ -4,7 +4,6 @@ The files in it are those of the distribution's archive but for one thing: what 
 fraction of the time that the appliance needs without KVM. https://manpages.debian.org/deb.5
 """
 
-import hashlib
 import lzma
 import os
 import shutil
@@ -110,9 +109,3 @@ def _append(output: IO[bytes], name: str, content: IO[bytes]) -> None:
 
 def _header(name: str, size: int) -> bytes:
     return f"{name:<16}{0:<12}{0:<6}{0:<6}{100644:<8}{size:<10}`\n".encode("ascii")
-
-
-def digest(files: Iterable[Path]) -> str:
-    """One SHA-256 over the names and digests of the files."""
-    lines = sorted(f"{sha256_file(path)}  {path.name}\n" for path in files)
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
