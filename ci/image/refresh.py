@@ -16,7 +16,7 @@ from ci.host.progress import Reporter
 from ci.host.source import AbsentError
 from ci.image.base import CHECKSUMS, SIGNATURE, BaseSource, Sleep, sibling, signed_promise
 from ci.image.definition import SIGNED_INDEX, Base, Streams
-from ci.image.signatures import read_clearsigned
+from ci.image.signatures import UnlistedError, read_clearsigned
 from ci.image.streams import Offer, Product, Serial, find_list, read_product
 
 MAX_INDEX_BYTES = 8 << 20
@@ -190,7 +190,10 @@ class _Publisher:
         if size is not None and size != offer.size:
             return _unfinished(offer, f"its image has {size} bytes, {offer.size} are announced")
         source = BaseSource(url=url, keyring=self.keyring, fingerprints=self.fingerprints)
-        promise = signed_promise(source, self.keyring, self.folder, self.reporter, self.sleep)
+        try:
+            promise = signed_promise(source, self.keyring, self.folder, self.reporter, self.sleep)
+        except UnlistedError:
+            return _unfinished(offer, f"{CHECKSUMS} beside its image has no line for it yet")
         if promise is None:
             return _unfinished(offer, f"there is no {CHECKSUMS} with {SIGNATURE} beside its image")
         if promise.sha256 != offer.sha256:

@@ -20,6 +20,10 @@ CLEARSIGNED_FRAME = [
 CHECKSUM_LINE = re.compile(r"(?P<digest>[0-9a-fA-F]{64}) [ *](?P<name>.+)")
 
 
+class UnlistedError(VerificationError):
+    """A list of digests has no line for a file: it may be older than the file."""
+
+
 def verify_signature(document: Path, signature: Path, *, keyring: Path, fingerprints: Sequence[str]) -> str:
     """Return the fingerprint of the trusted key that signed `document`.
 
@@ -94,7 +98,10 @@ def good_signers(status: str) -> list[str]:
 
 
 def digest_of(checksums: str, name: str, *, source: str) -> str:
-    """The SHA-256 of the file `name` in the text of a SHA256SUMS; `source` names that text in errors."""
+    """The SHA-256 of the file `name` in the text of a SHA256SUMS; `source` names that text in errors.
+
+    Raises UnlistedError where it has no line for the file, VerificationError where it has several that differ.
+    """
     found = set()
     for line in checksums.splitlines():
         match = CHECKSUM_LINE.fullmatch(line.rstrip())
@@ -102,11 +109,10 @@ def digest_of(checksums: str, name: str, *, source: str) -> str:
             found.add(match["digest"].lower())
     if len(found) == 1:
         return found.pop()
-    problem = "has no line for" if not found else f"has {len(found)} different digests for"
-    raise VerificationError(
-        f"{source} {problem} {name}",
-        hint="The list must have exactly one digest for the file; check the URL, or pin the digest yourself.",
-    )
+    hint = "The list must have exactly one digest for the file; check the URL, or pin the digest yourself."
+    if not found:
+        raise UnlistedError(f"{source} has no line for {name}", hint=hint)
+    raise VerificationError(f"{source} has {len(found)} different digests for {name}", hint=hint)
 
 
 def normalize_fingerprint(text: str) -> str:
