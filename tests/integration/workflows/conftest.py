@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -23,10 +23,26 @@ MakeScene = Callable[..., Scene]
 
 _numbers = itertools.count(1)
 _RAN = pytest.StashKey[Counter[str]]()
+_FAILED = pytest.StashKey[list[str]]()
+_LINES_SHOWN = 30
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_RAN] = Counter()
+    config.stash[_FAILED] = []
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    item.config.stash[_FAILED].clear()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what the failed steps said: a result alone tells nobody why."""
+    report = yield
+    if report.failed and (logs := item.config.stash[_FAILED]):
+        report.sections.append(("Failed steps", "\n".join(logs)))
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -41,14 +57,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.fixture(scope="session")
 def note_run(request: pytest.FixtureRequest) -> Callable[[str, Run], None]:
-    """Counts what a run executed, for the end of the test run."""
-    ran = request.config.stash[_RAN]
+    """Counts what a run executed, for the end of the test run; keeps what failed, for the test's report."""
+    ran, failed = request.config.stash[_RAN], request.config.stash[_FAILED]
 
     def note(trigger: str, run: Run) -> None:
         executed = [job for job in run.jobs.values() if job.steps]
         ran[f"{trigger}|runs"] += 1
         ran[f"{trigger}|jobs"] += len(executed)
         ran[f"{trigger}|steps"] += sum(step.conclusion != "skipped" for job in executed for step in job.steps)
+        failed.extend(
+            "\n".join([f"{name}, {step.name}:", *step.log.splitlines()[-_LINES_SHOWN:]])
+            for name, job in run.jobs.items()
+            for step in job.steps
+            if step.outcome == "failure"
+        )
 
     return note
 
