@@ -15,7 +15,7 @@ from ci.host.files import sha256_file, sync_folder
 from ci.host.progress import Reporter
 from ci.host.source import public_url
 from ci.host.workspace import exclusive
-from ci.image.signatures import digest_of, require_keyring, verify_signature
+from ci.image.signatures import ONE_DIGEST, UnlistedError, digest_of, require_keyring, verify_signature
 from ci.records.build import Verification
 
 MAX_CHECKSUMS_BYTES = 1 << 20
@@ -110,7 +110,10 @@ def _find_promise(
         require_keyring(source.keyring)
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".checksums-") as temporary:
-            promise = signed_promise(source, source.keyring, Path(temporary), reporter, sleep)
+            try:
+                promise = signed_promise(source, source.keyring, Path(temporary), reporter, sleep)
+            except UnlistedError as error:
+                raise VerificationError(str(error), hint=ONE_DIGEST) from error
         if promise:
             return promise
         missing = f"there is no {CHECKSUMS} with {SIGNATURE} beside it"
@@ -129,7 +132,8 @@ def signed_promise(
 ) -> Promise | None:
     """What the signed list beside the image says; None where there is no list or no signature.
 
-    A list that is there and wrong is an error always: somebody may have altered it.
+    A list that is there and wrong is an error always: somebody may have altered it. Raises UnlistedError where it has
+    no line for the image.
     """
     checksums, signature = temporary / CHECKSUMS, temporary / SIGNATURE
     for path in (checksums, signature):

@@ -17,11 +17,12 @@ CLEARSIGNED_FRAME = [
     b"-----BEGIN PGP SIGNATURE-----",
     b"-----END PGP SIGNATURE-----",
 ]
+ONE_DIGEST = "The list must have exactly one digest for the file; check the URL, or pin the digest yourself."
 CHECKSUM_LINE = re.compile(r"(?P<digest>[0-9a-fA-F]{64}) [ *](?P<name>.+)")
 
 
-class UnlistedError(VerificationError):
-    """A list of digests has no line for a file: it may be older than the file."""
+class UnlistedError(Exception):
+    """A list of digests has no line for a file: it may be older than the file, or of another folder."""
 
 
 def verify_signature(document: Path, signature: Path, *, keyring: Path, fingerprints: Sequence[str]) -> str:
@@ -109,10 +110,9 @@ def digest_of(checksums: str, name: str, *, source: str) -> str:
             found.add(match["digest"].lower())
     if len(found) == 1:
         return found.pop()
-    hint = "The list must have exactly one digest for the file; check the URL, or pin the digest yourself."
     if not found:
-        raise UnlistedError(f"{source} has no line for {name}", hint=hint)
-    raise VerificationError(f"{source} has {len(found)} different digests for {name}", hint=hint)
+        raise UnlistedError(f"{source} has no line for {name}")
+    raise VerificationError(f"{source} has {len(found)} different digests for {name}", hint=ONE_DIGEST)
 
 
 def normalize_fingerprint(text: str) -> str:

@@ -1,7 +1,7 @@
 import pytest
 
 from ci.host.errors import InputError, VerificationError
-from ci.image.signatures import digest_of, good_signers, normalize_fingerprint
+from ci.image.signatures import UnlistedError, digest_of, good_signers, normalize_fingerprint
 
 SUBKEY, PRIMARY = "B" * 40, "A" * 40
 NEWSIG = "[GNUPG:] NEWSIG\n"
@@ -48,7 +48,7 @@ def test_two_digests_for_one_name_are() -> None:
 
 @pytest.mark.parametrize("text", ["", f"{ONE} *BASE.img", f"{ONE[:40]} *base.img", "base.img"])
 def test_a_name_that_is_not_listed_is_an_error(text: str) -> None:
-    with pytest.raises(VerificationError, match=r"no line for base\.img"):
+    with pytest.raises(UnlistedError, match=r"no line for base\.img"):
         digest_of(text, "base.img", source="SHA256SUMS")
 
 
