@@ -27,7 +27,7 @@ CONNECTIONS = 50
 ATTEMPTS = 3  # as `ssh -o ConnectionAttempts=3`
 MANY_CONNECTIONS_MIB = 1024
 # What 128 MiB hold at a time: docs/consuming.md.
-CONNECTIONS_IN_LITTLE = 4
+CONNECTIONS_IN_LITTLE = 10
 # A piece at a time: all at once would be refused, and nobody killed.
 GREEDY = "python3 -c '[b\"x\" * (1 << 20) for _ in range(4096)]'"
 # As root: SSH is there before D-Bus, through which everybody else asks systemd.
@@ -103,7 +103,9 @@ def test_no_connection_is_lost_among_many_at_once(
                     config=None, agent_path=None, connect_timeout=limit, login_timeout=limit,
                 )  # fmt: skip
             except ConnectionResetError:
-                # QEMU's user network gives a connection up that the busy guest has not taken yet.
+                # Not the guest's doing: QEMU's user network listens with a backlog of one, so that the host's kernel
+                # answers most of a burst with SYN cookies, and resets a connection whose cookie it no longer knows.
+                # `ss -ltn` shows the backlog; set in https://gitlab.freedesktop.org/slirp/libslirp/-/blob/v4.7.0/src/socket.c
                 if attempt == ATTEMPTS - 1:
                     raise
         raise AssertionError("the last attempt returns or raises")
