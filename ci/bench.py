@@ -4,6 +4,7 @@ build: a copy of the base, one virt-customize and one virt-sysprep, against `pyt
 boot:  the base with a cloud-init seed, and the image with an init that only reports, against the image; and the image
        as Toolsmith starts it, with little memory against much.
 memory: the least memory in which it does some work as Toolsmith starts it.
+validation: the whole boot test with several boots at a time, against one after another.
 release: the upload of an asset of 1.9 GiB to a server on this machine, against curl's.
 fetch: the download of 1 GiB from a server on this machine, against curl's with sha256sum behind it.
 Whatever the figures are, the exit code is 0 once they were measured.
@@ -11,19 +12,22 @@ Whatever the figures are, the exit code is 0 once they were measured.
 
 import argparse
 import contextlib
+import functools
 import os
 import platform
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from ci import build_image
-from ci.bench_boot import BootBench, measure_boots
+from ci.bench_boot import measure_boots
 from ci.bench_fetch import measure_fetch
-from ci.bench_memory import MemoryBench, measure_memory
+from ci.bench_image import BenchedImage
+from ci.bench_memory import measure_memory
 from ci.bench_release import measure_release
+from ci.bench_validation import measure_validation
 from ci.demo import throwaway_key
 from ci.host import cli
 from ci.host.accelerator import CHOICES, Acceleration, probe
@@ -40,18 +44,16 @@ from ci.image.definition import GIB, Definition, load_definition
 from ci.image.qcow2 import disk_format
 from ci.records.build import BuildRecord, StepRecord
 from ci.records.performance import (
-    BootComparison,
     BuildComparison,
     BuildMeasurement,
     MachineRecord,
-    MemoryMeasurement,
     PerformanceRecord,
     markdown,
     table,
 )
-from ci.records.record import read_record
+from ci.records.record import Part, read_record
 
-PARTS = ("build", "boot", "memory", "release", "fetch")
+PARTS = ("build", "boot", "memory", "validation", "release", "fetch")
 USER = "fountain"
 SPACE_NEEDED = 10 * GIB
 
@@ -154,13 +156,7 @@ def main(options: argparse.Namespace, reporter: Reporter) -> int:
         reporter.note(f"Accelerator: {acceleration.accelerator} ({acceleration.reason})")
         base = find_base(options.image, definition, acceleration, reporter)
         subject = Subject(name=options.image, definition=definition, base=base, acceleration=acceleration)
-        build = measure_builds(subject, folder, reporter) if "build" in options.only else None
-        boot = _boots(subject, folder, options.boots, reporter) if "boot" in options.only else None
-        memory = _memory(subject, folder, options.boots, reporter) if "memory" in options.only else None
-        release = (
-            measure_release(folder.path / "release", options.boots, reporter) if "release" in options.only else None
-        )
-        fetch = measure_fetch(folder.path / "fetch", options.boots, reporter) if "fetch" in options.only else None
+        parts = _measure(subject, folder, options, reporter)
     revision = current_revision()
     record = PerformanceRecord(
         measured_at=datetime.now(UTC).replace(microsecond=0),
@@ -170,17 +166,28 @@ def main(options: argparse.Namespace, reporter: Reporter) -> int:
         commit=revision.commit,
         dirty=revision.dirty,
         machine=this_machine(acceleration, load),
-        build=build,
-        boot=boot,
-        memory=memory,
-        release=release,
-        fetch=fetch,
+        **parts,
     )
     if options.json:
         record.write(options.json)
     reporter.table("Measured", *table(record))
     sys.stdout.write(markdown(record))
     return 0
+
+
+def _measure(subject: Subject, folder: Folder, options: argparse.Namespace, reporter: Reporter) -> dict[str, Part]:
+    """The figures of the parts that were asked for, by the names that they have in the record."""
+    boots: int = options.boots
+    image = functools.cache(lambda: _benched_image(subject, folder, reporter))  # the build's, where that is measured
+    measures: dict[str, Callable[[], Part]] = {
+        "build": lambda: measure_builds(subject, folder, reporter),
+        "boot": lambda: measure_boots(image(), subject.base.path, boots, reporter),
+        "memory": lambda: measure_memory(image(), boots, reporter),
+        "validation": lambda: measure_validation(image(), reporter),
+        "release": lambda: measure_release(folder.path / "release", boots, reporter),
+        "fetch": lambda: measure_fetch(folder.path / "fetch", boots, reporter),
+    }
+    return {part: measures[part]() for part in options.only}
 
 
 @contextlib.contextmanager
@@ -311,25 +318,13 @@ def newest_record(folder: Path, name: str) -> Path | None:
     return next((path for path in reversed(records) if read_record(path, BuildRecord).definition == name), None)
 
 
-def _boots(subject: Subject, folder: Folder, boots: int, reporter: Reporter) -> BootComparison:
-    bench = BootBench(
-        base=subject.base.path,
+def _benched_image(subject: Subject, folder: Folder, reporter: Reporter) -> BenchedImage:
+    return BenchedImage(
         image=_our_image(subject, folder, reporter),
         identity=folder.identity,
         folder=folder.path,
         acceleration=subject.acceleration,
     )
-    return measure_boots(bench, boots, reporter)
-
-
-def _memory(subject: Subject, folder: Folder, boots: int, reporter: Reporter) -> MemoryMeasurement:
-    bench = MemoryBench(
-        image=_our_image(subject, folder, reporter),
-        identity=folder.identity,
-        folder=folder.path,
-        acceleration=subject.acceleration,
-    )
-    return measure_memory(bench, boots, reporter)
 
 
 def _our_image(subject: Subject, folder: Folder, reporter: Reporter) -> Path:

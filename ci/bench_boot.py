@@ -6,19 +6,19 @@ The floor is the start of the same disk and kernel with an init that does nothin
 
 import json
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ci.bench_image import BenchedImage
 from ci.boot import loop, machine, seed, ssh
 from ci.boot.qemu import ConsumerSpec, Forward, MachineSpec
-from ci.host.accelerator import Acceleration
 from ci.host.errors import BootError
 from ci.host.files import sha256_file
 from ci.host.progress import Reporter
 from ci.image import guestfish, qcow2
-from ci.records.performance import BootComparison
+from ci.records.performance import BootComparison, Stages
 
 USER = "fountain"
 CPUS = 2
@@ -31,22 +31,15 @@ QEMU_MEMORY_MIB = 128
 BOOT_SECONDS = 90
 COMMAND_SECONDS = 30
 
+# The kernel's clock runs from its own start; systemd notes on it when it was started itself, after the initramfs.
+# As root: SSH is there before D-Bus, through which everybody else asks systemd.
+CLOCKS = "cut -d' ' -f1 /proc/uptime && sudo -n systemctl show --value --property=UserspaceTimestampMonotonic"
+
 REPORT = "the floor is reached"
 REPORTING_INIT = f"#!/bin/sh\necho '{REPORT}' >/dev/console\nexec sleep infinity\n"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BootBench:
-    """What is started. `identity` is the private key that the image lets in; `folder` takes logs and overlays."""
-
-    base: Path
-    image: Path
-    identity: Path
-    folder: Path
-    acceleration: Acceleration
-
-
-def measure_boots(bench: BootBench, boots: int, reporter: Reporter) -> BootComparison:
+def measure_boots(bench: BenchedImage, base: Path, boots: int, reporter: Reporter) -> BootComparison:
     """Start everything in turns, so that what else happens on the machine meets all alike."""
     key = ssh.load_key(bench.identity.read_text(encoding="utf-8"))
     disk = seed.make_seed(bench.folder, seed_user_data(key.public), seed.meta_data(instance="i-bench"))
@@ -54,23 +47,47 @@ def measure_boots(bench: BootBench, boots: int, reporter: Reporter) -> BootCompa
         floor = floor_disk(bench)
     workspace = bench.folder / "workspace"
     workspace.mkdir(exist_ok=True)
-    for path in (bench.base, bench.image):
+    for path in (base, bench.image):
         sha256_file(path)  # into the page cache
     little, much = CONSUMER_MEMORY_MIB
-    base_command: list[float] = []
+    of_base: list[Start] = []
+    of_ours: list[Start] = []
 
-    async def base(logs: Path) -> float:
-        login, command = await start_to_both(bench, boot_spec(bench.base, disk), key, logs)
-        base_command.append(round(command, 2))
-        return login
+    def kept(starts: list[Start], image: Path, seed_disk: Path | None) -> Callable[[Path], Coroutine[Any, Any, float]]:
+        async def start(logs: Path) -> float:
+            starts.append(await start_to_both(bench, boot_spec(image, seed_disk), key, logs))
+            return starts[-1].login
+
+        return start
 
     starts: dict[str, Callable[[Path], Coroutine[Any, Any, float]]] = {
-        "base": base,
-        "ours": lambda logs: start_to_login(bench, boot_spec(bench.image, None), key, logs),
+        "base": kept(of_base, base, disk),
+        "ours": kept(of_ours, bench.image, None),
         "floor": lambda logs: start_to_report(bench, boot_spec(floor, None), logs),
         "little": lambda logs: start_to_command(bench, consumer_spec(bench.image, workspace, little), key, logs),
         "much": lambda logs: start_to_command(bench, consumer_spec(bench.image, workspace, much), key, logs),
     }
+    seconds = in_turns(bench, starts, boots, reporter)
+    with reporter.step(f"The base with {QEMU_MEMORY_MIB} MiB"):
+        base_little = outcome_of_login(bench, boot_spec(base, disk, QEMU_MEMORY_MIB), key)
+    return BootComparison(
+        **seconds,
+        base_command=[start.command for start in of_base],
+        base_stages=[start.stages for start in of_base],
+        stages=[start.stages for start in of_ours],
+        base_little=base_little,
+        memory_mib=MEMORY_MIB,
+        cpus=CPUS,
+    )
+
+
+def in_turns(
+    bench: BenchedImage,
+    starts: Mapping[str, Callable[[Path], Coroutine[Any, Any, float]]],
+    boots: int,
+    reporter: Reporter,
+) -> dict[str, list[float]]:
+    """The seconds of `boots` starts of each; every start gets a folder for its logs."""
     seconds: dict[str, list[float]] = {name: [] for name in starts}
     for number in range(1, boots + 1):
         for name, start in starts.items():
@@ -78,14 +95,10 @@ def measure_boots(bench: BootBench, boots: int, reporter: Reporter) -> BootCompa
             logs.mkdir(exist_ok=True)
             with reporter.step(f"Boot {number} of {boots}: {name}"):
                 seconds[name].append(round(loop.run(start(logs)), 2))
-    with reporter.step(f"The base with {QEMU_MEMORY_MIB} MiB"):
-        base_little = outcome_of_login(bench, boot_spec(bench.base, disk, QEMU_MEMORY_MIB), key)
-    return BootComparison(
-        **seconds, base_command=base_command, base_little=base_little, memory_mib=MEMORY_MIB, cpus=CPUS
-    )
+    return seconds
 
 
-def floor_disk(bench: BootBench) -> Path:
+def floor_disk(bench: BenchedImage) -> Path:
     """The image with another /sbin/init, as an overlay: the image itself is not touched."""
     overlay = bench.folder / "floor.qcow2"
     overlay.unlink(missing_ok=True)
@@ -118,33 +131,48 @@ def consumer_spec(image: Path, workspace: Path, memory_mib: int | None) -> Consu
     return ConsumerSpec(image=image, workspace=workspace, host_port=machine.free_port(), memory_mib=memory_mib)
 
 
-async def start_to_login(bench: BootBench, spec: MachineSpec, key: ssh.Key, logs: Path) -> float:
-    """Seconds from QEMU's start to the first login."""
-    return (await start_to_both(bench, spec, key, logs))[0]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """Seconds from QEMU's start to the first login, and to the end of the first command; and what came before."""
+
+    login: float
+    command: float
+    stages: Stages
 
 
-async def start_to_both(bench: BootBench, spec: MachineSpec, key: ssh.Key, logs: Path) -> tuple[float, float]:
-    """Seconds from QEMU's start to the first login, and to the end of the first command."""
+async def start_to_both(bench: BenchedImage, spec: MachineSpec, key: ssh.Key, logs: Path) -> Start:
+    """Start, log in, and run a command."""
     limit = bench.acceleration.scaled(BOOT_SECONDS)
+    patience = bench.acceleration.scaled(COMMAND_SECONDS)
     async with machine.start(spec, bench.acceleration, logs) as running:
         port = spec.forwards[0].host_port
         async with await running.until(ssh.connect(port, USER, key), limit, f"a login as {USER}") as session:
-            login = running.elapsed()
-            await session.run("true", bench.acceleration.scaled(COMMAND_SECONDS))
-            return login, running.elapsed()
+            login = round(running.elapsed(), 2)
+            await session.run("true", patience)
+            command = round(running.elapsed(), 2)
+            clocks = await session.run(CLOCKS, patience)
+            return Start(login=login, command=command, stages=stages_of(login, running.elapsed(), clocks.stdout))
 
 
-def outcome_of_login(bench: BootBench, spec: MachineSpec, key: ssh.Key) -> str:
+def stages_of(login: float, now: float, clocks: str) -> Stages:
+    """What a start to the `login` was made of, by what CLOCKS says `now`; both in seconds from QEMU's start."""
+    uptime, microseconds = clocks.split()
+    loader = now - float(uptime)
+    kernel = int(microseconds) / 1e6
+    return Stages(loader=round(loader, 2), kernel=round(kernel, 2), services=round(login - loader - kernel, 2))
+
+
+def outcome_of_login(bench: BenchedImage, spec: MachineSpec, key: ssh.Key) -> str:
     """What a start comes to that may fail: its seconds to the first login, or why there was none."""
     logs = bench.folder / "boot-base-little"
     logs.mkdir(exist_ok=True)
     try:
-        return f"a login after {loop.run(start_to_login(bench, spec, key, logs)):.1f} s"
+        return f"a login after {loop.run(start_to_both(bench, spec, key, logs)).login:.1f} s"
     except BootError as error:
         return error.message
 
 
-async def start_to_command(bench: BootBench, spec: ConsumerSpec, key: ssh.Key, logs: Path) -> float:
+async def start_to_command(bench: BenchedImage, spec: ConsumerSpec, key: ssh.Key, logs: Path) -> float:
     """Seconds from QEMU's start to the end of the first command."""
     limit = bench.acceleration.scaled(BOOT_SECONDS)
     async with machine.start(spec, bench.acceleration, logs) as running:
@@ -154,7 +182,7 @@ async def start_to_command(bench: BootBench, spec: ConsumerSpec, key: ssh.Key, l
             return running.elapsed()
 
 
-async def start_to_report(bench: BootBench, spec: MachineSpec, logs: Path) -> float:
+async def start_to_report(bench: BenchedImage, spec: MachineSpec, logs: Path) -> float:
     """Seconds from QEMU's start to the report on its console."""
     limit = bench.acceleration.scaled(BOOT_SECONDS)
     async with machine.start(spec, bench.acceleration, logs) as running:

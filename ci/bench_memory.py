@@ -4,12 +4,10 @@ Of use is: it starts, lets in by SSH on port 3023, and Python, git and curl do s
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
+from ci.bench_image import BenchedImage
 from ci.boot import loop, machine, ssh
 from ci.boot.qemu import ConsumerSpec
-from ci.host.accelerator import Acceleration
 from ci.host.errors import BootError
 from ci.host.progress import Reporter
 from ci.records.performance import MemoryMeasurement, MemoryTrial
@@ -31,17 +29,7 @@ WORK = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MemoryBench:
-    """What is started. `identity` is the private key that the image lets in; `folder` takes logs."""
-
-    image: Path
-    identity: Path
-    folder: Path
-    acceleration: Acceleration
-
-
-def measure_memory(bench: MemoryBench, boots: int, reporter: Reporter) -> MemoryMeasurement:
+def measure_memory(bench: BenchedImage, boots: int, reporter: Reporter) -> MemoryMeasurement:
     """Find the least memory by bisection, then start there `boots` times: the floor is where all of them work."""
     key = ssh.load_key(bench.identity.read_text(encoding="utf-8"))
     trials: list[MemoryTrial] = []
@@ -79,7 +67,7 @@ def never_failing(steps: Sequence[int], works: Callable[[int], bool], times: int
     return None
 
 
-def try_with(bench: MemoryBench, mib: int, key: ssh.Key, limit: float) -> MemoryTrial:
+def try_with(bench: BenchedImage, mib: int, key: ssh.Key, limit: float) -> MemoryTrial:
     """One start; its seconds are to the end of the last command."""
     logs = bench.folder / "memory"
     workspace = logs / "workspace"
@@ -91,7 +79,7 @@ def try_with(bench: MemoryBench, mib: int, key: ssh.Key, limit: float) -> Memory
         return MemoryTrial(mib=mib, seconds=None, failure=error.message)
 
 
-async def _work(bench: MemoryBench, spec: ConsumerSpec, key: ssh.Key, limit: float) -> float:
+async def _work(bench: BenchedImage, spec: ConsumerSpec, key: ssh.Key, limit: float) -> float:
     async with machine.start(spec, bench.acceleration, bench.folder / "memory") as running:
         session = await running.until(ssh.connect(spec.host_port, USER, key), limit, f"a login as {USER}")
         async with session:

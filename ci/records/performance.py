@@ -67,12 +67,21 @@ class BuildComparison(Part):
     peak_memory: int
 
 
+class Stages(Part):
+    """Seconds of a start: firmware and boot loader; kernel and initramfs; what the system does before SSH lets in."""
+
+    loader: float
+    kernel: float
+    services: float
+
+
 class BootComparison(Part):
     """Seconds from QEMU's start to the first SSH login; the starts alternated, so that equal positions are pairs.
 
     `floor` is to the report of an init that does nothing else. `little` and `much` are of the consumer's machine, with
     QEMU's default memory and with 2 GiB, to the end of the first command on port 3023. `base_command` is of the base to
-    the end of its first command, on port 22; `base_little` says what it does in QEMU's default memory.
+    the end of its first command, on port 22; `base_little` says what it does in QEMU's default memory. `base_stages`
+    and `stages` are what `base` and `ours` are made of.
     """
 
     base: list[float] = Field(min_length=1)
@@ -81,6 +90,8 @@ class BootComparison(Part):
     little: list[float] = Field(default_factory=list)
     much: list[float] = Field(default_factory=list)
     base_command: list[float] = Field(default_factory=list)
+    base_stages: list[Stages] = Field(default_factory=list)
+    stages: list[Stages] = Field(default_factory=list)
     base_little: str = ""
     memory_mib: int
     cpus: int
@@ -103,6 +114,14 @@ class MemoryMeasurement(Part):
 
     floor_mib: int | None
     trials: list[MemoryTrial] = Field(min_length=1)
+
+
+class ValidationComparison(Part):
+    """Seconds of the whole boot test of one image: one boot at a time, and `at_a_time` of them side by side."""
+
+    one_by_one: float
+    side_by_side: float
+    at_a_time: int
 
 
 class ReleaseComparison(Part):
@@ -148,6 +167,7 @@ class PerformanceRecord(Record):
     build: BuildComparison | None
     boot: BootComparison | None
     memory: MemoryMeasurement | None = None
+    validation: ValidationComparison | None = None
     release: ReleaseComparison | None = None
     fetch: FetchComparison | None = None
 
@@ -193,6 +213,9 @@ def table(record: PerformanceRecord) -> tuple[tuple[str, ...], list[tuple[str, .
         rows += _boot_rows(boot)
     if memory := record.memory:
         rows.append(_memory_row(memory))
+    if validation := record.validation:
+        what = f"the whole boot test, {validation.at_a_time} boots at a time (usual way: one after another)"
+        rows.append(_compared(what, [validation.one_by_one], [validation.side_by_side], _seconds))
     if release := record.release:
         rows += [
             _compared("upload of 1.9 GiB (usual way: curl)", release.curl, release.ours, _seconds, UPLOAD_RATIO),
@@ -219,7 +242,7 @@ def _again_rows(build: BuildComparison) -> list[tuple[str, ...]]:
 
 
 def _boot_rows(boot: BootComparison) -> list[tuple[str, ...]]:
-    rows = [_compared("start to SSH", boot.base, boot.ours, _seconds, BOOT_RATIO)]
+    rows = [_compared("start to SSH", boot.base, boot.ours, _seconds, BOOT_RATIO), *_stage_rows(boot)]
     if boot.floor:
         what = "start to SSH (usual way: an init that only reports)"
         rows.append(_compared(what, boot.floor, boot.ours, _seconds, FLOOR_RATIO))
@@ -231,6 +254,22 @@ def _boot_rows(boot: BootComparison) -> list[tuple[str, ...]]:
             what = f"start to the first command on 3023, {memory} (usual way: the base with a seed, on 22, 2 GiB)"
             rows.append(_compared(what, boot.base_command, ours, _seconds))
     return rows
+
+
+def _stage_rows(boot: BootComparison) -> list[tuple[str, ...]]:
+    if not boot.stages or not boot.base_stages:
+        return []
+    parts: dict[str, Callable[[Stages], float]] = {
+        "firmware and boot loader": lambda stages: stages.loader,
+        "kernel and initramfs": lambda stages: stages.kernel,
+        "services up to SSH": lambda stages: stages.services,
+    }
+    return [
+        _compared(
+            f"of it {what}", [part(one) for one in boot.base_stages], [part(one) for one in boot.stages], _seconds
+        )
+        for what, part in parts.items()
+    ]
 
 
 def _memory_row(memory: MemoryMeasurement) -> tuple[str, ...]:

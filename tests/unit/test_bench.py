@@ -13,6 +13,7 @@ from ci.host.accelerator import Acceleration, Accelerator
 from ci.image.base import VerifiedBase
 from ci.image.definition import load_definition
 from ci.records.build import ArtifactRecord, BaseImageRecord, BuildRecord, Verification
+from ci.records.performance import Stages
 
 DISK = Path("/w/classic.qcow2")
 FOLDER = Folder(path=Path("/w"), identity=Path("/w/key/id_ed25519"))
@@ -114,10 +115,15 @@ def test_a_step_is_named_by_its_command(argv: list[str], title: str) -> None:
     assert bench.step_title(argv) == title
 
 
+def test_a_start_is_told_apart_by_the_kernels_clock() -> None:
+    stages = bench_boot.stages_of(12.0, 14.5, "10.50\n3250000\n")
+    assert stages == Stages(loader=4.0, kernel=3.25, services=4.75)
+
+
 @pytest.mark.parametrize(
     ("flags", "parts"),
     [
-        ([], ("build", "boot", "memory", "release", "fetch")),
+        ([], ("build", "boot", "memory", "validation", "release", "fetch")),
         (["--only", "boot"], ("boot",)),
         (["--only", "release, boot, build"], ("build", "boot", "release")),
     ],

@@ -15,6 +15,8 @@ from ci.records.performance import (
     MemoryTrial,
     PerformanceRecord,
     Spread,
+    Stages,
+    ValidationComparison,
     markdown,
     ratio,
     spread,
@@ -186,6 +188,29 @@ def test_the_first_command_is_beside_the_bases_without_a_target() -> None:
         ("2 GiB (", "0.25 (0.25 to 0.25)", "", ""),
     ]
     assert "in QEMU's default memory: the kernel panicked." in document
+
+
+def test_what_a_start_is_made_of_is_beside_the_bases() -> None:
+    base = [Stages(loader=10.0, kernel=20.0, services=40.0), Stages(loader=12.0, kernel=20.0, services=30.0)]
+    ours = [Stages(loader=5.0, kernel=4.0, services=4.0), Stages(loader=6.0, kernel=5.0, services=3.0)]
+    boot = BootComparison(base=[70, 62], ours=[13, 14], base_stages=base, stages=ours, memory_mib=2048, cpus=2)
+    assert [row[:4] for row in table(measured(None, boot))[1][1:]] == [
+        (
+            "of it firmware and boot loader",
+            "11.0 s (10.0 s to 12.0 s)",
+            "5.5 s (5.0 s to 6.0 s)",
+            "0.50 (0.50 to 0.50)",
+        ),
+        ("of it kernel and initramfs", "20.0 s (20.0 s to 20.0 s)", "4.5 s (4.0 s to 5.0 s)", "0.23 (0.20 to 0.25)"),
+        ("of it services up to SSH", "35.0 s (30.0 s to 40.0 s)", "3.5 s (3.0 s to 4.0 s)", "0.10 (0.10 to 0.10)"),
+    ]
+
+
+def test_the_whole_boot_test_is_compared_without_a_target() -> None:
+    validation = ValidationComparison(one_by_one=200.0, side_by_side=150.0, at_a_time=2)
+    record = measured(None, None).model_copy(update={"validation": validation})
+    what = "the whole boot test, 2 boots at a time (usual way: one after another)"
+    assert table(record)[1] == [(what, "200.0 s", "150.0 s", "0.75", "", "")]
 
 
 def test_the_least_memory_is_shown_with_every_start_that_found_it() -> None:
