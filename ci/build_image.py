@@ -18,7 +18,7 @@ from ci.image.authorized_keys import read_authorized_keys
 from ci.image.base import BaseSource, VerifiedBase, fetch_base
 from ci.image.bootstrap import bootstrap_base
 from ci.image.build import build
-from ci.image.definition import Definition, input_digests, inputs_digest, load_definition
+from ci.image.definition import COMMON, Definition, input_digests, inputs_digest, load_definition
 from ci.image.plan import Plan, Sources
 from ci.image.qcow2 import check_disk_image
 from ci.records.build import BuildRecord, Verification
@@ -71,7 +71,7 @@ def main(options: argparse.Namespace, reporter: Reporter) -> int:
     else:
         base = _fetch(options, definition, reporter)
     check_disk_image(base.path)
-    inputs = BUILD / "images" / f"{options.image}.toml", BUILD / "guest", BUILD / "provision"
+    inputs = definition_files(options.image)
     plan = Plan(
         definition=definition,
         definition_name=options.image,
@@ -91,6 +91,12 @@ def main(options: argparse.Namespace, reporter: Reporter) -> int:
     record = build(plan, acceleration=acceleration, reporter=reporter)
     _summarise(record, plan.output, reporter)
     return 0
+
+
+def definition_files(name: str) -> tuple[Path, ...]:
+    """Files and folders of this repository that decide, beside code and base, what the image is."""
+    images = BUILD / "images"
+    return images / f"{name}.toml", images / COMMON, BUILD / "guest", BUILD / "provision"
 
 
 def chosen_version(options: argparse.Namespace) -> Version:

@@ -39,7 +39,6 @@ UNRELATED = (
     ".github/workflows/drift.yml",
     ".github/workflows/pages.yml",
     ".github/workflows/refresh-base.yml",
-    ".github/workflows/pages.yml",
     ".github/workflows/tests.yml",
     ".github/zizmor.yml",
     ".gitignore",

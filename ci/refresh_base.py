@@ -115,7 +115,7 @@ def _refresh(
 ) -> Told:
     path = f"{FOLDER}/{name}.toml"
     text = _read(path, target)
-    definition = _follower(parse_definition(text, path), name)
+    definition = _follower(parse_definition(text, path, ROOT / FOLDER), name)
     found = find_newer(definition.base, path, root=ROOT, reporter=reporter, sleep=patience.sleep)
     if isinstance(found, Nothing):
         return _nothing(name, found, target, reporter)

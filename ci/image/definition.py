@@ -1,4 +1,4 @@
-"""Image definitions: what one image is, as written in build/images/<name>.toml."""
+"""Image definitions: what one image is, as written in build/images/<name>.toml, and what several have in common."""
 
 import difflib
 import hashlib
@@ -6,7 +6,7 @@ import stat
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Self, get_args
+from typing import Annotated, Any, Self, get_args
 
 from pydantic import AfterValidator, AnyUrl, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -22,6 +22,11 @@ UnitName = Annotated[str, Field(pattern=r"^[A-Za-z0-9@:_.\\-]+\.(service|socket|
 PathPattern = Annotated[str, Field(pattern=r"^/(usr|lib)/[A-Za-z0-9_.*?+@/\[\]-]+$")]
 Fingerprint = Annotated[str, Field(pattern=r"^[0-9A-F]{40}$")]
 StreamName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.:+_-]{0,199}$")]
+
+# Below the folder of definitions: what they can extend.
+COMMON = "common"
+
+Tables = dict[str, Any]
 
 SIGNED_INDEX = "/streams/v1/index.sjson"
 
@@ -131,27 +136,65 @@ class Definition(Section):
 
 def load_definition(name: str, folder: Path) -> Definition:
     """Read `<folder>/<name>.toml`; raises InputError for an unknown name or an invalid file."""
-    known = sorted(path.stem for path in folder.glob("*.toml"))
+    known = _names(folder)
     if name not in known:
         raise InputError(
             f"there is no image definition '{name}'{_nearest(name, known)}", hint=f"Known images: {', '.join(known)}."
         )
     path = folder / f"{name}.toml"
-    return parse_definition(path.read_text(encoding="utf-8"), str(path))
+    return parse_definition(path.read_text(encoding="utf-8"), str(path), folder)
 
 
-def parse_definition(text: str, path: str) -> Definition:
-    """The definition that `text` is; `path` names it in the InputError where it is none."""
+def parse_definition(text: str, path: str, folder: Path) -> Definition:
+    """The definition that `text` is, with what it extends in `folder`/common; InputErrors name it as `path`."""
+    tables = _tables(text, path)
+    if (extends := tables.pop("extends", None)) is not None:
+        common = _common(extends, path, folder / COMMON)
+        tables = extended(_tables(common.read_text(encoding="utf-8"), str(common)), tables)
+        path = f"{path}, which extends {common},"
     try:
-        return Definition.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path} is not valid TOML: {error}", hint="Correct the line it names.") from error
+        return Definition.model_validate(tables)
     except ValidationError as error:
         raise InputError(
             f"{path} is not a valid image definition",
             hint="docs/definitions.md lists every key.",
             details="\n".join(_explain(finding) for finding in error.errors(include_url=False)),
         ) from error
+
+
+def extended(common: Tables, own: Tables) -> Tables:
+    """Both as one: tables are joined key by key, lists are added to, and of anything else `own` wins."""
+    joined = dict(common)
+    for key, value in own.items():
+        match common.get(key), value:
+            case dict() as there, dict():
+                joined[key] = extended(there, value)
+            case list() as there, list():
+                joined[key] = [*there, *value]
+            case _:
+                joined[key] = value
+    return joined
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.stem for path in folder.glob("*.toml"))
+
+
+def _tables(text: str, path: str) -> Tables:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path} is not valid TOML: {error}", hint="Correct the line it names.") from error
+
+
+def _common(extends: object, path: str, folder: Path) -> Path:
+    known = _names(folder)
+    if extends not in known:
+        raise InputError(
+            f"{path} extends '{extends}', which is not in {folder}{_nearest(str(extends), known)}",
+            hint=f"Known there: {', '.join(known) or 'nothing'}.",
+        )
+    return folder / f"{extends}.toml"
 
 
 def inputs_digest(root: Path, *paths: Path) -> str:

@@ -61,7 +61,7 @@ class TestArtifacts:
     def test_the_record_tells_what_it_was_made_from(self, built: Built) -> None:
         record = built.record
         assert (record.name, record.version, record.definition) == (STEM, VERSION, "bookworm")
-        inputs = (BUILD / "images" / "bookworm.toml", BUILD / "guest", BUILD / "provision")
+        inputs = (BUILD / "images/bookworm.toml", BUILD / "images/common", BUILD / "guest", BUILD / "provision")
         assert record.definition_sha256 == inputs_digest(ROOT, *inputs)
         assert record.base.verification is Verification.SIGNED_PACKAGES
         (key,) = read_authorized_keys(Path(f"{built.identity}.pub"))

@@ -5,9 +5,7 @@ import fnmatch
 import os
 import re
 import stat
-import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -95,10 +93,9 @@ def test_nothing_is_installed_and_purged_or_masked_and_enabled(definition: Defin
     assert not set(definition.services.mask) & set(definition.services.enable)
 
 
-@pytest.mark.parametrize("image", IMAGES)
-def test_lists_name_everything_once(image: str) -> None:
-    tables: dict[str, dict[str, Any]] = tomllib.loads((BUILD / "images" / f"{image}.toml").read_text())
-    for entries in (tables["packages"]["install"], tables["packages"]["purge"], tables["services"]["mask"]):
+def test_lists_name_everything_once(definition: Definition) -> None:
+    packages, files, services = definition.packages, definition.files, definition.services
+    for entries in (packages.install, packages.purge, files.exclude, files.include, services.mask, services.enable):
         assert len(entries) == len(set(entries))
 
 

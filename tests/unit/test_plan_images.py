@@ -1,5 +1,6 @@
 import argparse
 import json
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -99,8 +100,9 @@ def test_a_name_that_could_mean_something_to_a_shell_is_refused(
 def test_two_definitions_that_would_write_the_same_files_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    shutil.copytree(plan_images.FOLDER / "common", tmp_path / "common")
     for name in ("one", "two"):
-        (tmp_path / f"{name}.toml").write_text((plan_images.FOLDER / "bookworm.toml").read_text())
+        shutil.copy(plan_images.FOLDER / "bookworm.toml", tmp_path / f"{name}.toml")
     monkeypatch.setattr(plan_images, "FOLDER", tmp_path)
     with pytest.raises(InputError, match="'one' and 'two' have the distribution 'debian-12' both"):
         plan_images.read_definitions()

@@ -1,5 +1,6 @@
 import argparse
 import io
+import shutil
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ def options(*argv: str) -> argparse.Namespace:
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkout with three images, of which two follow a stream."""
     folder = tmp_path / "build/images"
-    folder.mkdir(parents=True)
+    shutil.copytree(ROOT / "build/images/common", folder / "common")
     for name in ("one", "two"):
         (folder / f"{name}.toml").write_text(JAMMY)
     (folder / "plain.toml").write_text((ROOT / "build/images/bookworm.toml").read_text())

@@ -62,6 +62,63 @@ def test_the_stem_names_the_product_the_distribution_and_the_version(tmp_path: P
     assert stem == "fountainkit-toolsmith-ubuntu-2204-v2026.11.23.1"
 
 
+class TestWhatSeveralHaveInCommon:
+    COMMON = """
+[packages]
+upgrade = false
+install = ["curl", "git"]
+purge = ["snapd"]
+[services]
+mask = ["cron.service"]
+"""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        (tmp_path / "common").mkdir()
+        (tmp_path / "common/toolsmith.toml").write_text(self.COMMON)
+        return tmp_path
+
+    @staticmethod
+    def extending(text: str, name: str = "toolsmith") -> str:
+        return f'extends = "{name}"\n{text}'
+
+    def test_lists_are_added_to_and_anything_else_is_replaced(self, folder: Path) -> None:
+        text = VALID.replace('install = ["curl"]', 'upgrade = true\ninstall = ["less"]')
+        definition = load(folder, self.extending(text))
+        assert definition.packages.install == ("curl", "git", "less")
+        assert (definition.packages.upgrade, definition.packages.purge) == (True, ("snapd",))
+        assert definition.services.mask == ("cron.service",)
+
+    def test_tables_that_are_in_common_need_not_be_in_the_definition(self, folder: Path) -> None:
+        text = VALID.partition("[packages]")[0]
+        assert load(folder, self.extending(text)).packages.install == ("curl", "git")
+
+    def test_what_is_in_common_is_no_image(self, folder: Path) -> None:
+        with pytest.raises(InputError, match="there is no image definition 'toolsmith'"):
+            load_definition("toolsmith", folder)
+
+    def test_an_unknown_name_is_answered_with_the_nearest(self, folder: Path) -> None:
+        message = complaint(folder, self.extending(VALID, "toolsmth"))
+        assert "extends 'toolsmth'" in message
+        assert "did you mean `toolsmith`?" in message
+
+    @pytest.mark.parametrize("value", ["3", "true", '["toolsmith"]', '"../common/toolsmith"', '""'])
+    def test_only_a_name_is_taken(self, folder: Path, value: str) -> None:
+        assert "which is not in" in complaint(folder, f"extends = {value}\n{VALID}")
+
+    def test_an_error_in_common_names_both_files(self, folder: Path) -> None:
+        path = folder / "common/toolsmith.toml"
+        path.write_text(self.COMMON.replace("purge", "purg"))
+        with pytest.raises(InputError, match=r"mine\.toml, which extends .*toolsmith\.toml, is not") as caught:
+            load(folder, self.extending(VALID))
+        assert "unknown key `packages.purg`; did you mean `purge`?" in caught.value.details
+
+    def test_nothing_in_common_extends_further(self, folder: Path) -> None:
+        path = folder / "common/toolsmith.toml"
+        path.write_text(self.extending(self.COMMON))
+        assert "unknown key `extends`" in complaint(folder, self.extending(VALID))
+
+
 @pytest.mark.parametrize(
     ("right", "wrong", "message"),
     [
