@@ -87,10 +87,6 @@ class Guestfish:
             details="\n".join(self._errors),
         )
 
-    def lines(self, name: str, *arguments: str | os.PathLike[str]) -> list[str]:
-        """`command`, for those that print a list."""
-        return self.command(name, *arguments).split()
-
     def write(self, path: str, content: str) -> None:
         """Make a file with `content`, of any length."""
         self.command("write", path, "")

@@ -117,11 +117,6 @@ def test_the_output_of_a_command_is_handed_back_as_it_was(output: str) -> None:
     assert guest.command("cat", "/file") == output
 
 
-def test_a_list_is_taken_apart() -> None:
-    guest, _ = session(printing("/dev/sda1\n/dev/sda14\n"))
-    assert guest.lines("list-partitions") == ["/dev/sda1", "/dev/sda14"]
-
-
 def test_a_failure_is_told_in_guestfishs_own_words() -> None:
     guest, _ = session(printing(None))
     with pytest.raises(BuildError, match="failed at `mount`") as caught:
