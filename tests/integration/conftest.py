@@ -1,5 +1,6 @@
 """The heavy things, made once for all tests: the base image, an image built from it, a hostile base."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from ci.image import guestfish, qcow2
 from ci.image.bootstrap import bootstrap_base
 from ci.image.definition import load_definition
 from tests.integration.building import Built, build
+from tests.integration.signing import Signer, key_folder, make_signer
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +39,25 @@ def bookworm_base(acceleration: Acceleration) -> Path:
 @pytest.fixture(scope="session")
 def identity(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return throwaway_key(tmp_path_factory.mktemp("key"))
+
+
+@pytest.fixture(scope="session")
+def keys() -> Iterator[Path]:
+    """Where OpenPGP keys are made."""
+    with key_folder() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def publisher(keys: Path) -> Signer:
+    """Whose key is trusted."""
+    return make_signer(keys / "publisher", "publisher")
+
+
+@pytest.fixture(scope="session")
+def stranger(keys: Path) -> Signer:
+    """Whose key is not."""
+    return make_signer(keys / "stranger", "stranger")
 
 
 @pytest.fixture(scope="session")

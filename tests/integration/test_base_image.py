@@ -22,7 +22,7 @@ from ci.host.progress import Reporter
 from ci.image.base import BaseSource, VerifiedBase, fetch_base
 from ci.records.build import Verification
 from tests.integration.fault_server import Fault, FaultServer
-from tests.integration.signing import Signer, gpg, key_folder, make_signer
+from tests.integration.signing import Signer, gpg, make_signer
 
 pytestmark = pytest.mark.integration
 
@@ -155,22 +155,6 @@ class TestCache:
         assert base.verification is Verification.NONE
         assert base.path.read_bytes() == BODY
         assert f"BASE_IMAGE_SHA256={DIGEST}" in fetch.said.getvalue()
-
-
-@pytest.fixture(scope="module")
-def keys() -> Iterator[Path]:
-    with key_folder() as folder:
-        yield folder
-
-
-@pytest.fixture(scope="module")
-def publisher(keys: Path) -> Signer:
-    return make_signer(keys / "publisher", "publisher")
-
-
-@pytest.fixture(scope="module")
-def stranger(keys: Path) -> Signer:
-    return make_signer(keys / "stranger", "stranger")
 
 
 class TestSignedChecksums:

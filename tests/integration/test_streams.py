@@ -29,27 +29,11 @@ from tests.integration.mirror import (
     image,
     item,
 )
-from tests.integration.signing import Signer, key_folder, make_signer
+from tests.integration.signing import Signer
 
 pytestmark = pytest.mark.integration
 
 Break = Callable[[Mirror], object]
-
-
-@pytest.fixture(scope="module")
-def keys() -> Iterator[Path]:
-    with key_folder() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def publisher(keys: Path) -> Signer:
-    return make_signer(keys / "publisher", "publisher")
-
-
-@pytest.fixture(scope="module")
-def stranger(keys: Path) -> Signer:
-    return make_signer(keys / "stranger", "stranger")
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from ci.rehearsal.faults import Effect, Fault
 from tests.integration.fault_server import FaultServer
 from tests.integration.mirror import FILE, NEW, NEWEST, OLD, PRODUCT, Mirror, digest
 from tests.integration.release.stage import FILES, Run, Stage, assert_changes
-from tests.integration.signing import Signer, key_folder, make_signer
+from tests.integration.signing import Signer
 
 pytestmark = pytest.mark.integration
 
@@ -48,16 +48,10 @@ class Following:
         return self.stage.read(PATH, branch) or ""
 
 
-@pytest.fixture(scope="module")
-def signer() -> Iterator[Signer]:
-    with key_folder() as keys:
-        yield make_signer(keys / "publisher", "publisher")
-
-
 @pytest.fixture
-def following(signer: Signer, new_stage: Callable[..., Stage]) -> Iterator[Following]:
+def following(publisher: Signer, new_stage: Callable[..., Stage]) -> Iterator[Following]:
     with FaultServer() as server:
-        mirror = Mirror(server, signer)
+        mirror = Mirror(server, publisher)
         mirror.publish(OLD, NEW)
         yield Following(stage=new_stage({**FILES, PATH: mirror.definition()}, name="base"), mirror=mirror)
 

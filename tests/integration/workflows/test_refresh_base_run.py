@@ -9,7 +9,7 @@ import pytest
 from ci.host.repository import ROOT
 from tests.integration.fault_server import FaultServer
 from tests.integration.mirror import NEW, OLD, Mirror
-from tests.integration.signing import Signer, key_folder, make_signer
+from tests.integration.signing import Signer
 from tests.integration.workflows.conftest import MakeScene
 from tests.integration.workflows.language import Language
 from tests.integration.workflows.model import Result, Run
@@ -35,16 +35,10 @@ class Followed:
         return made.run(event, workflows=workflows)
 
 
-@pytest.fixture(scope="module")
-def signer() -> Iterator[Signer]:
-    with key_folder() as keys:
-        yield make_signer(keys / "publisher", "publisher")
-
-
 @pytest.fixture
-def follow(make_scene: MakeScene, signer: Signer) -> Iterator[Callable[..., Followed]]:
+def follow(make_scene: MakeScene, publisher: Signer) -> Iterator[Callable[..., Followed]]:
     with FaultServer() as server:
-        mirror = Mirror(server, signer)
+        mirror = Mirror(server, publisher)
         mirror.publish(OLD, NEW)
 
         def follow(**settings: Mapping[str, str]) -> Followed:
