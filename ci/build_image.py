@@ -84,6 +84,7 @@ def main(options: argparse.Namespace, reporter: Reporter) -> int:
         base=base,
         keys=keys,
         sources=Sources(guest=BUILD / "guest", provision=BUILD / "provision"),
+        releases=ROOT / "releases",
         output=options.output.absolute(),
         cache=cache_folder(),
         use_layers=not options.no_cache,

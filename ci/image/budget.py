@@ -1,44 +1,29 @@
 """The size budget of a definition: an image that outgrew it is not published, and the error tells what grew."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
-from ci.host.errors import BuildError, InputError
-from ci.records.packages import Growth, Package, growth, parse_packages
-from ci.records.version import Version
+from ci.host.errors import BuildError
+from ci.image.earlier import Earlier
+from ci.records.packages import Growth, Package, growth
 
 MIB = 1 << 20
 ROWS = 15
 NAMED = 3
-PACKAGES = ".packages.tsv"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Earlier:
-    """The packages of an earlier image, and the file that lists them."""
+def require_within(
+    budget_mib: int | None,
+    size: int,
+    packages: Sequence[Package],
+    find_earlier: Callable[[], Earlier | None],
+) -> None:
+    """Raise BuildError where an image of `size` bytes is larger than its budget, naming what takes the room.
 
-    name: str
-    packages: tuple[Package, ...]
-
-
-def find_earlier(folder: Path, distribution: str) -> Earlier | None:
-    """The newest image of this distribution in `folder`, of the same version too; None where its list is not there."""
-    prefix = f"fountainkit-toolsmith-{distribution}-"
-    found = []
-    for path in folder.glob(f"{prefix}v*{PACKAGES}"):
-        try:
-            version = Version.parse(path.name.removeprefix(prefix).removesuffix(PACKAGES))
-            found.append((version, Earlier(name=path.name, packages=parse_packages(path.read_bytes(), path.name))))
-        except (InputError, OSError):
-            continue  # it only helps to explain
-    return max(found, key=lambda pair: pair[0])[1] if found else None
-
-
-def require_within(budget_mib: int | None, size: int, packages: Sequence[Package], earlier: Earlier | None) -> None:
-    """Raise BuildError where an image of `size` bytes is larger than its budget, naming what takes the room."""
+    Only then is it asked for an earlier image to compare with.
+    """
     if budget_mib is None or size <= budget_mib * MIB:
         return
+    earlier = find_earlier()
     grown = [one for one in growth(earlier.packages, packages) if one.kib > 0] if earlier else []
     reason = ""
     if earlier:

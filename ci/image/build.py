@@ -6,7 +6,7 @@ from ci.host.memory import peak_memory
 from ci.host.process import run
 from ci.host.progress import Reporter
 from ci.host.workspace import exclusive, require_space, work_folder
-from ci.image import budget, qcow2, sbom
+from ci.image import budget, earlier, qcow2, sbom
 from ci.image.contents import read_contents
 from ci.image.plan import Plan
 from ci.image.provisioning import make_image
@@ -46,7 +46,7 @@ def build(plan: Plan, *, acceleration: Acceleration, reporter: Reporter) -> Buil
             plan.definition.disk.max_image_mib,
             artifact.size,
             packages,
-            budget.find_earlier(plan.output, plan.definition.distribution),
+            lambda: _earlier(plan, reporter),
         )
         record = _record(plan, artifact, acceleration, reporter, kernel=found.kernel, packages=len(packages))
         write_atomic(staging / f"{image.name}.sha256", f"{digest}  {image.name}\n")
@@ -76,6 +76,11 @@ def _subject(plan: Plan, sha256: str) -> sbom.Subject:
         base_url=plan.base.url,
         base_sha256=plan.base.sha256,
     )
+
+
+def _earlier(plan: Plan, reporter: Reporter) -> earlier.Earlier | None:
+    distribution = plan.definition.distribution
+    return earlier.of_builds(plan.output, distribution) or earlier.of_releases(plan.releases, distribution, reporter)
 
 
 def _record(

@@ -20,7 +20,10 @@ class Sources:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """One build. `cache` is shared by all; without `use_layers` what an earlier one left there is not used."""
+    """One build. `cache` is shared by all; without `use_layers` what an earlier one left there is not used.
+
+    `releases` is the folder with the records of what was released.
+    """
 
     definition: Definition
     definition_name: str
@@ -33,6 +36,7 @@ class Plan:
     base: VerifiedBase
     keys: tuple[AuthorizedKey, ...]
     sources: Sources
+    releases: Path
     output: Path
     cache: Path
     use_layers: bool = True

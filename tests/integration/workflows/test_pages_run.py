@@ -12,7 +12,7 @@ from tests.integration.workflows.engine import Event
 from tests.integration.workflows.language import Language
 from tests.integration.workflows.model import Result
 from tests.integration.workflows.scene import Scene
-from tests.unit.catalogue.records import make_record
+from tests.release_records import make_record
 
 pytestmark = pytest.mark.integration
 

@@ -1,4 +1,4 @@
-"""Release records for tests of the catalogue."""
+"""Release records for tests of what reads them."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
