@@ -16,7 +16,7 @@ import functools
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -156,27 +156,51 @@ def main(options: argparse.Namespace, reporter: Reporter) -> int:
         reporter.note(f"Accelerator: {acceleration.accelerator} ({acceleration.reason})")
         base = find_base(options.image, definition, acceleration, reporter)
         subject = Subject(name=options.image, definition=definition, base=base, acceleration=acceleration)
-        parts = _measure(subject, folder, options, reporter)
-    revision = current_revision()
-    record = PerformanceRecord(
-        measured_at=datetime.now(UTC).replace(microsecond=0),
-        definition=subject.name,
-        base=base.url,
-        base_sha256=base.sha256,
-        commit=revision.commit,
-        dirty=revision.dirty,
-        machine=this_machine(acceleration, load),
-        **parts,
-    )
-    if options.json:
-        record.write(options.json)
-    reporter.table("Measured", *table(record))
-    sys.stdout.write(markdown(record))
+        parts: dict[str, Part] = {}
+        try:
+            for part, measure in _measures(subject, folder, options, reporter).items():
+                parts[part] = measure()
+        finally:
+            # Half an hour's figures are not lost because the next part failed.
+            if parts:
+                _show(performance_record(subject, load, parts), options.json, reporter)
     return 0
 
 
-def _measure(subject: Subject, folder: Folder, options: argparse.Namespace, reporter: Reporter) -> dict[str, Part]:
-    """The figures of the parts that were asked for, by the names that they have in the record."""
+def _in_scratch(folder: Folder, measure: Callable[[Path], Part]) -> Part:
+    """For what leaves nothing that is worth keeping, and gigabytes of it."""
+    with work_folder(folder.path) as scratch:
+        return measure(scratch)
+
+
+def performance_record(subject: Subject, load: float, parts: Mapping[str, Part]) -> PerformanceRecord:
+    """The figures with everything that they depend on."""
+    revision = current_revision()
+    return PerformanceRecord.model_validate(
+        {
+            "measured_at": datetime.now(UTC).replace(microsecond=0),
+            "definition": subject.name,
+            "base": subject.base.url,
+            "base_sha256": subject.base.sha256,
+            "commit": revision.commit,
+            "dirty": revision.dirty,
+            "machine": this_machine(subject.acceleration, load),
+            **{part: parts.get(part) for part in PARTS},
+        }
+    )
+
+
+def _show(record: PerformanceRecord, file: Path | None, reporter: Reporter) -> None:
+    if file:
+        record.write(file)
+    reporter.table("Measured", *table(record))
+    sys.stdout.write(markdown(record))
+
+
+def _measures(
+    subject: Subject, folder: Folder, options: argparse.Namespace, reporter: Reporter
+) -> dict[str, Callable[[], Part]]:
+    """How the parts that were asked for are measured, by the names that they have in the record."""
     boots: int = options.boots
     image = functools.cache(lambda: _benched_image(subject, folder, reporter))  # the build's, where that is measured
     measures: dict[str, Callable[[], Part]] = {
@@ -184,10 +208,10 @@ def _measure(subject: Subject, folder: Folder, options: argparse.Namespace, repo
         "boot": lambda: measure_boots(image(), subject.base.path, boots, reporter),
         "memory": lambda: measure_memory(image(), boots, reporter),
         "validation": lambda: measure_validation(image(), reporter),
-        "release": lambda: measure_release(folder.path / "release", boots, reporter),
-        "fetch": lambda: measure_fetch(folder.path / "fetch", boots, reporter),
+        "release": lambda: _in_scratch(folder, lambda scratch: measure_release(scratch, boots, reporter)),
+        "fetch": lambda: _in_scratch(folder, lambda scratch: measure_fetch(scratch, boots, reporter)),
     }
-    return {part: measures[part]() for part in options.only}
+    return {part: measures[part] for part in options.only}
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ both alike. Part of `python -m ci.bench`.
 import json
 import re
 import sys
+import uuid
 from pathlib import Path
 
 import requests
@@ -40,7 +41,7 @@ def measure_release(folder: Path, repetitions: int, reporter: Reporter) -> Relea
         if commit is None:
             raise RuntimeError("the repository has no commit")
         for number in range(1, repetitions + 1):
-            dist = _dist(folder / f"dist-{number}", f"v2026.01.{number:02}", commit)
+            dist = make_dist(folder / f"dist-{number}", f"v2026.01.{number:02}", commit)
             with reporter.step(f"Upload {number} of {repetitions}: curl"):
                 curl.append(_curl(server, repository, next(dist.glob("*.qcow2")), folder))
             with reporter.step(f"Upload {number} of {repetitions}: ours"):
@@ -97,7 +98,7 @@ def _publish(server: GitHubServer, repository: str, dist: Path, log: Path) -> tu
     return float(took[1]), int(peak[1])
 
 
-def _dist(folder: Path, version: str, commit: str) -> Path:
+def make_dist(folder: Path, version: str, commit: str) -> Path:
     """A dist/ that is consistent in itself, around a large file that is no image."""
     folder.mkdir(parents=True)
     stem = f"fountainkit-toolsmith-bench-{version}"
@@ -163,9 +164,20 @@ def _dist(folder: Path, version: str, commit: str) -> Path:
     report.write(folder / f"{stem}.validation.json")
     (folder / f"{stem}.qcow2.sha256").write_text(f"{sha256}  {image.name}\n")
     (folder / f"{stem}.packages.tsv").write_text(to_tsv(()))
-    component = {"type": "operating-system", "name": stem, "hashes": [{"alg": "SHA-256", "content": sha256}]}
-    sbom = {"bomFormat": "CycloneDX", "specVersion": "1.6", "metadata": {"component": component}, "components": []}
-    (folder / f"{stem}.cdx.json").write_text(json.dumps(sbom))
+    (folder / f"{stem}.cdx.json").write_text(_sbom(stem, sha256))
     for suffix in (".validation.xml", ".validation.md", ".console.png"):
         (folder / f"{stem}{suffix}").write_text("a bench\n")
     return folder
+
+
+def _sbom(name: str, sha256: str) -> str:
+    component = {"type": "operating-system", "name": name, "hashes": [{"alg": "SHA-256", "content": sha256}]}
+    bill = {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "serialNumber": uuid.uuid4().urn,
+        "version": 1,
+        "metadata": {"component": component},
+        "components": [],
+    }
+    return json.dumps(bill)
