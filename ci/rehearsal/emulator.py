@@ -33,6 +33,7 @@ START_SECONDS = 60.0
 LISTENING = re.compile(r"listening on port (\d+)")
 # emulate refuses a token after 5000 requests in an hour, and takes any unknown one for its first user's.
 REQUESTS_PER_TOKEN = 4000
+REPOSITORY = re.compile(r"/repos/([^/]+/[^/]+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,14 +57,14 @@ class Emulator:
         self._known_as = known_as
         self._url = f"http://127.0.0.1:{port}"
         self._requests = itertools.count()
-        self._shown: dict[str, str] = {}
+        self._shown: dict[str, dict[str, str]] = {}
 
-    def show_as(self, commit: str, shown: str) -> None:
-        """Have a commit appear under another SHA in everything that is said.
+    def show_as(self, repository: str, commit: str, shown: str) -> None:
+        """Have a commit appear under another SHA in everything that is said of its repository.
 
         A commit of a real repository cannot be made here: its SHA follows from its whole history.
         """
-        self._shown[commit] = shown
+        self._shown.setdefault(repository, {})[commit] = shown
 
     async def request(
         self,
@@ -75,16 +76,15 @@ class Emulator:
     ) -> Answer:
         token = f"owner-{next(self._requests) // REQUESTS_PER_TOKEN}"
         headers = {"Authorization": f"Bearer {token}"}
+        shown = self._shown_at(path)
+        actual = {name: commit for commit, name in shown.items()}
         data = None
         if body is not None:
-            data = self._actual(json.dumps(body))
+            data = json.dumps(_whole_values(body, actual))
             headers["Content-Type"] = "application/json"
-        url, params = (
-            self._url + self._actual(path),
-            {name: self._actual(value) for name, value in (query or {}).items()},
-        )
+        url, params = self._url + _replaced(path, actual), _whole_values(query or {}, actual)
         async with self._session.request(method, url, data=data, params=params, headers=headers) as response:
-            text = self._as_shown(await response.text())
+            text = _replaced(await response.text(), shown)
             is_json = text and "json" in response.content_type
             return Answer(
                 status=response.status,
@@ -93,15 +93,9 @@ class Emulator:
                 link=response.headers.get("Link", "").replace(self._url, self._known_as) or None,
             )
 
-    def _actual(self, text: str) -> str:
-        for commit, shown in self._shown.items():
-            text = text.replace(shown, commit)
-        return text
-
-    def _as_shown(self, text: str) -> str:
-        for commit, shown in self._shown.items():
-            text = text.replace(commit, shown)
-        return text
+    def _shown_at(self, path: str) -> Mapping[str, str]:
+        found = REPOSITORY.match(path)
+        return self._shown.get(found.group(1), {}) if found else {}
 
     async def get(self, path: str, query: Mapping[str, str] | None = None) -> Json | None:
         """The object at `path`, None where there is none."""
@@ -119,6 +113,25 @@ class Emulator:
         if not answer.ok:
             raise ApiError(answer.status, (answer.body or {}).get("message", ""))
         return answer.body or {}
+
+
+def _replaced(text: str, words: Mapping[str, str]) -> str:
+    for old, new in words.items():
+        text = text.replace(old, new)
+    return text
+
+
+def _whole_values(body: Any, words: Mapping[str, str]) -> Any:  # noqa: ANN401 - JSON
+    """A body with those of its texts replaced that are such a word, and nothing else: a file may name a commit too."""
+    match body:
+        case str():
+            return words.get(body, body)
+        case list():
+            return [_whole_values(one, words) for one in body]
+        case Mapping():
+            return {name: _whole_values(value, words) for name, value in body.items()}
+        case _:
+            return body
 
 
 def node() -> Path:

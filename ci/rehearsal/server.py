@@ -98,7 +98,7 @@ class GitHubServer:
         head = self.branch_head(repository)
         if head is None:
             raise ValueError(f"{repository} has no commit")
-        self._emulator.show_as(head, commit)
+        self._emulator.show_as(repository, head, commit)
 
     def archive(self, repository: str) -> None:
         self._call(self._emulator.call("PATCH", f"/repos/{repository}", {"archived": True}))

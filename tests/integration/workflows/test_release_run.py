@@ -26,6 +26,12 @@ def manifest(made: Scene) -> dict[str, Any]:
     return result
 
 
+def published_file(made: Scene, name: str) -> str:
+    (release,) = made.server.releases(made.repository)
+    found = next(asset for asset in release["assets"] if asset["name"] == name)
+    return made.server.asset_bytes(found["id"]).read_text(encoding="utf-8")
+
+
 def the_image(made: Scene, run: Run) -> Path:
     return next((made.side.artifacts / str(run.id) / "image-jammy").glob("*.qcow2"))
 
@@ -47,6 +53,9 @@ def test_a_pushed_tag_becomes_a_release_and_a_roll_out_once(
     assert "ensure-vm.pyz" in names
     assert f"fountainkit-toolsmith-debian-12-{TAG}.cdx.json" in names
     assert manifest(made)["image"]["qcow2_sha256"] == digest
+    record = made.server.read(made.repository, f"releases/{TAG}.json", ref=f"rollout/{TAG}")
+    assert record == published_file(made, "release.json")
+    assert json.loads(record)["commit"] == made.head()
     for repository in (made.repository, consumer):
         (pull,) = made.server.pulls(repository)
         assert pull["state"] == "open"
