@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes a freshly bootstrapped Debian bootable, the way Ubuntu's cloud images are: grub for BIOS and for UEFI, both
-# consoles, partitions found by label. Runs inside the guest's file system; DISK is the whole disk.
+# consoles, partitions found by label. Runs inside the guest's file system.
 set -eu
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 
@@ -19,6 +19,8 @@ rm -f /etc/ssh/ssh_host_*
 : >/etc/machine-id
 systemctl enable --quiet systemd-networkd.service
 
-grub-install --target=i386-pc "$DISK"
+# Asked for: to a program in the appliance its own disk is /dev/sda now and then; libguestfs translates its commands only.
+disk=$(lsblk --noheadings --output PKNAME "$(findmnt --noheadings --output SOURCE /)")
+grub-install --target=i386-pc "/dev/$disk"
 grub-install --target=x86_64-efi --removable --no-nvram --efi-directory=/boot/efi
 update-grub

@@ -3,8 +3,8 @@
 # no network; the steps are called one after another by ci/image/build.py, each as `provision.sh STEP`.
 #
 # What comes from the image definition lies beside this script, a name per line: install, purge, exclude, include, mask,
-# enable; the packages are in `archive`, a package archive of its own (ci/image/archive.py). The environment gives DISK,
-# ROOT_UUID and ESP_UUID ('' without one) and UPGRADE (yes or no). Needs nothing that a minimal Debian or Ubuntu lacks.
+# enable; the packages are in `archive`, a package archive of its own (ci/image/archive.py). The environment gives
+# ROOT_UUID, ESP_UUID ('' without one) and UPGRADE (yes or no). Needs nothing that a minimal Debian or Ubuntu lacks.
 set -eu
 
 here=$(dirname "$0")
@@ -112,7 +112,7 @@ packages() {
 	rm -f /var/lib/man-db/auto-update
 	# A new grub must be written to the disk as this appliance sees it; in the guest it is another device.
 	new_grub=$(find "$here/archive" -name 'grub-pc_*')
-	[ -z "$new_grub" ] || echo "grub-pc grub-pc/install_devices multiselect $DISK" | debconf-set-selections
+	[ -z "$new_grub" ] || echo "grub-pc grub-pc/install_devices multiselect $(root_disk)" | debconf-set-selections
 	start_compiler
 	apt update
 	transaction
@@ -143,6 +143,9 @@ transaction() {
 		apt --auto-remove --purge install $(list install) $unwanted
 	fi
 }
+
+# Not always /dev/sda: the kernel numbers disks as it finds them, and libguestfs translates its own commands only.
+root_disk() { echo "/dev/$(lsblk --noheadings --output PKNAME "$(findmnt --noheadings --output SOURCE /)")"; }
 
 # What the definition leaves out: dpkg does not unpack it, and what the base has of it goes.
 exclude_files() (

@@ -132,7 +132,7 @@ def _make_disk(packages: Path, disk: Path, recipe: Path, work: Path, acceleratio
         guest.command("mkdir-p", "/boot/efi")
         guest.command("mount", "/dev/sda15", "/boot/efi")
         guest.command("upload", recipe / "finish.sh", "/finish.sh")
-        code, output = guest.shell("DISK=/dev/sda sh /finish.sh", timeout=acceleration.scaled(300))
+        code, output = guest.shell("sh /finish.sh", timeout=acceleration.scaled(300))
         if code != 0:
             raise BuildError("the bootstrapped base could not be made bootable", details=output[-2000:])
         guest.command("rm", "/finish.sh")

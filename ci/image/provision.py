@@ -11,7 +11,7 @@ from ci.image.archive import MOUNT_POINT
 from ci.image.authorized_keys import AuthorizedKey
 from ci.image.definition import Definition
 from ci.image.guestfish import Guestfish
-from ci.image.layout import DISK, Layout
+from ci.image.layout import Layout
 
 SCRIPT = "provision.sh"
 # In the guest, outside all folders the build cleans up by itself.
@@ -52,7 +52,7 @@ def inputs(definition: Definition, keys: tuple[AuthorizedKey, ...]) -> dict[str,
 def environment(definition: Definition, layout: Layout) -> dict[str, str]:
     """What the script expects to be set."""
     upgrade = "yes" if definition.packages.upgrade else "no"
-    return {"DISK": DISK, "ROOT_UUID": layout.root_uuid, "ESP_UUID": layout.esp_uuid, "UPGRADE": upgrade}
+    return {"ROOT_UUID": layout.root_uuid, "ESP_UUID": layout.esp_uuid, "UPGRADE": upgrade}
 
 
 def install_script(guest: Guestfish, script: Path, files: Mapping[str, str]) -> None:

@@ -47,9 +47,8 @@ def test_the_script_gets_a_name_per_line_and_empty_lists_as_empty_files() -> Non
     }
 
 
-def test_the_script_is_told_of_disk_and_file_systems() -> None:
+def test_the_script_is_told_of_the_file_systems() -> None:
     assert provision.environment(definition(), LAYOUT) == {
-        "DISK": "/dev/sda",
         "ROOT_UUID": "4b3a-9c8e",
         "ESP_UUID": "",
         "UPGRADE": "yes",
