@@ -8,20 +8,17 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from ci.host.errors import InputError
-from ci.records.build import BaseImageRecord, Verification
 from ci.records.manifest import parse_manifest
 from ci.records.packages import Package, PackageDiff
 from ci.records.release import AssetRecord, ImageRelease, ReleaseFacts, ReleaseRecord, ValidationSummary
 from ci.release import notes
 from ci.release.changelog import with_entry
 from ci.release.packages import compare
+from tests import release_records
+from tests.release_records import COMMIT, NAME, REPOSITORY, SITE
 
 TAG = "v2026.11.23"
-REPOSITORY = "fountain/image"
-SITE = f"https://github.com/{REPOSITORY}"
-STEM = f"fountainkit-toolsmith-ubuntu-2204-{TAG}"
-NAME = "fountainkit-toolsmith-ubuntu-2204"
-COMMIT = "c0ffee" + "1" * 34
+STEM = f"{NAME}-{TAG}"
 MARKER = "<!-- the automation's own draft -->"
 
 HOSTILE = [
@@ -39,37 +36,20 @@ HOSTILE = [
 
 
 def asset(ending: str, digest: str = "a", size: int = 1000) -> AssetRecord:
-    name = f"{STEM}{ending}"
-    return AssetRecord(name=name, sha256=digest * 64, size=size, url=f"{SITE}/releases/download/{TAG}/{name}")
+    return release_records.make_asset(TAG, ending, digest, size)
 
 
 def make_image(**changes: object) -> ImageRelease:
     qcow2 = asset(".qcow2", "1", 658_000_000)
     endings = (".qcow2.sha256", ".packages.tsv", ".build.json", ".validation.md", ".validation.json", ".validation.xml")
-    image = ImageRelease(
-        name=NAME,
-        definition="jammy",
-        definition_sha256="d" * 64,
-        distribution="ubuntu-2204",
-        built_at=datetime(2026, 11, 23, 8, tzinfo=UTC),
-        base=BaseImageRecord(
-            url="https://cloud-images.example/release-20261101/base.img",
-            sha256="b" * 64,
-            size=600_000_000,
-            verification=Verification.SIGNED_CHECKSUMS,
-            verified_by="D2EB44626FDDC30B513D5BB71A5D6C4C7DB87C81",
-        ),
-        kernel="5.15.0-190-generic",
-        packages=612,
-        qcow2=qcow2,
-        virtual_size=20 << 30,
-        assets=[qcow2, *(asset(ending) for ending in endings), asset(".console.png")],
-        validation=ValidationSummary(
-            passed=57, skipped=2, accelerator="kvm", ssh_seconds={"full": 5.25, "consumer": 7.0}
-        ),
-        attestation=None,
-    )
-    return image.model_copy(update=changes)
+    image = release_records.make_image(TAG, size=qcow2.size)
+    own: dict[str, object] = {
+        "built_at": datetime(2026, 11, 23, 8, tzinfo=UTC),
+        "base": image.base.model_copy(update={"url": "https://cloud-images.example/release-20261101/base.img"}),
+        "assets": [qcow2, *(asset(ending) for ending in endings), asset(".console.png")],
+        "attestation": None,
+    }
+    return image.model_copy(update=own | changes)
 
 
 ENSURE_VM = AssetRecord(
@@ -78,19 +58,8 @@ ENSURE_VM = AssetRecord(
 
 
 def make_record(**changes: object) -> ReleaseRecord:
-    record = ReleaseRecord(
-        tag=TAG,
-        repository=REPOSITORY,
-        url=f"{SITE}/releases/tag/{TAG}",
-        commit=COMMIT,
-        run=f"{SITE}/actions/runs/7",
-        previous=PREVIOUS,
-        changes=DIFF,
-        image=make_image(),
-        others=[],
-        ensure_vm=ENSURE_VM,
-    )
-    return record.model_copy(update=changes)
+    own: dict[str, object] = {"previous": PREVIOUS, "changes": DIFF, "ensure_vm": ENSURE_VM}
+    return release_records.make_record(TAG, make_image()).model_copy(update=own | changes)
 
 
 def package(name: str, version: str = "1") -> Package:

@@ -6,7 +6,8 @@ import pytest
 from ci.host.errors import InputError
 from ci.records.release import AssetRecord
 from ci.release.origin import Kind, KnownRecord, Origin, Subject, find, read_folder, read_known
-from tests.unit.release.test_notes import ENSURE_VM, NAME, TAG, asset, make_image, make_record
+from tests.release_records import NAME
+from tests.unit.release.test_notes import ENSURE_VM, TAG, asset, make_image, make_record
 
 OLDER = "v2026.11.01"
 STEM = f"{NAME}-{TAG}"
