@@ -110,9 +110,14 @@ packages() {
 	modules=$!
 	# Its index of manual pages is rebuilt after every package, for nobody.
 	rm -f /var/lib/man-db/auto-update
-	# A new grub must be written to the disk as this appliance sees it; in the guest it is another device.
+	# A new grub must be written to the disk as this appliance's kernel names it, which numbers disks as it finds them:
+	# libguestfs translates names in its own commands only. In the guest it is another device.
 	new_grub=$(find "$here/archive" -name 'grub-pc_*')
-	[ -z "$new_grub" ] || echo "grub-pc grub-pc/install_devices multiselect $(root_disk)" | debconf-set-selections
+	if [ -n "$new_grub" ]; then
+		disk=$(lsblk --noheadings --output PKNAME "$(findmnt --noheadings --output SOURCE /)") ||
+			die 'there is no telling which disk the root file system is on'
+		echo "grub-pc grub-pc/install_devices multiselect /dev/$disk" | debconf-set-selections
+	fi
 	start_compiler
 	apt update
 	transaction
@@ -143,9 +148,6 @@ transaction() {
 		apt --auto-remove --purge install $(list install) $unwanted
 	fi
 }
-
-# Not always /dev/sda: the kernel numbers disks as it finds them, and libguestfs translates its own commands only.
-root_disk() { echo "/dev/$(lsblk --noheadings --output PKNAME "$(findmnt --noheadings --output SOURCE /)")"; }
 
 # What the definition leaves out: dpkg does not unpack it, and what the base has of it goes.
 exclude_files() (

@@ -59,7 +59,7 @@ def _newest_list(folder: Path, distribution: str) -> AssetRecord | None:
     records = sorted((Version.parse(path.stem), path) for path in folder.glob("v*.json"))
     for _, path in reversed(records):
         record = read_record(path, ReleaseRecord)
-        for image in (record.image, *record.others):
+        for image in record.images:
             if image.distribution == distribution:
                 return next((asset for asset in image.assets if asset.name.endswith(PACKAGES)), None)
     return None

@@ -155,7 +155,7 @@ def session(
 ) -> Iterator[Guestfish]:
     """An appliance with `disk` attached as /dev/sda and the raw `archive` as /dev/sdb, to be started with `start`.
 
-    It has no network: what it needs is on its disks.
+    It has no network: what it needs is on its disks. Its commands know them by these names, whatever its kernel does.
 
     `environment` chooses the accelerator; `temporary` holds what libguestfs leaves behind should it be killed, and
     is on the disk's own file system.

@@ -17,7 +17,7 @@ from ci.image.definition import OperatingSystem
 from ci.image.guestfish import Guestfish
 from ci.image.root_files import RootFiles
 
-DISK = "/dev/sda"  # in the appliance
+DISK = "/dev/sda"  # to guestfish; to a program in the appliance it may be another
 SECTOR_BYTES = 512
 SECONDS = 600
 OS_RELEASE = "/etc/os-release"
