@@ -12,7 +12,10 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
 from ci.host.errors import InputError
-from ci.records.manifest import MAX_BYTES, SCHEMA_PATH, Manifest, parse_manifest, schema_text
+from ci.records import manifest_rules
+from ci.records.manifest import MAX_BYTES, SCHEMA_PATH, Manifest, ManifestImage, parse_manifest, schema_text
+from ci.records.manifest_edit import EDITABLE
+from tests.drawing import keys_of_others
 
 URL = "https://github.com/fountain/image/releases/download/v2026.11.23/fountainkit-toolsmith-ubuntu-2204.qcow2"
 PUBLISHED: dict[str, Any] = {
@@ -239,7 +242,16 @@ def test_both_kinds_of_unpublished_manifest_are_told_apart_from_a_published_one(
     assert not parse(without(without(UNPUBLISHED, "image", "version"), "image", "size")).published
 
 
-@given(st.dictionaries(st.text(), st.recursive(st.none() | st.integers() | st.text(), st.lists, max_leaves=5)))
+def test_the_model_has_every_key_that_has_a_rule_or_can_be_edited() -> None:
+    assert set(ManifestImage.model_fields) == set(manifest_rules._IMAGE_CHECKS) == set(EDITABLE)
+
+
+@given(
+    st.dictionaries(
+        keys_of_others(st.text(), Manifest, ManifestImage),
+        st.recursive(st.none() | st.integers() | st.text(), st.lists, max_leaves=5),
+    )
+)
 def test_the_keys_of_others_are_kept(extra: dict[str, Any]) -> None:
     document = {**extra, **changed(PUBLISHED, **{**extra, **PUBLISHED["image"]})}
     assert json.loads(parse(document).to_json()) == document

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ci.host.errors import InputError
-from ci.records.manifest import parse_manifest
+from ci.records.manifest import Manifest, ManifestImage, parse_manifest
 from ci.records.manifest_edit import Fields, replace_image
+from tests.drawing import keys_of_others
 
 OLD_URL = "https://github.com/fountain/image/releases/download/v2026.11.01/image.qcow2"
 NEW: Fields = {
@@ -32,7 +33,7 @@ leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, 
 values = st.recursive(
     leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3), max_leaves=6
 )
-names = st.text(max_size=8).filter(lambda name: name not in {"image", "tools", "operations"})
+names = st.text(max_size=8)
 
 
 @dataclass(frozen=True)
@@ -83,13 +84,13 @@ class Case:
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
     old = IMAGE | draw(st.fixed_dictionaries({}, optional={"version": st.just("v2026.11.01"), "size": st.just(7)}))
-    extras = draw(st.dictionaries(names.filter(lambda name: name not in {*NEW, "sha256"}), values, max_size=3))
+    extras = draw(st.dictionaries(keys_of_others(names, ManifestImage), values, max_size=3))
     image = {key: Hole(key) if key in NEW else value for key, value in old.items()}
     document = {
         "image": dict(draw(st.permutations([*image.items(), *extras.items()]))),
         "tools": draw(st.dictionaries(st.text(), st.text(), max_size=3)),
         "operations": draw(st.lists(st.text(), max_size=3)),
-        **draw(st.dictionaries(names, values, max_size=3)),
+        **draw(st.dictionaries(keys_of_others(names, Manifest), values, max_size=3)),
         "nested": {"image": IMAGE},
     }
     ordered = dict(draw(st.permutations(list(document.items()))))
