@@ -58,7 +58,7 @@ VALIDATOR = extend(Draft202012Validator, {"pattern": _pattern})  # type: ignore[
 SCHEMA = VALIDATOR(json.loads(schema_text()))
 
 
-def changed(document: dict[str, Any], **image: object) -> dict[str, Any]:
+def changed(document: dict[str, Any], /, **image: object) -> dict[str, Any]:
     result = copy.deepcopy(document)
     result["image"] |= image
     return result
