@@ -1,7 +1,28 @@
-"""For all tests."""
+"""For all tests: how the property tests draw their examples."""
 
-from hypothesis import settings
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import Constants
 
-# A deadline is an assertion about the wall clock, which a busy machine breaks.
-settings.register_profile("no-deadline", deadline=None)
-settings.load_profile("no-deadline")
+# Without a database no run depends on what an earlier one had found. A deadline, and the check for slow drawing, are
+# assertions about the wall clock, which a busy machine breaks.
+settings.register_profile(
+    "repeatable",
+    derandomize=True,
+    max_examples=100,
+    database=None,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("searching", settings.get_profile("repeatable"), derandomize=False, max_examples=5000)
+settings.load_profile("repeatable")
+
+
+@pytest.hookimpl(trylast=True)  # when the profile that was asked for is loaded
+def pytest_configure() -> None:
+    if settings().derandomize:
+        # Hypothesis draws literals of the modules that are loaded, too: of others when a test is run alone, and of none
+        # where a folder above the checkout is called `tests`.
+        providers._get_local_constants = Constants
