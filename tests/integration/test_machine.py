@@ -18,6 +18,7 @@ from ci.boot.qemu import ConsumerSpec, Forward, MachineSpec, Share
 from ci.host.accelerator import Acceleration, Accelerator
 from ci.host.errors import BootError, HostError
 from ci.host.process import run
+from tests.integration.qemus import qemus_with
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
@@ -238,16 +239,3 @@ def test_no_qemu_outlives_its_parent(make_image: MakeImage, folder: Path, signum
         finally:
             os.close(ended)
     assert not qemus_with(image)
-
-
-def qemus_with(image: Path) -> list[int]:
-    """The processes that have this image on their command line as QEMU writes it."""
-    escaped = os.fsencode(str(image).replace(",", ",,"))
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            if b"file=" + escaped in (entry / "cmdline").read_bytes():
-                found.append(int(entry.name))
-        except OSError:
-            continue
-    return found

@@ -1,24 +1,25 @@
 """The boot test as a program, on guests of 512 bytes that fail in all the ways a real one can."""
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from junitparser import JUnitXml
 
 from ci import validate_image
-from ci.boot.machine import free_port
 from ci.host.files import sha256_file
 from ci.host.process import run
 from ci.records.record import read_record
 from ci.records.validation import Outcome, ValidationReport
 from tests.integration.building import path_without
+from tests.integration.qemus import qemus_with
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
@@ -91,17 +92,33 @@ def test_with_an_identity_an_image_without_ssh_is_given_up_too(make_image: MakeI
     assert "a login as fountain: not within" in next(c.actual for c in report.checks if c.id == "came-up")
 
 
+@contextlib.contextmanager
+def pair_of_sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Two that hold a port and the next one; others with SO_REUSEADDR can listen there for as long as they do not."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            try:
+                second.bind(("127.0.0.1", first.getsockname()[1] + 1))
+            except (OSError, OverflowError):
+                continue
+            for each in (first, second):
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            yield first, second
+            return
+
+
+@pytest.mark.parametrize("taken", [0, 1])
 def test_a_port_in_use_is_a_fault_of_the_host_and_leaves_no_report(
-    make_image: MakeImage, capsys: pytest.CaptureFixture[str]
+    taken: int, make_image: MakeImage, capsys: pytest.CaptureFixture[str]
 ) -> None:
     image = make_image(b"hello")
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        assert validate(image, "--port", str(port)) == 3
+    with pair_of_sockets() as pair:
+        pair[taken].listen()
+        ports = [each.getsockname()[1] for each in pair]
+        assert validate(image, "--port", str(ports[0])) == 3
     assert left_in(image.parent) == set()
-    assert f"port {port} is already in use" in capsys.readouterr().err
+    assert f"port {ports[taken]} is already in use" in capsys.readouterr().err
 
 
 def test_without_qemu_it_says_how_to_get_it(
@@ -138,20 +155,14 @@ def test_an_image_with_a_backing_file_is_refused(make_image: MakeImage, tmp_path
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_machine_and_leaves_nothing(signum: int, make_image: MakeImage, tmp_path: Path) -> None:
     image = make_image(b"thinking")
-    port = free_port()
-    argv = [sys.executable, "-m", "ci.validate_image", str(image), "--accel", "tcg", "--port", str(port)]
+    argv = [sys.executable, "-m", "ci.validate_image", str(image), "--accel", "tcg"]
     with subprocess.Popen(argv, env=os.environ | {"TOOLSMITH_LOGS": str(tmp_path)}) as process:
         deadline = time.monotonic() + 60
-        while not _listens(port):
+        while not qemus_with(image):
             assert time.monotonic() < deadline
             assert process.poll() is None
             time.sleep(0.05)
         process.send_signal(signum)
         assert process.wait(60) == 128 + signum
     assert left_in(image.parent) == set()
-    assert not _listens(port)
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    assert not qemus_with(image)
