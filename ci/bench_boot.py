@@ -9,13 +9,14 @@ import re
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from ci.bench_image import BenchedImage
 from ci.boot import loop, machine, seed, ssh
 from ci.boot.qemu import ConsumerSpec, Forward, MachineSpec
 from ci.host.errors import BootError
 from ci.host.files import sha256_file
+from ci.host.ports import held_port
 from ci.host.progress import Reporter
 from ci.image import guestfish, qcow2
 from ci.records.performance import BootComparison, Stages
@@ -38,6 +39,9 @@ CLOCKS = "cut -d' ' -f1 /proc/uptime && sudo -n systemctl show --value --propert
 REPORT = "the floor is reached"
 REPORTING_INIT = f"#!/bin/sh\necho '{REPORT}' >/dev/console\nexec sleep infinity\n"
 
+# Takes the host's port, and the folder for logs.
+Starting: TypeAlias = Callable[[int, Path], Coroutine[Any, Any, float]]
+
 
 def measure_boots(bench: BenchedImage, base: Path, boots: int, reporter: Reporter) -> BootComparison:
     """Start everything in turns, so that what else happens on the machine meets all alike."""
@@ -53,23 +57,28 @@ def measure_boots(bench: BenchedImage, base: Path, boots: int, reporter: Reporte
     of_base: list[Start] = []
     of_ours: list[Start] = []
 
-    def kept(starts: list[Start], image: Path, seed_disk: Path | None) -> Callable[[Path], Coroutine[Any, Any, float]]:
-        async def start(logs: Path) -> float:
-            starts.append(await start_to_both(bench, boot_spec(image, seed_disk), key, logs))
+    def kept(starts: list[Start], image: Path, seed_disk: Path | None) -> Starting:
+        async def start(port: int, logs: Path) -> float:
+            starts.append(await start_to_both(bench, boot_spec(image, seed_disk, port), key, logs))
             return starts[-1].login
 
         return start
 
-    starts: dict[str, Callable[[Path], Coroutine[Any, Any, float]]] = {
+    def consumer(memory_mib: int | None) -> Starting:
+        return lambda port, logs: start_to_command(
+            bench, consumer_spec(bench.image, workspace, port, memory_mib), key, logs
+        )
+
+    starts: dict[str, Starting] = {
         "base": kept(of_base, base, disk),
         "ours": kept(of_ours, bench.image, None),
-        "floor": lambda logs: start_to_report(bench, boot_spec(floor, None), logs),
-        "little": lambda logs: start_to_command(bench, consumer_spec(bench.image, workspace, little), key, logs),
-        "much": lambda logs: start_to_command(bench, consumer_spec(bench.image, workspace, much), key, logs),
+        "floor": lambda port, logs: start_to_report(bench, boot_spec(floor, None, port), logs),
+        "little": consumer(little),
+        "much": consumer(much),
     }
     seconds = in_turns(bench, starts, boots, reporter)
-    with reporter.step(f"The base with {QEMU_MEMORY_MIB} MiB"):
-        base_little = outcome_of_login(bench, boot_spec(base, disk, QEMU_MEMORY_MIB), key)
+    with reporter.step(f"The base with {QEMU_MEMORY_MIB} MiB"), held_port() as port:
+        base_little = outcome_of_login(bench, boot_spec(base, disk, port, QEMU_MEMORY_MIB), key)
     return BootComparison(
         **seconds,
         base_command=[start.command for start in of_base],
@@ -82,19 +91,16 @@ def measure_boots(bench: BenchedImage, base: Path, boots: int, reporter: Reporte
 
 
 def in_turns(
-    bench: BenchedImage,
-    starts: Mapping[str, Callable[[Path], Coroutine[Any, Any, float]]],
-    boots: int,
-    reporter: Reporter,
+    bench: BenchedImage, starts: Mapping[str, Starting], boots: int, reporter: Reporter
 ) -> dict[str, list[float]]:
-    """The seconds of `boots` starts of each; every start gets a folder for its logs."""
+    """The seconds of `boots` starts of each; every start gets a port and a folder for its logs."""
     seconds: dict[str, list[float]] = {name: [] for name in starts}
     for number in range(1, boots + 1):
         for name, start in starts.items():
             logs = bench.folder / f"boot-{name}-{number}"
             logs.mkdir(exist_ok=True)
-            with reporter.step(f"Boot {number} of {boots}: {name}"):
-                seconds[name].append(round(loop.run(start(logs)), 2))
+            with reporter.step(f"Boot {number} of {boots}: {name}"), held_port() as port:
+                seconds[name].append(round(loop.run(start(port, logs)), 2))
     return seconds
 
 
@@ -114,21 +120,21 @@ def floor_disk(bench: BenchedImage) -> Path:
     return overlay
 
 
-def boot_spec(image: Path, seed_disk: Path | None, memory_mib: int = MEMORY_MIB) -> MachineSpec:
-    """The machine both are started in; the host's port is new each time."""
+def boot_spec(image: Path, seed_disk: Path | None, port: int, memory_mib: int = MEMORY_MIB) -> MachineSpec:
+    """The machine both are started in."""
     return MachineSpec(
         image=image,
         memory_mib=memory_mib,
         cpus=CPUS,
         seed=seed_disk,
-        forwards=(Forward(host_port=machine.free_port()),),
+        forwards=(Forward(host_port=port),),
         instruments=False,
     )
 
 
-def consumer_spec(image: Path, workspace: Path, memory_mib: int | None) -> ConsumerSpec:
+def consumer_spec(image: Path, workspace: Path, port: int, memory_mib: int | None) -> ConsumerSpec:
     """Toolsmith's machine, with its memory or more."""
-    return ConsumerSpec(image=image, workspace=workspace, host_port=machine.free_port(), memory_mib=memory_mib)
+    return ConsumerSpec(image=image, workspace=workspace, host_port=port, memory_mib=memory_mib)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

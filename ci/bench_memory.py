@@ -9,6 +9,7 @@ from ci.bench_image import BenchedImage
 from ci.boot import loop, machine, ssh
 from ci.boot.qemu import ConsumerSpec
 from ci.host.errors import BootError
+from ci.host.ports import held_port
 from ci.host.progress import Reporter
 from ci.records.performance import MemoryMeasurement, MemoryTrial
 
@@ -72,11 +73,12 @@ def try_with(bench: BenchedImage, mib: int, key: ssh.Key, limit: float) -> Memor
     logs = bench.folder / "memory"
     workspace = logs / "workspace"
     workspace.mkdir(parents=True, exist_ok=True)
-    spec = ConsumerSpec(image=bench.image, workspace=workspace, host_port=machine.free_port(), memory_mib=mib)
-    try:
-        return MemoryTrial(mib=mib, seconds=round(loop.run(_work(bench, spec, key, limit)), 2))
-    except BootError as error:
-        return MemoryTrial(mib=mib, seconds=None, failure=error.message)
+    with held_port() as port:
+        spec = ConsumerSpec(image=bench.image, workspace=workspace, host_port=port, memory_mib=mib)
+        try:
+            return MemoryTrial(mib=mib, seconds=round(loop.run(_work(bench, spec, key, limit)), 2))
+        except BootError as error:
+            return MemoryTrial(mib=mib, seconds=None, failure=error.message)
 
 
 async def _work(bench: BenchedImage, spec: ConsumerSpec, key: ssh.Key, limit: float) -> float:

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import re
-import socket
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,7 +14,7 @@ from typing import Final, TypeAlias, TypeVar
 from qemu.qmp import QMPError
 
 from ci.boot.console import LOGIN_PROMPT, Console
-from ci.boot.qemu import LOOPBACK, ConsumerSpec, MachineSpec, Sockets
+from ci.boot.qemu import ConsumerSpec, MachineSpec, Sockets
 from ci.boot.qmp import GuestAgent, Monitor, Shutdown
 from ci.host.accelerator import Acceleration
 from ci.host.errors import BootError, HostError, ToolsmithError
@@ -41,8 +40,6 @@ EXIT_MEANINGS: Final = {
     "guest-reset": "the guest reset itself, as it does after a crash",
     "guest-panic": "the guest panicked",
 }
-
-_given_ports: Final[set[int]] = set()
 
 T = TypeVar("T")
 Clock: TypeAlias = Callable[[], float]
@@ -274,17 +271,3 @@ def explain_exit(code: int, reason: str, output: str, tail: str) -> ToolsmithErr
         hint="The console's last lines show what the guest did before.",
         details=tail,
     )
-
-
-def free_port() -> int:
-    """A TCP port of the loopback that nobody uses at the moment, and a new one each time.
-
-    QEMU takes it a moment later: machines that start together must not be given the same.
-    """
-    while True:
-        with socket.socket() as probe:
-            probe.bind((LOOPBACK, 0))
-            port = int(probe.getsockname()[1])
-        if port not in _given_ports:
-            _given_ports.add(port)
-            return port

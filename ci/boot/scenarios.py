@@ -4,10 +4,11 @@ They share nothing but the image, so that they can run side by side.
 """
 
 import asyncio
+import contextlib
 import json
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -18,11 +19,12 @@ from ci.boot.chart import save_boot_chart
 from ci.boot.checks import Check, CommandCheck, not_reached, result, skipped
 from ci.boot.consumer_checks import NO_OOM, SPECIAL_NAME, consumer_checks
 from ci.boot.guest_checks import clone_checks, full_checks, seed_checks
-from ci.boot.machine import Machine, free_port
+from ci.boot.machine import Machine
 from ci.boot.qemu import CONSUMER_TAG, ConsumerSpec, Forward, MachineSpec, Share
 from ci.boot.seed import make_seed, meta_data
 from ci.boot.visit import BOOT_CHECKS, COMMAND_SECONDS, Bench, BootOutcome, BootShape, Visit
 from ci.host.errors import BootError
+from ci.host.ports import held_port
 from ci.records.validation import CheckResult
 
 SCREENSHOT = "console.png"
@@ -66,6 +68,8 @@ CLONE_COMPARISONS = (HOST_KEYS_DIFFER, MACHINE_IDS_DIFFER)
 
 
 Planned: TypeAlias = tuple[Check | CommandCheck, ...]
+# The host's for the guest's 22 and 3023.
+Ports: TypeAlias = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +84,7 @@ class Scenario:
     usual_seconds: int
     planned: Planned
     key: ssh.Key
-    play: Callable[[Visit], Awaitable[None]]
+    play: Callable[[Visit, Ports], Awaitable[None]]
 
 
 def full(bench: Bench) -> Scenario:
@@ -89,8 +93,7 @@ def full(bench: Bench) -> Scenario:
     shape = BootShape(memory_mib=bench.memory_mib, cpus=2)
     questions = full_checks(bench.record, () if bench.identity else (key.private.get_fingerprint(),))
 
-    async def play(visit: Visit) -> None:
-        ports = _ports(bench)
+    async def play(visit: Visit, ports: Ports) -> None:
         forwards = tuple(
             Forward(host_port=host, guest_port=guest) for host, guest in zip(ports, SSH_PORTS, strict=True)
         )
@@ -114,8 +117,8 @@ def clone(bench: Bench) -> Scenario:
     shape = BootShape(memory_mib=bench.memory_mib, cpus=2)
     questions = clone_checks()
 
-    async def play(visit: Visit) -> None:
-        port = _ports(bench)[0]
+    async def play(visit: Visit, ports: Ports) -> None:
+        port = ports[0]
         forwards = (Forward(host_port=port),)
         spec = MachineSpec(image=bench.image, memory_mib=shape.memory_mib, cpus=shape.cpus, forwards=forwards)
         async with visit.started(spec) as running, await visit.log_in(running, port) as session:
@@ -133,8 +136,8 @@ def consumer(bench: Bench) -> Scenario:
     content = secrets.token_hex(16)
     questions = consumer_checks(CONSUMER_TAG, KNOWN_FILE, content)
 
-    async def play(visit: Visit) -> None:
-        port = _ports(bench)[1]
+    async def play(visit: Visit, ports: Ports) -> None:
+        port = ports[1]
         workspace, export = _make_shares(visit.folder, content)
         spec = ConsumerSpec(
             image=bench.image,
@@ -163,8 +166,8 @@ def seeded(bench: Bench) -> Scenario:
     marker, password = secrets.token_hex(16), secrets.token_hex(16)
     questions = seed_checks(SEED_HOSTNAME, SEED_MARKER, marker)
 
-    async def play(visit: Visit) -> None:
-        port = _ports(bench)[0]
+    async def play(visit: Visit, ports: Ports) -> None:
+        port = ports[0]
         user_data = seed_user_data(public_key=key.public, marker=marker, password=password)
         seed = make_seed(visit.folder, user_data, meta_data(instance=f"boot-test-{secrets.token_hex(4)}"))
         spec = MachineSpec(
@@ -205,7 +208,8 @@ async def run_scenario(bench: Bench, scenario: Scenario, folder: Path) -> BootOu
     visit = Visit(name=scenario.name, bench=bench, folder=folder, key=scenario.key)
     error = None
     try:
-        await scenario.play(visit)
+        with _ports(bench) as ports:
+            await scenario.play(visit, ports)
     except BootError as failure:
         error = failure
     return visit.finish(scenario.planned, scenario.shape, error)
@@ -240,8 +244,13 @@ def _make_shares(folder: Path, content: str) -> tuple[Path, Path]:
     return workspace, export
 
 
-def _ports(bench: Bench) -> tuple[int, int]:
-    return (free_port(), free_port()) if bench.port is None else (bench.port, bench.port + 1)
+@contextlib.contextmanager
+def _ports(bench: Bench) -> Iterator[Ports]:
+    if bench.port is not None:
+        yield bench.port, bench.port + 1
+        return
+    with held_port() as port, held_port() as consumer_port:
+        yield port, consumer_port
 
 
 async def _knock(visit: Visit, running: Machine, session: ssh.Session, port: int, consumer_port: int) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ci.boot.machine import ShutdownResult, free_port, start
+from ci.boot.machine import ShutdownResult, start
 from ci.boot.qemu import Forward, MachineSpec, Share
 from ci.boot.seed import make_seed, meta_data
 from ci.boot.ssh import (
@@ -23,6 +23,7 @@ from ci.boot.ssh import (
 from ci.host.accelerator import probe
 from ci.host.errors import BootError
 from ci.host.files import sha256_file
+from ci.host.ports import held_port
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
@@ -52,16 +53,16 @@ def test_a_seeded_guest_is_used_over_ssh_and_powers_itself_off(bookworm_base: Pa
     shared.mkdir()
     (shared / "file").write_text("from the host")
     key = new_key()
-    port = free_port()
-    spec = MachineSpec(
-        image=bookworm_base,
-        cpus=2,
-        seed=seed_for(tmp_path, key),
-        forwards=(Forward(host_port=port),),
-        shares=(Share(tag="work", path=shared),),
-    )
+    seed = seed_for(tmp_path, key)
 
-    async def main() -> ShutdownResult:
+    async def main(port: int) -> ShutdownResult:
+        spec = MachineSpec(
+            image=bookworm_base,
+            cpus=2,
+            seed=seed,
+            forwards=(Forward(host_port=port),),
+            shares=(Share(tag="work", path=shared),),
+        )
         async with start(spec, acceleration, tmp_path) as machine:
             limit = acceleration.scaled(60)
             session = await machine.until(connect(port, "tester", key), limit, "a login by SSH")
@@ -85,7 +86,8 @@ def test_a_seeded_guest_is_used_over_ssh_and_powers_itself_off(bookworm_base: Pa
                 await session.run("sudo shutdown now", acceleration.scaled(10))
                 return await machine.powered_off(acceleration.scaled(30))
 
-    assert asyncio.run(main()) == ShutdownResult(reason="guest-shutdown", guest=True, exit_code=0)
+    with held_port() as port:
+        assert asyncio.run(main(port)) == ShutdownResult(reason="guest-shutdown", guest=True, exit_code=0)
     assert len(distinct_bytes(tmp_path / "screen.png")) > 2
     assert b"seeded login:" in (tmp_path / "console.log").read_bytes()
     assert sha256_file(bookworm_base) == before

@@ -14,10 +14,11 @@ import pytest
 from ci.boot import loop, ssh
 from ci.boot.access_checks import USER
 from ci.boot.consumer_checks import NO_OOM
-from ci.boot.machine import free_port, start
+from ci.boot.machine import start
 from ci.boot.qemu import ConsumerSpec, Share
 from ci.boot.visit import BOOT_SECONDS, shell_line
 from ci.host.accelerator import Acceleration
+from ci.host.ports import held_port
 from tests.integration.building import Built
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
@@ -64,17 +65,20 @@ async def machine_of(
     workspace.mkdir()
     export.mkdir()
     export.chmod(0o777)
-    key, port = ssh.load_key(built.identity.read_text(encoding="utf-8")), free_port()
+    key = ssh.load_key(built.identity.read_text(encoding="utf-8"))
     shares = (Share(tag="scratch", path=export, writable=True),)
-    spec = ConsumerSpec(image=built.image, workspace=workspace, exports=shares, host_port=port, memory_mib=memory_mib)
-    async with start(spec, acceleration, folder) as running:
-        limit = acceleration.scaled(BOOT_SECONDS)
-        async with await running.until(ssh.connect(port, USER, key), limit, "a login") as session:
-            yield Consumer(
-                session=session, port=port, key=key, workspace=workspace, export=export, acceleration=acceleration
-            )
-            oom = await session.run(shell_line(NO_OOM), acceleration.scaled(COMMAND_SECONDS))
-            assert (oom.exit_status, oom.stdout == "", oom.stderr) == (0, enough, "")
+    with held_port() as port:
+        spec = ConsumerSpec(
+            image=built.image, workspace=workspace, exports=shares, host_port=port, memory_mib=memory_mib
+        )
+        async with start(spec, acceleration, folder) as running:
+            limit = acceleration.scaled(BOOT_SECONDS)
+            async with await running.until(ssh.connect(port, USER, key), limit, "a login") as session:
+                yield Consumer(
+                    session=session, port=port, key=key, workspace=workspace, export=export, acceleration=acceleration
+                )
+                oom = await session.run(shell_line(NO_OOM), acceleration.scaled(COMMAND_SECONDS))
+                assert (oom.exit_status, oom.stdout == "", oom.stderr) == (0, enough, "")
 
 
 def test_no_command_is_lost_in_a_stream(built: Built, acceleration: Acceleration, tmp_path: Path) -> None:

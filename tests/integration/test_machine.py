@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from ci.boot.machine import Machine, free_port, start
+from ci.boot.machine import Machine, start
 from ci.boot.qemu import ConsumerSpec, Forward, MachineSpec, Share
 from ci.host.accelerator import Acceleration, Accelerator
 from ci.host.errors import BootError, HostError
+from ci.host.ports import held_port
 from ci.host.process import run
 from tests.integration.qemus import qemus_with
 
@@ -159,6 +160,20 @@ def test_a_port_in_use_is_the_fault_of_this_machine(make_image: MakeImage, folde
             in_machine(spec, folder, never)
 
 
+def test_a_held_port_leads_nowhere_until_qemu_takes_it(make_image: MakeImage, folder: Path) -> None:
+    image = make_image(boot_sector(b"", HANG))
+
+    async def knock(_machine: Machine) -> None:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.close()
+        await writer.wait_closed()
+
+    with held_port() as port:
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
+        in_machine(small(image, forwards=(Forward(host_port=port),)), folder, knock)
+
+
 def test_a_file_that_is_no_disk_image_ends_qemu(folder: Path, tmp_path: Path) -> None:
     image = tmp_path / "disk.qcow2"
     image.write_text("<html>not found</html>")
@@ -173,14 +188,10 @@ def test_the_consumers_arguments_start_a_machine(make_image: MakeImage, folder: 
         await machine.screenshot(tmp_path / "screen.png")
 
     export = Share(tag="out", path=tmp_path, writable=True)
-    spec = ConsumerSpec(
-        image=make_image(boot_sector(b"hello", HANG)),
-        workspace=tmp_path,
-        exports=(export,),
-        host_port=free_port(),
-        instruments=True,
-    )
-    in_machine(spec, folder, wait)
+    image = make_image(boot_sector(b"hello", HANG))
+    with held_port() as port:
+        spec = ConsumerSpec(image=image, workspace=tmp_path, exports=(export,), host_port=port, instruments=True)
+        in_machine(spec, folder, wait)
     assert (tmp_path / "screen.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
 
 

@@ -9,8 +9,8 @@ import asyncssh
 import pytest
 
 from ci.boot import ssh
-from ci.boot.machine import free_port
 from ci.host.errors import BootError
+from ci.host.ports import held_port
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
@@ -137,18 +137,19 @@ def test_a_guest_that_is_starting_is_tried_until_it_answers(monkeypatch: pytest.
 
 def test_a_port_where_nobody_listens_yet_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ssh, "PAUSE_SECONDS", 0.01)
-    key, unused_port = ssh.new_key(), free_port()
+    key = ssh.new_key()
 
-    async def main() -> None:
-        trying = asyncio.ensure_future(ssh.connect(unused_port, "fountain", key))
+    async def main(port: int) -> None:
+        trying = asyncio.ensure_future(ssh.connect(port, "fountain", key))
         await asyncio.sleep(0.1)
         assert not trying.done()
         kind = type("ThisPolicy", (Policy,), {"key": key.public})
-        server = await asyncssh.listen("127.0.0.1", unused_port, server_factory=kind, server_host_keys=[HOST_KEY])
+        server = await asyncssh.listen("127.0.0.1", port, server_factory=kind, server_host_keys=[HOST_KEY])
         async with server, await trying:
             pass
 
-    asyncio.run(main())
+    with held_port() as port:
+        asyncio.run(main(port))
 
 
 def test_a_key_that_is_refused_for_good_ends_the_tries(monkeypatch: pytest.MonkeyPatch) -> None:

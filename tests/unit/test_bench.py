@@ -16,6 +16,7 @@ from ci.records.build import ArtifactRecord, BaseImageRecord, BuildRecord, Verif
 from ci.records.performance import Stages
 
 DISK = Path("/w/classic.qcow2")
+PORT = 2222
 FOLDER = Folder(path=Path("/w"), identity=Path("/w/key/id_ed25519"))
 SUBJECT = Subject(
     name="bookworm",
@@ -77,18 +78,18 @@ def test_the_flags_of_our_build_are_ones_it_has() -> None:
 
 
 def test_both_are_started_in_the_same_machine_but_for_the_seed() -> None:
-    base = bench_boot.boot_spec(Path("base.qcow2"), Path("seed.img"))
-    ours = bench_boot.boot_spec(Path("ours.qcow2"), None)
+    base = bench_boot.boot_spec(Path("base.qcow2"), Path("seed.img"), PORT)
+    ours = bench_boot.boot_spec(Path("ours.qcow2"), None, PORT)
     assert (base.image, base.seed) == (Path("base.qcow2"), Path("seed.img"))
     assert (ours.image, ours.seed) == (Path("ours.qcow2"), None)
     for spec in (base, ours):
         assert (spec.cpus, spec.memory_mib, spec.instruments, spec.shares) == (2, 2048, False, ())
-        assert [forward.guest_port for forward in spec.forwards] == [22]
+        assert [(forward.host_port, forward.guest_port) for forward in spec.forwards] == [(PORT, 22)]
 
 
 def test_the_consumers_machine_is_given_memory_only_where_it_is_not_the_default() -> None:
     little, much = (
-        bench_boot.consumer_spec(Path("ours.qcow2"), Path("/w/workspace"), memory)
+        bench_boot.consumer_spec(Path("ours.qcow2"), Path("/w/workspace"), PORT, memory)
         for memory in bench_boot.CONSUMER_MEMORY_MIB
     )
     tcg = Acceleration(accelerator=Accelerator.TCG, reason="chosen")

@@ -128,7 +128,6 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         return accepted
 
     monkeypatch.setattr(machine, "start", start)
-    monkeypatch.setattr(scenarios, "free_port", lambda: 2222)
     monkeypatch.setattr(scenarios, "make_seed", lambda folder, *_: folder / "seed.img")
     monkeypatch.setattr(ssh, "connect", connect)
     monkeypatch.setattr(ssh, "offered_methods", offered_methods)

@@ -4,7 +4,7 @@ import itertools
 import pytest
 
 from ci.boot import ssh
-from ci.boot.scenarios import Scenario
+from ci.boot.scenarios import Ports, Scenario
 from ci.boot.side_by_side import QEMU_MIB, Capacity, fits, run_all, slowdown
 from ci.boot.visit import BootShape, Visit
 from ci.host.errors import HostError
@@ -15,7 +15,7 @@ KEY = ssh.new_key()
 PLENTY = 1 << 20
 
 
-async def nothing(_visit: Visit) -> None:
+async def nothing(_visit: Visit, _ports: Ports) -> None:
     pass
 
 
