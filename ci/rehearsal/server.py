@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from ci.host.ports import held_port
 from ci.rehearsal.access import Access, Tokens, make_tokens
 from ci.rehearsal.assets import AssetRoutes
 from ci.rehearsal.content import DEFAULT_BRANCH, add_commit, make_repository, read_file
@@ -74,9 +75,10 @@ class GitHubServer:
 
         Raises HostError where emulate is not installed or does not start.
         """
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            # PyGithub takes answers only from the very host that it asks, and emulate says localhost.
-            server = cls(folder, f"http://localhost:{listener.getsockname()[1]}")
+        # PyGithub takes answers only from the very host that it asks, and emulate says localhost. That may be ::1 too,
+        # where nobody else must listen.
+        with held_port() as port, socket.create_server(("127.0.0.1", port)) as listener:
+            server = cls(folder, f"http://localhost:{port}")
             with server._running(listener):
                 yield server
 

@@ -1,5 +1,6 @@
 """A real HTTP server on loopback that fails on command."""
 
+import contextlib
 import ssl
 import sys
 import threading
@@ -10,6 +11,8 @@ from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
+
+from ci.host.ports import held_port
 
 
 class Dribble(Enum):
@@ -99,7 +102,9 @@ class FaultServer:
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
                 pass
 
-        self.http = _Quiet(("127.0.0.1", 0), Handler)
+        # Nobody else must listen there once the server does not, nor on ::1, which localhost may be too.
+        self._held = contextlib.ExitStack()
+        self.http = _Quiet(("127.0.0.1", self._held.enter_context(held_port())), Handler)
         self.scheme = "https" if tls else "http"
         if tls:
             self.http.socket = tls.wrap_socket(self.http.socket, server_side=True)
@@ -116,6 +121,7 @@ class FaultServer:
         self.http.shutdown()
         self._thread.join()
         self.http.server_close()
+        self._held.close()
 
     def url(self, path: str) -> str:
         return f"{self.scheme}://127.0.0.1:{self.http.server_address[1]}{path}"

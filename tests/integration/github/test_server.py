@@ -15,16 +15,11 @@ from tests.integration.github.calls import Api
 pytestmark = pytest.mark.integration
 
 
-def is_listening(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def listening_addresses(port: int) -> set[str]:
-    """In the kernel's hexadecimal form: proc(5), /proc/net/tcp."""
+def listening(port: int) -> set[tuple[str, str]]:
+    """The address and the inode of each socket, in the kernel's hexadecimal form: proc(5), /proc/net/tcp."""
     lines = [line for table in ("tcp", "tcp6") for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]]
-    places = [(line.split()[1], line.split()[3]) for line in lines]
-    return {place[0].partition(":")[0] for place in places if place[0].endswith(f":{port:04X}") and place[1] == "0A"}
+    sockets = [(*line.split()[1].split(":"), line.split()[3], line.split()[9]) for line in lines]
+    return {(address, inode) for address, number, state, inode in sockets if (number, state) == (f"{port:04X}", "0A")}
 
 
 def test_two_servers_know_nothing_of_each_other(tmp_path: Path) -> None:
@@ -36,25 +31,36 @@ def test_two_servers_know_nothing_of_each_other(tmp_path: Path) -> None:
             assert api.call("GET").status_code == 401
 
 
-def fail_with_a_server(folder: Path, ports: list[int]) -> None:
+def fail_with_a_server(folder: Path, ports: list[int], found: set[tuple[str, str]]) -> None:
     with GitHubServer.start(folder) as server:
         ports += [urlsplit(url).port or 0 for url in (server.url, server._emulator._url)]
-        assert [is_listening(port) for port in ports] == [True, True]
+        found.update(*map(listening, ports))
         raise RuntimeError("the test")
 
 
 def test_nothing_is_left_of_a_server_even_when_its_test_fails(tmp_path: Path) -> None:
     ports: list[int] = []
+    found: set[tuple[str, str]] = set()
     with pytest.raises(RuntimeError, match="the test"):
-        fail_with_a_server(tmp_path, ports)
-    assert [is_listening(port) for port in ports] == [False, False]
+        fail_with_a_server(tmp_path, ports, found)
+    assert len(found) == 2
+    # By its inode, for somebody else may have the port by now.
+    assert not found.intersection(*map(listening, ports))
     assert "github" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_only_this_machine_reaches_it(tmp_path: Path) -> None:
     with GitHubServer.start(tmp_path) as server:
         for url in (server.url, server._emulator._url):
-            assert listening_addresses(urlsplit(url).port or 0) == {"0100007F"}
+            assert {address for address, _ in listening(urlsplit(url).port or 0)} == {"0100007F"}
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+def test_nobody_else_listens_at_the_other_address_of_localhost(tmp_path: Path) -> None:
+    with GitHubServer.start(tmp_path) as server, socket.socket(socket.AF_INET6) as stranger:
+        stranger.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        with pytest.raises(OSError, match="already in use"):
+            stranger.bind(("", urlsplit(server.url).port))
 
 
 def test_a_missing_emulator_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
