@@ -15,6 +15,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.remote.command import Command
 
 from ci.host import actions
+from ci.host.ports import held_port
 
 FLAGS = (
     "--headless=new",
@@ -90,13 +91,14 @@ def running_browser(folder: Path) -> Iterator[Browser]:
     for flag in (*FLAGS, f"--user-data-dir={folder / 'profile'}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    driver = Chrome(options=options, service=Service(executable_path=_found("chromedriver")))
-    try:
-        driver.set_page_load_timeout(120)
-        driver.set_script_timeout(120)
-        yield Browser(driver)
-    finally:
-        driver.quit()
+    with held_port() as port:
+        driver = Chrome(options=options, service=Service(executable_path=_found("chromedriver"), port=port))
+        try:
+            driver.set_page_load_timeout(120)
+            driver.set_script_timeout(120)
+            yield Browser(driver)
+        finally:
+            driver.quit()
 
 
 def _found(*names: str) -> str:
