@@ -14,6 +14,7 @@ from ci.host import cli
 from ci.host.accelerator import Acceleration
 from ci.host.errors import HostError
 from ci.host.files import sha256_file
+from ci.host.ports import held_port
 from ci.host.process import run
 from ci.host.repository import ROOT, Revision, current_revision
 from ci.image import guestfish
@@ -338,8 +339,9 @@ class TestMachinesThatLackSomething:
     def test_a_package_archive_out_of_reach(
         self, attempt: Try, bookworm_base: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # nobody listens there
-        code, said = attempt(*from_base(bookworm_base))
+        with held_port() as port:  # nobody listens there
+            monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
+            code, said = attempt(*from_base(bookworm_base))
         assert code == 4
         assert "this machine does not reach the package archive" in said
         assert "http_proxy" in said

@@ -15,6 +15,7 @@ from ci.host.errors import (
     ToolsmithError,
     VerificationError,
 )
+from ci.host.ports import held_port
 from ci.rehearsal.faults import Effect, Fault
 from ci.release.retry import LONGEST_LIMIT_WAIT
 from ci.release.state import RECORD_NAME, marker
@@ -359,5 +360,6 @@ def test_a_server_that_is_down(stage: Stage) -> None:
 
 def test_a_server_that_is_not_there(stage: Stage) -> None:
     stage.build()
-    run = stage.with_environ(GITHUB_API_URL="http://localhost:9").publish()
+    with held_port() as port:
+        run = stage.with_environ(GITHUB_API_URL=f"http://localhost:{port}").publish()
     assert_refused(run, RemoteError, "ConnectionError", asked=False)

@@ -11,6 +11,7 @@ import pytest
 
 from ci import trace
 from ci.host.errors import InputError, UnknownOriginError, VerificationError
+from ci.host.ports import held_port
 from ci.release.state import RECORD_NAME
 from tests.integration.release.stage import OLDER, Run, Stage, release_older, sha256
 from tests.releasing import PACKAGES, TAG, build_record
@@ -203,6 +204,7 @@ def test_what_the_repository_knows_needs_no_network(stage: Stage) -> None:
     assert (silent.run.code, silent.run.exchanges) == (0, ())
     assert (silent.found["tag"], silent.found["pull_request"]) == (TAG, None)
     assert f"rollout/{TAG}" in "".join(silent.run.said.split())
-    down = traced(stage.with_environ(GITHUB_API_URL="http://localhost:9"), image, releases=releases)
+    with held_port() as port:
+        down = traced(stage.with_environ(GITHUB_API_URL=f"http://localhost:{port}"), image, releases=releases)
     assert (down.run.code, down.found["tag"], down.found["published"]) == (0, TAG, None)
     assert "GitHub tells nothing about it" in down.run.said
