@@ -1,4 +1,5 @@
 import asyncio
+import itertools
 import socket
 import threading
 from pathlib import Path
@@ -90,6 +91,29 @@ def test_emulate_does_not_run_into_its_own_rate_limit(tmp_path: Path, monkeypatc
             return {answer.status for answer in answers}
 
     assert asyncio.run(ask_often()) == {200}
+
+
+def same_commits(server: GitHubServer) -> tuple[str, str]:
+    """Two repositories with one and the same commit: the same files, within one second."""
+    made: dict[str | None, str] = {}
+    for number in itertools.count():
+        repository = server.create_repository(f"image-{number}", {"a": "b"})
+        earlier = made.setdefault(server.branch_head(repository), repository)
+        if earlier != repository:
+            return earlier, repository
+    raise AssertionError("it counts for ever")
+
+
+def test_repositories_of_one_second_are_shown_each_at_its_own_commit(tmp_path: Path) -> None:
+    with GitHubServer.start(tmp_path) as server:
+        shown = dict(zip(same_commits(server), ("1" * 40, "2" * 40), strict=True))
+        for repository, commit in shown.items():
+            server.show_head_as(repository, commit)
+        for repository, commit in shown.items():
+            assert server.branch_head(repository) == commit
+            with Api(server, repository, server.tokens.admin) as api:
+                api.made("/releases", {"tag_name": "v1", "target_commitish": commit})
+            assert server.tag_commit(repository, "v1") == commit
 
 
 def test_what_people_do_is_not_in_the_log(tmp_path: Path) -> None:
