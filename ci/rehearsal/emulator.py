@@ -30,9 +30,6 @@ logger = logging.getLogger("ci.rehearsal")
 FOLDER = Path(__file__).parent
 EMULATE = FOLDER / "node_modules/emulate/dist/index.js"
 START_SECONDS = 60.0
-# Node.js closes a connection that was idle for five; a request that meets that moment would fail.
-# https://nodejs.org/api/http.html#serverkeepalivetimeout
-IDLE_SECONDS = 2.0
 LISTENING = re.compile(r"listening on port (\d+)")
 # emulate refuses a token after 5000 requests in an hour, and takes any unknown one for its first user's.
 REQUESTS_PER_TOKEN = 4000
@@ -167,7 +164,10 @@ async def running_emulator(folder: Path, *, url: str, owner: str) -> AsyncIterat
         port = await _port(process.stdout)
         drain = asyncio.create_task(_log(process.stdout))
         try:
-            connector = aiohttp.TCPConnector(keepalive_timeout=IDLE_SECONDS)
+            # Node.js closes idle connections when it likes, and a POST that meets that moment fails. A connection for
+            # each request cannot meet it, and costs a third of a millisecond.
+            # https://nodejs.org/api/http.html#serverkeepalivetimeout
+            connector = aiohttp.TCPConnector(force_close=True)
             timeout = aiohttp.ClientTimeout(total=60)
             async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
                 yield Emulator(session, port, known_as=url)

@@ -82,6 +82,32 @@ def test_an_emulator_that_does_not_start_is_told_with_its_last_words(
     assert "out of order" in caught.value.details
 
 
+# An emulator that closes a connection when a second request comes by it.
+FORGETFUL = """
+import { createServer } from "node:http";
+const known = new WeakSet();
+createServer((request, response) => {
+  if (known.has(request.socket)) return request.socket.destroy();
+  known.add(request.socket);
+  response.setHeader("Content-Type", "application/json");
+  response.end('{"message": "done"}');
+}).listen(0);
+"""
+
+
+def test_no_request_meets_the_end_of_a_connection_that_was_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(emulator, "EMULATE", tmp_path / "emulate.mjs")
+    emulator.EMULATE.write_text(FORGETFUL)
+
+    async def write_often() -> list[int]:
+        async with running_emulator(tmp_path, url="http://localhost", owner="owner") as running:
+            return [(await running.request("POST", "/", body={})).status for _ in range(5)]
+
+    assert asyncio.run(write_often()) == [200] * 5
+
+
 def test_emulate_does_not_run_into_its_own_rate_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(emulator, "REQUESTS_PER_TOKEN", 4000)
 
