@@ -98,9 +98,9 @@ class Emulator:
         return self._shown.get(found.group(1), {}) if found else {}
 
     async def get(self, path: str, query: Mapping[str, str] | None = None) -> Json | None:
-        """The object at `path`, None where there is none."""
+        """The object at `path`, None where there is none; raises ApiError for any other refusal."""
         answer = await self.request("GET", path, query=query)
-        return answer.body if answer.ok else None
+        return None if answer.status == HTTPStatus.NOT_FOUND else _successful(answer)
 
     async def branch_head(self, repository: str, branch: str) -> str | None:
         """The commit a branch is at, None where there is no such branch."""
@@ -109,10 +109,13 @@ class Emulator:
 
     async def call(self, method: str, path: str, body: Json | None = None) -> Json:
         """A request that has to succeed; raises ApiError with emulate's own words where it does not."""
-        answer = await self.request(method, path, body=body)
-        if not answer.ok:
-            raise ApiError(answer.status, (answer.body or {}).get("message", ""))
-        return answer.body or {}
+        return _successful(await self.request(method, path, body=body)) or {}
+
+
+def _successful(answer: Answer) -> Any:  # noqa: ANN401 - JSON
+    if not answer.ok:
+        raise ApiError(answer.status, (answer.body or {}).get("message", ""))
+    return answer.body
 
 
 def _replaced(text: str, words: Mapping[str, str]) -> str:

@@ -93,6 +93,14 @@ createServer((request, response) => {
   response.end('{"message": "done"}');
 }).listen(0);
 """
+# One that has no answer.
+BROKEN = """
+import { createServer } from "node:http";
+createServer((request, response) => {
+  response.writeHead(500, { "Content-Type": "application/json" });
+  response.end('{"message": "out of order"}');
+}).listen(0);
+"""
 
 
 def test_no_request_meets_the_end_of_a_connection_that_was_kept(
@@ -106,6 +114,15 @@ def test_no_request_meets_the_end_of_a_connection_that_was_kept(
             return [(await running.request("POST", "/", body={})).status for _ in range(5)]
 
     assert asyncio.run(write_often()) == [200] * 5
+
+
+def test_an_emulator_that_fails_does_not_say_that_there_is_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(emulator, "EMULATE", tmp_path / "emulate.mjs")
+    emulator.EMULATE.write_text(BROKEN)
+    with GitHubServer.start(tmp_path / "github") as server, Api(server, "owner/image", server.tokens.admin) as api:
+        assert api.call("GET").status_code == 500
 
 
 def test_emulate_does_not_run_into_its_own_rate_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
