@@ -13,7 +13,7 @@ from ci.host import cli
 from ci.host.process import run
 from ci.host.progress import Reporter, short_path
 from ci.host.repository import ROOT
-from ci.host.workspace import cache_folder
+from ci.host.workspace import LOCK_NAME, cache_folder, exclusive
 from ci.image.definition import load_definition
 from ci.records.build import BuildRecord
 from ci.records.record import read_record
@@ -53,9 +53,10 @@ def throwaway_key(folder: Path) -> Path:
     """A key pair for the demo, kept outside the repository so that nobody commits it; returns the private half."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     identity = folder / "id_ed25519"
-    if not (identity.exists() and Path(f"{identity}.pub").exists()):
-        identity.unlink(missing_ok=True)
-        run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "toolsmith-demo", "-f", identity], timeout=60)
+    with exclusive(folder / LOCK_NAME):  # else another run could take half a pair, or replace it
+        if not (identity.exists() and Path(f"{identity}.pub").exists()):
+            identity.unlink(missing_ok=True)
+            run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "toolsmith-demo", "-f", identity], timeout=60)
     return identity
 
 

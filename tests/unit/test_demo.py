@@ -1,3 +1,4 @@
+import fcntl
 from pathlib import Path
 
 import pytest
@@ -5,7 +6,7 @@ import pytest
 from ci import demo
 from ci.host.process import Completed
 from ci.host.repository import ROOT
-from ci.host.workspace import cache_folder
+from ci.host.workspace import LOCK_NAME, cache_folder
 
 
 @pytest.fixture
@@ -18,6 +19,8 @@ def keygen(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         calls.append([str(argument) for argument in argv])
         target = Path(argv[-1])
         assert not target.exists(), "ssh-keygen would ask whether to overwrite it, and hang"
+        with (target.parent / LOCK_NAME).open("w") as lock, pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # as another run at the same time
         target.write_text("private")
         Path(f"{target}.pub").write_text("public")
         return Completed(argv=(), returncode=0, stdout="", stderr="", seconds=0)
