@@ -56,6 +56,12 @@ lint: setup ## check style, types and shell scripts
 unit: setup ## run the fast tests
 	$(PYTHON) -m pytest tests/unit
 
+.PHONY: search
+# Chosen once, so that the seed in the command that make shows is the one that was drawn from.
+search: SEED := $(or $(SEED),$(shell echo $$RANDOM))
+search: setup ## draw other examples than the tests always do, and many more; SEED=... draws the same again
+	$(PYTHON) -m pytest tests/unit -m hypothesis --hypothesis-profile searching --hypothesis-seed $(SEED)
+
 .PHONY: integration
 integration: setup-tests ## run the tests that use real libguestfs, QEMU and Chromium
 	$(PYTHON) -m pytest tests/integration

@@ -30,6 +30,13 @@ def test_the_projects_tests_run_on_main(make_scene: MakeScene) -> None:
     assert run.result is Result.SUCCESS
 
 
+def test_every_night_the_property_tests_draw_from_a_seed_that_is_shown(make_scene: MakeScene) -> None:
+    made = make_scene(tools={"make": 'exec /usr/bin/make --dry-run "$@"'})
+    run = made.run(made.schedule("search"))
+    assert run.results() == {"properties": "success"}
+    assert re.search(r"pytest tests/unit -m hypothesis --hypothesis-profile searching --hypothesis-seed \d+\n", run.log)
+
+
 def test_releases_wait_for_each_other_and_pull_requests_do_not(language: Language) -> None:
     def concurrency(name: str, contexts: Mapping[str, object]) -> object:
         return language.value(language.parse(ROOT, f".github/workflows/{name}.yml")["concurrency"], contexts)
