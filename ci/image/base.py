@@ -24,6 +24,8 @@ SIGNATURE = "SHA256SUMS.gpg"
 
 Sleep = Callable[[float], None]
 
+WAITING = "Waiting for another run that fetches this base image"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseSource:
@@ -71,12 +73,12 @@ def fetch_base(
     """
     folder = cache / "base"
     promise = _find_promise(source, folder, allow_unverified=allow_unverified, reporter=reporter, sleep=sleep)
-    with _partial(folder, source.url) as partial:
+    with _partial(folder, source.url, reporter) as partial:
         fetched = promise is None
         if promise is None:
             got = download(source.url, partial, sha256=None, reporter=reporter, sleep=sleep)
             promise = _unverified(got.sha256, got.url, reporter)
-        with _entry(folder, promise.sha256) as entry:
+        with _entry(folder, promise.sha256, reporter) as entry:
             if not _intact(entry, promise.sha256, reporter):
                 if not fetched:
                     download(source.url, partial, sha256=promise.sha256, reporter=reporter, sleep=sleep)
@@ -161,21 +163,21 @@ def sibling(url: str, name: str) -> str:
 
 
 @contextmanager
-def _partial(folder: Path, url: str) -> Iterator[Path]:
+def _partial(folder: Path, url: str, reporter: Reporter) -> Iterator[Path]:
     """Where this URL is downloaded to, ours alone: the next run finds it and continues.
 
     The lock of a URL is always taken before that of a digest.
     """
     key = hashlib.sha256(url.encode()).hexdigest()[:32]
     partial = folder / "partial" / key
-    with exclusive(partial.with_name(f"{key}.lock")):
+    with exclusive(partial.with_name(f"{key}.lock"), lambda: reporter.step(WAITING)):
         yield partial
 
 
 @contextmanager
-def _entry(folder: Path, sha256: str) -> Iterator[Path]:
+def _entry(folder: Path, sha256: str, reporter: Reporter) -> Iterator[Path]:
     """The cache's place for this digest, ours alone: another URL may bring the same bytes at the same time."""
-    with exclusive(folder / "sha256" / f".{sha256}.lock"):
+    with exclusive(folder / "sha256" / f".{sha256}.lock", lambda: reporter.step(WAITING)):
         yield folder / "sha256" / sha256
 
 

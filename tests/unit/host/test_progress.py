@@ -1,11 +1,13 @@
 import io
 import re
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from ci.host.progress import Reporter, short_path
+from ci.host.progress import Reporter, limits, short_path
 
 
 def reporter(*, in_actions: bool = False, terminal: bool = False) -> tuple[Reporter, io.StringIO]:
@@ -47,6 +49,58 @@ def test_in_actions_steps_that_overlap_are_no_groups(capsys: pytest.CaptureFixtu
         pass
     assert capsys.readouterr().err == ""
     assert len(stream.getvalue().splitlines()) == 4
+
+
+def test_a_step_that_lasts_says_so_every_minute_until_it_ends() -> None:
+    progress, stream = reporter()
+    asked: list[float] = []
+
+    def ended(seconds: float) -> bool:
+        asked.append(seconds)
+        return len(asked) > 2
+
+    progress.remind("Installing [packages]", lambda: limits(3600, 360), ended)
+    assert stream.getvalue().splitlines() == [
+        "         Installing [packages]: 1 min so far (at most 60 min; 6 min without a sign of life end it)",
+        "         Installing [packages]: 2 min so far (at most 60 min; 6 min without a sign of life end it)",
+    ]
+    assert asked == [60, 60, 60]
+
+
+@pytest.mark.parametrize(
+    ("limit", "silence", "words"),
+    [(None, None, ""), (45, None, " (at most 45 s)"), (None, 60, " (60 s without a sign of life end it)")],
+)
+def test_what_ends_a_step_is_said_where_something_does(limit: float | None, silence: float | None, words: str) -> None:
+    assert limits(limit, silence) == words
+
+
+@pytest.mark.parametrize("kind", ["step", "overlapping", "transfer"])
+def test_whatever_lasts_is_reminded_of_outside_a_terminal_only(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    reminded = threading.Event()
+    titles: list[str] = []
+
+    def remind(_self: Reporter, title: str, more: Callable[[], str], ended: Callable[[float], object]) -> None:
+        titles.append(title + more())
+        reminded.set()
+        ended(60)
+
+    monkeypatch.setattr(Reporter, "remind", remind)
+    for terminal in (True, False):
+        progress, _ = reporter(terminal=terminal)
+        match kind:
+            case "step":
+                with progress.step("Build", limit=60):
+                    assert terminal or reminded.wait(60)
+            case "overlapping":
+                with progress.side_by_side() as step, step("Build", limit=60):
+                    assert terminal or reminded.wait(60)
+            case _:
+                with progress.transfer("Build", 2_000_000) as advance:
+                    advance(1_000_000)
+                    assert terminal or reminded.wait(60)
+    (said,) = titles
+    assert said.startswith("Build (")
 
 
 def test_a_failed_step_is_named_and_not_remembered() -> None:

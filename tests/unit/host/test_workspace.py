@@ -1,4 +1,7 @@
+import fcntl
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,3 +67,22 @@ def test_too_little_space_is_told_before_anything_is_done(tmp_path: Path, monkey
     with pytest.raises(HostError, match=r"1\.0 GB free, 2\.0 GB are needed") as caught:
         require_space(tmp_path, 2 * 10**9)
     assert caught.value.hint
+
+
+def test_whoever_waits_for_another_run_says_so_meanwhile(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    said: list[str] = []
+    with lock.open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+
+        @contextmanager
+        def waiting() -> Iterator[None]:
+            said.append("waiting")
+            fcntl.flock(other, fcntl.LOCK_UN)
+            yield
+            said.append("no more")
+
+        with exclusive(lock, waiting):
+            assert said == ["waiting", "no more"]
+    with exclusive(lock, waiting):
+        assert len(said) == 2
