@@ -33,6 +33,7 @@ from ci.host import cli
 from ci.host.accelerator import CHOICES, Acceleration, probe
 from ci.host.appliance import check_appliance
 from ci.host.files import sha256_file
+from ci.host.guestfish import libguestfs_environment
 from ci.host.prerequisites import quick_check, raise_for
 from ci.host.process import Argument, require_tool, run
 from ci.host.progress import Reporter
@@ -278,8 +279,10 @@ def _measure_classic_recipe(subject: Subject, folder: Folder, reporter: Reporter
     for argv, seconds in recipe:
         title = step_title(argv)
         with reporter.step(f"Classic recipe: {title}"):
-            environment = subject.acceleration.guestfs_environment()
-            completed = run(argv, env=environment, timeout=subject.acceleration.scaled(seconds))
+            environment = libguestfs_environment(subject.acceleration, folder.path)
+            limit = subject.acceleration.scaled(seconds)
+            # It says nothing while packages are installed, which takes minutes without KVM.
+            completed = run(argv, env=environment, timeout=limit, silence=limit)
         steps.append(StepRecord(title=title, seconds=round(completed.seconds, 2)))
     return BuildMeasurement(
         seconds=round(sum(step.seconds for step in steps), 2),

@@ -14,11 +14,12 @@ from typing import Any, TypeAlias
 from ci.bench_image import BenchedImage
 from ci.boot import loop, machine, seed, ssh
 from ci.boot.qemu import ConsumerSpec, Forward, MachineSpec
+from ci.host import guestfish
 from ci.host.errors import BootError
 from ci.host.files import sha256_file
 from ci.host.ports import held_port
 from ci.host.progress import Reporter
-from ci.image import guestfish, qcow2
+from ci.image import qcow2
 from ci.records.performance import BootComparison, Stages
 
 USER = "fountain"
@@ -109,8 +110,7 @@ def floor_disk(bench: BenchedImage) -> Path:
     overlay = bench.folder / "floor.qcow2"
     overlay.unlink(missing_ok=True)
     qcow2.create_overlay(bench.image, overlay, qcow2.info(bench.image).virtual_size)
-    environment = bench.acceleration.guestfs_environment()
-    with guestfish.session(overlay, "qcow2", environment=environment, temporary=bench.folder) as guest:
+    with guestfish.session(overlay, "qcow2", acceleration=bench.acceleration, temporary=bench.folder) as guest:
         guest.start()
         guest.command("mount", "/dev/sda1", "/")
         guest.command("rm-f", "/sbin/init")

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from ci.host import cli
-from ci.host.accelerator import probe
+from ci.host.accelerator import probe, with_other
 from ci.host.appliance import archive_host, check_appliance
 from ci.host.errors import HostError
 from ci.host.machine import ThisMachine
@@ -49,8 +49,9 @@ def _try_appliance(options: argparse.Namespace, findings: list[Finding], reporte
     if any(finding.status is Status.MISSING for finding in findings):
         found = "not tried: see what is missing above"
         return [Finding(name="appliance starts", found=found, status=Status.WARNING)]
+    host = options.resolve or archive_host()
     with reporter.step("Starting libguestfs's appliance"):
-        return check_appliance(probe(), options.resolve or archive_host())
+        return with_other(probe(), lambda acceleration: check_appliance(acceleration, host), reporter.note)
 
 
 if __name__ == "__main__":

@@ -3,16 +3,19 @@
 import contextlib
 import ipaddress
 import re
+import tempfile
+import time
 import urllib.parse
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from ci.host import guestfish
 from ci.host.accelerator import Acceleration
-from ci.host.errors import InputError, ToolError
+from ci.host.errors import BuildError, InputError, ToolError
 from ci.host.prerequisites import Finding, Status
 from ci.host.process import find_tool, run
 
-START_SECONDS = 60
 SEPARATOR = "----"
 
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
@@ -41,35 +44,41 @@ class ApplianceAnswer:
 
 
 def check_appliance(acceleration: Acceleration, host: str | None) -> list[Finding]:
-    """Start the appliance once and ask it; `host` is the name to resolve, None to leave that out."""
+    """Start the appliance once and ask it; `host` is the name to resolve, None to leave that out.
+
+    Raises AcceleratorError where KVM fails it.
+    """
+    script = questions(host)
+    begun = time.monotonic()
     try:
-        completed = run(
-            guestfish_argv(host),
-            timeout=acceleration.scaled(START_SECONDS),
-            env=acceleration.guestfs_environment(),
-        )
-    except ToolError as error:
+        with (
+            tempfile.TemporaryDirectory(prefix="toolsmith-appliance-") as folder,
+            guestfish.appliance(acceleration, Path(folder)) as guest,
+        ):
+            guest.command("scratch", "16M")  # libguestfs does not start without a disk
+            guest.command("set-network", "true")
+            guest.start()
+            seconds = time.monotonic() - begun
+            answer = parse_answer(guest.command("debug", "sh", script))
+    except (BuildError, ToolError) as error:
         lines = [line for line in error.details.splitlines() if line.strip()]
         found = lines[-1].removeprefix("libguestfs: error: ") if lines else error.message
         return [Finding(name="appliance starts", found=found, status=Status.MISSING, fix=NO_START)]
-    started = Finding(name="appliance starts", found=f"in {completed.seconds:.0f} s")
-    return [started, *judge(parse_answer(completed.stdout), host)]
+    return [Finding(name="appliance starts", found=f"in {seconds:.0f} s"), *judge(answer, host)]
 
 
-def guestfish_argv(host: str | None) -> list[str]:
-    """One guestfish run that starts the appliance and asks for its addresses, its name servers and `host`."""
-    questions = ["ip -4 -o address show scope global", "cat /etc/resolv.conf"]
+def questions(host: str | None) -> str:
+    """A script for the appliance that asks for its addresses, its name servers and `host`."""
+    asked = ["ip -4 -o address show scope global", "cat /etc/resolv.conf"]
     if host is not None:
         if not _HOST.fullmatch(host):
             raise InputError(f"{host!r} is not the name of a host")
-        questions.append(f"getent hosts {host}")
-    script = f"; echo {SEPARATOR}; ".join(questions) + "; true"
-    # libguestfs does not start without a disk.
-    return ["guestfish", "scratch", "16M", ":", "set-network", "true", ":", "run", ":", "debug", "sh", script]
+        asked.append(f"getent hosts {host}")
+    return f"; echo {SEPARATOR}; ".join(asked) + "; true"
 
 
 def parse_answer(output: str) -> ApplianceAnswer:
-    """Take apart what the script of `guestfish_argv` printed."""
+    """Take apart what the script of `questions` printed."""
     address, resolver, hosts = (*output.split(f"{SEPARATOR}\n"), "", "")[:3]
     return ApplianceAnswer(
         addresses=tuple(re.findall(r"\binet (\S+)", address)),

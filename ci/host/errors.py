@@ -35,6 +35,19 @@ class HostError(ToolsmithError):
     exit_code = 3
 
 
+class AcceleratorError(HostError):
+    """KVM, which had been found to work, failed a guest: no sign of life, or a QEMU that aborted."""
+
+    exit_code = 17
+
+    def __init__(self, message: str, *, details: str = "") -> None:
+        hint = (
+            "This machine's KVM cannot be relied on. Set TOOLSMITH_ACCELERATOR=tcg, which is slower and works "
+            "everywhere; `python -m ci.doctor` tries KVM anew."
+        )
+        super().__init__(message, hint=hint, details=details)
+
+
 class FetchError(ToolsmithError):
     """A download did not complete."""
 

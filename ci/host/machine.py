@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from ci.host.accelerator import Fault, find_kvm_fault
+from ci.host.accelerator import find_kvm_fault
 from ci.host.errors import ToolError
+from ci.host.kvm import kernel
+from ci.host.kvm.device import Fault
 from ci.host.process import find_tool, run
 
 
@@ -25,14 +27,15 @@ class Machine(Protocol):
     def kernels(self) -> Sequence[Path]:
         """The kernels in /boot."""
 
-    def has_modules(self, kernel: Path) -> bool: ...
+    def has_modules(self, kernel_image: Path) -> bool: ...
 
     def can_read(self, path: Path) -> bool: ...
 
     def distribution(self) -> str:
         """The ID in /etc/os-release; '' where there is none."""
 
-    def kvm_fault(self) -> Fault | None: ...
+    def kvm_fault(self) -> Fault | None:
+        """What keeps KVM from running a guest, tried now."""
 
     def file_system(self, folder: Path) -> int:
         """A number that two folders share if they share their free space."""
@@ -65,13 +68,13 @@ class ThisMachine:
         return completed.stdout + completed.stderr
 
     def kernels(self) -> Sequence[Path]:
-        return sorted(Path("/boot").glob("vmlinuz-*"))
+        return kernel.kernels()
 
-    def has_modules(self, kernel: Path) -> bool:
-        return Path("/lib/modules", kernel.name.removeprefix("vmlinuz-")).is_dir()
+    def has_modules(self, kernel_image: Path) -> bool:
+        return kernel.modules_of(kernel_image).is_dir()
 
     def can_read(self, path: Path) -> bool:
-        return path.is_file() and os.access(path, os.R_OK)
+        return kernel.can_read(path)
 
     def distribution(self) -> str:
         try:
@@ -81,7 +84,7 @@ class ThisMachine:
         return next((line.removeprefix("ID=").strip("\"'") for line in lines if line.startswith("ID=")), "")
 
     def kvm_fault(self) -> Fault | None:
-        return find_kvm_fault()
+        return find_kvm_fault(anew=True)
 
     def file_system(self, folder: Path) -> int:
         return nearest_folder(folder).stat().st_dev

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from ci.host.accelerator import CHOICE_VARIABLE, NO_GUESTS, Accelerator, decide, effective_choice
+from ci.host.accelerator import CHOICE_VARIABLE, Accelerator, decide, effective_choice
 from ci.host.errors import HostError, InputError
+from ci.host.kvm.device import NO_GUESTS
+from ci.host.kvm.kernel import KERNEL_VARIABLE, newest_kernel
 from ci.host.machine import Machine, ThisMachine
 
 GIB = 1 << 30
@@ -158,14 +160,14 @@ def check_tool(tool: Tool, version: str | None, *, required: bool) -> Finding:
 def check_kernel(machine: Machine) -> Finding:
     """The kernel that supermin puts into libguestfs's appliance: its choice, or SUPERMIN_KERNEL."""
     name = "kernel for the appliance"
-    chosen = machine.environment.get("SUPERMIN_KERNEL")
+    chosen = machine.environment.get(KERNEL_VARIABLE)
     if chosen:
-        fix = "unset SUPERMIN_KERNEL, or set it to a kernel that this user can read"
+        fix = f"unset {KERNEL_VARIABLE}, or set it to a kernel that this user can read"
         if not machine.can_read(Path(chosen)):
             return Finding(
-                name=name, found=f"{chosen} (SUPERMIN_KERNEL) cannot be read", status=Status.MISSING, fix=fix
+                name=name, found=f"{chosen} ({KERNEL_VARIABLE}) cannot be read", status=Status.MISSING, fix=fix
             )
-        return Finding(name=name, found=f"{chosen} (SUPERMIN_KERNEL)")
+        return Finding(name=name, found=f"{chosen} ({KERNEL_VARIABLE})")
     install = f"{SETUP} (Debian: apt-get install linux-image-amd64; Ubuntu: linux-image-virtual)"
     kernels = machine.kernels()
     if not kernels:
@@ -184,11 +186,6 @@ def check_kernel(machine: Machine) -> Finding:
             fix=f"sudo chmod 0644 {kernel} (make setup does it), or build as root",
         )
     return Finding(name=name, found=os.fspath(kernel))
-
-
-def newest_kernel(kernels: Iterable[Path]) -> Path:
-    """The kernel with the highest version; numbers count as numbers."""
-    return max(kernels, key=lambda kernel: [int(part) for part in re.findall(r"\d+", kernel.name)])
 
 
 def check_dhcp_client(machine: Machine, guestfish: tuple[int, ...]) -> Finding:
@@ -233,8 +230,8 @@ def check_accelerator(machine: Machine) -> Finding:
         return Finding(name=name, found=error.message, status=Status.MISSING, fix=error.hint)
     found = f"{acceleration.accelerator}: {acceleration.reason}"
     if fault and acceleration.accelerator is Accelerator.TCG:
-        fix = "" if fault.fix == NO_GUESTS else fault.fix
-        return Finding(name=name, found=found, status=Status.WARNING, fix=fix or "slower, but it works")
+        fix = f"slower, but it works; {CHOICE_VARIABLE}=tcg spares the trial" if fault.fix == NO_GUESTS else fault.fix
+        return Finding(name=name, found=found, status=Status.WARNING, fix=fix)
     return Finding(name=name, found=found)
 
 

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeAlias
@@ -27,6 +27,8 @@ logger = logging.getLogger("ci.tools")
 
 TAIL_LINES = 15
 GRACE_SECONDS = 10.0
+# Longer than any of our tools is silent on a machine that works.
+SILENCE_SECONDS = 540.0
 SECRET_SUFFIXES = ("_TOKEN", "_SECRET", "_PASSWORD", "_KEY")
 
 PIPE = subprocess.PIPE
@@ -87,12 +89,14 @@ def run(
     cwd: Argument | None = None,
     stdin: Path | None = None,
     group: bool = False,
+    silence: float = SILENCE_SECONDS,
 ) -> Completed:
     """Run a program to its end and return what it printed.
 
-    `timeout` is in seconds; `env` is added to the child's environment; `ok` are the exit codes that are no failure;
-    `stdin` is a file to feed it. `group`: to end it means to end what it started too, as Ctrl-C in a terminal would.
-    Raises ToolError (ToolTimeoutError past the deadline), or HostError where the program is missing.
+    `timeout` is in seconds, and so is `silence`, the longest without a line of output; `env` is added to the child's
+    environment; `ok` are the exit codes that are no failure; `stdin` is a file to feed it. `group`: to end it means to
+    end what it started too, as Ctrl-C in a terminal would. Raises ToolError (ToolTimeoutError past the deadline or
+    after too long a silence), or HostError where the program is missing.
     """
     started = time.monotonic()
     with (
@@ -100,16 +104,16 @@ def run(
         _ended(_start(argv, env=env, cwd=cwd, stdin=feed, group=group), group=group) as process,
     ):
         stdout, stderr = _Reader(_piped(process.stdout), "out"), _Reader(_piped(process.stderr), "err")
-        try:
-            returncode = process.wait(timeout)
-        except subprocess.TimeoutExpired:
+        returncode = _wait(process, started + timeout, silence, lambda: max(stdout.heard, stderr.heard))
+        if returncode is None:
             _send(process, signal.SIGKILL, group=group)
             process.wait()
+            late = time.monotonic() >= started + timeout
             raise ToolTimeoutError(
-                f"{argv[0]} did not end within {timeout:.0f} s",
+                f"{argv[0]} " + (f"did not end within {timeout:.0f} s" if late else f"was silent for {silence:.0f} s"),
                 hint="The machine may be overloaded; the log shows how far it came.",
-                details=stderr.tail(),
-            ) from None
+                details=stderr.tail() or stdout.tail(),
+            )
         output = Completed(
             argv=tuple(os.fspath(argument) for argument in argv),
             returncode=returncode,
@@ -126,6 +130,14 @@ def run(
     return output
 
 
+def _wait(process: Child, deadline: float, silence: float, heard: Callable[[], float]) -> int | None:
+    """The exit code; None where `deadline` passed, or `silence` seconds since something was `heard`."""
+    while (left := min(deadline, heard() + silence) - time.monotonic()) > 0:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.wait(left)
+    return process.poll()
+
+
 @contextlib.contextmanager
 def spawn(
     argv: Sequence[Argument],
@@ -133,10 +145,17 @@ def spawn(
     env: Mapping[str, str] | None = None,
     cwd: Argument | None = None,
     stdin: IO[bytes] | int = subprocess.DEVNULL,
+    group: bool = False,
 ) -> Iterator[Child]:
-    """A running program with piped output, ended when the block is left."""
-    with _start(argv, env=env, cwd=cwd, stdin=stdin) as process, _ended(process):
+    """A running program with piped output, ended when the block is left; `group` as in `run`."""
+    with _start(argv, env=env, cwd=cwd, stdin=stdin, group=group) as process, _ended(process, group=group):
         yield process
+
+
+def kill_group(process: Child) -> None:
+    """End a program that was started as a group, and what it started, at once."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _start(
@@ -194,17 +213,21 @@ async def spawn_async(
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         env=child_environment(env),
+        process_group=0,
     )
     try:
         yield process
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
+        if process.returncode is None:
+            # Its whole group: a QEMU may be a script that starts the real one.
+            os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
 
 
 class _Reader:
     """Collects one stream of a child in a thread, logs each line as it comes, and closes the stream at its end.
+
+    `heard` is when the last one came, by the monotonic clock.
 
     Nobody else closes it: to close a pipe that a grandchild still holds would wait for that grandchild.
     """
@@ -213,12 +236,14 @@ class _Reader:
         self._stream = stream
         self._name = name
         self._lines: list[str] = []
+        self.heard = time.monotonic()
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
     def _read(self) -> None:
         with self._stream:
             for line in self._stream:
+                self.heard = time.monotonic()
                 self._lines.append(line)
                 logger.debug("%s| %s", self._name, line.rstrip("\n"))
 

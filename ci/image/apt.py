@@ -105,7 +105,7 @@ class Apt:
             if path.exists() and sha256_file(path) != deb.sha256:
                 path.unlink()
         if not all(path.exists() for path in paths):
-            self._apt(*self._words(wish), "--download-only", timeout=FETCH_SECONDS)
+            self._apt(*self._words(wish), "--download-only", "--quiet=1", timeout=FETCH_SECONDS)
         for deb, path in zip(transaction.install, paths, strict=True):
             if not path.exists() or sha256_file(path) != deb.sha256:
                 raise VerificationError(f"{path} is not what the package lists promise", hint="Run it again.")

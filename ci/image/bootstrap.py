@@ -4,19 +4,21 @@ import hashlib
 import os
 from pathlib import Path
 
-from ci.host.accelerator import Acceleration
+from ci.host import guestfish
+from ci.host.accelerator import Acceleration, with_other
 from ci.host.errors import BuildError, HostError, ToolError
 from ci.host.files import sha256_file, write_atomic
 from ci.host.process import run
 from ci.host.progress import Reporter
 from ci.host.workspace import exclusive, require_space, work_folder
-from ci.image import guestfish, qcow2
+from ci.image import qcow2
 from ci.image.base import VerifiedBase
 from ci.image.definition import Bootstrap
 from ci.records.build import Verification
 
 DISK_BYTES = 2252 << 20  # the size of Ubuntu's cloud image
 SPACE_NEEDED = 6 << 30
+INSTALL_SECONDS = 900
 
 
 def bootstrap_base(
@@ -30,7 +32,7 @@ def bootstrap_base(
     key = recipe_digest(bootstrap, recipe)
     image = cache / "bootstrap" / f"{bootstrap.suite}-{key[:16]}.qcow2"
     claimed = image.with_suffix(".sha256")
-    with exclusive(image.with_suffix(".lock")):
+    with exclusive(image.with_suffix(".lock"), lambda: reporter.step("Waiting for another run that makes this base")):
         if not (image.exists() and claimed.exists() and claimed.read_text().strip() == sha256_file(image)):
             image.unlink(missing_ok=True)
             _make(bootstrap, recipe, image, acceleration, reporter)
@@ -56,6 +58,7 @@ def mmdebstrap_argv(bootstrap: Bootstrap, sources: list[str], target: Path) -> l
     """The command that installs the packages into a tar archive; without `sources` it takes the default archive."""
     return [
         "mmdebstrap",
+        "--verbose",  # or it is silent for as long as packages are installed
         "--variant=minbase",
         "--format=tar",
         f"--keyring={bootstrap.keyring}",
@@ -99,10 +102,11 @@ def _make(bootstrap: Bootstrap, recipe: Path, image: Path, acceleration: Acceler
         )
     with work_folder(image.parent) as work:
         packages, disk, compressed = work / "root.tar", work / "disk.raw", work / image.name
-        with reporter.step(f"Bootstrapping {bootstrap.suite} from the package archive"):
-            _install(bootstrap, packages, acceleration.scaled(900))
-        with reporter.step("Making it a bootable disk"):
-            _make_disk(packages, disk, recipe, work, acceleration)
+        limit = acceleration.scaled(INSTALL_SECONDS)
+        with reporter.step(f"Bootstrapping {bootstrap.suite} from the package archive", limit=limit):
+            _install(bootstrap, packages, limit)
+        with reporter.step("Making it a bootable disk", silence=acceleration.silence):
+            with_other(acceleration, lambda found: _make_disk(packages, disk, recipe, work, found), reporter.note)
         with reporter.step("Compressing the base image"):
             qcow2.convert_compressed(disk, compressed, source_format="raw")
         write_atomic(image.with_suffix(".sha256"), sha256_file(compressed) + "\n")
@@ -123,7 +127,7 @@ def _make_disk(packages: Path, disk: Path, recipe: Path, work: Path, acceleratio
         file.truncate(DISK_BYTES)
     # libguestfs numbers partitions in their order on the disk; only sfdisk can make the root number 1 and last.
     run(["sfdisk", "--quiet", disk], stdin=recipe / "cloud-layout.sfdisk", timeout=60)
-    with guestfish.session(disk, "raw", environment=acceleration.guestfs_environment(), temporary=work) as guest:
+    with guestfish.session(disk, "raw", acceleration=acceleration, temporary=work) as guest:
         guest.start()
         guest.command("mkfs", "ext4", "/dev/sda1", "label:cloudimg-rootfs", "blocksize:4096")
         guest.command("mkfs", "vfat", "/dev/sda15", "label:UEFI")

@@ -1,6 +1,9 @@
 """The build: base image in, all artifacts out, in one libguestfs session."""
 
-from ci.host.accelerator import Acceleration
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from ci.host.accelerator import Acceleration, with_other
 from ci.host.files import publish_together, sha256_file, write_atomic
 from ci.host.memory import peak_memory
 from ci.host.process import run
@@ -9,7 +12,7 @@ from ci.host.workspace import exclusive, require_space, work_folder
 from ci.image import budget, earlier, qcow2, sbom
 from ci.image.contents import read_contents
 from ci.image.plan import Plan
-from ci.image.provisioning import make_image
+from ci.image.provisioning import Provisioned, make_image
 from ci.records import sizes
 from ci.records.build import ArtifactRecord, BaseImageRecord, BuildRecord, StepRecord
 from ci.records.packages import to_tsv
@@ -29,7 +32,7 @@ def build(plan: Plan, *, acceleration: Acceleration, reporter: Reporter) -> Buil
         staging = work / "staging"
         staging.mkdir()
         image = staging / f"{plan.stem}.qcow2"
-        found = make_image(plan, image, work, acceleration, reporter)
+        found, acceleration = provisioned(plan, image, work, acceleration, reporter)
         with reporter.step("Hashing it"):
             digest = sha256_file(image)
         with reporter.step("Reading back what is in it"):
@@ -64,6 +67,18 @@ def build(plan: Plan, *, acceleration: Acceleration, reporter: Reporter) -> Buil
                 last=image.name,
             )
     return record
+
+
+def provisioned(
+    plan: Plan, image: Path, work: Path, acceleration: Acceleration, reporter: Reporter
+) -> tuple[Provisioned, Acceleration]:
+    """Make the image, and say with which accelerator: with the other one where the first fails its guest."""
+
+    def attempt(acceleration: Acceleration) -> tuple[Provisioned, Acceleration]:
+        with TemporaryDirectory(dir=work) as own:
+            return make_image(plan, image, Path(own), acceleration, reporter), acceleration
+
+    return with_other(acceleration, attempt, reporter.note)
 
 
 def _subject(plan: Plan, sha256: str) -> sbom.Subject:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ci.host.errors import BaseImageError, ToolError
+from ci.host.guestfish import Guestfish
 from ci.host.process import Argument, run
 from ci.image.definition import OperatingSystem
-from ci.image.guestfish import Guestfish
 from ci.image.root_files import RootFiles
 
 DISK = "/dev/sda"  # to guestfish; to a program in the appliance it may be another

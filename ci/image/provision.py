@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ci.host.errors import BuildError
+from ci.host.guestfish import Guestfish
 from ci.host.process import TAIL_LINES
 from ci.image.archive import MOUNT_POINT
 from ci.image.authorized_keys import AuthorizedKey
 from ci.image.definition import Definition
-from ci.image.guestfish import Guestfish
 from ci.image.layout import Layout
 
 SCRIPT = "provision.sh"

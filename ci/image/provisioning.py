@@ -4,13 +4,14 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ci.host import guestfish
 from ci.host.accelerator import Acceleration
 from ci.host.errors import BaseImageError, BuildError
+from ci.host.guestfish import Guestfish
 from ci.host.progress import Reporter
-from ci.image import guestfish, layout, provision, qcow2
+from ci.image import layout, provision, qcow2
 from ci.image.apt import Transaction
 from ci.image.guest_files import write_tar
-from ci.image.guestfish import Guestfish
 from ci.image.layers import Layer, LayerCache, layer_key
 from ci.image.layout import Layout, Partition, Table
 from ci.image.packages import BaseFacts, Choice
@@ -18,8 +19,8 @@ from ci.image.plan import Plan
 from ci.image.qcow2 import DiskFormat
 from ci.records.identity import ImageIdentity
 
-# Files of this folder that decide what a layer is.
-LAYER_CODE = ("archive.py", "guestfish.py", "layout.py", "provision.py", "provisioning.py", "qcow2.py")
+# Files that decide what a layer is.
+LAYER_CODE = ("archive.py", "../host/guestfish.py", "layout.py", "provision.py", "provisioning.py", "qcow2.py")
 IDENTITY_PATH = "etc/fountainkit/image.json"
 RESOLVER_STUB = "../run/systemd/resolve/stub-resolv.conf"
 
@@ -46,11 +47,10 @@ def make_image(plan: Plan, image: Path, work: Path, acceleration: Acceleration, 
         else:
             reporter.note("Packages: from the cached layer of an earlier build")
             start = _start_from_layer(layer, plan, work)
-        environment = acceleration.guestfs_environment()
         with guestfish.session(
-            start.disk, start.disk_format, environment=environment, temporary=work, archive=start.archive
+            start.disk, start.disk_format, acceleration=acceleration, temporary=work, archive=start.archive
         ) as guest:
-            with reporter.step("Starting the libguestfs appliance"):
+            with reporter.step("Starting the libguestfs appliance", silence=acceleration.silence):
                 guest.start()
             session = _Session(plan, guest, start.layout, acceleration, reporter)
             if layer is None:
@@ -147,7 +147,7 @@ def _key(plan: Plan, transaction: Transaction) -> str:
         "files": definition.files.model_dump(),
         "transaction": asdict(transaction),
     }
-    code = [Path(__file__).with_name(name) for name in LAYER_CODE]
+    code = [Path(__file__).parent / name for name in LAYER_CODE]
     return layer_key(inputs, [*code, plan.sources.provision / provision.SCRIPT])
 
 
@@ -189,7 +189,7 @@ class _Session:
         )
 
     def _perform(self, step: provision.Step) -> str:
-        with self._reporter.step(step.title):
+        with self._reporter.step(step.title, limit=step.timeout * self._scale):
             variables = provision.environment(self._plan.definition, self._layout)
             return provision.perform(self._guest, step, variables, scale=self._scale)
 

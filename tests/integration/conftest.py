@@ -7,10 +7,11 @@ import pytest
 
 from ci.build_image import BUILD
 from ci.demo import throwaway_key
+from ci.host import guestfish
 from ci.host.accelerator import Acceleration, probe
 from ci.host.progress import quiet_reporter
 from ci.host.workspace import cache_folder
-from ci.image import guestfish, qcow2
+from ci.image import qcow2
 from ci.image.bootstrap import bootstrap_base
 from ci.image.definition import load_definition
 from tests.integration.building import Built, build
@@ -72,8 +73,7 @@ def hostile_base(bookworm_base: Path, acceleration: Acceleration, tmp_path_facto
     folder = tmp_path_factory.mktemp("hostile")
     disk, base = folder / "disk.qcow2", folder / "hostile.qcow2"
     qcow2.create_overlay(bookworm_base, disk, qcow2.info(bookworm_base).virtual_size)
-    environment = acceleration.guestfs_environment()
-    with guestfish.session(disk, "qcow2", environment=environment, temporary=folder) as guest:
+    with guestfish.session(disk, "qcow2", acceleration=acceleration, temporary=folder) as guest:
         guest.start()
         guest.command("mount", "/dev/sda1", "/")
         guest.command("upload", Path(__file__).parent / "hostile.sh", "/root/hostile.sh")

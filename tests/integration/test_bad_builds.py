@@ -10,14 +10,13 @@ from pathlib import Path
 import pytest
 
 from ci import build_image
-from ci.host import cli
+from ci.host import cli, guestfish
 from ci.host.accelerator import Acceleration
 from ci.host.errors import HostError
 from ci.host.files import sha256_file
 from ci.host.ports import held_port
 from ci.host.process import run
 from ci.host.repository import ROOT, Revision, current_revision
-from ci.image import guestfish
 from tests.integration.building import path_without
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
@@ -298,10 +297,9 @@ class TestMachinesThatLackSomething:
     ) -> None:
         disk = small_disk / "disk.qcow2"
         run(["qemu-img", "create", "-q", "-f", "qcow2", disk, "1G"], timeout=60)
-        environment = acceleration.guestfs_environment()
 
         def write() -> None:
-            with guestfish.session(disk, "qcow2", environment=environment, temporary=small_disk) as guest:
+            with guestfish.session(disk, "qcow2", acceleration=acceleration, temporary=small_disk) as guest:
                 guest.start()
                 guest.command("mkfs", "ext4", "/dev/sda")
                 guest.command("mount", "/dev/sda", "/")

@@ -9,9 +9,9 @@ import pytest
 from ci.boot import scenarios, validation
 from ci.boot.side_by_side import this_machine
 from ci.boot.visit import Bench
+from ci.host import guestfish
 from ci.host.accelerator import Acceleration
 from ci.host.progress import quiet_reporter
-from ci.image import guestfish
 from ci.records.validation import Outcome
 from tests.integration.building import Built
 
@@ -47,8 +47,7 @@ FOUND = {
 
 
 def break_image(disk: Path, acceleration: Acceleration, folder: Path) -> None:
-    environment = acceleration.guestfs_environment()
-    with guestfish.session(disk, "qcow2", environment=environment, temporary=folder) as guest:
+    with guestfish.session(disk, "qcow2", acceleration=acceleration, temporary=folder) as guest:
         guest.start()
         guest.command("mount", "/dev/sda1", "/")
         guest.command("upload", Path(__file__).parent / "break.sh", "/root/break.sh")

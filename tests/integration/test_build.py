@@ -11,11 +11,12 @@ import pytest
 from packageurl import PackageURL
 
 from ci.build_image import BUILD
+from ci.host import guestfish
 from ci.host.accelerator import Acceleration
 from ci.host.files import sha256_file
 from ci.host.process import run
 from ci.host.repository import ROOT
-from ci.image import guestfish, qcow2
+from ci.image import qcow2
 from ci.image.authorized_keys import read_authorized_keys
 from ci.image.definition import GIB, Definition, inputs_digest, load_definition
 from ci.records.build import Verification
@@ -142,8 +143,7 @@ def inside(built: Built, acceleration: Acceleration, tmp_path_factory: pytest.Te
     folder = tmp_path_factory.mktemp("inside")
     overlay, archive = folder / "overlay.qcow2", folder / "inside.tar"
     qcow2.create_overlay(built.image, overlay, built.record.image.virtual_size)
-    environment = acceleration.guestfs_environment()
-    with guestfish.session(overlay, "qcow2", environment=environment, temporary=folder) as guest:
+    with guestfish.session(overlay, "qcow2", acceleration=acceleration, temporary=folder) as guest:
         guest.start()
         guest.command("mount-ro", "/dev/sda1", "/")
         excludes = "./usr/lib ./usr/share ./usr/bin ./usr/include ./boot"

@@ -5,9 +5,9 @@ from typing import cast
 
 import pytest
 
+from ci.host.guestfish import MAX_LINE_BYTES, Guestfish
 from ci.host.process import PIPE, Child, run, spawn
-from ci.image.guestfish import MAX_LINE_BYTES, Guestfish
-from tests.unit.image.test_guestfish import ModelFish
+from tests.unit.host.test_guestfish import TCG, ModelFish
 
 pytestmark = pytest.mark.integration
 
@@ -18,13 +18,13 @@ AWKWARD = ["", '"', "\\", '\\"', "a\nb\n", "\t", "'", "#", "$HOME `id`", "é\U00
 def test_the_real_guestfish_reads_a_quoted_argument_as_it_was(text: str) -> None:
     with spawn(["guestfish"], stdin=PIPE) as process:
         # `echo` puts a blank between its words.
-        assert Guestfish(process, Path("/")).command("echo", "[", text, "]") == f"[ {text} ]\n"
+        assert Guestfish(process, Path("/"), TCG).command("echo", "[", text, "]") == f"[ {text} ]\n"
 
 
 def test_the_longest_command_is_one_that_the_real_guestfish_reads_whole() -> None:
     text = "k" * (MAX_LINE_BYTES - len('echo ""'))
     with spawn(["guestfish"], stdin=PIPE) as process:
-        assert Guestfish(process, Path("/")).command("echo", text) == f"{text}\n"
+        assert Guestfish(process, Path("/"), TCG).command("echo", text) == f"{text}\n"
 
 
 @pytest.mark.parametrize(
@@ -44,5 +44,5 @@ def test_a_script_gives_its_exit_code_and_all_it_printed(script: str, code: int,
         assert name == "sh"
         return run(["sh", "-c", text], timeout=60).stdout
 
-    guest = Guestfish(cast("Child", ModelFish(shell)), Path("/"))
+    guest = Guestfish(cast("Child", ModelFish(shell)), Path("/"), TCG)
     assert guest.shell(script, timeout=60) == (code, printed)

@@ -35,7 +35,8 @@ sys.exit(cli.run(build_image.main, build_image.arguments()))
 # What follows the appliance, without it.
 COMPRESS_ONLY = f"""
 from contextlib import nullcontext
-from ci.image import guestfish, layers, provisioning
+from ci.host import guestfish
+from ci.image import layers, provisioning
 
 class Guest:
     def start(self): ...

@@ -1,24 +1,26 @@
-import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pytest_mock import MockerFixture, MockType
 
 from ci.host import accelerator
 from ci.host.accelerator import (
     Acceleration,
     Accelerator,
     Choice,
-    Fault,
-    boot_sector,
     decide,
     effective_choice,
-    find_device_fault,
-    last_words,
+    find_guest_fault,
+    find_kvm_fault,
     probe,
-    probe_argv,
+    with_other,
 )
-from ci.host.errors import HostError, InputError, ToolError
+from ci.host.errors import AcceleratorError, HostError, InputError
+from ci.host.kvm import remembered, trial
+from ci.host.kvm.device import Fault
+from ci.host.kvm.kernel import Kernel
 
 BROKEN = Fault(what="it is broken", fix="mend it")
 
@@ -41,7 +43,7 @@ def test_tcg_can_be_chosen_without_looking_at_kvm(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(accelerator, "find_kvm_fault", lambda: pytest.fail("looked at KVM"))
     assert probe("tcg").reason == "chosen"
     monkeypatch.setenv("TOOLSMITH_ACCELERATOR", "tcg")
-    assert probe("auto") == probe() == Acceleration(accelerator=Accelerator.TCG, reason="chosen")
+    assert probe("auto") == probe() == Acceleration(accelerator=Accelerator.TCG, reason="chosen", chosen=True)
 
 
 @pytest.mark.parametrize(
@@ -69,52 +71,115 @@ def test_qemu_gets_a_cpu_that_the_accelerator_can_run() -> None:
     assert decide("tcg", None).qemu_args() == ["-accel", "tcg,thread=multi", "-cpu", "max"]
 
 
-def test_libguestfs_is_kept_from_trying_kvm_only_where_it_does_not_work() -> None:
-    assert decide("auto", None).guestfs_environment() == {"LIBGUESTFS_BACKEND": "direct"}
-    assert decide("tcg", None).guestfs_environment() == {
-        "LIBGUESTFS_BACKEND": "direct",
-        "LIBGUESTFS_BACKEND_SETTINGS": "force_tcg",
-        "LIBGUESTFS_APPEND": "tsc=unstable",
-    }
+def test_no_guest_may_be_silent_for_ten_minutes() -> None:
+    assert decide("auto", None).silence == 60
+    assert decide("tcg", None).silence == 360
+    assert replace(decide("tcg", None), sharing=4).silence == 540
 
 
-def test_a_missing_device_is_told_from_a_file_and_from_another_device(tmp_path: Path) -> None:
-    missing = find_device_fault(tmp_path / "kvm")
-    assert missing is not None
-    assert "does not exist" in missing.what
-    file = tmp_path / "file"
-    file.touch()
-    no_device = find_device_fault(file)
-    assert no_device is not None
-    assert "is not a device" in no_device.what
-    other = find_device_fault(Path("/dev/null"))
-    assert other is not None
-    assert "does not answer as KVM" in other.what
+KERNEL = Kernel(image=Path("/boot/vmlinuz-6"), modules=Path("/lib/modules/6"))
 
 
-def test_a_device_without_permission_names_the_udev_rule(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> int:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(os, "open", refuse)
-    fault = find_device_fault(Path("/dev/null"))
-    assert fault is not None
-    assert "may not open" in fault.what
-    assert "/etc/udev/rules.d" in fault.fix
-
-
-def test_the_boot_sector_is_one_that_a_bios_boots() -> None:
-    sector = boot_sector()
-    assert len(sector) == 512
-    assert sector[510:] == b"\x55\xaa"
+@pytest.fixture
+def trials(mocker: MockerFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> MockType:
+    """KVM's device is fine, and a kernel runs; returns what stands in for its trial."""
+    monkeypatch.setenv("TOOLSMITH_CACHE", str(tmp_path))
+    monkeypatch.delenv("TOOLSMITH_ACCELERATOR", raising=False)
+    mocker.patch.object(accelerator, "find_device_fault", return_value=None)
+    mocker.patch.object(accelerator, "find_kernel", return_value=KERNEL)
+    mocker.patch.object(remembered, "question", return_value="a question")
+    return mocker.patch.object(trial, "find_kernel_fault", return_value=None)
 
 
-def test_a_comma_in_the_path_is_not_an_option_to_qemu() -> None:
-    argv = probe_argv(Accelerator.TCG, Path("/srv/a,b/boot.img"))
-    assert "file=/srv/a,,b/boot.img,format=raw,if=ide,snapshot=on" in argv
+@pytest.mark.parametrize("fault", [None, BROKEN])
+def test_a_kernel_is_tried_once_and_anew_where_that_is_asked_for(trials: MockType, fault: Fault | None) -> None:
+    trials.return_value = fault
+    assert [find_kvm_fault() for _ in range(3)] == [fault] * 3
+    assert trials.call_count == 1
+    trials.return_value = None if fault else BROKEN
+    assert find_kvm_fault(anew=True) == find_kvm_fault() == trials.return_value
+    assert trials.call_count == 2
 
 
-def test_the_reason_is_what_qemu_said_last() -> None:
-    error = ToolError("qemu failed with exit code 1", details="warning: x\nfailed to set MSR\n\n")
-    assert last_words(error) == "failed to set MSR (qemu failed with exit code 1)"
-    assert last_words(ToolError("qemu was killed by SIGABRT")) == "qemu was killed by SIGABRT"
+def test_another_question_is_not_answered_by_what_is_remembered(trials: MockType, mocker: MockerFixture) -> None:
+    assert find_kvm_fault() is None
+    mocker.patch.object(remembered, "question", return_value="the question after a reboot")
+    trials.return_value = BROKEN
+    assert find_kvm_fault() == BROKEN
+
+
+def test_a_device_that_cannot_be_opened_is_told_whatever_is_remembered(trials: MockType, mocker: MockerFixture) -> None:
+    assert find_kvm_fault() is None
+    mocker.patch.object(accelerator, "find_device_fault", return_value=BROKEN)
+    assert find_kvm_fault() == BROKEN
+    assert trials.call_count == 1
+
+
+@pytest.mark.parametrize("kernel", [None, KERNEL])
+def test_where_no_kernel_can_be_tried_the_small_guest_decides(
+    trials: MockType, mocker: MockerFixture, kernel: Kernel | None
+) -> None:
+    mocker.patch.object(accelerator, "find_kernel", return_value=kernel)
+    trials.side_effect = LookupError("no module virtio_blk")
+    mocker.patch.object(trial, "find_sector_fault", return_value=BROKEN)
+    assert find_guest_fault(Accelerator.KVM) == BROKEN
+
+
+Act = Callable[[Acceleration], str]
+DEAD = AcceleratorError("the appliance gave no sign of life for 60 s, with KVM")
+
+
+def failing_with_kvm(error: Exception = DEAD) -> Act:
+    def act(acceleration: Acceleration) -> str:
+        if acceleration.accelerator is Accelerator.KVM:
+            raise error
+        return acceleration.reason
+
+    return act
+
+
+def test_where_kvm_fails_a_guest_it_is_started_once_more_with_tcg_which_is_said_and_remembered(
+    trials: MockType,
+) -> None:
+    lines: list[str] = []
+    assert with_other(probe(), failing_with_kvm(), lines.append) == DEAD.message
+    assert lines == [f"{DEAD.message}; once more with TCG, which is slower"]
+    assert probe().accelerator is Accelerator.TCG
+    assert probe().reason == DEAD.message
+    assert trials.call_count == 1
+
+
+def test_kvm_that_a_person_asked_for_is_not_replaced(trials: MockType) -> None:
+    with pytest.raises(AcceleratorError, match="with KVM") as caught:
+        with_other(probe("kvm"), failing_with_kvm(), pytest.fail)
+    assert "TOOLSMITH_ACCELERATOR=tcg" in caught.value.hint
+    assert probe().accelerator is Accelerator.KVM
+    assert trials.call_count == 1
+
+
+def test_kvm_is_not_blamed_where_the_guest_fails_with_tcg_too(trials: MockType) -> None:
+    lines: list[str] = []
+    assert with_other(probe(), failing_with_kvm(), lines.append, proves=lambda _result: False)
+
+    def never_works(_acceleration: Acceleration) -> str:
+        raise DEAD
+
+    with pytest.raises(AcceleratorError):
+        with_other(probe(), never_works, lines.append)
+    assert len(lines) == 2
+    assert probe().accelerator is Accelerator.KVM
+    assert trials.call_count == 1
+
+
+def test_another_failure_is_no_reason_for_another_accelerator(trials: MockType) -> None:
+    with pytest.raises(HostError, match="disk is full"):
+        with_other(probe(), failing_with_kvm(HostError("the disk is full")), pytest.fail)
+    assert trials.call_count == 1
+
+
+@pytest.mark.parametrize("choice", ["auto", "tcg"])
+def test_what_works_is_done_once(trials: MockType, choice: Choice) -> None:
+    done: list[Acceleration] = []
+    with_other(probe(choice), done.append, pytest.fail)
+    assert len(done) == 1
+    assert trials.call_count == (choice == "auto")

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 
 from ci.host.errors import BuildError
-from ci.image.guestfish import Guestfish
+from ci.host.guestfish import Guestfish
 
 Answer = str | BuildError
 

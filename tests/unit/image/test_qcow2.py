@@ -72,7 +72,7 @@ def test_the_format_is_always_named() -> None:
 
 def test_an_image_ships_compressed_with_zstd() -> None:
     assert qcow2.convert_argv(Path("/a"), "qcow2", Path("/b")) == [
-        *["qemu-img", "convert", "-U", "-c", "-f", "qcow2", "-O", "qcow2"],
+        *["qemu-img", "convert", "-p", "-U", "-c", "-f", "qcow2", "-O", "qcow2"],
         *["-o", "compression_type=zstd,compat=1.1", "/a", "/b"],
     ]
 

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-from ci.host.accelerator import DEVICE, NO_DEVICE, Fault
+from ci.host.kvm.device import DEVICE, NO_DEVICE, Fault
 
 
-def works(device: Path = DEVICE) -> Fault | None:
-    del device
+def works(device: Path = DEVICE, *, anew: bool = False) -> Fault | None:
+    del device, anew
     return None
 
 
-def missing(device: Path = DEVICE) -> Fault | None:
+def missing(device: Path = DEVICE, *, anew: bool = False) -> Fault | None:
+    del anew
     return Fault(what=f"{device} does not exist", fix=NO_DEVICE)

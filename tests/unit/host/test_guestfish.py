@@ -1,5 +1,6 @@
 """The session, against a model of guestfish: one line in, words by the rules of guestfish(1) QUOTING, output back."""
 
+import os
 import queue
 import re
 import shutil
@@ -12,14 +13,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ci.host.errors import BuildError, HostError, ToolTimeoutError
+from ci.host import guestfish
+from ci.host.accelerator import Acceleration, Accelerator
+from ci.host.errors import AcceleratorError, BuildError, HostError, ToolTimeoutError
+from ci.host.guestfish import Guestfish, quote
 from ci.host.process import Child
-from ci.image import guestfish
-from ci.image.guestfish import Guestfish, quote
 
 ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\", '"': '"', "'": "'"}
 BUFFER_BYTES = 8192
 WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|([^\s"]+)', re.DOTALL)
+
+TCG = Acceleration(accelerator=Accelerator.TCG, reason="chosen")
+KVM = Acceleration(accelerator=Accelerator.KVM, reason="a guest ran with it")
 
 Handler = Callable[[list[str]], str | None]
 
@@ -88,9 +93,14 @@ class ModelFish:
                 yield f"{line}\n"
 
 
-def session(handler: Handler) -> tuple[Guestfish, ModelFish]:
+def session(handler: Handler, acceleration: Acceleration = TCG) -> tuple[Guestfish, ModelFish]:
     model = ModelFish(handler)
-    return Guestfish(cast("Child", model), Path("/")), model
+    return Guestfish(cast("Child", model), Path("/"), acceleration), model
+
+
+@pytest.fixture(autouse=True)
+def _a_model_has_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guestfish, "kill_group", lambda process: process.kill())
 
 
 def printing(output: str | None) -> Handler:
@@ -140,7 +150,7 @@ class Hanging(ModelFish):
 def test_a_command_that_takes_too_long_is_ended() -> None:
     model = Hanging(printing(""))
     with pytest.raises(ToolTimeoutError, match="did not finish `resize2fs`"):
-        Guestfish(cast("Child", model), Path("/")).command("resize2fs", "/dev/sda1", timeout=0.01)
+        Guestfish(cast("Child", model), Path("/"), TCG).command("resize2fs", "/dev/sda1", timeout=0.01)
     assert model.killed
 
 
@@ -157,10 +167,96 @@ def test_a_command_that_waits_for_space_on_a_full_disk_is_ended(
     monkeypatch.setattr(shutil, "disk_usage", usage)
     model = Hanging(printing(""))
     with pytest.raises(HostError, match="disk became full while the appliance was at `sync`") as caught:
-        Guestfish(cast("Child", model), tmp_path).command("sync", timeout=30)
+        Guestfish(cast("Child", model), tmp_path, TCG).command("sync", timeout=30)
     assert model.killed
     assert set(asked) == {tmp_path}
     assert "--output" in caught.value.hint
+
+
+class Clock:
+    """Time that passes while the watchdog looks at the disk, a minute each time; `writing`: the appliance writes."""
+
+    def __init__(self, console: Path, *, writing: bool) -> None:
+        self.now = 0.0
+        self.console = console
+        self.writing = writing
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def look(self, _path: Path) -> SimpleNamespace:
+        self.now += 60
+        if self.writing:
+            with self.console.open("a") as console:
+                console.write("alive\n")
+        return SimpleNamespace(free=guestfish.FULL_BYTES)
+
+
+def wait_in_vain(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, acceleration: Acceleration, *, writing: bool
+) -> tuple[Exception, float]:
+    """What a command that never ends, with an hour's time, comes to; and when."""
+    clock = Clock(folder / "appliance.log", writing=writing)
+    clock.console.write_text("Starting /init script ...\n")
+    monkeypatch.setattr(guestfish, "POLL_SECONDS", 0.001)
+    monkeypatch.setattr(guestfish, "time", clock)
+    monkeypatch.setattr(shutil, "disk_usage", clock.look)
+    guest = Guestfish(cast("Child", Hanging(printing(""))), folder, acceleration)
+    with pytest.raises((ToolTimeoutError, AcceleratorError)) as caught:
+        guest.command("run", timeout=3600)
+    return caught.value, clock.now
+
+
+def test_an_appliance_without_a_sign_of_life_is_ended_long_before_its_time_is_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error, seconds = wait_in_vain(tmp_path, monkeypatch, KVM, writing=False)
+    assert isinstance(error, AcceleratorError)
+    assert "no sign of life for 60 s at `run`, with KVM" in str(error)
+    assert error.details == "Starting /init script ..."
+    assert seconds == 60
+    error, seconds = wait_in_vain(tmp_path, monkeypatch, TCG, writing=False)
+    assert isinstance(error, ToolTimeoutError)
+    assert "no sign of life for 360 s" in str(error)
+    assert seconds == 360
+
+
+@pytest.mark.parametrize("acceleration", [KVM, TCG])
+def test_an_appliance_that_writes_on_its_console_has_the_whole_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, acceleration: Acceleration
+) -> None:
+    error, seconds = wait_in_vain(tmp_path, monkeypatch, acceleration, writing=True)
+    assert "did not finish `run` within 3600 s" in str(error)
+    assert seconds == 3600
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "libguestfs: error: appliance closed the connection unexpectedly.\n",
+        "This usually means the libguestfs appliance failed to start or crashed.\n",
+        "libguestfs: error: /tmp/x/qemu-with-kvm killed by signal 6 (Aborted).\n",
+    ],
+)
+def test_an_appliance_that_dies_is_kvms_fault_where_there_is_kvm(words: str) -> None:
+    for acceleration, kind in ((KVM, AcceleratorError), (TCG, BuildError)):
+        model = ModelFish(printing(None))
+        model.stderr = iter([words])
+        guest = Guestfish(cast("Child", model), Path("/"), acceleration)
+        with pytest.raises(kind) as caught:
+            guest.command("run")
+        assert caught.value.details == words.rstrip()
+    with pytest.raises(BuildError):
+        session(printing(None), KVM)[0].command("mount", "/dev/sda1", "/")
+
+
+def test_a_started_appliance_is_told_to_write_on_its_console_by_its_own_clock() -> None:
+    guest, model = session(printing(""))
+    guest.start()
+    (run, (name, shell, script)) = model.commands
+    assert run == ["run"]
+    assert (name, shell) == ("debug", "sh")
+    assert "while sleep 6; do echo alive >/dev/console; done" in script
 
 
 @pytest.mark.parametrize("length", [0, 1, 999, 1000, 1001, 100_000])
@@ -217,3 +313,21 @@ def test_a_script_of_several_lines_arrives_as_one_command() -> None:
     guest.shell("set -e\nfalse\n# a comment at the end", timeout=1)
     (command,) = cast("Any", model.commands)
     assert "set -e\nfalse\n# a comment at the end\n}" in command[1]
+
+
+@pytest.mark.parametrize("acceleration", [KVM, TCG])
+def test_libguestfs_starts_the_qemu_in_path_with_the_accelerator_that_was_found(
+    acceleration: Acceleration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    qemu = tmp_path / "a folder" / "qemu-system-x86_64"
+    qemu.parent.mkdir()
+    qemu.touch()
+    monkeypatch.setattr(guestfish, "require_tool", {"qemu-system-x86_64": str(qemu)}.__getitem__)
+    environment = guestfish.libguestfs_environment(acceleration, tmp_path)
+    hypervisor = Path(environment.pop("LIBGUESTFS_HV"))
+    with_tcg = {"LIBGUESTFS_BACKEND_SETTINGS": "force_tcg", "LIBGUESTFS_APPEND": "tsc=unstable"}
+    assert environment == {"LIBGUESTFS_BACKEND": "direct"} | (with_tcg if acceleration is TCG else {})
+    assert f"accelerator='-accel {acceleration.accelerator}" in hypervisor.read_text()
+    assert hypervisor.read_text().endswith(f"exec '{qemu}' \"$@\" $accelerator\n")
+    assert os.access(hypervisor, os.X_OK)
+    assert hypervisor.stat().st_mtime_ns == qemu.stat().st_mtime_ns

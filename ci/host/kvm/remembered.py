@@ -1,0 +1,60 @@
+"""What the last trial of KVM came to, so that it costs once.
+
+An answer holds for one start of this machine, one QEMU, one kernel and one trial: all of them are in the question. What
+is not exactly an answer to the question is none.
+"""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from ci.host.files import sha256_file, write_atomic
+from ci.host.kvm import initramfs, trial
+from ci.host.kvm.device import Fault
+from ci.host.kvm.kernel import Kernel
+from ci.host.process import require_tool
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # random(4)
+MAX_BYTES = 1 << 16
+
+_CODE = (Path(initramfs.__file__), Path(trial.__file__))
+
+
+def question(qemu_args: Sequence[str], cpus: int, kernel: Kernel | None) -> str:
+    """A digest of everything that the answer depends on."""
+    files = [Path(require_tool(trial.QEMU)), *_CODE, *([kernel.image] if kernel else [])]
+    facts = [BOOT_ID.read_text(encoding="ascii"), *qemu_args, str(cpus), *(sha256_file(file) for file in files)]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+class Answers:
+    """The file with the last answer."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def find(self, question: str) -> tuple[Fault | None] | None:
+        """The answer to `question`, in a tuple; None where there is none to be believed."""
+        try:
+            with self._file.open("rb") as file:
+                content = file.read(MAX_BYTES + 1)
+            found = json.loads(content) if len(content) <= MAX_BYTES else None
+        except (OSError, ValueError, RecursionError):
+            return None
+        match found:
+            case {"question": str(asked), "fault": None, **rest} if asked == question and not rest:
+                return (None,)
+            case {"question": str(asked), "fault": {"what": str(what), "fix": str(fix), **more}, **rest} if (
+                asked == question and not rest and not more
+            ):
+                return (Fault(what=what, fix=fix),)
+            case _:
+                return None
+
+    def keep(self, question: str, fault: Fault | None) -> None:
+        """Remember an answer. Where nothing can be written it is asked again, and that is all."""
+        document = {"question": question, "fault": None if fault is None else {"what": fault.what, "fix": fault.fix}}
+        with contextlib.suppress(OSError):
+            write_atomic(self._file, json.dumps(document, indent=2) + "\n")
