@@ -17,9 +17,10 @@ from ci.boot import image_file, loop, report, side_by_side, ssh, validation
 from ci.boot.qemu import QEMU
 from ci.boot.visit import BOOT_SECONDS, Bench
 from ci.host import actions, cli
-from ci.host.accelerator import CHOICES, probe
+from ci.host.accelerator import CHOICES, Acceleration, probe, with_other
 from ci.host.errors import BootError, CheckError, InputError
 from ci.host.files import sha256_file
+from ci.host.kvm.trial import KERNEL_SECONDS
 from ci.host.process import require_tool
 from ci.host.progress import Reporter
 from ci.host.workspace import work_folder
@@ -103,21 +104,27 @@ def validate(options: argparse.Namespace, reporter: Reporter) -> int:
     for tool in TOOLS:
         require_tool(tool)
     output = options.output or subject.path.parent
-    with reporter.step("Looking for the best accelerator"):
-        acceleration = probe(options.accel)
-    reporter.note(f"Accelerator: {acceleration.accelerator} ({acceleration.reason})")
+    with reporter.step("Looking for the best accelerator", limit=KERNEL_SECONDS):
+        found = probe(options.accel)
+    reporter.note(f"Accelerator: {found.accelerator} ({found.reason})")
     before = digest(subject.path, reporter)
     with work_folder(output) as folder:
-        bench = Bench(
-            image=subject.path.absolute(),
-            acceleration=acceleration,
-            record=subject.record,
-            identity=identity,
-            boot_seconds=options.boot_timeout,
-            port=options.port,
-            memory_mib=options.memory,
-        )
-        results = loop.run(validation.boot_all(bench, folder, reporter, shared))
+
+        def boot(acceleration: Acceleration) -> tuple[validation.Results, Acceleration, Path]:
+            bench = Bench(
+                image=subject.path.absolute(),
+                acceleration=acceleration,
+                record=subject.record,
+                identity=identity,
+                boot_seconds=options.boot_timeout,
+                port=options.port,
+                memory_mib=options.memory,
+            )
+            evidence = folder / acceleration.accelerator
+            evidence.mkdir()
+            return loop.run(validation.boot_all(bench, evidence, reporter, shared)), acceleration, evidence
+
+        results, acceleration, evidence = with_other(found, boot, reporter.note, proves=lambda done: not done[0].error)
         after = digest(subject.path, reporter)
         checks = (
             *image_file.file_checks(subject.path, subject.info, before, subject.checksum, subject.record),
@@ -137,7 +144,7 @@ def validate(options: argparse.Namespace, reporter: Reporter) -> int:
             checks=[check.model_copy(update={"actual": report.printable(check.actual)}) for check in checks],
             seconds=round(time.monotonic() - started, 1),
         )
-        validation.publish(document, results.consoles, folder, output, subject.stem)
+        validation.publish(document, results.consoles, evidence, output, subject.stem)
     show(document, reporter)
     actions.append_summary(report.render_markdown(document))
     conclude(document, results.error, output / f"{subject.stem}.validation.md")

@@ -123,6 +123,7 @@ class Console:
         self._waiters: list[tuple[re.Pattern[str], int, asyncio.Future[Sighting]]] = []
         self._fatal_at = 0
         self._closed = False
+        self.heard = 0.0  # when its last bytes came, in seconds since the start
 
     @property
     def text(self) -> str:
@@ -131,6 +132,7 @@ class Console:
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the guest; they may end anywhere, in the middle of a character or an escape sequence."""
+        self.heard = self._clock()
         self._log.write(data)
         self._append(self._decoder.decode(data))
 

@@ -1,4 +1,4 @@
-"""`asyncio.run` for entrypoints that may be interrupted."""
+"""What asyncio lacks for us: `asyncio.run` for entrypoints that may be interrupted, and tasks that fail as one."""
 
 import asyncio
 import signal
@@ -18,6 +18,16 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     A handler that raises would do so in whatever callback is running, and the loop swallows what callbacks raise.
     """
     return asyncio.run(_interruptible(main))
+
+
+async def together(*tasks: Coroutine[Any, Any, None]) -> None:
+    """Run all to their end. The first that fails ends the others, and its error is ours, not a group that holds it."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for task in tasks:
+                group.create_task(task)
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from failures
 
 
 async def _interruptible(main: Coroutine[Any, Any, T]) -> T:

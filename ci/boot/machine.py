@@ -2,22 +2,24 @@
 
 import asyncio
 import contextlib
+import math
 import os
 import re
+import signal
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from qemu.qmp import QMPError
 
 from ci.boot.console import LOGIN_PROMPT, Console
 from ci.boot.qemu import ConsumerSpec, MachineSpec, Sockets
 from ci.boot.qmp import GuestAgent, Monitor, Shutdown
-from ci.host.accelerator import Acceleration
-from ci.host.errors import BootError, HostError, ToolsmithError
+from ci.host.accelerator import Acceleration, Accelerator
+from ci.host.errors import AcceleratorError, BootError, HostError, ToolsmithError
 from ci.host.process import spawn_async
 
 CONSOLE_LOG = "console.log"
@@ -26,13 +28,22 @@ CONNECT_SECONDS = 30.0
 AGENT_COMMAND_SECONDS = 20.0
 # How long QEMU's end may come after the failure it caused elsewhere, a broken connection for instance.
 GRACE_SECONDS = 2.0
+ROUNDING = 0.001  # of a clock that was waited for
 # The length of sun_path in unix(7), which the socket's name and its final NUL share.
 SOCKET_PATH_BYTES = 108
 
 PORT_IN_USE: Final = re.compile(r"Could not set up host forwarding rule '[^']*?:(\d+)-")
-HOST_FAULTS: Final = (
-    (re.compile(r"[Cc]annot set up guest memory|Cannot allocate memory"), "the host has too little memory for QEMU"),
-    (re.compile(r"failed to initialize kvm|Could not access KVM", re.IGNORECASE), "KVM does not work here"),
+NO_MEMORY: Final = re.compile(r"[Cc]annot set up guest memory|Cannot allocate memory")
+# QEMU's own words and KVM's, not a guest's.
+KVM_FAILED: Final = re.compile(
+    r"failed to initialize kvm|Could not access KVM|KVM internal error|KVM: entry failed|\bkvm_\w+: Assertion",
+    re.IGNORECASE,
+)
+# By what QEMU ends itself. A shell that ran it adds 128.
+CRASHES: Final = frozenset(
+    code
+    for number in (signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV, signal.SIGTRAP)
+    for code in (-number, 128 + number)
 )
 
 EXIT_MEANINGS: Final = {
@@ -75,9 +86,12 @@ class Machine:
         console: Console,
         clock: Clock,
         instruments: Instruments | None,
+        acceleration: Acceleration,
     ) -> None:
         self.console = console
         self._clock = clock
+        self._acceleration = acceleration
+        self._answered = 0.0
         self._instruments = instruments
         self._process = process
         self._exit = asyncio.ensure_future(self._read_to_end())
@@ -87,21 +101,33 @@ class Machine:
         """Seconds since QEMU was started."""
         return self._clock()
 
-    async def until(self, awaitable: Awaitable[T], timeout: float, what: str) -> T:  # noqa: ASYNC109
+    def answered(self) -> None:
+        """The guest answered a question: a sign of life that is not on its console."""
+        self._answered = self._clock()
+
+    async def until(
+        self,
+        awaitable: Awaitable[T],
+        timeout: float,  # noqa: ASYNC109
+        what: str,
+        *,
+        answers: bool = False,
+    ) -> T:
         """Wait for `awaitable`, but no longer than the guest can still bring it about.
 
-        Raises BootError when QEMU ends, the console shows that the guest is lost, or `timeout` seconds have passed;
-        `what` names what was waited for. Raises HostError when QEMU ended for a reason that lies in this machine.
+        Raises BootError when QEMU ends, the console shows that the guest is lost, it gives no sign of life for too
+        long, or `timeout` seconds have passed; `what` names what was waited for. Raises HostError when QEMU ended for a
+        reason that lies in this machine, AcceleratorError where that or the silence is KVM's fault.
+
+        Until its login prompt a guest writes on its console, and with `answers` it has something to answer: then
+        silence is no sign of life.
         """
         task = asyncio.ensure_future(awaitable)
+        began = self._clock()
         try:
-            await asyncio.wait({task, self._exit, self._lost}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            await self._wait({task, self._exit, self._lost}, timeout, answers=answers)
             if not task.done():
-                raise await self._explain() or BootError(
-                    f"{what}: not within {timeout:.0f} s",
-                    hint="The guest hangs, or is slower than expected; the console's last lines show how far it came.",
-                    details=self.console.tail(),
-                )
+                raise await self._explain() or self._out_of_time(began, timeout, what)
             return await self._outcome(task, what)
         finally:
             task.cancel()
@@ -141,8 +167,8 @@ class Machine:
     async def connect(self) -> None:
         """Take the connections that QEMU makes to its instruments."""
         instruments = self._need_instruments()
-        await self.until(instruments.monitor.accept(), CONNECT_SECONDS, "QEMU's connection to its monitor")
-        await self.until(instruments.agent.accept(), CONNECT_SECONDS, "QEMU's connection to the agent's channel")
+        await self.until(instruments.monitor.accept(), math.inf, "QEMU's connection to its monitor", answers=True)
+        await self.until(instruments.agent.accept(), math.inf, "QEMU's connection to the agent's channel", answers=True)
 
     async def close(self) -> None:
         """Stop watching; QEMU must have ended, or have been killed."""
@@ -155,6 +181,35 @@ class Machine:
                 self.console.feed(data)
         self.console.close()
         return await self._process.wait()
+
+    async def _wait(self, events: "set[asyncio.Future[Any]]", timeout: float, *, answers: bool) -> None:  # noqa: ASYNC109
+        """Wait for the first of `events`, for at most `timeout` seconds, and only while the guest lives."""
+        began = self._clock()
+        while True:
+            limits = [began + timeout]
+            if answers or not self.console.find(LOGIN_PROMPT):
+                limits.append(self._heard(began) + self._acceleration.silence)
+            left = min(limits) - self._clock()
+            done, _ = await asyncio.wait(events, timeout=max(left, 0), return_when=asyncio.FIRST_COMPLETED)
+            if done or left <= 0:
+                return
+
+    def _heard(self, began: float) -> float:
+        """When the guest gave its last sign of life; before a wait `began` nobody listened."""
+        return max(began, self.console.heard, self._answered)
+
+    def _out_of_time(self, began: float, timeout: float, what: str) -> ToolsmithError:
+        silent = self._clock() - self._heard(began)
+        message = f"{what}: not within {timeout:.0f} s"
+        if silent > self._acceleration.silence - ROUNDING:
+            message = f"{what}: no sign of life for {silent:.0f} s"
+            if self._acceleration.accelerator is Accelerator.KVM:
+                return AcceleratorError(f"{message}, with KVM", details=self.console.tail())
+        return BootError(
+            message,
+            hint="The guest hangs, or is slower than expected; the console's last lines show how far it came.",
+            details=self.console.tail(),
+        )
 
     async def _outcome(self, task: "asyncio.Future[T]", what: str) -> T:
         error = task.exception()
@@ -177,7 +232,11 @@ class Machine:
         if self._exit.done():
             event = await self._last_event()
             return explain_exit(
-                self._exit.result(), event.reason if event else "", self.console.text, self.console.tail()
+                self._exit.result(),
+                event.reason if event else "",
+                self.console.text,
+                self.console.tail(),
+                self._acceleration.accelerator,
             )
         return None
 
@@ -212,7 +271,7 @@ async def start(spec: MachineSpec | ConsumerSpec, acceleration: Acceleration, fo
         console = Console(folder / CONSOLE_LOG, clock)
         try:
             async with spawn_async(argv) as process:
-                machine = Machine(process, console, clock, instruments)
+                machine = Machine(process, console, clock, instruments, acceleration)
                 if instruments is not None:
                     await machine.connect()
                 yield machine
@@ -248,7 +307,7 @@ def _short_folder() -> str:
     return folder if len(os.fsencode(folder)) < SOCKET_PATH_BYTES - 32 else "/tmp"  # noqa: S108 - mkdtemp's, private
 
 
-def explain_exit(code: int, reason: str, output: str, tail: str) -> ToolsmithError:
+def explain_exit(code: int, reason: str, output: str, tail: str, accelerator: Accelerator) -> ToolsmithError:
     """What it means that QEMU ended while something was still expected of the guest.
 
     `reason` is from its SHUTDOWN event, if there was one.
@@ -259,11 +318,16 @@ def explain_exit(code: int, reason: str, output: str, tail: str) -> ToolsmithErr
             hint=f"`ss -ltnp 'sport = :{found[1]}'` shows by whom; or choose another port, or none to get a free one.",
             details=tail,
         )
-    for pattern, meaning in HOST_FAULTS:
-        if code != 0 and pattern.search(output):
-            return HostError(meaning, hint="`python -m ci.doctor` shows what this machine has.", details=tail)
+    if code != 0 and NO_MEMORY.search(output):
+        return HostError(
+            "the host has too little memory for QEMU",
+            hint="`python -m ci.doctor` shows what this machine has.",
+            details=tail,
+        )
     if code != 0:
         ended = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        if accelerator is Accelerator.KVM and (code in CRASHES or KVM_FAILED.search(output)):
+            return AcceleratorError(f"QEMU {ended}, with KVM", details=tail)
         return BootError(f"QEMU {ended}", hint="Its last lines say why.", details=tail)
     happened = EXIT_MEANINGS.get(reason, "the guest powered off, or reset itself after a crash")
     return BootError(

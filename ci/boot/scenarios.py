@@ -3,7 +3,6 @@
 They share nothing but the image, so that they can run side by side.
 """
 
-import asyncio
 import contextlib
 import json
 import secrets
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from ci.boot import ssh
+from ci.boot import loop, ssh
 from ci.boot.access_checks import SSH_PORTS, USER
 from ci.boot.chart import save_boot_chart
 from ci.boot.checks import Check, CommandCheck, not_reached, result, skipped
@@ -258,15 +257,13 @@ async def _knock(visit: Visit, running: Machine, session: ssh.Session, port: int
     # Without a key of its own root would be refused by whatever sshd's settings are. This guest is thrown away.
     limit = visit.limit(COMMAND_SECONDS)
     await running.until(session.run(GIVE_ROOT_THE_KEY, limit), limit, "giving root the key")
-    async with asyncio.TaskGroup() as group:
-        for attempt in (
-            visit.attempt(running, SSH_ON_3023, _log_in(consumer_port, visit.key)),
-            visit.attempt(running, METHODS, _ask_methods(port)),
-            visit.attempt(running, PASSWORD, _refused(ssh.password_accepted(port, USER, USER))),
-            visit.attempt(running, KEYBOARD, _refused(ssh.keyboard_interactive_accepted(port, USER, USER))),
-            visit.attempt(running, ROOT_LOGIN, _refused(ssh.login_accepted(port, "root", visit.key))),
-        ):
-            group.create_task(attempt)
+    await loop.together(
+        visit.attempt(running, SSH_ON_3023, _log_in(consumer_port, visit.key)),
+        visit.attempt(running, METHODS, _ask_methods(port)),
+        visit.attempt(running, PASSWORD, _refused(ssh.password_accepted(port, USER, USER))),
+        visit.attempt(running, KEYBOARD, _refused(ssh.keyboard_interactive_accepted(port, USER, USER))),
+        visit.attempt(running, ROOT_LOGIN, _refused(ssh.login_accepted(port, "root", visit.key))),
+    )
 
 
 async def _log_in(port: int, key: ssh.Key) -> tuple[bool, str]:

@@ -1,7 +1,6 @@
 """A whole validation: what is tested, all boots, and the evidence they leave."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from ci.boot.visit import Bench, BootOutcome
 from ci.host.errors import BootError
 from ci.host.files import publish_together, write_atomic
 from ci.host.process import run
-from ci.host.progress import Reporter
+from ci.host.progress import Reporter, Step
 from ci.host.workspace import exclusive
 from ci.records.build import BuildRecord
 from ci.records.record import read_record
@@ -106,11 +105,12 @@ async def _boot(
     scenario: scenarios.Scenario,
     folder: Path,
     reporter: Reporter,
-    step: Callable[[str], AbstractContextManager[None]],
+    step: Step,
 ) -> BootOutcome:
     own = folder / scenario.name
     own.mkdir()
-    with step(f"Boot `{scenario.name}` ({scenario.shape.memory_mib} MiB, {scenario.shape.cpus} CPUs)"):
+    title = f"Boot `{scenario.name}` ({scenario.shape.memory_mib} MiB, {scenario.shape.cpus} CPUs)"
+    with step(title, silence=bench.acceleration.silence):
         outcome = await scenarios.run_scenario(bench, scenario, own)
     reporter.note(f"         {report.count(outcome.checks)}")
     return outcome

@@ -147,17 +147,20 @@ class Visit:
     async def ask(self, running: Machine, session: ssh.Session, checks: Sequence[CommandCheck]) -> None:
         """Put all questions to the guest over one connection. The first is answered before the others are asked."""
         each = self.limit(COMMAND_SECONDS)
-        await running.until(self._ask_all(session, checks), each * (len(checks) + 1), "the answers of the guest")
+        answers = self._ask_all(running, session, checks)
+        await running.until(answers, each * (len(checks) + 1), "the answers of the guest", answers=True)
 
-    async def _ask_all(self, session: ssh.Session, checks: Sequence[CommandCheck]) -> None:
+    async def _ask_all(self, running: Machine, session: ssh.Session, checks: Sequence[CommandCheck]) -> None:
         first, *others = checks
         gate = asyncio.Semaphore(CONCURRENCY)
-        await self._ask_one(session, first, gate)
+        await self._ask_one(running, session, first, gate)
         async with asyncio.TaskGroup() as group:
             for check in others:
-                group.create_task(self._ask_one(session, check, gate))
+                group.create_task(self._ask_one(running, session, check, gate))
 
-    async def _ask_one(self, session: ssh.Session, check: CommandCheck, gate: asyncio.Semaphore) -> None:
+    async def _ask_one(
+        self, running: Machine, session: ssh.Session, check: CommandCheck, gate: asyncio.Semaphore
+    ) -> None:
         if check.skip:
             self.results.append(skipped(check, self.name, check.skip))
             return
@@ -170,6 +173,7 @@ class Visit:
                 failed = command_result(check, self.name, passed=False, actual=error.message, seconds=seconds)
                 self.results.append(failed)
                 return
+        running.answered()
         self.results.append(judge(check, self.name, answer))
         if check.id == MACHINE_ID.id:
             self.machine_id = answer.stdout.strip()

@@ -9,16 +9,19 @@ import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from ci.boot.machine import Machine, start
 from ci.boot.qemu import ConsumerSpec, Forward, MachineSpec, Share
+from ci.host import accelerator
 from ci.host.accelerator import Acceleration, Accelerator
-from ci.host.errors import BootError, HostError
+from ci.host.errors import AcceleratorError, BootError, HostError
 from ci.host.ports import held_port
 from ci.host.process import run
+from tests.integration import broken_kvm
 from tests.integration.qemus import qemus_with
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -27,6 +30,7 @@ TCG = Acceleration(accelerator=Accelerator.TCG, reason="enough for 512 bytes")
 LIMIT = 60.0
 
 HANG = bytes.fromhex("fa f4 eb fd")  # cli; hlt; jmp back
+TALK = bytes.fromhex("b0 2e ee eb fb")  # next: mov al,'.'; out dx,al; jmp next
 POWER_OFF = bytes.fromhex(
     "b8 00 20 ba 04 06 ef fa f4"
 )  # mov ax,0x2000; mov dx,0x604 (ACPI's PM1a); out dx,ax; cli; hlt
@@ -66,9 +70,14 @@ def folder(tmp_path: Path) -> Path:
     return path
 
 
-def in_machine(spec: MachineSpec | ConsumerSpec, folder: Path, act: Callable[[Machine], Awaitable[None]]) -> None:
+def in_machine(
+    spec: MachineSpec | ConsumerSpec,
+    folder: Path,
+    act: Callable[[Machine], Awaitable[None]],
+    acceleration: Acceleration = TCG,
+) -> None:
     async def main() -> None:
-        async with start(spec, TCG, folder) as machine:
+        async with start(spec, acceleration, folder) as machine:
             await act(machine)
 
     asyncio.run(main())
@@ -106,6 +115,59 @@ def test_a_guest_that_hangs_is_given_up_with_its_last_words(make_image: MakeImag
     with pytest.raises(BootError, match="the login prompt: not within") as caught:
         in_machine(small(image), folder, wait)
     assert "I am thinking" in caught.value.details
+
+
+@pytest.fixture
+def kvm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Acceleration:
+    """KVM, by name: TCG runs what it is asked to run. A guest may be silent for a second."""
+    monkeypatch.setenv("PATH", broken_kvm.put_in_path(tmp_path / "qemu", broken_kvm.Fault.SLOW))
+    monkeypatch.setattr(accelerator, "SILENCE_SECONDS", 1.0)
+    return Acceleration(accelerator=Accelerator.KVM, reason="a test")
+
+
+def test_a_guest_that_falls_silent_before_its_login_prompt_is_given_up_early_and_kvm_named(
+    make_image: MakeImage, folder: Path, kvm: Acceleration
+) -> None:
+    image = make_image(boot_sector(b"I am thinking", HANG))
+    with pytest.raises(AcceleratorError, match=r"the login prompt: no sign of life for \d+ s, with KVM") as caught:
+        in_machine(small(image), folder, never, kvm)
+    assert "I am thinking" in caught.value.details
+
+
+def test_a_guest_that_writes_has_the_whole_time(make_image: MakeImage, folder: Path, kvm: Acceleration) -> None:
+    async def wait(machine: Machine) -> None:
+        await machine.login_prompt(3.0)
+
+    image = make_image(boot_sector(b"", bytes.fromhex("ba f8 03") + TALK))
+    with pytest.raises(BootError, match="the login prompt: not within 3 s"):
+        in_machine(small(image), folder, wait, kvm)
+
+
+def test_a_guest_may_be_silent_once_it_is_up_unless_it_has_something_to_answer(
+    make_image: MakeImage, folder: Path, kvm: Acceleration
+) -> None:
+    async def wait(machine: Machine, *, answers: bool) -> None:
+        await machine.login_prompt(LIMIT)
+        await machine.until(asyncio.sleep(1.5), LIMIT, "an answer", answers=answers)
+
+    image = make_image(boot_sector(b"\r\ntoolsmith login: ", HANG))
+    in_machine(small(image), folder, partial(wait, answers=False), kvm)
+    with pytest.raises(AcceleratorError, match="an answer: no sign of life"):
+        in_machine(small(image), folder, partial(wait, answers=True), kvm)
+
+
+def test_an_answer_is_a_sign_of_life(make_image: MakeImage, folder: Path, kvm: Acceleration) -> None:
+    async def wait(machine: Machine) -> None:
+        await machine.login_prompt(LIMIT)
+
+        async def answer() -> None:
+            for _ in range(3):
+                await asyncio.sleep(0.6)
+                machine.answered()
+
+        await machine.until(answer(), LIMIT, "three answers", answers=True)
+
+    in_machine(small(make_image(boot_sector(b"\r\ntoolsmith login: ", HANG))), folder, wait, kvm)
 
 
 def test_a_guest_that_crashes_ends_the_wait(make_image: MakeImage, folder: Path) -> None:

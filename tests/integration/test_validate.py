@@ -14,10 +14,12 @@ import pytest
 from junitparser import JUnitXml
 
 from ci import validate_image
+from ci.host import accelerator
 from ci.host.files import sha256_file
 from ci.host.process import run
 from ci.records.record import read_record
 from ci.records.validation import Outcome, ValidationReport
+from tests.integration import broken_kvm
 from tests.integration.building import path_without
 from tests.integration.qemus import qemus_with
 
@@ -43,9 +45,9 @@ def make_image(tmp_path: Path) -> MakeImage:
     return make
 
 
-def validate(image: Path, *flags: str) -> int:
+def validate(image: Path, *flags: str, accelerator: str = "tcg") -> int:
     log = image.parent.parent / "log"
-    return validate_image.main([str(image), "--accel", "tcg", "--boot-timeout", "1", "--log", str(log), *flags])
+    return validate_image.main([str(image), "--accel", accelerator, "--boot-timeout", "1", "--log", str(log), *flags])
 
 
 def left_in(folder: Path) -> set[str]:
@@ -131,6 +133,42 @@ def test_without_qemu_it_says_how_to_get_it(
     assert "qemu-system-x86_64 is not installed" in said
     assert "make setup" in said
     assert left_in(image.parent) == set()
+
+
+@pytest.fixture
+def doubtful_kvm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A QEMU whose KVM runs a kernel when it is tried, and then hangs; returns its folder."""
+    monkeypatch.setenv("PATH", broken_kvm.put_in_path(tmp_path / "qemu", broken_kvm.Fault.SECOND_START))
+    monkeypatch.setenv("TOOLSMITH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("TOOLSMITH_ACCELERATOR", raising=False)
+    monkeypatch.setattr(accelerator, "find_device_fault", lambda _device: None)
+    monkeypatch.setattr(accelerator, "SILENCE_SECONDS", 3.0)
+    return tmp_path / "qemu"
+
+
+def test_a_boot_that_hangs_with_kvm_is_tried_once_more_with_tcg_and_kvm_is_not_blamed_for_the_image(
+    make_image: MakeImage, doubtful_kvm: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = make_image(b"\r\ntoolsmith login: ")
+    assert validate(image, accelerator="auto") == 8
+    said = capsys.readouterr().err
+    assert "no sign of life for 3 s, with KVM; once more with TCG, which is slower" in said.replace("\n", "")
+    report = read_record(image.parent / "image.validation.json", ValidationReport)
+    assert report.accelerator == "tcg"
+    assert "no sign of life" in report.accelerator_reason
+    assert "an answer of the guest agent: not within" in next(c.actual for c in report.checks if c.id == "came-up")
+    assert accelerator.probe().accelerator is accelerator.Accelerator.KVM
+    assert broken_kvm.left_running(doubtful_kvm) == []
+
+
+def test_a_boot_that_hangs_with_the_kvm_that_was_asked_for_is_an_error_that_names_it(
+    make_image: MakeImage, doubtful_kvm: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = make_image(b"\r\ntoolsmith login: ")
+    assert validate(image, accelerator="kvm") == 17
+    assert "TOOLSMITH_ACCELERATOR=tcg" in capsys.readouterr().err.replace("\n", "")
+    assert left_in(image.parent) == set()
+    assert broken_kvm.left_running(doubtful_kvm) == []
 
 
 @pytest.mark.parametrize(("content", "words"), [(None, "cannot be read"), (b"<html></html>", "is not a QCOW2 image")])
