@@ -53,6 +53,9 @@ for word do
 done
 exec {qemu} "$@" $accelerator
 """
+# In MiB. TCG keeps what it translated, by default in 1 GiB, which no build fills: when the guest then uses memory of
+# ended programs anew, every page of it has code that must be found and forgotten first. docs/performance.md
+TRANSLATED_MIB = 64
 CRASHED: Final = re.compile(
     r"appliance closed the connection unexpectedly|appliance failed to start or crashed|killed by signal"
 )
@@ -236,7 +239,11 @@ def libguestfs_environment(acceleration: Acceleration, folder: Path) -> dict[str
     """
     hypervisor = folder / f"qemu-with-{acceleration.accelerator}"
     qemu = Path(require_tool(QEMU))
-    script = HYPERVISOR.format(qemu=shlex.quote(os.fspath(qemu)), accelerator=acceleration.accelerator)
+    accelerator = {
+        Accelerator.KVM: "kvm",
+        Accelerator.TCG: f"tcg,thread=multi,tb-size={TRANSLATED_MIB}",
+    }[acceleration.accelerator]
+    script = HYPERVISOR.format(qemu=shlex.quote(os.fspath(qemu)), accelerator=accelerator)
     hypervisor.write_text(script, encoding="utf-8")
     hypervisor.chmod(0o755)
     # libguestfs keeps what it knows of a QEMU for as long as size and time are the same.
