@@ -52,7 +52,8 @@ def test_a_second_time_writes_nothing(consumer: Consumer) -> None:
     consumer.run("--localize")
     before = consumer.manifest.stat()
     assert consumer.run("--localize")["written"] is None
-    assert consumer.manifest.stat() == before
+    after = consumer.manifest.stat()  # when it was last read may have changed
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
 def test_an_emptied_cache_is_known_how_to_fill_again(consumer: Consumer) -> None:
