@@ -1,5 +1,6 @@
-"""A unit test spawns nothing and talks to nobody; this guard makes one that does fail."""
+"""A unit test spawns nothing and talks to nobody, which a guard sees to; and no variable is set but by itself."""
 
+import os
 import socket
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ import pytest
 
 SPAWNING = {"subprocess.Popen", "os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "pty.spawn"}
 CONNECTING = {"socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname"}
+# Where things are found. What else a person's shell or a runner has set could change an answer.
+KEPT = {"HOME", "PATH", "TMPDIR"}
 
 _violations: list[str] = []
 
@@ -43,3 +46,12 @@ def _no_processes_and_no_network() -> Iterator[None]:
         _watching.clear()
     if _violations:  # the code under test may have swallowed the error
         pytest.fail(f"a unit test must not do this: {', '.join(_violations)}")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_variables() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name not in KEPT and not name.startswith("PYTEST_"):  # those are pytest's own
+                patch.delenv(name)
+        yield

@@ -22,12 +22,6 @@ DIGEST = "d" * 64
 CLEAN = Revision(commit="c" * 40, dirty=False)
 
 
-@pytest.fixture(autouse=True)
-def _no_overrides(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-
-
 @pytest.fixture
 def jammy() -> Definition:
     return load_definition("jammy", BUILD / "images")

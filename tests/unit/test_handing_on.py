@@ -19,12 +19,6 @@ STEM = f"fountainkit-toolsmith-debian-12-{TAG}"
 SECOND = f"fountainkit-toolsmith-second-{TAG}"
 
 
-@pytest.fixture(autouse=True)
-def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("IMAGES", "IMAGE_VERSION", "DIGESTS"):
-        monkeypatch.delenv(name, raising=False)
-
-
 @pytest.fixture
 def dist(tmp_path: Path) -> Path:
     folder = make_dist(tmp_path / "dist")

@@ -23,12 +23,6 @@ VARIABLES = ("PURPOSE", "IMAGE_VERSION", "IMAGE", "BASE_IMAGE_URL", "BASE_IMAGE_
 TAGGED = {"GITHUB_REF_TYPE": "tag", "GITHUB_REF_NAME": "v2026.11.23"}
 
 
-@pytest.fixture(autouse=True)
-def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-
-
 def options(*argv: str) -> argparse.Namespace:
     return plan_images.arguments().parse_args(argv)
 

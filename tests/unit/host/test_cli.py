@@ -14,8 +14,6 @@ from ci.host.progress import Reporter
 @pytest.fixture(autouse=True)
 def _own_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOOLSMITH_LOGS", str(tmp_path / "logs"))
-    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
-        monkeypatch.delenv(name, raising=False)
 
 
 def run(main: Callable[[], int], *argv: str) -> int:

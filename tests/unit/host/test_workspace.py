@@ -52,7 +52,6 @@ def test_the_lock_is_free_again_after_an_error(tmp_path: Path) -> None:
 
 def test_the_cache_is_where_the_user_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    monkeypatch.delenv("TOOLSMITH_CACHE", raising=False)
     assert cache_folder() == tmp_path / "xdg/fountainkit-toolsmith-image"
     monkeypatch.setenv("TOOLSMITH_CACHE", str(tmp_path / "chosen"))
     assert cache_folder() == tmp_path / "chosen"
