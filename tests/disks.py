@@ -1,5 +1,6 @@
 """Small disks with what dpkg leaves on a root file system, for tests that read images."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -9,6 +10,11 @@ from ci.records.packages import Package
 SECTOR = 512
 FIRST_SECTOR = 2048
 OS_RELEASE = 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nID=debian\nVERSION_ID="12"\n'
+
+
+def noise(size: int) -> bytes:
+    """Bytes that mean nothing and cannot be compressed; always the same, as random ones mean something at times."""
+    return hashlib.shake_256(b"noise").digest(size)
 
 
 def stanza(package: Package, *lines: str, status: str = "install ok installed") -> str:

@@ -11,7 +11,7 @@ from ci.host.files import sha256_file
 from ci.host.process import run
 from ci.image.contents import Contents, read_contents
 from ci.records.packages import Package
-from tests.disks import SECTOR, compress, debian_tree, make_disk, make_image
+from tests.disks import SECTOR, compress, debian_tree, make_disk, make_image, noise
 
 pytestmark = pytest.mark.integration
 
@@ -182,7 +182,7 @@ class TestDamage:
             look_into(compress(disk, tmp_path / "image.qcow2"), tmp_path)
 
     def test_a_disk_without_a_partition_table_is_refused(self, tmp_path: Path) -> None:
-        (tmp_path / "image.raw").write_bytes(os.urandom(8 << 20))
+        (tmp_path / "image.raw").write_bytes(noise(8 << 20))
         image = compress(tmp_path / "image.raw", tmp_path / "image.qcow2")
         with pytest.raises(BuildError, match="no partition table"):
             look_into(image, tmp_path)
@@ -202,7 +202,7 @@ class TestDamage:
         (start,) = make_disk(disk, tree)
         with disk.open("r+b") as file:
             file.seek(start + int(where * (16 << 20)) // SECTOR * SECTOR)
-            file.write(os.urandom(256 << 10))
+            file.write(noise(256 << 10))
         try:
             contents = look_into(compress(disk, tmp_path / "image.qcow2"), tmp_path)
         except BuildError:

@@ -8,6 +8,7 @@ import pytest
 from ci.host import process
 from ci.host.errors import BaseImageError
 from ci.image import qcow2
+from tests.disks import noise
 
 pytestmark = pytest.mark.integration
 
@@ -20,7 +21,7 @@ def qemu_img(*arguments: str | Path) -> None:
 def raw(tmp_path: Path) -> Path:
     """A raw disk with a boot signature and a megabyte of data."""
     path = tmp_path / "disk.raw"
-    path.write_bytes(b"\0" * 510 + b"\x55\xaa" + os.urandom(1 << 20) + b"\0" * (4 << 20))
+    path.write_bytes(b"\0" * 510 + b"\x55\xaa" + noise(1 << 20) + b"\0" * (4 << 20))
     return path
 
 
@@ -54,7 +55,7 @@ class TestCheckDiskImage:
         [
             (b"just a text\n" * 1000, "neither"),
             (b"<html>" * 1000, "a web page"),
-            (b"\x1f\x8b\x08" + os.urandom(5000), "a gzip archive"),
+            (b"\x1f\x8b\x08" + noise(5000), "a gzip archive"),
             (b"short", "neither"),
             (b"", "empty"),
             (b"QFI\xfb\0\0\0\x03", "incomplete header"),
