@@ -4,11 +4,14 @@ And at no moment is anything public that is not whole. One case: pytest -k "08 a
 """
 
 from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 
 import pytest
 
 from ci.host.errors import RemoteError
+from ci.rehearsal import faults as rehearsal_faults
 from ci.rehearsal.exchanges import Exchange
+from ci.release import failures
 from ci.release.state import RECORD_NAME
 from tests.integration.release import sequence
 from tests.integration.release.killed import killed_at
@@ -32,6 +35,14 @@ WITHOUT_A_TRACE = {"hang", "pause"}
 
 FAULTS = rows(sequence.WHOLE, faults)
 KILLS = rows(sequence.WHOLE, kills)
+
+
+@pytest.fixture(autouse=True)
+def _clock_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the server, which says in whole seconds when a limit ends, and for the client, which waits until then."""
+    clock = SimpleNamespace(time=lambda: 1_000_000_000.99)
+    monkeypatch.setattr(rehearsal_faults, "time", clock)
+    monkeypatch.setattr(failures, "time", clock)
 
 
 @pytest.fixture(scope="module")
