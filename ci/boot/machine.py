@@ -18,7 +18,7 @@ from qemu.qmp import QMPError
 from ci.boot.console import LOGIN_PROMPT, Console
 from ci.boot.qemu import ConsumerSpec, MachineSpec, Sockets
 from ci.boot.qmp import GuestAgent, Monitor, Shutdown
-from ci.host.accelerator import Acceleration, Accelerator
+from ci.host.accelerator import LONGEST_SILENCE_SECONDS, Acceleration, Accelerator
 from ci.host.errors import AcceleratorError, BootError, HostError, ToolsmithError
 from ci.host.process import spawn_async
 
@@ -119,8 +119,8 @@ class Machine:
         long, or `timeout` seconds have passed; `what` names what was waited for. Raises HostError when QEMU ended for a
         reason that lies in this machine, AcceleratorError where that or the silence is KVM's fault.
 
-        Until its login prompt a guest writes on its console, and with `answers` it has something to answer: then
-        silence is no sign of life.
+        Until its login prompt a guest writes on its console, and with `answers` it has something to answer. Silence
+        tells of a fault then; later it may last for nine minutes.
         """
         task = asyncio.ensure_future(awaitable)
         began = self._clock()
@@ -186,10 +186,9 @@ class Machine:
         """Wait for the first of `events`, for at most `timeout` seconds, and only while the guest lives."""
         began = self._clock()
         while True:
-            limits = [began + timeout]
-            if answers or not self.console.find(LOGIN_PROMPT):
-                limits.append(self._heard(began) + self._acceleration.silence)
-            left = min(limits) - self._clock()
+            up = not answers and self.console.find(LOGIN_PROMPT)
+            silence = LONGEST_SILENCE_SECONDS if up else self._acceleration.silence
+            left = min(began + timeout, self._heard(began) + silence) - self._clock()
             done, _ = await asyncio.wait(events, timeout=max(left, 0), return_when=asyncio.FIRST_COMPLETED)
             if done or left <= 0:
                 return

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from ci.boot import machine as machine_module
 from ci.boot.machine import Machine, start
 from ci.boot.qemu import ConsumerSpec, Forward, MachineSpec, Share
 from ci.host import accelerator
@@ -154,6 +155,18 @@ def test_a_guest_may_be_silent_once_it_is_up_unless_it_has_something_to_answer(
     in_machine(small(image), folder, partial(wait, answers=False), kvm)
     with pytest.raises(AcceleratorError, match="an answer: no sign of life"):
         in_machine(small(image), folder, partial(wait, answers=True), kvm)
+
+
+def test_a_guest_that_is_up_may_not_be_silent_for_ever(
+    make_image: MakeImage, folder: Path, kvm: Acceleration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def wait(machine: Machine) -> None:
+        await machine.login_prompt(LIMIT)
+        await machine.until(asyncio.Event().wait(), LIMIT, "a login")
+
+    monkeypatch.setattr(machine_module, "LONGEST_SILENCE_SECONDS", 1.5)
+    with pytest.raises(AcceleratorError, match="a login: no sign of life"):
+        in_machine(small(make_image(boot_sector(b"\r\ntoolsmith login: ", HANG))), folder, wait, kvm)
 
 
 def test_an_answer_is_a_sign_of_life(make_image: MakeImage, folder: Path, kvm: Acceleration) -> None:
