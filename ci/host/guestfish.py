@@ -235,10 +235,10 @@ def _console_tail(folder: Path) -> str:
 def libguestfs_environment(acceleration: Acceleration, folder: Path) -> dict[str, str]:
     """What makes libguestfs start the QEMU that was tried, with the accelerator that was found, and no other.
 
-    `folder` must stay while it runs.
+    Where a person has told libguestfs to start another QEMU, it is that one. `folder` must stay while it runs.
     """
     hypervisor = folder / f"qemu-with-{acceleration.accelerator}"
-    qemu = Path(require_tool(QEMU))
+    qemu = Path(os.environ.get("LIBGUESTFS_HV") or require_tool(QEMU))
     accelerator = {
         Accelerator.KVM: "kvm",
         Accelerator.TCG: f"tcg,thread=multi,tb-size={TRANSLATED_MIB}",

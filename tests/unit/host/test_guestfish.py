@@ -332,3 +332,13 @@ def test_libguestfs_starts_the_qemu_in_path_with_the_accelerator_that_was_found(
     assert hypervisor.read_text().endswith(f"exec '{qemu}' \"$@\" $accelerator\n")
     assert os.access(hypervisor, os.X_OK)
     assert hypervisor.stat().st_mtime_ns == qemu.stat().st_mtime_ns
+
+
+def test_a_qemu_that_a_person_told_libguestfs_to_start_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    qemu = tmp_path / "my-qemu"
+    qemu.touch()
+    monkeypatch.setenv("LIBGUESTFS_HV", str(qemu))
+    hypervisor = Path(guestfish.libguestfs_environment(TCG, tmp_path)["LIBGUESTFS_HV"])
+    assert f'exec {qemu} "$@" $accelerator' in hypervisor.read_text()
