@@ -67,7 +67,7 @@ def hydrate(wanted: Wanted, cache: Cache, means: Means) -> Hydrated:
 def locked(cache: Cache, reporter: Reporter) -> Iterator[None]:
     """What a run that changes the cache, or the manifest, does it in; raises HostError where a file cannot be used."""
     try:
-        with exclusive(cache.lock, waiting=lambda: reporter.step("Waiting for another run in this cache")):
+        with exclusive(cache.lock, waiting=lambda: reporter.step("another run is at work in this cache; waiting")):
             yield
     except OSError as error:
         raise HostError(
