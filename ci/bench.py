@@ -30,7 +30,7 @@ from ci.bench_release import measure_release
 from ci.bench_validation import measure_validation
 from ci.demo import throwaway_key
 from ci.host import cli
-from ci.host.accelerator import CHOICES, Acceleration, probe
+from ci.host.accelerator import CHOICES, Acceleration, probe_aloud
 from ci.host.appliance import check_appliance
 from ci.host.files import sha256_file
 from ci.host.guestfish import libguestfs_environment
@@ -153,8 +153,7 @@ def main(options: argparse.Namespace, reporter: Reporter) -> int:
     with _folder(options.keep) as folder:
         quick_check(output=folder.path, cache=cache_folder(), bootstrap=definition.base.bootstrap is not None)
         require_space(folder.path, SPACE_NEEDED)
-        acceleration = probe(options.accel)
-        reporter.note(f"Accelerator: {acceleration.accelerator} ({acceleration.reason})")
+        acceleration = probe_aloud(options.accel, reporter)
         base = find_base(options.image, definition, acceleration, reporter)
         subject = Subject(name=options.image, definition=definition, base=base, acceleration=acceleration)
         parts: dict[str, Part] = {}

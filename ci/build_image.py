@@ -8,9 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ci.host import cli
-from ci.host.accelerator import CHOICES, Acceleration, probe
+from ci.host.accelerator import CHOICES, probe, probe_aloud
 from ci.host.errors import InputError, VerificationError
-from ci.host.kvm.trial import KERNEL_SECONDS
 from ci.host.prerequisites import quick_check
 from ci.host.progress import Reporter, short_path
 from ci.host.repository import ROOT, Revision, current_revision
@@ -58,7 +57,7 @@ def main(options: argparse.Namespace, reporter: Reporter) -> int:
     if options.release:
         _refuse_for_release(options, definition, revision)
     quick_check(output=options.output, cache=cache_folder(), bootstrap=definition.base.bootstrap is not None)
-    acceleration = _find_accelerator(options, reporter)
+    acceleration = probe_aloud(options.accel, reporter)
     if definition.base.bootstrap and not options.base_url:
         base = bootstrap_base(
             definition.base.bootstrap,
@@ -92,13 +91,6 @@ def main(options: argparse.Namespace, reporter: Reporter) -> int:
     record = build(plan, acceleration=acceleration, reporter=reporter)
     _summarise(record, plan.output, reporter)
     return 0
-
-
-def _find_accelerator(options: argparse.Namespace, reporter: Reporter) -> Acceleration:
-    with reporter.step("Looking for the best accelerator", limit=KERNEL_SECONDS):
-        acceleration = probe(options.accel)
-    reporter.note(f"Accelerator: {acceleration.accelerator} ({acceleration.reason})")
-    return acceleration
 
 
 def definition_files(name: str) -> tuple[Path, ...]:

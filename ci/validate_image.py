@@ -17,10 +17,9 @@ from ci.boot import image_file, loop, report, side_by_side, ssh, validation
 from ci.boot.qemu import QEMU
 from ci.boot.visit import BOOT_SECONDS, Bench
 from ci.host import actions, cli
-from ci.host.accelerator import CHOICES, Acceleration, probe, with_other
+from ci.host.accelerator import CHOICES, Acceleration, probe_aloud, with_other
 from ci.host.errors import BootError, CheckError, InputError
 from ci.host.files import sha256_file
-from ci.host.kvm.trial import KERNEL_SECONDS
 from ci.host.process import require_tool
 from ci.host.progress import Reporter
 from ci.host.workspace import work_folder
@@ -104,9 +103,7 @@ def validate(options: argparse.Namespace, reporter: Reporter) -> int:
     for tool in TOOLS:
         require_tool(tool)
     output = options.output or subject.path.parent
-    with reporter.step("Looking for the best accelerator", limit=KERNEL_SECONDS):
-        found = probe(options.accel)
-    reporter.note(f"Accelerator: {found.accelerator} ({found.reason})")
+    found = probe_aloud(options.accel, reporter)
     before = digest(subject.path, reporter)
     with work_folder(output) as folder:
 

@@ -17,6 +17,7 @@ from ci.host.errors import AcceleratorError, HostError, InputError
 from ci.host.kvm import remembered, trial
 from ci.host.kvm.device import DEVICE, NO_GUESTS, Fault, find_device_fault
 from ci.host.kvm.kernel import find_kernel
+from ci.host.progress import Reporter
 from ci.host.workspace import cache_folder
 
 Choice: TypeAlias = Literal["auto", "kvm", "tcg"]
@@ -86,6 +87,14 @@ def probe(choice: Choice = "auto") -> Acceleration:
     choice = effective_choice(choice, os.environ.get(CHOICE_VARIABLE, ""))
     fault = None if choice == "tcg" else find_kvm_fault()
     return decide(choice, fault)
+
+
+def probe_aloud(choice: Choice, reporter: Reporter) -> Acceleration:
+    """`probe`, with a word on what takes a while and on what came of it."""
+    with reporter.step("Looking for the best accelerator", limit=trial.KERNEL_SECONDS):
+        acceleration = probe(choice)
+    reporter.note(f"Accelerator: {acceleration.accelerator} ({acceleration.reason})")
+    return acceleration
 
 
 def effective_choice(choice: Choice, variable: str) -> Choice:

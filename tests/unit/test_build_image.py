@@ -202,6 +202,7 @@ def test_the_plan_carries_what_was_asked_for_and_what_was_found(
     tcg = Acceleration(accelerator=Accelerator.TCG, reason="chosen")
     monkeypatch.setattr(build_image, "quick_check", lambda **_: None)
     monkeypatch.setattr(build_image, "probe", lambda _: tcg)
+    monkeypatch.setattr(build_image, "probe_aloud", lambda *_: tcg)
     monkeypatch.setattr(build_image, "fetch_base", lambda *_, **__: base)
     monkeypatch.setattr(build_image, "check_disk_image", lambda _: None)
     monkeypatch.setattr(build_image, "build", keep)
