@@ -152,8 +152,11 @@ def spawn(
         yield process
 
 
-def kill_group(process: Child) -> None:
-    """End a program that was started as a group, and what it started, at once."""
+def kill_group(process: Child | asyncio.subprocess.Process) -> None:
+    """End a program that was started as a group, and what it started, at once.
+
+    It may have ended meanwhile, and been waited for without our knowledge: a thread of asyncio's does that.
+    """
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
 
@@ -220,7 +223,7 @@ async def spawn_async(
     finally:
         if process.returncode is None:
             # Its whole group: a QEMU may be a script that starts the real one.
-            os.killpg(process.pid, signal.SIGKILL)
+            kill_group(process)
         await process.wait()
 
 

@@ -1,3 +1,5 @@
+import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -10,7 +12,7 @@ import pytest
 
 from ci.host import process
 from ci.host.errors import HostError, ToolError, ToolTimeoutError
-from ci.host.process import run, spawn
+from ci.host.process import run, spawn, spawn_async
 
 pytestmark = pytest.mark.integration
 
@@ -128,6 +130,17 @@ def test_a_spawned_program_that_ignores_sigterm_is_killed(monkeypatch: pytest.Mo
         assert child.stdout is not None
         assert child.stdout.readline() == "ready\n"
     assert child.returncode == -signal.SIGKILL
+
+
+def test_a_program_that_ended_before_its_block_did_is_not_ended_again() -> None:
+    async def main() -> None:
+        async with spawn_async(["true"]) as child:
+            # Until the loop runs again it does not know of the end, whoever waited for the child: a thread, or we.
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(child.pid, 0)  # noqa: ASYNC222 - the loop must not run meanwhile
+            assert child.returncode is None
+
+    asyncio.run(main())
 
 
 PARENT = """
