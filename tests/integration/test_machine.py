@@ -40,8 +40,12 @@ TEXT_OFFSET = 0x40
 
 
 def boot_sector(text: bytes, ending: bytes) -> bytes:
-    """Print `text` to the first serial port, then do `ending`."""
+    """Print `text` to the first serial port, then do `ending`.
+
+    Without interrupts: SeaBIOS holds the last character of its own back until a timer's, which may come amid `text`.
+    """
     printing = bytes.fromhex(
+        "fa"  # cli
         "31 c0 8e d8 be 40 7c fc"  # ds = 0; si = 0x7c40; cld
         "ac 84 c0 74 06"  # next: lodsb; test al,al; jz end
         "ba f8 03 ee eb f5"  # mov dx,0x3f8; out dx,al; jmp next
