@@ -157,8 +157,7 @@ def kill_group(process: Child | asyncio.subprocess.Process) -> None:
 
     It may have ended meanwhile, and been waited for without our knowledge: a thread of asyncio's does that.
     """
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    _send(process, signal.SIGKILL, group=True)
 
 
 def _start(
@@ -197,9 +196,10 @@ def _ended(process: Child, *, group: bool = False) -> Iterator[Child]:
                 process.wait()
 
 
-def _send(process: Child, signum: int, *, group: bool) -> None:
+def _send(process: Child | asyncio.subprocess.Process, signum: int, *, group: bool) -> None:
     if group:
-        os.killpg(process.pid, signum)  # not yet waited for, so the number is still its own
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signum)
     else:
         process.send_signal(signum)
 
