@@ -125,7 +125,7 @@ class Machine:
         task = asyncio.ensure_future(awaitable)
         began = self._clock()
         try:
-            await self._wait({task, self._exit, self._lost}, timeout, answers=answers)
+            await self._wait({task, self._exit, self._lost}, began, timeout, answers=answers)
             if not task.done():
                 raise await self._explain() or self._out_of_time(began, timeout, what)
             return await self._outcome(task, what)
@@ -182,9 +182,15 @@ class Machine:
         self.console.close()
         return await self._process.wait()
 
-    async def _wait(self, events: "set[asyncio.Future[Any]]", timeout: float, *, answers: bool) -> None:  # noqa: ASYNC109
-        """Wait for the first of `events`, for at most `timeout` seconds, and only while the guest lives."""
-        began = self._clock()
+    async def _wait(
+        self,
+        events: "set[asyncio.Future[Any]]",
+        began: float,
+        timeout: float,  # noqa: ASYNC109
+        *,
+        answers: bool,
+    ) -> None:
+        """Wait for the first of `events`, until `timeout` seconds after `began`, and only while the guest lives."""
         while True:
             up = not answers and self.console.find(LOGIN_PROMPT)
             silence = LONGEST_SILENCE_SECONDS if up else self._acceleration.silence

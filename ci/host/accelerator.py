@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, TypeVar
 
+from ci.host import process
 from ci.host.errors import AcceleratorError, HostError, InputError
 from ci.host.kvm import remembered, trial
 from ci.host.kvm.device import DEVICE, NO_GUESTS, Fault, find_device_fault
@@ -31,7 +32,7 @@ CPUS: Final = 2
 # A guest that neither writes on its console nor answers for so long, with KVM, is not coming back. The appliance, whose
 # clock makes it write, does so every tenth of that.
 SILENCE_SECONDS: Final = 60.0
-LONGEST_SILENCE_SECONDS: Final = 540.0
+LONGEST_SILENCE_SECONDS: Final = process.SILENCE_SECONDS
 
 T = TypeVar("T")
 
