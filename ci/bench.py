@@ -37,6 +37,7 @@ from ci.host.guestfish import libguestfs_environment
 from ci.host.prerequisites import quick_check, raise_for
 from ci.host.process import Argument, require_tool, run
 from ci.host.progress import Reporter
+from ci.host.qemu import QEMU
 from ci.host.repository import ROOT, current_revision
 from ci.host.workspace import cache_folder, require_space, work_folder
 from ci.image.base import VerifiedBase, fetch_base
@@ -71,7 +72,7 @@ AGAIN = "v2022.04.21"
 BUSY_LOAD = 0.5
 
 VERSIONS = {
-    "QEMU": ("qemu-system-x86_64", "--version"),
+    "QEMU": (QEMU, "--version"),
     "libguestfs": ("guestfish", "--version"),
     "virt-customize": ("virt-customize", "--version"),
 }
@@ -274,11 +275,11 @@ def _measure_classic_recipe(subject: Subject, folder: Folder, reporter: Reporter
         (classic_customize_argv(folder.classic, packages, folder.public_key), CUSTOMIZE_SECONDS),
         (classic_sysprep_argv(folder.classic), SYSPREP_SECONDS),
     )
+    environment = libguestfs_environment(subject.acceleration, folder.path)
     steps: list[StepRecord] = []
     for argv, seconds in recipe:
         title = step_title(argv)
         with reporter.step(f"Classic recipe: {title}"):
-            environment = libguestfs_environment(subject.acceleration, folder.path)
             limit = subject.acceleration.scaled(seconds)
             # It says nothing while packages are installed, which takes minutes without KVM.
             completed = run(argv, env=environment, timeout=limit, silence=limit)

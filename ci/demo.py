@@ -12,6 +12,7 @@ from ci import build_image, rehearse, validate_image
 from ci.host import cli
 from ci.host.process import run
 from ci.host.progress import Reporter, short_path
+from ci.host.qemu import QEMU
 from ci.host.repository import ROOT
 from ci.host.workspace import LOCK_NAME, cache_folder, exclusive
 from ci.image.definition import load_definition
@@ -78,7 +79,7 @@ def _summarise(output: Path, stem: str, identity: Path, reporter: Reporter) -> N
     ]
     reporter.table("The demo", ("what", "result"), rows)
     command = [
-        "qemu-system-x86_64", "-drive", f"file={image},if=virtio,snapshot=on", "-m", "512",
+        QEMU, "-drive", f"file={image},if=virtio,snapshot=on", "-m", "512",
         "-netdev", f"user,id=net0,hostfwd=tcp:127.0.0.1:{SSH_PORT}-:3023",
         "-device", "virtio-net-pci,netdev=net0", "-nographic",
     ]  # fmt: skip

@@ -14,7 +14,6 @@ from pathlib import Path
 import asyncssh
 
 from ci.boot import image_file, loop, report, side_by_side, ssh, validation
-from ci.boot.qemu import QEMU
 from ci.boot.visit import BOOT_SECONDS, Bench
 from ci.host import actions, cli
 from ci.host.accelerator import CHOICES, Acceleration, probe_aloud, with_other
@@ -22,6 +21,7 @@ from ci.host.errors import BootError, CheckError, InputError
 from ci.host.files import sha256_file
 from ci.host.process import require_tool
 from ci.host.progress import Reporter
+from ci.host.qemu import QEMU
 from ci.host.workspace import work_folder
 from ci.records.validation import Outcome, ValidationReport
 

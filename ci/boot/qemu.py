@@ -1,12 +1,11 @@
 """QEMU's arguments: for the boot test's own starts, and for the one that copies the consumer. No effects here."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from ci.host.accelerator import Acceleration, Accelerator
+from ci.host.qemu import QEMU, escape
 
-QEMU = "qemu-system-x86_64"
 LOOPBACK = "127.0.0.1"
 AGENT_CHANNEL = "org.qemu.guest_agent.0"
 CONSUMER_TAG = "work"
@@ -132,11 +131,6 @@ def consumer_argv(spec: ConsumerSpec, acceleration: Acceleration, sockets: Socke
     if spec.memory_mib is not None:
         argv += ["-m", str(spec.memory_mib)]
     return argv + (_instruments(sockets) if spec.instruments else [])
-
-
-def escape(path: str | os.PathLike[str]) -> str:
-    """A value inside one of QEMU's comma-separated options: a comma is written twice."""
-    return os.fspath(path).replace(",", ",,")
 
 
 def _virtfs(share: Share, *, read_only: str) -> str:

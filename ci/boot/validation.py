@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ci.boot import image_file, report, scenarios, side_by_side
-from ci.boot.qemu import QEMU
 from ci.boot.side_by_side import Capacity
 from ci.boot.visit import Bench, BootOutcome
 from ci.host.errors import BootError
 from ci.host.files import publish_together, write_atomic
 from ci.host.process import run
 from ci.host.progress import Reporter, Step
+from ci.host.qemu import QEMU
 from ci.host.workspace import exclusive
 from ci.records.build import BuildRecord
 from ci.records.record import read_record

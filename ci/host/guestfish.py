@@ -21,8 +21,8 @@ from typing import IO, Final
 
 from ci.host.accelerator import CPUS, SILENCE_SECONDS, Acceleration, Accelerator
 from ci.host.errors import AcceleratorError, BuildError, HostError, ToolTimeoutError
-from ci.host.kvm.trial import QEMU
 from ci.host.process import PIPE, TAIL_LINES, Child, kill_group, require_tool, spawn
+from ci.host.qemu import QEMU
 
 logger = logging.getLogger("ci.guestfish")
 
@@ -35,6 +35,8 @@ FULL_BYTES = 16 << 20
 # rl_gets() in https://github.com/libguestfs/libguestfs/blob/master/fish/fish.c
 MAX_LINE_BYTES = 8190
 WRITE_CHARACTERS = 1000  # of up to 4 bytes each
+
+ASK_DOCTOR = "Run `python -m ci.doctor`: it starts an appliance and says what is wrong with it."
 
 CONSOLE_VARIABLE = "TOOLSMITH_APPLIANCE_CONSOLE"
 # libguestfs hands on what the appliance writes on its console while one of its commands runs.
@@ -120,7 +122,7 @@ class Guestfish:
                 return AcceleratorError(f"{message}, with KVM", details=_console_tail(self._folder))
             return ToolTimeoutError(
                 message,
-                hint="Run `python -m ci.doctor`: it starts an appliance and says what is wrong with it.",
+                hint=ASK_DOCTOR,
                 details=_console_tail(self._folder),
             )
         if watchdog.expired:
@@ -138,7 +140,7 @@ class Guestfish:
             )
         return BuildError(
             f"the libguestfs appliance failed at `{name}`",
-            hint="Run `python -m ci.doctor`: it starts an appliance and says what is wrong with it.",
+            hint=ASK_DOCTOR,
             details=details,
         )
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from ci.host import qemu
 from ci.host.accelerator import CHOICE_VARIABLE, Accelerator, decide, effective_choice
 from ci.host.errors import HostError, InputError
 from ci.host.kvm.device import NO_GUESTS
@@ -67,7 +68,7 @@ class SpaceNeed:
     needed: int
 
 
-QEMU = Tool(name="qemu-system-x86_64", package="qemu-system-x86", minimum=(7, 1))
+QEMU = Tool(name=qemu.QEMU, package="qemu-system-x86", minimum=(7, 1))
 GUESTFISH = Tool(name="guestfish", package="guestfish", minimum=(1, 48))
 MMDEBSTRAP = Tool(name="mmdebstrap", package="mmdebstrap", only_for="bases bootstrapped from a package archive")
 TOOLS = (

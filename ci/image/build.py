@@ -8,6 +8,7 @@ from ci.host.files import publish_together, sha256_file, write_atomic
 from ci.host.memory import peak_memory
 from ci.host.process import run
 from ci.host.progress import Reporter
+from ci.host.qemu import QEMU
 from ci.host.workspace import exclusive, require_space, work_folder
 from ci.image import budget, earlier, qcow2, sbom
 from ci.image.contents import read_contents
@@ -21,7 +22,7 @@ SPACE_NEEDED = 6 << 30
 TOOLS = {
     "guestfish": ("guestfish", "--version"),
     "qemu-img": ("qemu-img", "--version"),
-    "qemu": ("qemu-system-x86_64", "--version"),
+    "qemu": (QEMU, "--version"),
 }
 
 

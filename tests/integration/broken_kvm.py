@@ -14,8 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from ci.host.process import require_tool
-
-NAME = "qemu-system-x86_64"
+from ci.host.qemu import QEMU
 
 SCRIPT = """\
 #!/bin/bash
@@ -66,8 +65,8 @@ class Fault(StrEnum):
 def put_in_path(folder: Path, fault: Fault) -> str:
     """Make such a QEMU in `folder`, and return a PATH that has it first."""
     folder.mkdir()
-    qemu = folder / NAME
-    qemu.write_text(SCRIPT.format(fault=fault, starts=folder / "starts", real=require_tool(NAME)))
+    qemu = folder / QEMU
+    qemu.write_text(SCRIPT.format(fault=fault, starts=folder / "starts", real=require_tool(QEMU)))
     qemu.chmod(0o755)
     return f"{folder}{os.pathsep}{os.environ['PATH']}"
 

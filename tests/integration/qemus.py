@@ -3,10 +3,12 @@
 import os
 from pathlib import Path
 
+from ci.host.qemu import escape
+
 
 def qemus_with(image: Path) -> list[int]:
     """The processes that have this image on their command line as QEMU writes it."""
-    escaped = os.fsencode(str(image).replace(",", ",,"))
+    escaped = os.fsencode(escape(image))
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:

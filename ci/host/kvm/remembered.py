@@ -15,6 +15,7 @@ from ci.host.kvm import initramfs, trial
 from ci.host.kvm.device import Fault
 from ci.host.kvm.kernel import Kernel
 from ci.host.process import require_tool
+from ci.host.qemu import QEMU
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # random(4)
 MAX_BYTES = 1 << 16
@@ -24,7 +25,7 @@ _CODE = (Path(initramfs.__file__), Path(trial.__file__))
 
 def question(qemu_args: Sequence[str], cpus: int, kernel: Kernel | None) -> str:
     """A digest of everything that the answer depends on."""
-    files = [Path(require_tool(trial.QEMU)), *_CODE, *([kernel.image] if kernel else [])]
+    files = [Path(require_tool(QEMU)), *_CODE, *([kernel.image] if kernel else [])]
     facts = [BOOT_ID.read_text(encoding="ascii"), *qemu_args, str(cpus), *(sha256_file(file) for file in files)]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 

@@ -12,8 +12,8 @@ from ci.host.kvm import initramfs
 from ci.host.kvm.device import NO_GUESTS, Fault
 from ci.host.kvm.kernel import Kernel, module_files
 from ci.host.process import Completed, run
+from ci.host.qemu import QEMU, escape
 
-QEMU = "qemu-system-x86_64"
 MEMORY_MIB = 256
 MODULES = ("virtio_pci", "virtio_blk")
 WORD = "toolsmith: a virtio disk answers"
@@ -65,7 +65,7 @@ def kernel_argv(qemu_args: Sequence[str], cpus: int, kernel: Path, ramdisk: Path
         "-kernel", os.fspath(kernel),
         "-initrd", os.fspath(ramdisk),
         "-append", "console=ttyS0 earlyprintk=serial,ttyS0 ignore_loglevel panic=-1",
-        "-drive", f"file={_escaped(disk)},format=raw,if=virtio,readonly=on",
+        "-drive", f"file={escape(disk)},format=raw,if=virtio,readonly=on",
     ]
     # fmt: on
 
@@ -131,13 +131,9 @@ def sector_argv(qemu_args: Sequence[str], sector: Path) -> list[str]:
         "-display", "none",
         "-no-reboot",
         "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04",
-        "-drive", f"file={_escaped(sector)},format=raw,if=ide,snapshot=on",
+        "-drive", f"file={escape(sector)},format=raw,if=ide,snapshot=on",
     ]
     # fmt: on
-
-
-def _escaped(path: Path) -> str:
-    return os.fspath(path).replace(",", ",,")  # how QEMU's options write a comma
 
 
 def last_words(error: ToolError) -> str:

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from ci.host.kvm import remembered, trial
+from ci.host.kvm import remembered
 from ci.host.kvm.device import Fault
 from ci.host.kvm.kernel import Kernel
 from ci.host.kvm.remembered import Answers, question
+from ci.host.qemu import QEMU
 
 BROKEN = Fault(what="it hangs", fix="use another machine")
 ARGS = ["-accel", "kvm", "-cpu", "host"]
@@ -75,7 +76,7 @@ def test_the_question_is_another_after_a_reboot_with_another_qemu_or_another_ker
     for file in (boot_id, qemu, image):
         file.write_text("one")
     monkeypatch.setattr(remembered, "BOOT_ID", boot_id)
-    monkeypatch.setattr(remembered, "require_tool", lambda name: {trial.QEMU: str(qemu)}[name])
+    monkeypatch.setattr(remembered, "require_tool", lambda name: {QEMU: str(qemu)}[name])
     kernel = Kernel(image=image, modules=tmp_path)
     asked = [question(ARGS, 2, kernel)]
     assert question(ARGS, 2, kernel) == asked[0]
