@@ -2,16 +2,17 @@
 # Turns the mounted base image into ours. Runs inside the guest's file system, as root, in libguestfs' appliance, which has
 # no network; the steps are called one after another by ci/image/build.py, each as `provision.sh STEP`.
 #
-# What comes from the image definition lies beside this script, a name per line: install, purge, exclude, include, mask,
-# enable; the packages are in `archive`, a package archive of its own (ci/image/archive.py). The environment gives
-# ROOT_UUID, ESP_UUID ('' without one) and UPGRADE (yes or no). Needs nothing that a minimal Debian or Ubuntu lacks.
+# What it is told lies beside this script, a name per line: exclude, include, mask, enable, of the image definition;
+# `request`, what to ask apt for, and `plan`, what apt must make of it; the packages are in `archive`, a package archive of
+# its own (ci/image/archive.py). The environment gives ROOT_UUID, BOOT_UUID and ESP_UUID ('' where there is none). What it
+# uses of the base's tools is in requirements.toml.
 set -eu
 
 here=$(dirname "$0")
 user=fountain
 
 export DEBIAN_FRONTEND=noninteractive DEBIAN_PRIORITY=critical NEEDRESTART_SUSPEND=1 LC_ALL=C.UTF-8
-export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin # of packages only
 
 list() { grep -v -e '^#' -e '^$' "$here/$1" || true; }
 say() { echo "--- $*"; }
@@ -21,11 +22,6 @@ die() {
 }
 
 apt() { apt-get --config-file "$here/archive/apt.conf" --quiet --yes "$@"; }
-
-installed() {
-	dpkg-query --show --showformat '${binary:Package}\t${db:Status-Abbrev}\n' 2>/dev/null |
-		sed -n 's/^\([^:\t]*\)[^\t]*\tii.*/\1/p' | sort -u
-}
 
 # --- prepare: take the base's own configuration back, so that ours starts from the distribution's defaults -----------
 
@@ -78,20 +74,17 @@ prepare() {
 	find /etc/systemd/system -type l -lname /dev/null -print -delete
 	find /etc/systemd/system -xtype l -print -delete
 
-	rm -f /etc/nologin /etc/ssh/sshd_not_to_be_run /etc/cloud/cloud-init.disabled /etc/rc.local /etc/ld.so.preload
+	rm -f /etc/nologin /etc/ssh/sshd_not_to_be_run /etc/cloud/cloud-init.disabled /etc/apt/apt.conf /etc/rc.local /etc/ld.so.preload
 	rm -rf /var/lib/cloud /etc/ssh/authorized_keys* /etc/ssh/ssh_host_*
 	rm -f /var/lib/dpkg/lock* /var/lib/apt/lists/lock /var/cache/apt/archives/lock
 
 	# Written anew: a base's own table may name disks that are not there. No check at start: under snapshot=on the
 	# file system is always as clean as we leave it. The EFI partition is there for updates of the boot loader only.
 	{
-		echo "UUID=$ROOT_UUID / ext4 errors=remount-ro 0 0"
+		echo "UUID=${ROOT_UUID:?} / ext4 errors=remount-ro 0 0"
+		[ -z "$BOOT_UUID" ] || echo "UUID=$BOOT_UUID /boot ext4 nodev,nosuid 0 0"
 		[ -z "$ESP_UUID" ] || echo "UUID=$ESP_UUID /boot/efi vfat umask=0077,noauto 0 0"
 	} >/etc/fstab
-
-	say 'finishing what the base left half-installed'
-	dpkg --configure -a --force-confdef --force-confold
-	[ -z "$(dpkg --audit)" ] || apt --fix-broken install
 }
 
 # --- packages ----------------------------------------------------------------------------------------------------------
@@ -106,7 +99,7 @@ packages() {
 	done
 	exclude_files
 	forget_translations
-	{ for kernel in $(kernels); do depmod "$kernel" || exit; done; } &
+	{ for kernel in $(kernels); do goes "$kernel" || depmod "$kernel" || exit; done; } &
 	modules=$!
 	# Its index of manual pages is rebuilt after every package, for nobody.
 	rm -f /var/lib/man-db/auto-update
@@ -118,35 +111,43 @@ packages() {
 			die 'there is no telling which disk the root file system is on'
 		echo "grub-pc grub-pc/install_devices multiselect /dev/$disk" | debconf-set-selections
 	fi
+	# The kernel that runs here is not the guest's: one of the same version may go.
+	answer_about_kernel false
 	start_compiler
-	apt update
 	transaction
 	# An upgrade in the guest then does not ask for a disk.
 	printf '%s\n' 'grub-pc grub-pc/install_devices multiselect' \
-		'grub-pc grub-pc/install_devices_empty boolean true' | debconf-set-selections &
+		'grub-pc grub-pc/install_devices_empty boolean true' | debconf-set-selections && answer_about_kernel true &
 	answers=$!
 	# update-grub runs ours only, from now on.
 	for script in /etc/grub.d/[0-9]*; do
 		dpkg-statoverride --force-statoverride-add --update --add root root 0644 "$script"
 	done
 	wait "$modules" || die 'the list of the kernel modules could not be written'
-	old_kernels
+	forget_kernels
 	finish_compiler
 	wait "$answers" || die 'answers for grub-pc could not be left'
 }
 
 # Everything at once: apt takes as long to start as a package to install.
-# shellcheck disable=SC2046,SC2086 # lists of package names
 transaction() {
-	installed >"$here/installed"
-	unwanted=$(list purge | sort | comm -12 - "$here/installed" | sed 's/$/-/')
-	say install: $(list install)
-	say purge: $unwanted
-	if [ "$UPGRADE" = yes ]; then
-		apt --auto-remove --purge --with-new-pkgs upgrade $(list install) $unwanted
-	else
-		apt --auto-remove --purge install $(list install) $unwanted
+	apt update
+	# shellcheck disable=SC2046 # a list of words
+	apt $(list request)
+	[ ! -s "$here/plan" ] || [ -e "$here/compared" ] || die 'apt did nothing of what was planned'
+}
+
+# compare: apt's hook, which is told on stdin what is about to be done. See DPkg::Pre-Install-Pkgs in apt.conf(5).
+compare() {
+	# After the settings, a line per package: name, old version, its architecture and multiarch, a sign, the same of the
+	# new version, and the file; or `**REMOVE**`, or `**CONFIGURE**` for what was unpacked before.
+	sed '1,/^$/d' | awk '$9 == "**REMOVE**" { print $1, $2, "-" } $9 ~ /^\// { print $1, $2, $6 }' | LC_ALL=C sort -u >"$here/apt"
+	LC_ALL=C sort -u "$here/plan" >"$here/planned"
+	if ! difference=$(diff -U 0 "$here/planned" "$here/apt"); then
+		echo "$difference" | grep '^[-+][^-+]' >&2
+		die 'apt would not do what was planned on the building machine (-), but something else (+)'
 	fi
+	: >"$here/compared"
 }
 
 # What the definition leaves out: dpkg does not unpack it, and what the base has of it goes.
@@ -200,15 +201,19 @@ finish_compiler() {
 
 initramfs_switch=/etc/initramfs-tools/update-initramfs.conf
 
-# An upgrade leaves the base's kernel beside the new one; only the newest boots.
-old_kernels() {
-	kernels=$(kernels)
-	newest=$(echo "$kernels" | tail -n 1)
-	for kernel in $kernels; do
-		[ "$kernel" != "$newest" ] || continue
-		# shellcheck disable=SC2046
-		apt purge $(installed | grep -E "^linux-.*-$(echo "$kernel" | sed 's/-[a-z].*$//')(-|\$)")
-		rm -rf "/lib/modules/$kernel"
+# Whether to refuse that the running kernel is removed. https://manpages.debian.org/linux-check-removal
+answer_about_kernel() {
+	! grep -q '^linux-image-.* -$' "$here/plan" ||
+		echo "linux-base linux-base/removing-running-kernel boolean $1" | debconf-set-selections
+}
+
+# Whether the plan removes the kernel $1.
+goes() { grep -q -E "^linux-image-(unsigned-)?$1 [^ ]+ -\$" "$here/plan"; }
+
+# What packages leave of kernels that went.
+forget_kernels() {
+	for folder in /lib/modules/*; do
+		[ -e "/boot/vmlinuz-${folder##*/}" ] || rm -rf "$folder"
 	done
 }
 
@@ -257,7 +262,11 @@ services() {
 	systemctl disable --quiet $unwanted || true # some are static
 	systemctl mask --quiet $unwanted
 	systemctl unmask --quiet $wanted
-	systemctl enable --quiet $wanted
+	# An alias of a package's unit may be in the way of the same one of ours. https://github.com/systemd/systemd/pull/22500
+	systemctl enable --quiet --force $wanted
+	# Whatever packages want to do from time to time, this machine is not there for it.
+	timers=$(find /etc/systemd/system -path '*.wants/*.timer' -exec basename {} \; | sort -u)
+	[ -z "$timers" ] || systemctl disable --quiet $timers
 	systemctl set-default --quiet fountainkit-first.target
 
 	# They look for what this image has not at every start: encrypted, swap and other volumes, System V scripts.
@@ -316,9 +325,10 @@ verify() {
 	[ -n "$(kernels)" ] || die 'no kernel is installed'
 	for kernel in $(kernels); do
 		[ -s "/boot/initrd.img-$kernel" ] || die "the kernel $kernel has no initrd"
+		printf '%s\n' 9p 9pnet_virtio ata_piix sr_mod virtio_console zram >"$here/other-drivers"
+		list_drivers "$kernel" >"$here/drivers"
 		for module in 9p 9pnet_virtio; do
-			find "/lib/modules/$kernel" -name "$module.ko*" | grep -q . ||
-				grep -q "/$module.ko" "/lib/modules/$kernel/modules.builtin" ||
+			! grep -q -x "driver $module absent" "$here/drivers" ||
 				die "the kernel $kernel has no $module module: use a base with a generic kernel, not a cloud or kvm one"
 		done
 	done
@@ -329,6 +339,16 @@ verify() {
 
 	audit=$(dpkg --audit)
 	[ -z "$audit" ] || die "dpkg --audit: $audit"
+
+	root=$(findmnt --noheadings --output SOURCE /)
+	dumpe2fs -h "$root" >/dev/null || die "the guest's e2fsprogs does not know the root file system's features"
+	[ "$(grub-probe --device "$root" --target=fs)" = ext2 ] || die "the guest's grub cannot read the root file system"
+
+	# Ours stand in front of these, and call them where there is a seed.
+	for generator in netplan cloud-init-generator; do
+		[ -x "/lib/systemd/system-generators/$generator" ] || [ -x "/usr/lib/systemd/system-generators/$generator" ] ||
+			die "there is no /lib/systemd/system-generators/$generator, which the guest's own calls"
+	done
 
 	ssh-keygen -q -t ed25519 -N '' -f "$here/hostkey"
 	mkdir -p /run/sshd
@@ -341,7 +361,18 @@ verify() {
 		done
 		[ "$(grep -c '^port ' "$here/sshd")" = 2 ] || die 'sshd listens on more than the ports 22 and 3023'
 	done
-	echo "kernel $(kernels | tail -n 1)"
+	echo "kernel $(kernels | tail -n 1)" # the last one that the drivers were asked of
+	cat "$here/drivers"
+}
+
+# How the kernel $1 has each driver that a start here may need: `driver NAME built-in`, or `module`, or `absent`. The files
+# of some are named with dashes.
+list_drivers() {
+	{
+		find "/lib/modules/$1" -name '*.ko*' | sed -n 's,.*/\([^/]*\)\.ko.*,\1 module,p'
+		sed -n 's,.*/\([^/]*\)\.ko.*,\1 built-in,p' "/lib/modules/$1/modules.builtin"
+	} | awk 'NR == FNR { gsub("-", "_", $1); how[$1] = $2; next }
+		/^[^#]/ { print "driver", $1, $1 in how ? how[$1] : "absent" }' - /etc/initramfs-tools/modules "$here/other-drivers"
 }
 
 # --- clean: what must not ship -------------------------------------------------------------------------------------------
@@ -369,6 +400,6 @@ clean() {
 }
 
 case ${1-} in
-prepare | packages | settings | verify | clean) "$1" ;;
-*) die "no step '${1-}': prepare packages settings verify clean" ;;
+prepare | packages | compare | settings | verify | clean) "$1" ;;
+*) die "no step '${1-}': prepare packages compare settings verify clean" ;;
 esac

@@ -9,65 +9,32 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
-from debian.deb822 import Packages
-
-from ci.host.errors import BaseImageError, BuildError, FetchError, ToolError, VerificationError
+from ci.host.errors import BaseImageError, BuildError, FetchError, ToolError, ToolsmithError, VerificationError
 from ci.host.files import sha256_file, write_atomic
-from ci.host.process import Completed, run
+from ci.host.process import TAIL_LINES, Completed, run
+from ci.image import guard, kernels
+from ci.image.dpkg import ARCHITECTURES, DIVERSIONS, STATUS, Package, installed, parse_packages
+from ci.image.transaction import POLICY, Transaction, Wish, after, parse_changes, parse_files, request
 
 # What of the base decides.
-STATUS = "/var/lib/dpkg/status"
-FACT_FILES = ("/etc/apt/sources.list", "/var/lib/apt/extended_states", STATUS)
+FACT_FILES = ("/etc/apt/sources.list", "/var/lib/apt/extended_states", STATUS, ARCHITECTURES, DIVERSIONS)
 FACT_FOLDERS = ("/etc/apt/sources.list.d", "/etc/apt/trusted.gpg.d", "/etc/apt/keyrings", "/usr/share/keyrings")
 
 UPDATE_SECONDS = 600
 CHOOSE_SECONDS = 120
 FETCH_SECONDS = 3600
 KEEP_SECONDS = 60 * 24 * 3600  # a package file that no build used for so long goes
+IMPOSSIBLE = 100  # apt-get's exit code for every error
 
 _ALLOWED = ("http", "https")
 _URI = re.compile(r"(?:^|\s)([a-z][a-z0-9+.-]*):(?=/)", re.MULTILINE)
 _SIGNED_BY = re.compile(r"(signed-by\s*[=:]\s*)(/\S+)", re.IGNORECASE)
-_TO_FETCH = re.compile(r"'[^']+' (\S+)_([^_\s]+)_([^_\s]+)\.deb (\d+) SHA256:([0-9a-f]{64})")
-_REMOVED = re.compile(r"^(?:Purg|Remv) (\S+) \[([^\]]+)\]", re.MULTILINE)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deb:
-    """A package file: `size` in bytes."""
-
-    name: str
-    version: str
-    architecture: str
-    size: int
-    sha256: str
-
-    @property
-    def file(self) -> str:
-        """What apt calls the file."""
-        return f"{self.name}_{self.version.replace(':', '%3a')}_{self.architecture}.deb"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transaction:
-    """What happens to the base's packages: files to install or upgrade to, and `name version` of those that go."""
-
-    install: tuple[Deb, ...]
-    remove: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What the definition asks for; `purge` is removed where it is there."""
-
-    install: tuple[str, ...]
-    purge: tuple[str, ...]
-    upgrade: bool
+_ABSENT = re.compile(r"Unable to locate package (\S+)|Package '?([^\s']+)'? has no installation candidate")
+_CLOSURE = re.compile(r"^([a-z0-9][a-z0-9+.-]*)$", re.MULTILINE)
 
 
 class Apt:
@@ -77,7 +44,8 @@ class Apt:
         self._folder = folder.absolute()
         self._archives = archives.absolute()
         self._config = self._folder / "apt.conf"
-        self._installed = installed(facts / STATUS.strip("/"))
+        self._facts = facts
+        self._installed = installed(facts)
         self._prepare(facts)
 
     def update(self) -> None:
@@ -86,18 +54,59 @@ class Apt:
         self._apt("update", "--error-on=any", timeout=UPDATE_SECONDS)
 
     def choose(self, wish: Wish) -> Transaction:
-        """Decide what is installed, upgraded and removed, and change nothing."""
-        words = self._words(wish)
+        """Plan what is installed, upgraded and removed, and change nothing.
+
+        Raises BuildError where a package goes that must stay, or stays that must go, and BaseImageError where the base
+        lacks what an image needs.
+        """
+        transaction = self._plan(wish, ())
+        # A second look where the first leaves a kernel that no longer boots.
+        if old := kernels.leftovers(after(self._installed, transaction.changes)):
+            transaction = self._plan(wish, old)
+        newest = kernels.kernels(after(self._installed, transaction.changes)).newest
+        kernels.require_shares(newest, self._facts)
+        universe = self._installed | self._described(change.name for change in transaction.comes)
+        guard.require_allowed(transaction, wish, universe, self._installed.keys())
+        return transaction
+
+    def versions(self, transaction: Transaction) -> dict[str, str]:
+        """What there will be, by package."""
+        there = {name: one.version for name, one in self._installed.items()}
+        there |= {change.name: change.after for change in transaction.changes}
+        return {name: version for name, version in there.items() if version}
+
+    def _plan(self, wish: Wish, leftovers: Sequence[str]) -> Transaction:
+        words = request(wish, self._installed, leftovers)
         # It leaves out the files that are there already.
         nowhere = f"Dir::Cache::archives={self._folder}/nowhere/"
-        with ThreadPoolExecutor() as pool:
-            listing = pool.submit(self._apt, *words, "--print-uris", "--option", nowhere, timeout=CHOOSE_SECONDS)
-            simulation = pool.submit(self._apt, *words, "--simulate", timeout=CHOOSE_SECONDS)
-        return Transaction(
-            install=parse_files(listing.result().stdout), remove=parse_removed(simulation.result().stdout)
+        try:
+            with ThreadPoolExecutor() as pool:
+                simulation = pool.submit(self._apt, *words, "--simulate", timeout=CHOOSE_SECONDS)
+                listing = pool.submit(self._apt, *words, "--print-uris", "--option", nowhere, timeout=CHOOSE_SECONDS)
+            changes, files = parse_changes(simulation.result().stdout), parse_files(listing.result().stdout)
+        except ToolError as error:
+            # apt says which packages cannot be there together, and not that it was asked for just that.
+            raise self._explained(error, wish) from error
+        return Transaction(request=words, changes=changes, install=files)
+
+    def _explained(self, error: ToolError, wish: Wish) -> ToolsmithError:
+        closure = self._run(
+            "apt-cache", "depends", "--recurse", "--no-recommends", "--no-suggests", "--no-conflicts", "--no-breaks",
+            "--no-replaces", "--no-enhances", *sorted(wish.install), timeout=CHOOSE_SECONDS,
+        )  # fmt: skip
+        universe = self._installed | self._described(set(_CLOSURE.findall(closure.stdout)))
+        problems = guard.why_impossible(wish, universe)
+        return guard.refused(problems) if problems else error
+
+    def _described(self, names: Iterable[str]) -> dict[str, Package]:
+        wanted = sorted(names)
+        if not wanted:
+            return {}
+        return parse_packages(
+            self._run("apt-cache", "show", "--no-all-versions", *wanted, timeout=CHOOSE_SECONDS).stdout
         )
 
-    def fetch(self, wish: Wish, transaction: Transaction) -> tuple[Path, ...]:
+    def fetch(self, transaction: Transaction) -> tuple[Path, ...]:
         """The package files, each with the digest that the signed lists promise."""
         paths = [self._archives / deb.file for deb in transaction.install]
         for deb, path in zip(transaction.install, paths, strict=True):
@@ -105,7 +114,7 @@ class Apt:
             if path.exists() and sha256_file(path) != deb.sha256:
                 path.unlink()
         if not all(path.exists() for path in paths):
-            self._apt(*self._words(wish), "--download-only", "--quiet=1", timeout=FETCH_SECONDS)
+            self._apt(*transaction.request, "--download-only", timeout=FETCH_SECONDS)
         for deb, path in zip(transaction.install, paths, strict=True):
             if not path.exists() or sha256_file(path) != deb.sha256:
                 raise VerificationError(f"{path} is not what the package lists promise", hint="Run it again.")
@@ -117,11 +126,6 @@ class Apt:
         """The lists' own entries of the files, as a Packages file has them."""
         names = [f"{deb.name}:{deb.architecture}={deb.version}" for deb in transaction.install]
         return self._run("apt-cache", "show", *names, timeout=CHOOSE_SECONDS).stdout if names else ""
-
-    def _words(self, wish: Wish) -> list[str]:
-        unwanted = sorted(f"{name}-" for name in set(wish.purge) & set(self._installed))
-        verb = ["upgrade", "--with-new-pkgs"] if wish.upgrade else ["install"]
-        return [*verb, "--yes", "--quiet=2", "--auto-remove", "--purge", *sorted(wish.install), *unwanted]
 
     def _prepare(self, facts: Path) -> None:
         for name in ("lists/partial", "nowhere/partial", "var/cache", "var/log", "etc/preferences.d", "etc/apt.conf.d"):
@@ -137,13 +141,15 @@ class Apt:
         write_atomic(self._config, configuration(self._folder, facts, self._archives))
 
     def _apt(self, *words: str, timeout: float) -> Completed:
-        return self._run("apt-get", *words, timeout=timeout)
+        return self._run("apt-get", "--yes", "--quiet=1", *words, timeout=timeout)
 
     def _run(self, *argv: str, timeout: float) -> Completed:
-        try:
-            return run(argv, env={"APT_CONFIG": os.fspath(self._config)}, timeout=timeout)
-        except ToolError as error:
-            raise explain(error, argv[1]) from error
+        # What cannot be together it tells on stdout, and only that it could not on stderr.
+        done = run(argv, env={"APT_CONFIG": os.fspath(self._config)}, timeout=timeout, ok=(0, IMPOSSIBLE))
+        if done.returncode == 0:
+            return done
+        output = "\n".join([*done.stdout.splitlines(), *done.stderr.splitlines()][-TAIL_LINES:])
+        raise explain(ToolError(f"`{argv[0]}` failed with exit code {IMPOSSIBLE}", details=output), argv)
 
     def _forget_old(self) -> None:
         for path in self._archives.glob("*.deb"):
@@ -173,9 +179,6 @@ def configuration(folder: Path, facts: Path, archives: Path) -> str:
         "Dir::Log": f"{folder}/var/log/",
         "Dir::Bin::dpkg": "/bin/false",  # nothing is installed here
         "APT::Architecture": "amd64",
-        "APT::Install-Recommends": "false",
-        # Which machines get an update early depends on their machine-id; an image must not.
-        "APT::Get::Never-Include-Phased-Updates": "true",
         # Run by root, it would fetch as a user that may not enter our folders.
         "APT::Sandbox::User": "root",
         "Acquire::ForceHash": "SHA256",
@@ -183,7 +186,7 @@ def configuration(folder: Path, facts: Path, archives: Path) -> str:
         "Acquire::Retries": "3",
     }
     lines = [f'{name} "{value}";' for name, value in settings.items()]
-    return "\n".join([*lines, 'APT::Architectures { "amd64"; };', ""])
+    return "\n".join([*lines, POLICY])
 
 
 def our_source(text: str, facts: Path) -> str:
@@ -200,32 +203,7 @@ def our_source(text: str, facts: Path) -> str:
     return _SIGNED_BY.sub(lambda match: f"{match[1]}{facts}{match[2]}", text)
 
 
-def installed(status: Path) -> dict[str, str]:
-    """Name to version of what dpkg's status file says is installed."""
-    if not status.exists():
-        raise BaseImageError("the base image has no dpkg status", hint="It must be a Debian or Ubuntu system.")
-    with status.open(encoding="utf-8", errors="replace") as file:
-        paragraphs = Packages.iter_paragraphs(file, use_apt_pkg=False)
-        return {one["Package"]: one["Version"] for one in paragraphs if one["Status"].endswith(" installed")}
-
-
-def parse_files(output: str) -> tuple[Deb, ...]:
-    """The files in the output of `apt-get --print-uris`, sorted by name."""
-    debs = [
-        Deb(name=name, version=version.replace("%3a", ":"), architecture=architecture, size=int(size), sha256=sha256)
-        for name, version, architecture, size, sha256 in _TO_FETCH.findall(output)
-    ]
-    if len(debs) != sum(line.startswith("'") for line in output.splitlines()):
-        raise BuildError("apt names package files in a way that is not understood", details=output)
-    return tuple(sorted(debs, key=lambda deb: (deb.name, deb.architecture)))
-
-
-def parse_removed(output: str) -> tuple[str, ...]:
-    """The packages that `apt-get --simulate` says it would remove, as `name version`, sorted."""
-    return tuple(sorted({f"{name} {version}" for name, version in _REMOVED.findall(output)}))
-
-
-def explain(error: ToolError, command: str) -> ToolError | BuildError | FetchError | VerificationError:
+def explain(error: ToolError, argv: Sequence[str]) -> ToolError | BuildError | FetchError | VerificationError:
     """What apt's failure means."""
     details = error.details
     if "NO_PUBKEY" in details or "is not signed" in details or "GPG error" in details:
@@ -234,16 +212,17 @@ def explain(error: ToolError, command: str) -> ToolError | BuildError | FetchErr
             hint="Do not trust this archive or proxy, or use a newer base image.",
             details=details,
         )
-    if command == "update" or "Failed to fetch" in details:
+    if "update" in argv or "Failed to fetch" in details:
         return FetchError(
             "packages cannot be fetched: this machine does not reach the package archive",
             hint="Check the network and, where there is a proxy, http_proxy; then run it again.",
             details=details,
         )
-    if "Unable to locate" in details or "has no installation candidate" in details:
+    if absent := _ABSENT.findall(details):
+        names = ", ".join(sorted({one or other for one, other in absent}))
         return BuildError(
-            "the package archive does not have all packages of the image definition",
-            hint="The last lines above name them; correct `packages` in the definition.",
+            f"the package archive has no {names}, which the image definition installs",
+            hint="Correct `packages.install` in the definition, or use a base whose package sources have it.",
             details=details,
         )
     return error

@@ -16,28 +16,36 @@ from debian.deb822 import Packages
 
 from ci.host.files import sha256_file
 from ci.host.process import run
+from ci.image.transaction import POLICY
 
 # Where the guest has it; see build/provision/provision.sh.
 MOUNT_POINT = "/var/lib/fountainkit-build/archive"
 SECONDS = 300
 MIB = 1 << 20
 MAGIC = b"!<arch>\n"
-FIELDS_OF_THE_FILE = ("MD5sum", "SHA1", "SHA512")
+# Of the entries: what no longer is true of our files, and what would let the base's machine-id decide.
+# https://wiki.ubuntu.com/PhasedUpdates
+LEFT_OUT = ("MD5sum", "SHA1", "SHA512", "Phased-Update-Percentage")
 
 SOURCES = f"deb [trusted=yes] file:{MOUNT_POINT} ./\n"  # what is in it was verified by apt on this machine
 CONFIGURATION = f"""\
+{POLICY}
 Dir::Etc::sourcelist "{MOUNT_POINT}/sources.list";
 Dir::Etc::sourceparts "-";
+Dir::Etc::preferences "-";
+Dir::Etc::preferencesparts "-";
 Dir::State::lists "/var/lib/fountainkit-build/lists";
 Dir::Cache::pkgcache "";
 Dir::Cache::srcpkgcache "";
 Acquire::Languages "none";
-APT::Install-Recommends "false";
 APT::Sandbox::User "root";
 Dpkg::Options {{ "--force-confdef"; "--force-confold"; "--force-unsafe-io"; }};
 Dpkg::Use-Pty "0";
-# Asks questions of packages in advance, which nobody answers here.
+# Instead of asking questions in advance, which nobody answers here: whether apt is about to do what was planned.
+# https://sources.debian.org/src/apt/2.4.13/apt-pkg/deb/dpkgpm.cc/ (SendPkgsInfo)
 #clear DPkg::Pre-Install-Pkgs;
+DPkg::Pre-Install-Pkgs {{ "sh /var/lib/fountainkit-build/provision.sh compare"; }};
+DPkg::Tools::Options::sh::Version "3";
 """
 
 
@@ -70,7 +78,7 @@ def index(described: str, folder: Path, names: Iterable[str]) -> str:
         known.remove(name)
         path = folder / name
         entry["Filename"], entry["Size"], entry["SHA256"] = f"./{name}", str(path.stat().st_size), sha256_file(path)
-        for field in FIELDS_OF_THE_FILE:
+        for field in LEFT_OUT:
             entry.pop(field, None)
         entries.append(str(entry))
     if known:

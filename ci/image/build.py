@@ -15,7 +15,7 @@ from ci.image.contents import read_contents
 from ci.image.plan import Plan
 from ci.image.provisioning import Provisioned, make_image
 from ci.records import sizes
-from ci.records.build import ArtifactRecord, BaseImageRecord, BuildRecord, StepRecord
+from ci.records.build import ArtifactRecord, BaseImageRecord, BuildRecord, PackageStep, StepRecord
 from ci.records.packages import to_tsv
 
 SPACE_NEEDED = 6 << 30
@@ -52,7 +52,7 @@ def build(plan: Plan, *, acceleration: Acceleration, reporter: Reporter) -> Buil
             packages,
             lambda: _earlier(plan, reporter),
         )
-        record = _record(plan, artifact, acceleration, reporter, kernel=found.kernel, packages=len(packages))
+        record = _record(plan, artifact, found, acceleration, reporter, packages=len(packages))
         write_atomic(staging / f"{image.name}.sha256", f"{digest}  {image.name}\n")
         write_atomic(staging / f"{plan.stem}.packages.tsv", to_tsv(packages))
         write_atomic(staging / f"{plan.stem}.cdx.json", bill)
@@ -100,7 +100,13 @@ def _earlier(plan: Plan, reporter: Reporter) -> earlier.Earlier | None:
 
 
 def _record(
-    plan: Plan, image: ArtifactRecord, acceleration: Acceleration, reporter: Reporter, *, kernel: str, packages: int
+    plan: Plan,
+    image: ArtifactRecord,
+    found: Provisioned,
+    acceleration: Acceleration,
+    reporter: Reporter,
+    *,
+    packages: int,
 ) -> BuildRecord:
     return BuildRecord(
         name=plan.stem,
@@ -121,7 +127,12 @@ def _record(
         ),
         image=image,
         packages=packages,
-        kernel=kernel,
+        transaction=[
+            PackageStep(name=change.name, before=change.before, after=change.after)
+            for change in found.transaction.changes
+        ],
+        kernel=found.kernel.release,
+        drivers=found.kernel.modules,
         authorized_keys=[key.fingerprint for key in plan.keys],
         accelerator=f"{acceleration.accelerator}: {acceleration.reason}",
         tools={name: run(argv, timeout=30).stdout.splitlines()[0] for name, argv in TOOLS.items()},

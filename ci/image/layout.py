@@ -21,14 +21,18 @@ DISK = "/dev/sda"  # to guestfish; to a program in the appliance it may be anoth
 SECTOR_BYTES = 512
 SECONDS = 600
 OS_RELEASE = "/etc/os-release"
-OS_RELEASE_BYTES = 1 << 16
+FSTAB = "/etc/fstab"
+SMALL_FILE_BYTES = 1 << 16
 ESP_TYPE = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
 BASE_HINT = "Use a cloud image with a GPT disk whose last partition is an ext4 root, such as Ubuntu's or Debian's."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Partition:
-    """A partition: sizes in sectors, `kind` is its GPT type, `holds` the file system blkid finds, `uuid` that one's."""
+    """A partition: sizes in sectors, `kind` is its GPT type, `holds` the file system blkid finds.
+
+    `uuid` and `name`, its label, are those of the file system.
+    """
 
     number: int
     start: int
@@ -36,6 +40,7 @@ class Partition:
     kind: str
     holds: str
     uuid: str
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +53,15 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """Device names in the appliance, and the UUIDs of what is on them; `esp` is '' where there is no EFI partition."""
+    """Device names in the appliance, and the UUIDs of what is on them.
+
+    `boot` is '' where /boot is on the root, `esp` where there is no EFI partition.
+    """
 
     root: str
     root_uuid: str
+    boot: str = ""
+    boot_uuid: str = ""
     esp: str = ""
     esp_uuid: str = ""
 
@@ -79,6 +89,7 @@ def parse_table(described: Mapping[str, object], disk: str, found: Mapping[str, 
             kind=entry.get("type", ""),
             holds=found[entry["node"]].get("TYPE", ""),
             uuid=found[entry["node"]].get("UUID", ""),
+            name=found[entry["node"]].get("LABEL", ""),
         )
         for entry in entries
     ]
@@ -99,12 +110,40 @@ def find_root(disk: Path, table: Table, expected: OperatingSystem, work: Path) -
     """The partition with the root file system; raises BaseImageError where there is none, or another system's."""
     for partition in table.partitions:
         if partition.holds == "ext4":
-            read = root_files(disk, partition, work).read([OS_RELEASE], limit=OS_RELEASE_BYTES, total=OS_RELEASE_BYTES)
+            read = root_files(disk, partition, work).read([OS_RELEASE], limit=SMALL_FILE_BYTES, total=SMALL_FILE_BYTES)
             if OS_RELEASE in read:
                 check_os(parse_os_release(read[OS_RELEASE].decode(errors="replace")), expected)
                 return partition
     found = ", ".join(f"partition {one.number} {one.holds or 'unknown'}" for one in table.partitions) or "no partitions"
     raise BaseImageError(f"the base image has no ext4 root file system (found: {found})", hint=BASE_HINT)
+
+
+def find_boot(disk: Path, table: Table, root: Partition, work: Path) -> Partition | None:
+    """The partition that the base mounts at /boot, as Ubuntu does since 24.04; None where it mounts none there.
+
+    Raises BaseImageError where that is none which can be used here.
+    """
+    read = root_files(disk, root, work).read([FSTAB], limit=SMALL_FILE_BYTES, total=SMALL_FILE_BYTES)
+    return boot_of(table, read.get(FSTAB, b"").decode(errors="replace"))
+
+
+def boot_of(table: Table, fstab: str) -> Partition | None:
+    """`find_boot`, where what is in the base's fstab is known."""
+    source = parse_fstab(fstab).get("/boot")
+    if source is None:
+        return None
+    for partition in table.partitions:
+        if partition.holds == "ext4" and source in {f"LABEL={partition.name}", f"UUID={partition.uuid}"}:
+            return partition
+    raise BaseImageError(
+        f"the base image mounts {source} at /boot, which is none of its ext4 file systems", hint=BASE_HINT
+    )
+
+
+def parse_fstab(text: str) -> dict[str, str]:
+    """What is mounted where, by place, from an fstab(5) file."""
+    rows = (line.split() for line in text.splitlines() if not line.lstrip().startswith("#"))
+    return {row[1]: row[0] for row in rows if len(row) > 2}
 
 
 def require_growable(table: Table, root: Partition) -> None:
@@ -142,20 +181,24 @@ def _extend(disk: Path, number: int, size: int, work: Path) -> None:
     run(sfdisk, stdin=change, timeout=SECONDS)
 
 
-def appliance_layout(table: Table, root: Partition) -> Layout:
+def appliance_layout(table: Table, root: Partition, boot: Partition | None) -> Layout:
     """What the appliance calls the partitions."""
     esp = next((one for one in table.partitions if one.kind == ESP_TYPE and one.holds == "vfat"), None)
     return Layout(
         root=f"{DISK}{root.number}",
         root_uuid=root.uuid,
+        boot=f"{DISK}{boot.number}" if boot else "",
+        boot_uuid=boot.uuid if boot else "",
         esp=f"{DISK}{esp.number}" if esp else "",
         esp_uuid=esp.uuid if esp else "",
     )
 
 
 def mount(guest: Guestfish, layout: Layout) -> None:
-    """Mount the root file system, and the EFI partition where an update of the boot loader looks for it."""
+    """Mount the root file system, /boot's, and the EFI partition where an update of the boot loader looks for it."""
     guest.command("mount", layout.root, "/")
+    if layout.boot:
+        guest.command("mount", layout.boot, "/boot")
     if layout.esp:
         guest.command("mkdir-p", "/boot/efi")
         guest.command("mount", layout.esp, "/boot/efi")

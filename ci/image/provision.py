@@ -12,6 +12,8 @@ from ci.image.archive import MOUNT_POINT
 from ci.image.authorized_keys import AuthorizedKey
 from ci.image.definition import Definition
 from ci.image.layout import Layout
+from ci.image.transaction import Transaction
+from ci.records.build import Driver
 
 SCRIPT = "provision.sh"
 # In the guest, outside all folders the build cleans up by itself.
@@ -35,24 +37,31 @@ VERIFY = Step(name="verify", title="Asserting what the guest needs", timeout=60)
 CLEAN = Step(name="clean", title="Removing what must not ship", timeout=60)
 
 
-def inputs(definition: Definition, keys: tuple[AuthorizedKey, ...]) -> dict[str, str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kernel:
+    """The kernel that boots: its release, and for drivers that the start needs whether they are built into it."""
+
+    release: str
+    modules: dict[str, Driver]
+
+
+def inputs(definition: Definition, keys: tuple[AuthorizedKey, ...], transaction: Transaction) -> dict[str, str]:
     """The files that the script reads: name to content."""
     lists = {
-        "install": definition.packages.install,
-        "purge": definition.packages.purge,
+        "request": transaction.request,
         "exclude": definition.files.exclude,
         "include": definition.files.include,
         "mask": definition.services.mask,
         "enable": definition.services.enable,
         "authorized_keys": tuple(key.line for key in keys),
     }
-    return {name: "".join(f"{line}\n" for line in lines) for name, lines in lists.items()}
+    files = {name: "".join(f"{line}\n" for line in lines) for name, lines in lists.items()}
+    return files | {"plan": transaction.plan}
 
 
-def environment(definition: Definition, layout: Layout) -> dict[str, str]:
+def environment(layout: Layout) -> dict[str, str]:
     """What the script expects to be set."""
-    upgrade = "yes" if definition.packages.upgrade else "no"
-    return {"ROOT_UUID": layout.root_uuid, "ESP_UUID": layout.esp_uuid, "UPGRADE": upgrade}
+    return {"ROOT_UUID": layout.root_uuid, "BOOT_UUID": layout.boot_uuid, "ESP_UUID": layout.esp_uuid}
 
 
 def install_script(guest: Guestfish, script: Path, files: Mapping[str, str]) -> None:
@@ -90,6 +99,13 @@ def perform(guest: Guestfish, step: Step, variables: Mapping[str, str], *, scale
         hint=f"The last lines above tell why; the step is `{step.name}` of build/provision/{SCRIPT}.",
         details=details,
     )
+
+
+def parse_kernel(output: str) -> Kernel:
+    """What `verify` says of the kernel: `kernel RELEASE`, and `driver NAME HOW` for each."""
+    words = [line.split() for line in output.splitlines()]
+    (release,) = (row[1] for row in words if row[:1] == ["kernel"])
+    return Kernel(release=release, modules={row[1]: Driver(row[2]) for row in words if row[:1] == ["driver"]})
 
 
 def _single_quoted(value: str) -> str:

@@ -10,26 +10,38 @@ from ci.host.errors import BaseImageError, BuildError
 from ci.host.guestfish import Guestfish
 from ci.host.progress import Reporter
 from ci.image import layout, provision, qcow2
-from ci.image.apt import Transaction
 from ci.image.guest_files import write_tar
 from ci.image.layers import Layer, LayerCache, layer_key
 from ci.image.layout import Layout, Partition, Table
 from ci.image.packages import BaseFacts, Choice
 from ci.image.plan import Plan
+from ci.image.provision import Kernel
 from ci.image.qcow2 import DiskFormat
+from ci.image.requirements import read_requirements
+from ci.image.transaction import Transaction
 from ci.records.identity import ImageIdentity
 
 # Files that decide what a layer is.
-LAYER_CODE = ("archive.py", "../host/guestfish.py", "layout.py", "provision.py", "provisioning.py", "qcow2.py")
+LAYER_CODE = (
+    "archive.py",
+    "../host/guestfish.py",
+    "layout.py",
+    "provision.py",
+    "provisioning.py",
+    "qcow2.py",
+    "transaction.py",
+)
+REQUIREMENTS = "requirements.toml"
 IDENTITY_PATH = "etc/fountainkit/image.json"
 RESOLVER_STUB = "../run/systemd/resolve/stub-resolv.conf"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provisioned:
-    """What the session with the guest found out: its kernel, and `du`'s words on its folders."""
+    """What was done with the packages, and what the guest says: of its kernel, and of its folders' sizes (`du`)."""
 
-    kernel: str
+    transaction: Transaction
+    kernel: Kernel
     folder_sizes: str
 
 
@@ -37,7 +49,9 @@ def make_image(plan: Plan, image: Path, work: Path, acceleration: Acceleration, 
     """Write the image of `plan` into the QCOW2 `image`; `work` is on the same file system."""
     base = _BaseDisk(plan, work)
     with reporter.step("Choosing packages"):
-        choice = base.facts().choose(plan.definition.packages)
+        requirements = read_requirements(plan.sources.provision / REQUIREMENTS)
+        choice = base.facts().choose(plan.definition.packages, requirements)
+    _show(choice.transaction, reporter)
     layers = LayerCache(plan.cache / "layers")
     key = _key(plan, choice.transaction)
     use: AbstractContextManager[Layer | None] = layers.use(key) if plan.use_layers else nullcontext(None)
@@ -52,7 +66,14 @@ def make_image(plan: Plan, image: Path, work: Path, acceleration: Acceleration, 
         ) as guest:
             with reporter.step("Starting the libguestfs appliance", silence=acceleration.silence):
                 guest.start()
-            session = _Session(plan, guest, start.layout, acceleration, reporter)
+            session = _Session(
+                plan=plan,
+                guest=guest,
+                where=start.layout,
+                transaction=choice.transaction,
+                acceleration=acceleration,
+                reporter=reporter,
+            )
             if layer is None:
                 session.install_packages()
                 with reporter.step("Keeping the packages as a layer"):
@@ -98,8 +119,9 @@ class _BaseDisk:
     def grow(self) -> tuple[Path, Layout]:
         """The disk, as large as the definition wants it."""
         raw, table, root = self._open()
+        boot = layout.find_boot(raw, table, root, self._work)
         layout.grow_root(raw, root, self._plan.disk_bytes, self._work)
-        return raw, layout.appliance_layout(table, root)
+        return raw, layout.appliance_layout(table, root, boot)
 
     def _open(self) -> tuple[Path, Table, Partition]:
         base = self._plan.base.path
@@ -120,6 +142,17 @@ def _unreadable(error: BuildError) -> BaseImageError:
     return BaseImageError(
         "the base image's root file system cannot be read", hint=layout.BASE_HINT, details=error.message
     )
+
+
+def _show(transaction: Transaction, reporter: Reporter) -> None:
+    """Say what becomes of the packages before it is done."""
+    lists = {
+        "come": [f"{change.name} {change.after}" for change in transaction.comes],
+        "go": [change.name for change in transaction.goes],
+        "change": [f"{change.name} {change.before} to {change.after}" for change in transaction.becomes],
+    }
+    for what, packages in lists.items():
+        reporter.note(f"         {len(packages)} packages {what}{': ' * bool(packages)}{', '.join(packages)}")
 
 
 def _start_from_base(base: _BaseDisk, choice: Choice, work: Path, reporter: Reporter) -> _Start:
@@ -155,9 +188,17 @@ class _Session:
     """What is done in the guest: `install_packages` where it starts from the base, and `finish`."""
 
     def __init__(
-        self, plan: Plan, guest: Guestfish, where: Layout, acceleration: Acceleration, reporter: Reporter
+        self,
+        *,
+        plan: Plan,
+        guest: Guestfish,
+        where: Layout,
+        transaction: Transaction,
+        acceleration: Acceleration,
+        reporter: Reporter,
     ) -> None:
         self._plan = plan
+        self._transaction = transaction
         self._guest = guest
         self._layout = where
         self._scale = acceleration.scaled(1)
@@ -175,22 +216,21 @@ class _Session:
         self._mount()
         self._install_guest_files(work)
         self._perform(provision.SETTINGS)
-        kernel = self._perform(provision.VERIFY).split()[-1]
+        kernel = provision.parse_kernel(self._perform(provision.VERIFY))
         folder_sizes = self._perform(provision.CLEAN)
         with self._reporter.step("Sealing the disk"):
             self._seal()
-        return Provisioned(kernel=kernel, folder_sizes=folder_sizes)
+        return Provisioned(transaction=self._transaction, kernel=kernel, folder_sizes=folder_sizes)
 
     def _mount(self) -> None:
         layout.mount(self._guest, self._layout)
         plan = self._plan
-        provision.install_script(
-            self._guest, plan.sources.provision / provision.SCRIPT, provision.inputs(plan.definition, plan.keys)
-        )
+        files = provision.inputs(plan.definition, plan.keys, self._transaction)
+        provision.install_script(self._guest, plan.sources.provision / provision.SCRIPT, files)
 
     def _perform(self, step: provision.Step) -> str:
         with self._reporter.step(step.title, limit=step.timeout * self._scale):
-            variables = provision.environment(self._plan.definition, self._layout)
+            variables = provision.environment(self._layout)
             return provision.perform(self._guest, step, variables, scale=self._scale)
 
     def _install_guest_files(self, work: Path) -> None:
@@ -223,4 +263,5 @@ class _Session:
                     f"{path} must not ship filled", hint="A step after `clean` wrote it; see provision.sh."
                 )
         guest.command("sync")
-        guest.command("fstrim", "/", timeout=600)
+        for place in ("/", "/boot") if self._layout.boot else ("/",):
+            guest.command("fstrim", place, timeout=600)

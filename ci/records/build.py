@@ -44,10 +44,27 @@ class StepRecord(Part):
     seconds: float
 
 
+class Driver(StrEnum):
+    """Whether a kernel has a driver: in itself, as a module, or not at all."""
+
+    BUILT_IN = "built-in"
+    MODULE = "module"
+    ABSENT = "absent"
+
+
+class PackageStep(Part):
+    """What became of one of the base's packages; a version is '' where the package is not there."""
+
+    name: str
+    before: str
+    after: str
+
+
 class BuildRecord(Record):
     """`definition_sha256` is one digest over all of `inputs`, the repository's files that decide what the image is.
 
-    `inputs` has each file's own digest by its path, and is None in records from before it was kept.
+    `inputs` has each file's own digest by its path, `transaction` what became of the base's packages, `drivers` what
+    the kernel has of those that a start needs. Each is None in records from before it was kept.
     """
 
     schema_: Literal["fountainkit-toolsmith-image/build/1"] = Field(
@@ -65,7 +82,9 @@ class BuildRecord(Record):
     base: BaseImageRecord
     image: ArtifactRecord
     packages: int
+    transaction: list[PackageStep] | None = None
     kernel: str
+    drivers: dict[str, Driver] | None = None
     authorized_keys: list[str]
     accelerator: str
     tools: dict[str, str]

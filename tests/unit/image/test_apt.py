@@ -3,9 +3,10 @@ from pathlib import Path
 import pytest
 
 from ci.host.errors import BaseImageError, BuildError, FetchError, ToolError, VerificationError
-from ci.image import apt
+from ci.image import apt, dpkg
+from ci.image.archive import CONFIGURATION
+from ci.image.transaction import POLICY, Change, Transaction
 
-SHA = "a" * 64
 FACTS = Path("/cache/facts")
 STATUS = """\
 Package: curl
@@ -13,56 +14,31 @@ Status: install ok installed
 Version: 7.88.1-10
 Architecture: amd64
 
+Package: vim
+Status: install ok installed
+Version: 2:9.0
+Architecture: amd64
+
 Package: gone
 Status: deinstall ok config-files
 Version: 1.0
 Architecture: all
-
-Package: git
-Status: install ok installed
-Version: 1:2.39.5-0
-Architecture: amd64
-Description: a\x00description \udcff
- with a line
 """
 
 
-def line(name: str, digest: str = f"SHA256:{SHA}") -> str:
-    return f"'http://deb.example.org/pool/{name}' {name} 123 {digest}\n"
-
-
-def test_files_are_read_with_their_digests_and_sorted() -> None:
-    output = line("git_1%3a2.39.5-0+deb12u3_amd64.deb") + line("ca-certificates_20230311_all.deb")
-    assert apt.parse_files(output) == (
-        apt.Deb(name="ca-certificates", version="20230311", architecture="all", size=123, sha256=SHA),
-        apt.Deb(name="git", version="1:2.39.5-0+deb12u3", architecture="amd64", size=123, sha256=SHA),
+def test_what_there_will_be_is_what_is_there_and_what_becomes_of_it(tmp_path: Path) -> None:
+    status = tmp_path / "facts" / dpkg.STATUS.strip("/")
+    status.parent.mkdir(parents=True)
+    status.write_text(STATUS)
+    changes = (
+        Change(name="curl", before="7.88.1-10", after="7.88.1-11"),
+        Change(name="git", before="", after="1:2.39.5"),
+        Change(name="vim", before="2:9.0", after=""),
     )
-
-
-def test_a_file_is_called_what_apt_calls_it() -> None:
-    (deb,) = apt.parse_files(line("git_1%3a2.39.5-0+deb12u3_amd64.deb"))
-    assert deb.file == "git_1%3a2.39.5-0+deb12u3_amd64.deb"
-
-
-def test_a_file_without_a_digest_that_can_be_trusted_is_refused() -> None:
-    with pytest.raises(BuildError, match="not understood"):
-        apt.parse_files(line("git_2_amd64.deb", "MD5Sum:0123"))
-
-
-def test_what_goes_is_read_from_the_simulation() -> None:
-    output = "NOTE: a simulation\nPurg wget [1.21.3-1]\nRemv file [1:5.44-3] [libmagic1:amd64 ]\nInst git (2 [amd64])\n"
-    assert apt.parse_removed(output) == ("file 1:5.44-3", "wget 1.21.3-1")
-
-
-def test_only_what_is_installed_counts(tmp_path: Path) -> None:
-    status = tmp_path / "status"
-    status.write_bytes(STATUS.encode(errors="surrogateescape"))
-    assert apt.installed(status) == {"curl": "7.88.1-10", "git": "1:2.39.5-0"}
-
-
-def test_a_base_without_dpkg_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BaseImageError, match="no dpkg status"):
-        apt.installed(tmp_path / "status")
+    base = apt.Apt(tmp_path / "apt", tmp_path / "facts", tmp_path / "archives")
+    nothing, something = (Transaction(request=(), changes=some, install=()) for some in ((), changes))
+    assert base.versions(nothing) == {"curl": "7.88.1-10", "vim": "2:9.0"}
+    assert base.versions(something) == {"curl": "7.88.1-11", "git": "1:2.39.5"}
 
 
 @pytest.mark.parametrize(
@@ -108,6 +84,15 @@ def test_apt_stays_out_of_this_machines_own_state() -> None:
     assert all(row.split(" ")[1].startswith(allowed) for row in folders)
 
 
+def test_packages_are_chosen_by_the_same_rules_here_and_in_the_appliance() -> None:
+    assert POLICY in apt.configuration(Path("/cache/apt"), FACTS, Path("/cache/packages"))
+    assert POLICY in CONFIGURATION
+
+
+def test_what_of_the_base_binds_packages_is_read_from_it() -> None:
+    assert {dpkg.STATUS, dpkg.ARCHITECTURES, dpkg.DIVERSIONS} <= set(apt.FACT_FILES)
+
+
 def test_lists_must_be_whole_for_an_image_not_to_lack_updates_quietly() -> None:
     assert 'Never-Include-Phased-Updates "true"' in apt.configuration(Path("/a"), FACTS, Path("/b"))
     assert 'Acquire::ForceHash "SHA256"' in apt.configuration(Path("/a"), FACTS, Path("/b"))
@@ -119,13 +104,23 @@ def test_lists_must_be_whole_for_an_image_not_to_lack_updates_quietly() -> None:
         ("W: GPG error: http://a bookworm InRelease: NO_PUBKEY 6ED0E7B82643E131", "update", VerificationError),
         ("E: The repository 'http://a bookworm Release' is not signed.", "update", VerificationError),
         ("Err:1 http://a  Could not resolve 'a'", "update", FetchError),
-        ("E: Failed to fetch http://a/x.deb  404  Not Found", "upgrade", FetchError),
-        ("E: Unable to locate package cuurl", "upgrade", BuildError),
+        ("E: Failed to fetch http://a/x.deb  404  Not Found", "dist-upgrade", FetchError),
+        ("E: Unable to locate package cuurl", "dist-upgrade", BuildError),
         ("E: Package 'x' has no installation candidate", "install", BuildError),
-        ("E: Unmet dependencies", "upgrade", ToolError),
+        ("E: Unmet dependencies", "dist-upgrade", ToolError),
     ],
 )
 def test_a_failure_is_told_by_what_it_means(details: str, command: str, kind: type[Exception]) -> None:
-    explained = apt.explain(ToolError("apt-get failed", details=details), command)
+    explained = apt.explain(ToolError("apt-get failed", details=details), ["apt-get", "--yes", command])
     assert type(explained) is kind
     assert explained.details == details
+
+
+def test_packages_that_no_archive_has_are_named_each_once() -> None:
+    details = """\
+E: Unable to locate package wgett
+E: Package 'cuurl' has no installation candidate
+E: Unable to locate package wgett
+"""
+    explained = apt.explain(ToolError("apt-get failed", details=details), ["apt-get", "install"])
+    assert explained.message == "the package archive has no cuurl, wgett, which the image definition installs"

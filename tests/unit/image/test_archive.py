@@ -21,6 +21,7 @@ Filename: pool/main/g/git.deb
 Size: 1
 MD5sum: 0
 SHA256: 0
+Phased-Update-Percentage: 20
 Description: a
  b
 """
@@ -99,6 +100,11 @@ def test_the_index_speaks_of_our_files_and_keeps_the_rest(deb: Path, tmp_path: P
     assert (entry["Filename"], entry["Depends"]) == (f"./{NAME}", "libc6")
     assert (entry["Size"], entry["SHA256"]) == (str((folder / NAME).stat().st_size), sha256_file(folder / NAME))
     assert "MD5sum" not in entry
+
+
+def test_no_update_is_held_back_from_some_machines(deb: Path) -> None:
+    assert "Phased-Update-Percentage: 20" in ENTRY
+    assert "Phased" not in archive.index(ENTRY, deb.parent, [NAME])
 
 
 def test_a_file_that_nobody_describes_is_a_bug(deb: Path) -> None:

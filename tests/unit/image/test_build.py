@@ -8,10 +8,16 @@ from ci.host.errors import AcceleratorError
 from ci.host.kvm import remembered
 from ci.host.progress import quiet_reporter
 from ci.image import build
+from ci.image.provision import Kernel
 from ci.image.provisioning import Provisioned
+from ci.image.transaction import Transaction
 
 KVM = Acceleration(accelerator=Accelerator.KVM, reason="a guest ran with it")
-FOUND = Provisioned(kernel="6.1.0", folder_sizes="")
+FOUND = Provisioned(
+    transaction=Transaction(request=(), changes=(), install=()),
+    kernel=Kernel(release="6.1.0", modules={}),
+    folder_sizes="",
+)
 
 
 def test_a_build_that_kvm_fails_starts_anew_with_tcg_in_an_empty_folder(

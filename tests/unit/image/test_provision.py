@@ -1,3 +1,4 @@
+import re
 import shlex
 from pathlib import Path
 
@@ -9,14 +10,25 @@ from ci.image import provision
 from ci.image.authorized_keys import AuthorizedKey
 from ci.image.definition import Definition
 from ci.image.layout import Layout
+from ci.image.transaction import Change, Transaction
+from ci.records.build import Driver
 from tests.unit.image.scripted import ScriptedGuest
 
 ROOT = Path(__file__).parents[3]
 STEPS = [provision.PREPARE, provision.PACKAGES, provision.SETTINGS, provision.VERIFY, provision.CLEAN]
-LAYOUT = Layout(root="/dev/sda1", root_uuid="4b3a-9c8e")
+BARE = Layout(root="/dev/sda1", root_uuid="4b3a-9c8e")
+PLAN = Transaction(
+    request=("dist-upgrade", "--auto-remove", "curl", "vim-"),
+    changes=(
+        Change(name="curl", before="", after="7.88.1-10"),
+        Change(name="git", before="1:2.38", after="1:2.39"),
+        Change(name="vim", before="2:9.0", after=""),
+    ),
+    install=(),
+)
 
 
-def definition(*, upgrade: bool = True) -> Definition:
+def definition() -> Definition:
     return Definition.model_validate(
         {
             "distribution": "debian-12",
@@ -24,7 +36,7 @@ def definition(*, upgrade: bool = True) -> Definition:
             "base": {"url": "https://example.org/base.img"},
             "os": {"id": "debian", "version_id": "12"},
             "disk": {"size_gib": 20},
-            "packages": {"upgrade": upgrade, "install": ["curl", "git"], "purge": []},
+            "packages": {"install": ["curl", "git"], "purge": []},
             "files": {"exclude": ["/usr/share/man/*"], "include": ["/usr/share/man/man1/*"]},
             "services": {"mask": ["a.timer"], "enable": ["b.service"]},
         }
@@ -36,9 +48,9 @@ def test_the_script_gets_a_name_per_line_and_empty_lists_as_empty_files() -> Non
         AuthorizedKey(line=f"ssh-ed25519 AAAA {name}", type="ssh-ed25519", comment=name, fingerprint=name)
         for name in ("one", "two")
     )
-    assert provision.inputs(definition(), keys) == {
-        "install": "curl\ngit\n",
-        "purge": "",
+    assert provision.inputs(definition(), keys, PLAN) == {
+        "request": "dist-upgrade\n--auto-remove\ncurl\nvim-\n",
+        "plan": "curl - 7.88.1-10\ngit 1:2.38 1:2.39\nvim 2:9.0 -\n",
         "exclude": "/usr/share/man/*\n",
         "include": "/usr/share/man/man1/*\n",
         "mask": "a.timer\n",
@@ -47,13 +59,57 @@ def test_the_script_gets_a_name_per_line_and_empty_lists_as_empty_files() -> Non
     }
 
 
-def test_the_script_is_told_of_the_file_systems() -> None:
-    assert provision.environment(definition(), LAYOUT) == {
-        "ROOT_UUID": "4b3a-9c8e",
-        "ESP_UUID": "",
-        "UPGRADE": "yes",
-    }
-    assert provision.environment(definition(upgrade=False), LAYOUT)["UPGRADE"] == "no"
+def test_nothing_to_do_is_told_as_an_empty_plan() -> None:
+    nothing = Transaction(request=("dist-upgrade",), changes=(), install=())
+    files = provision.inputs(definition(), (), nothing)
+    assert (files["plan"], files["authorized_keys"]) == ("", "")
+
+
+@pytest.mark.parametrize("name", [*provision.inputs(definition(), (), PLAN), *provision.environment(BARE)])
+def test_the_script_reads_all_that_it_is_told(name: str) -> None:
+    script = (ROOT / "build" / "provision" / provision.SCRIPT).read_text()
+    assert re.search(rf"\blist {name}\b|\$here/{name}\b|\$\{{?{name}\b", script)
+
+
+@pytest.mark.parametrize(
+    ("layout", "uuids"),
+    [
+        (BARE, ("4b3a-9c8e", "", "")),
+        (
+            Layout(root="/dev/sda1", root_uuid="1", boot="/dev/sda16", boot_uuid="2", esp="/dev/sda15", esp_uuid="3"),
+            ("1", "2", "3"),
+        ),
+    ],
+)
+def test_the_script_is_told_of_the_file_systems(layout: Layout, uuids: tuple[str, str, str]) -> None:
+    names = ("ROOT_UUID", "BOOT_UUID", "ESP_UUID")
+    assert provision.environment(layout) == dict(zip(names, uuids, strict=True))
+
+
+def test_the_kernel_is_told_by_what_the_script_says_of_it_among_other_things() -> None:
+    output = """\
+dumpe2fs 1.46.5 (30-Dec-2021)
+kernel 5.15.0-151-generic
+driver virtio_blk module
+driver virtio_pci built-in
+driver crc32c_generic absent
+"""
+    assert provision.parse_kernel(output) == provision.Kernel(
+        release="5.15.0-151-generic",
+        modules={"virtio_blk": Driver.MODULE, "virtio_pci": Driver.BUILT_IN, "crc32c_generic": Driver.ABSENT},
+    )
+
+
+@pytest.mark.parametrize("output", ["", "driver virtio_blk module\n", "kernel 1\nkernel 2\n", "kernel 1\ndriver a b\n"])
+def test_a_kernel_that_is_not_told_once_and_in_known_words_is_a_bug(output: str) -> None:
+    with pytest.raises(ValueError, match=r"unpack|not a valid"):
+        provision.parse_kernel(output)
+
+
+@pytest.mark.parametrize("word", Driver)
+def test_the_script_knows_every_word_for_a_driver(word: Driver) -> None:
+    script = (ROOT / "build" / "provision" / provision.SCRIPT).read_text()
+    assert re.search(rf"(?m)^[^#]*(?<![$\w-]){word}(?![\w-])", script)
 
 
 def test_the_archive_is_in_its_place_only_while_packages_are_installed() -> None:

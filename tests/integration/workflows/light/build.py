@@ -7,7 +7,9 @@ from ci.host.accelerator import Acceleration
 from ci.host.progress import Reporter
 from ci.image import qcow2
 from ci.image.plan import Plan
+from ci.image.provision import Kernel
 from ci.image.provisioning import Provisioned
+from ci.image.transaction import Transaction
 from tests.disks import debian_tree, make_disk
 from tests.releasing import PACKAGES
 
@@ -23,4 +25,8 @@ def provision(plan: Plan, image: Path, work: Path, acceleration: Acceleration, r
         make_disk(raw, tree)
         os.truncate(raw, plan.disk_bytes)
         qcow2.convert_compressed(raw, image, source_format=qcow2.DiskFormat.RAW)
-    return Provisioned(kernel="6.1.0-1-amd64", folder_sizes="1\t/usr\n1\t/\n")
+    return Provisioned(
+        transaction=Transaction(request=(), changes=(), install=()),
+        kernel=Kernel(release="6.1.0-1-amd64", modules={}),
+        folder_sizes="1\t/usr\n1\t/\n",
+    )

@@ -1,0 +1,136 @@
+"""What becomes of a base's packages, as a plan: it is looked at before it is carried out, and carried out as it is."""
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from ci.host.errors import BuildError
+
+# What decides which packages go: the same here and in the appliance, whatever the base's own apt.conf.d says. What a
+# metapackage brought stays when it goes, as in Debian's and Ubuntu's own settings. Kernels go by name only
+# (kernels.py): apt would keep the one that this machine runs. https://manpages.debian.org/apt.conf.5
+POLICY = """\
+APT::Install-Recommends "false";
+APT::Install-Suggests "false";
+APT::AutoRemove::RecommendsImportant "true";
+APT::AutoRemove::SuggestsImportant "true";
+APT::Protect-Kernels "false";
+#clear APT::NeverAutoRemove;
+APT::NeverAutoRemove { "^linux-.*"; };
+#clear APT::VersionedKernelPackages;
+#clear APT::Move-Autobit-Sections;
+#clear APT::Never-MarkAuto-Sections;
+APT::Never-MarkAuto-Sections {
+  "metapackages"; "contrib/metapackages"; "non-free/metapackages";
+  "restricted/metapackages"; "universe/metapackages"; "multiverse/metapackages";
+};
+APT::Get::Never-Include-Phased-Updates "true";
+APT::Architectures { "amd64"; };
+"""
+NONE = "-"  # apt's word for the version of a package that is not there
+
+_TO_FETCH = re.compile(r"'[^']+' (\S+)_([^_\s]+)_([^_\s]+)\.deb (\d+) SHA256:([0-9a-f]{64})")
+_REMOVED = re.compile(r"^(?:Purg|Remv) (\S+) \[([^\]]+)\]", re.MULTILINE)
+_INSTALLED = re.compile(r"^Inst (\S+) (?:\[([^\]]+)\] )?\((\S+) ", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What the definition asks for; `purge` is removed where it is there."""
+
+    install: tuple[str, ...]
+    purge: tuple[str, ...]
+    upgrade: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deb:
+    """A package file: `size` in bytes."""
+
+    name: str
+    version: str
+    architecture: str
+    size: int
+    sha256: str
+
+    @property
+    def file(self) -> str:
+        """What apt calls the file."""
+        return f"{self.name}_{self.version.replace(':', '%3a')}_{self.architecture}.deb"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Change:
+    """A package that comes, goes or becomes another version; a version is '' where it is not there."""
+
+    name: str
+    before: str
+    after: str
+
+    @property
+    def line(self) -> str:
+        """As apt tells its hooks, in fewer words: name, old version, new version."""
+        return f"{self.name} {self.before or NONE} {self.after or NONE}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transaction:
+    """What apt is asked for, what it makes of it, and the files it needs for that."""
+
+    request: tuple[str, ...]
+    changes: tuple[Change, ...]
+    install: tuple[Deb, ...]
+
+    @property
+    def comes(self) -> tuple[Change, ...]:
+        """Packages that were not there."""
+        return tuple(change for change in self.changes if not change.before)
+
+    @property
+    def goes(self) -> tuple[Change, ...]:
+        """Packages that will not be there."""
+        return tuple(change for change in self.changes if not change.after)
+
+    @property
+    def becomes(self) -> tuple[Change, ...]:
+        """Packages in another version."""
+        return tuple(change for change in self.changes if change.before and change.after)
+
+    @property
+    def plan(self) -> str:
+        """All changes as the appliance compares them with what its apt is about to do; a line each."""
+        return "".join(f"{change.line}\n" for change in self.changes)
+
+
+def request(wish: Wish, installed: Collection[str], leftovers: Iterable[str] = ()) -> tuple[str, ...]:
+    """What to ask apt-get for; `leftovers` go as well.
+
+    A base's packages depend on what goes: only `dist-upgrade` and `install` may remove the ones with the other.
+    """
+    unwanted = (set(wish.purge) & set(installed)) | set(leftovers)
+    verb = "dist-upgrade" if wish.upgrade else "install"
+    return (verb, "--auto-remove", "--purge", *sorted(wish.install), *(f"{name}-" for name in sorted(unwanted)))
+
+
+def after(installed: Iterable[str], changes: Sequence[Change]) -> set[str]:
+    """The packages that will be there."""
+    gone = {change.name for change in changes if not change.after}
+    return (set(installed) | {change.name for change in changes}) - gone
+
+
+def parse_files(output: str) -> tuple[Deb, ...]:
+    """The files in the output of `apt-get --print-uris`, sorted by name."""
+    debs = [
+        Deb(name=name, version=version.replace("%3a", ":"), architecture=architecture, size=int(size), sha256=sha256)
+        for name, version, architecture, size, sha256 in _TO_FETCH.findall(output)
+    ]
+    if len(debs) != sum(line.startswith("'") for line in output.splitlines()):
+        raise BuildError("apt names package files in a way that is not understood", details=output)
+    return tuple(sorted(debs, key=lambda deb: (deb.name, deb.architecture)))
+
+
+def parse_changes(output: str) -> tuple[Change, ...]:
+    """What `apt-get --simulate` says it would do, sorted."""
+    gone = {Change(name=name, before=version, after="") for name, version in _REMOVED.findall(output)}
+    there = {Change(name=name, before=old, after=new) for name, old, new in _INSTALLED.findall(output)}
+    return tuple(sorted(gone | there))
