@@ -3,7 +3,17 @@
 import re
 
 from ci.boot.checks import CommandCheck, Empty, Equals, Matches
-from ci.boot.guest_checks import CURL, DEFAULT_ROUTE, FAILED_UNITS, GIT, PYTHON, RESOLVER, SUDO, SYSTEM_RUNNING
+from ci.boot.guest_checks import (
+    CURL,
+    DEFAULT_ROUTE,
+    FAILED_UNITS,
+    GIT,
+    PYTHON,
+    QUICK_START,
+    RESOLVER,
+    SUDO,
+    SYSTEM_RUNNING,
+)
 
 # Names that a shell, a protocol or a locale may stumble over.
 SPECIAL_NAME = "two words, naïve ☃.txt"
@@ -17,6 +27,7 @@ def consumer_checks(share: str, known_file: str, content: str) -> tuple[CommandC
     return (
         SYSTEM_RUNNING,
         FAILED_UNITS,
+        QUICK_START,
         SUDO,
         CURL,
         GIT,
@@ -34,6 +45,12 @@ def consumer_checks(share: str, known_file: str, content: str) -> tuple[CommandC
             title="The workspace is mounted",
             command=f"findmnt --noheadings --output SOURCE,FSTYPE --target /mnt/{share}",
             expected=Matches(rf"{re.escape(share)}\s+9p", f"{share}, as 9p"),
+        ),
+        CommandCheck(
+            id="share-pieces",
+            title="What the share needs of memory at a time fits a small machine",
+            command=f"findmnt --noheadings --output OPTIONS --target /mnt/{share} | tr , '\\n' | grep ^msize=",
+            expected=Equals("msize=32768"),
         ),
         CommandCheck(
             id="share-readable",

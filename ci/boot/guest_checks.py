@@ -38,6 +38,12 @@ FAILED_UNITS = CommandCheck(
     command="systemctl --failed --no-legend --plain",
     expected=Empty(),
 )
+QUICK_START = CommandCheck(
+    id="quick-start",
+    title="Without a seed SSH comes before the rest of the start",
+    command="systemctl is-active fountainkit-first.target",
+    expected=Equals("active"),
+)
 SUDO = CommandCheck(
     id="sudo-without-prompt",
     title="sudo asks nothing and complains of nothing",
@@ -80,6 +86,7 @@ PYTHON = CommandCheck(
 _SYSTEM = (
     SYSTEM_RUNNING,
     FAILED_UNITS,
+    QUICK_START,
     SUDO,
     CommandCheck(
         id="guest-agent-active",
@@ -89,8 +96,8 @@ _SYSTEM = (
     ),
     CommandCheck(
         id="root-size",
-        title="The root file system fills the disk",
-        command="df --block-size=1 --output=size / | awk 'NR == 2 {printf \"%.2f\\n\", $1 / 1073741824}'",
+        title="The root file system, and /boot where it is another, fill the disk",
+        command="df --block-size=1 --output=size --type=ext4 --total | awk 'END {printf \"%.2f\\n\", $1 / 1073741824}'",
         expected=Between(19.0, 20.0, "GiB"),
     ),
     CommandCheck(
@@ -166,6 +173,12 @@ _TOOLS = (
             "'apt-*' 'unattended-upgrades*' 'motd-news*' 'update-notifier*' 'snapd*' 'pollinate*' 'ua-*' 'esm-cache*'"
         ),
         expected=Empty(),
+    ),
+    CommandCheck(
+        id="timers",
+        title="Nothing is started by the clock but systemd's cleaning of temporary files",
+        command="systemctl list-units --no-legend --plain --type=timer --state=active | awk '{print $1}'",
+        expected=Lines(("systemd-tmpfiles-clean.timer",)),
     ),
 )
 

@@ -301,8 +301,11 @@ async def _follow_share(session: ssh.Session, workspace: Path, limit: float) -> 
             return False, f"{answer.stdout}{answer.stderr}".strip() or "nothing"
     (workspace / LIVE_FILE).unlink()
     answer = await session.run(f"ls /mnt/{CONSUMER_TAG}", limit)
-    followed = answer.exit_status == 0 and LIVE_FILE not in answer.stdout.splitlines()
-    return followed, "the file made, changed and removed" if followed else "the file is still there"
+    if LIVE_FILE in answer.stdout.splitlines():
+        return False, "the file is still there"
+    if answer.exit_status != 0:
+        return False, answer.stderr.strip() or f"ls: exit status {answer.exit_status}"
+    return True, "the file made, changed and removed"
 
 
 async def _write_to_share(session: ssh.Session, export: Path, limit: float) -> tuple[bool, str]:

@@ -79,6 +79,7 @@ CLOUD_INIT_ERRORS = '{"v1": {"datasource": "DataSourceNoCloud [seed=/dev/vdb][ds
 ANSWERS = {
     "system-running": ("running", "degraded"),
     "failed-units": ("", "ssh.service loaded failed failed OpenBSD Secure Shell server"),
+    "quick-start": ("active", "inactive"),
     "sudo-without-prompt": ("root", "sudo: unable to resolve host toolsmith: Name or service not known\nroot"),
     "guest-agent-active": ("active", "inactive"),
     "root-size": ("19.35", "2.87"),
@@ -94,6 +95,7 @@ ANSWERS = {
     "dpkg-audit": ("", "The following packages are only half configured"),
     "dpkg-lock": ("free", ""),
     "background-jobs": ("", "apt-daily.timer loaded active waiting Daily apt download activities"),
+    "timers": ("systemd-tmpfiles-clean.timer", "systemd-tmpfiles-clean.timer\nupdate-notifier-download.timer"),
     "sshd-settings-fountain": (SSHD, PASSWORDS_ALLOWED),
     "sshd-settings-root": (SSHD, ROOT_ALLOWED),
     "root-locked": ("!*", "$6$salt$hash"),
@@ -129,6 +131,7 @@ ANSWERS = {
     "cloud-init-files": ("", "/etc/netplan/50-cloud-init.yaml"),
     "random-seed": ("", "/var/lib/systemd/random-seed"),
     "share-mounted": ("work   9p", "/dev/vda1 ext4"),
+    "share-pieces": ("msize=32768", "msize=131072"),
     "share-readable": ("known content", ""),
     "share-names": ("known content", ""),
     "swap": ("/dev/zram0  partition  81904  8448  100", ""),
