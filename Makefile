@@ -29,6 +29,10 @@ setup-tests: ## install what is missing, the browser that the tests need include
 demo: setup ## bootstrap a Debian base, build an image from it and boot-test it
 	@$(PYTHON) -m ci.demo
 
+.PHONY: generations
+generations: setup ## the demo with each generation of Debian: older than Ubuntu 22.04, and newer
+	@for image in bullseye bookworm trixie; do $(PYTHON) -m ci.demo --image $$image --output dist/$$image; done
+
 .PHONY: image
 image: setup ## build the release image from the Ubuntu cloud image
 	@./build/build-image.sh

@@ -20,13 +20,14 @@ from ci.records.build import BuildRecord
 from ci.records.record import read_record
 from ci.records.validation import Outcome, ValidationReport
 
-IMAGE = "bookworm"
+DEFAULT_IMAGE = "bookworm"
 SSH_PORT = 3023
 
 
 def arguments() -> argparse.ArgumentParser:
     """The flags."""
     result = cli.parser("python -m ci.demo", __doc__)
+    result.add_argument("--image", default=DEFAULT_IMAGE, metavar="NAME", help="a file of build/images (%(default)s)")
     result.add_argument("--output", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist")
     return result
 
@@ -36,11 +37,11 @@ def main(options: argparse.Namespace, reporter: Reporter) -> int:
     identity = throwaway_key(cache_folder() / "demo")
     output: Path = options.output
     build_options = build_image.arguments().parse_args(
-        ["--image", IMAGE, "--authorized-keys", f"{identity}.pub", "--output", str(output)]
+        ["--image", options.image, "--authorized-keys", f"{identity}.pub", "--output", str(output)]
     )
     build_image.main(build_options, reporter)
     version = str(build_image.chosen_version(build_options))
-    stem = load_definition(IMAGE, build_image.BUILD / "images").stem(version)
+    stem = load_definition(options.image, build_image.BUILD / "images").stem(version)
     image = output / f"{stem}.qcow2"
     validate_options = validate_image.arguments().parse_args([str(image), "--identity", str(identity)])
     validate_image.validate(validate_options, reporter)

@@ -156,7 +156,7 @@ def planned_images(purpose: Purpose, only: str | None, definitions: Mapping[str,
         return [only]
     match purpose:
         case Purpose.CHECK:
-            return list(definitions)
+            return [name for name, one in definitions.items() if one.release or one.check or name == DEFAULT_IMAGE]
         case Purpose.REHEARSAL | Purpose.RELEASE:
             return [name for name, one in definitions.items() if one.release or name == DEFAULT_IMAGE]
         case _:

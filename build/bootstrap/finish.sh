@@ -4,10 +4,12 @@
 set -eu
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 
-cat >/etc/fstab <<'TABLE'
-LABEL=cloudimg-rootfs / ext4 discard,errors=remount-ro 0 1
-LABEL=UEFI /boot/efi vfat umask=0077 0 1
-TABLE
+{
+	echo 'LABEL=cloudimg-rootfs / ext4 discard,errors=remount-ro 0 1'
+	! mountpoint -q /boot || echo 'LABEL=BOOT /boot ext4 defaults 0 2'
+	echo 'LABEL=UEFI /boot/efi vfat umask=0077 0 1'
+} >/etc/fstab
+mkdir -p /etc/default/grub.d
 cat >/etc/default/grub.d/50-cloudimg-settings.cfg <<'SETTINGS'
 GRUB_TIMEOUT=0
 GRUB_RECORDFAIL_TIMEOUT=0

@@ -2,11 +2,12 @@
 
 import hashlib
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from ci.host import guestfish
 from ci.host.accelerator import Acceleration, with_other
-from ci.host.errors import BuildError, HostError, ToolError
+from ci.host.errors import BuildError, HostError
 from ci.host.files import sha256_file, write_atomic
 from ci.host.process import run
 from ci.host.progress import Reporter
@@ -14,11 +15,37 @@ from ci.host.workspace import exclusive, require_space, work_folder
 from ci.image import qcow2
 from ci.image.base import VerifiedBase
 from ci.image.definition import Bootstrap
+from ci.image.suites import find_sources
 from ci.records.build import Verification
 
 DISK_BYTES = 2252 << 20  # the size of Ubuntu's cloud image
+DISK_BYTES_WITH_BOOT = 3584 << 20  # and of those that have a file system for /boot
+# Those of e2fsprogs 1.46, whatever this machine's makes by default: grub before 2.12 reads no root with later ones.
+# https://e2fsprogs.sourceforge.net/e2fsprogs-release.html#1.47.0
+EXT4_FEATURES = (
+    "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,huge_file,"
+    "dir_nlink,extra_isize,metadata_csum"
+)
 SPACE_NEEDED = 6 << 30
 INSTALL_SECONDS = 900
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskPlan:
+    """A disk laid out like Ubuntu's cloud images, those with a file system for /boot or those without."""
+
+    separate_boot: bool
+    recipe: Path
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return DISK_BYTES_WITH_BOOT if self.separate_boot else DISK_BYTES
+
+    @property
+    def table(self) -> Path:
+        """Its partitions, as sfdisk reads them."""
+        return self.recipe / ("layout-boot.sfdisk" if self.separate_boot else "layout.sfdisk")
 
 
 def bootstrap_base(
@@ -55,7 +82,7 @@ def recipe_digest(bootstrap: Bootstrap, recipe: Path) -> str:
 
 
 def mmdebstrap_argv(bootstrap: Bootstrap, sources: list[str], target: Path) -> list[str]:
-    """The command that installs the packages into a tar archive; without `sources` it takes the default archive."""
+    """The command that installs the packages into a tar archive."""
     return [
         "mmdebstrap",
         "--verbose",  # or it is silent for as long as packages are installed
@@ -81,18 +108,6 @@ def contained_argv(argv: list[str], *, root: bool) -> list[str]:
     return ["unshare", "--mount-proc", "--pid", "--fork", "--kill-child=KILL", "--", *argv] if root else argv
 
 
-def host_sources(suite: str) -> list[str]:
-    """This machine's own apt sources for `suite`, as lines of sources.list; empty where it has none."""
-    form = "deb $(REPO_URI) $(RELEASE) $(COMPONENT)"
-    argv = ["apt-get", "indextargets", "--format", form, "Created-By: Packages", "Origin: Debian"]
-    try:
-        output = run(argv, timeout=60)
-    except (HostError, ToolError):
-        return []
-    lines = sorted(set(output.stdout.splitlines()))
-    return [line for line in lines if line.split()[2].startswith(suite)]
-
-
 def _make(bootstrap: Bootstrap, recipe: Path, image: Path, acceleration: Acceleration, reporter: Reporter) -> None:
     require_space(image.parent, SPACE_NEEDED)
     if not bootstrap.keyring.exists():
@@ -106,7 +121,8 @@ def _make(bootstrap: Bootstrap, recipe: Path, image: Path, acceleration: Acceler
         with reporter.step(f"Bootstrapping {bootstrap.suite} from the package archive", limit=limit):
             _install(bootstrap, packages, limit)
         with reporter.step("Making it a bootable disk", silence=acceleration.silence):
-            with_other(acceleration, lambda found: _make_disk(packages, disk, recipe, work, found), reporter.note)
+            plan = DiskPlan(separate_boot=bootstrap.separate_boot, recipe=recipe)
+            with_other(acceleration, lambda found: _make_disk(packages, disk, plan, work, found), reporter.note)
         with reporter.step("Compressing the base image"):
             qcow2.convert_compressed(disk, compressed, source_format="raw")
         write_atomic(image.with_suffix(".sha256"), sha256_file(compressed) + "\n")
@@ -116,28 +132,35 @@ def _make(bootstrap: Bootstrap, recipe: Path, image: Path, acceleration: Acceler
 
 def _install(bootstrap: Bootstrap, target: Path, limit: float) -> None:
     root = os.geteuid() == 0
-    argv = contained_argv(mmdebstrap_argv(bootstrap, host_sources(bootstrap.suite), target), root=root)
+    sources = find_sources(bootstrap.suite, [str(archive) for archive in bootstrap.archives])
+    argv = contained_argv(mmdebstrap_argv(bootstrap, sources, target), root=root)
     # As another user it needs a folder that its subordinate users may enter.
     env = {"TMPDIR": os.fspath(target.parent)} if root else {}
     run(argv, timeout=limit, env=env, group=True)
 
 
-def _make_disk(packages: Path, disk: Path, recipe: Path, work: Path, acceleration: Acceleration) -> None:
+def _make_disk(packages: Path, disk: Path, plan: DiskPlan, work: Path, acceleration: Acceleration) -> None:
     with disk.open("wb") as file:
-        file.truncate(DISK_BYTES)
+        file.truncate(plan.size)
     # libguestfs numbers partitions in their order on the disk; only sfdisk can make the root number 1 and last.
-    run(["sfdisk", "--quiet", disk], stdin=recipe / "cloud-layout.sfdisk", timeout=60)
+    run(["sfdisk", "--quiet", disk], stdin=plan.table, timeout=60)
     with guestfish.session(disk, "raw", acceleration=acceleration, temporary=work) as guest:
         guest.start()
-        guest.command("mkfs", "ext4", "/dev/sda1", "label:cloudimg-rootfs", "blocksize:4096")
+        ext4 = ("blocksize:4096", f"features:{EXT4_FEATURES}")
+        guest.command("mkfs", "ext4", "/dev/sda1", "label:cloudimg-rootfs", *ext4)
         guest.command("mkfs", "vfat", "/dev/sda15", "label:UEFI")
         guest.command("mount", "/dev/sda1", "/")
+        if plan.separate_boot:
+            guest.command("mkfs", "ext4", "/dev/sda16", "label:BOOT", *ext4)
+            guest.command("mkdir-p", "/boot")
+            guest.command("mount", "/dev/sda16", "/boot")
         guest.command("tar-in", packages, "/", timeout=acceleration.scaled(300))
         guest.command("mkdir-p", "/boot/efi")
         guest.command("mount", "/dev/sda15", "/boot/efi")
-        guest.command("upload", recipe / "finish.sh", "/finish.sh")
+        guest.command("upload", plan.recipe / "finish.sh", "/finish.sh")
         code, output = guest.shell("sh /finish.sh", timeout=acceleration.scaled(300))
         if code != 0:
             raise BuildError("the bootstrapped base could not be made bootable", details=output[-2000:])
         guest.command("rm", "/finish.sh")
-        guest.command("fstrim", "/")
+        for place in ("/", "/boot") if plan.separate_boot else ("/",):
+            guest.command("fstrim", place)

@@ -45,11 +45,20 @@ class Section(BaseModel):
 
 
 class Bootstrap(Section):
-    """A base made from packages: `suite` of the host's package archive, trusted through `keyring`."""
+    """A base made from packages of `suite`, trusted through `keyring`.
+
+    `archives` are asked for the suite, in this order, where none of this machine's own package archives has it. With
+    `separate_boot` the disk has a file system for /boot.
+    """
 
     suite: Annotated[str, Field(pattern=r"^[a-z]+$")]
     keyring: Path
     packages: tuple[PackageName, ...]
+    archives: tuple[AnyUrl, ...] = (
+        AnyUrl("http://deb.debian.org/debian"),
+        AnyUrl("http://archive.debian.org/debian"),
+    )
+    separate_boot: bool = False
 
 
 class Streams(Section):
@@ -102,6 +111,13 @@ class Packages(Section):
     install: tuple[PackageName, ...]
     purge: tuple[PackageName, ...] = ()
 
+    @model_validator(mode="after")
+    def _not_both(self) -> Self:
+        if both := sorted({*self.install} & {*self.purge}):
+            message = f"`install` and `purge` both name {', '.join(both)}"
+            raise ValueError(message)
+        return self
+
 
 class Files(Section):
     """What packages bring and the image leaves out: all that `exclude` matches, except for what `include` matches."""
@@ -118,10 +134,14 @@ class Services(Section):
 
 
 class Definition(Section):
-    """One image. `distribution` is part of the file names; `release` says whether releases carry it."""
+    """One image. `distribution` is part of the file names.
+
+    `release` says whether releases carry it, `check` whether pull requests build it all the same where they do not.
+    """
 
     distribution: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
     release: bool
+    check: bool = False
     base: Base
     os: OperatingSystem
     disk: Disk

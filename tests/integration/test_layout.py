@@ -12,7 +12,7 @@ from ci.image.definition import OperatingSystem
 
 pytestmark = pytest.mark.integration
 
-LAYOUT = Path(__file__).parents[2] / "build" / "bootstrap" / "cloud-layout.sfdisk"
+LAYOUT = Path(__file__).parents[2] / "build" / "bootstrap" / "layout.sfdisk"
 SYSTEM = OperatingSystem(id="ubuntu", version_id="22.04")
 GIB = 1 << 30
 MIB = 1 << 20

@@ -27,9 +27,12 @@ def options(*argv: str) -> argparse.Namespace:
     return plan_images.arguments().parse_args(argv)
 
 
-def definitions(**releases: bool) -> dict[str, Definition]:
+def definitions(*checked: str, **releases: bool) -> dict[str, Definition]:
     like = load_definition("bookworm", plan_images.FOLDER)
-    return {name: like.model_copy(update={"release": release}) for name, release in releases.items()}
+    return {
+        name: like.model_copy(update={"release": release, "check": name in checked})
+        for name, release in releases.items()
+    }
 
 
 def outputs(tmp_path: Path, *argv: str, **environ: str) -> dict[str, str]:
@@ -52,7 +55,7 @@ def test_each_input_comes_by_its_variable_because_a_command_line_could_be_broken
     )  # fmt: skip
 
 
-def test_a_check_builds_every_definition_the_default_one_first(tmp_path: Path) -> None:
+def test_a_check_builds_what_is_released_or_listed_for_it_the_default_one_first(tmp_path: Path) -> None:
     found = outputs(tmp_path, "--purpose", "check", "--version", "v2026.11.23")
     assert found["version"] == "v2026.11.23"
     assert json.loads(found["images"]) == ["jammy", "bookworm"]
@@ -61,13 +64,13 @@ def test_a_check_builds_every_definition_the_default_one_first(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("purpose", "images"),
     [
-        (Purpose.CHECK, ["jammy", "other", "third"]),
+        (Purpose.CHECK, ["jammy", "checked", "third"]),
         (Purpose.REHEARSAL, ["jammy", "third"]),
         (Purpose.RELEASE, ["jammy", "third"]),
     ],
 )
 def test_a_release_carries_the_default_and_what_is_listed_for_it(purpose: Purpose, images: list[str]) -> None:
-    known = definitions(jammy=False, other=False, third=True)
+    known = definitions("checked", jammy=False, checked=False, other=False, third=True)
     assert plan_images.planned_images(purpose, None, known) == images
 
 

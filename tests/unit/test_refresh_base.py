@@ -46,8 +46,8 @@ def test_an_image_that_cannot_follow_is_refused(checkout: Path, name: str, words
         refresh_base.followers(name)
 
 
-def test_the_release_image_follows_a_stream() -> None:
-    assert refresh_base.followers(None) == ["jammy"]
+def test_ubuntus_images_follow_a_stream() -> None:
+    assert refresh_base.followers(None) == ["jammy", "noble"]
 
 
 @pytest.mark.parametrize(

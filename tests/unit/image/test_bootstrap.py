@@ -1,9 +1,15 @@
+import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from ci.image.bootstrap import contained_argv, mmdebstrap_argv, recipe_digest
+from ci.host.repository import ROOT
+from ci.image.bootstrap import EXT4_FEATURES, DiskPlan, contained_argv, mmdebstrap_argv, recipe_digest
 from ci.image.definition import Bootstrap
+
+RECIPE = ROOT / "build" / "bootstrap"
+MIB = 1 << 20
 
 BOOKWORM = Bootstrap(suite="bookworm", keyring=Path("/usr/share/keyrings/k.gpg"), packages=("sudo", "grub-pc"))
 
@@ -17,8 +23,13 @@ def recipe(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("change", [{"suite": "trixie"}, {"packages": ("sudo",)}, {"packages": ("grub-pc", "sudo")}])
-def test_other_packages_make_another_base(recipe: Path, change: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"suite": "trixie"}, {"packages": ("sudo",)}, {"packages": ("grub-pc", "sudo")}, {"separate_boot": True},
+    ],
+)  # fmt: skip
+def test_other_packages_or_partitions_make_another_base(recipe: Path, change: dict[str, object]) -> None:
     assert recipe_digest(BOOKWORM.model_copy(update=change), recipe) != recipe_digest(BOOKWORM, recipe)
 
 
@@ -58,3 +69,34 @@ def test_only_root_needs_a_namespace_around_the_command() -> None:
     around = contained_argv(argv, root=True)
     assert (around[0], around[-len(argv) :]) == ("unshare", argv)
     assert "--kill-child=KILL" in around
+
+
+@pytest.mark.parametrize(
+    ("separate_boot", "table", "mib"), [(False, "layout.sfdisk", 2252), (True, "layout-boot.sfdisk", 3584)]
+)
+def test_a_disk_is_as_large_as_the_cloud_image_that_is_laid_out_like_it(
+    table: str, mib: int, *, separate_boot: bool
+) -> None:
+    plan = DiskPlan(separate_boot=separate_boot, recipe=RECIPE)
+    assert plan.table == RECIPE / table
+    assert plan.size == mib * MIB
+
+
+@pytest.mark.parametrize("separate_boot", [False, True])
+def test_the_partitions_do_not_overlap_and_leave_the_root_room(*, separate_boot: bool) -> None:
+    plan = DiskPlan(separate_boot=separate_boot, recipe=RECIPE)
+    rows = re.findall(r"^(\d+) : start=(\d+)(?:, size=(\d+))?, ", plan.table.read_text(), re.MULTILINE)
+    places = sorted((int(start), int(start) + int(size or 0)) for _, start, size in rows)
+    assert all(end <= start for (_, end), (start, _) in pairwise(places))
+    (root,) = (int(start) for number, start, size in rows if number == "1" and not size)
+    assert root == places[-1][0]
+    assert plan.size - root * 512 > 2048 * MIB
+
+
+def test_the_file_systems_have_what_is_listed_and_nothing_that_this_machine_adds() -> None:
+    first, *features = EXT4_FEATURES.split(",")
+    assert first == "none"  # or the list would be added to the machine's own
+    assert len(features) == len(set(features))
+    assert {"has_journal", "extent", "metadata_csum", "64bit"} <= set(features)
+    # grub before 2.12 reads no file system with these.
+    assert not set(features) & {"metadata_csum_seed", "orphan_file"}

@@ -51,6 +51,7 @@ def complaint(folder: Path, text: str) -> str:
 
 def test_a_definition_without_optional_keys_has_the_documented_defaults(tmp_path: Path) -> None:
     definition = load(tmp_path, VALID)
+    assert not definition.check
     assert definition.packages.upgrade
     assert definition.packages.purge == ()
     assert (definition.services.mask, definition.services.enable) == ((), ())
@@ -112,6 +113,12 @@ mask = ["cron.service"]
         with pytest.raises(InputError, match=r"mine\.toml, which extends .*toolsmith\.toml, is not") as caught:
             load(folder, self.extending(VALID))
         assert "unknown key `packages.purg`; did you mean `purge`?" in caught.value.details
+
+    @pytest.mark.parametrize(("key", "package"), [("install", "snapd"), ("purge", "git")])
+    def test_what_is_in_common_cannot_be_contradicted(self, folder: Path, key: str, package: str) -> None:
+        text = f"{VALID.partition('[packages]')[0]}[packages]\n{key} = ['{package}']\n"
+        message = complaint(folder, self.extending(text))
+        assert f"`packages`: Value error, `install` and `purge` both name {package}" in message
 
     def test_nothing_in_common_extends_further(self, folder: Path) -> None:
         path = folder / "common/toolsmith.toml"
@@ -223,6 +230,12 @@ def test_a_value_of_the_wrong_form_is_refused(tmp_path: Path, key: str, line: st
 )
 def test_a_name_or_size_that_could_do_harm_is_refused(tmp_path: Path, right: str, wrong: str, key: str) -> None:
     assert f"`{key}`: " in complaint(tmp_path, VALID.replace(right, wrong))
+
+
+def test_what_is_installed_and_purged_is_refused_by_its_names(tmp_path: Path) -> None:
+    text = VALID.replace('["curl"]', '["vim", "curl", "git"]\npurge = ["git", "snapd", "curl"]')
+    (line,) = complaint(tmp_path, text).splitlines()
+    assert line.endswith("`install` and `purge` both name curl, git")
 
 
 STREAMS = '[base.streams]\nindex = "https://example.org/streams/v1/index.sjson"\nproduct = "a:b"\nitem = "disk1.img"\n'

@@ -1,0 +1,101 @@
+"""Where the packages of a Debian suite are: old suites leave the mirrors for archive.debian.org one day.
+
+https://www.debian.org/distrib/archive
+"""
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from ci.host.errors import FetchError, HostError, ToolError
+from ci.host.process import run
+
+# apt's own fetcher, with its configuration: a proxy that is set up for apt is used here too.
+APT_HELPER = "/usr/lib/apt/apt-helper"
+SECONDS = 120
+COMPONENT = "main"
+SECURITY = "-security"  # of a suite, and of the archive beside the one that has it
+
+_FAILED = re.compile(r"^E: Failed to fetch \S+\s+(.+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One of this machine's own package indices: the archive it is from, and the suite."""
+
+    archive: str
+    suite: str
+
+
+def find_sources(suite: str, archives: Sequence[str]) -> list[str]:
+    """Lines of sources.list(5) for `suite`: from the first archive that has it, with its updates and security updates.
+
+    This machine's own archives come before `archives`. Raises FetchError where none has the suite.
+    """
+    own = own_targets()
+    candidates = in_order(suite, own, archives)
+    failures: list[str] = []
+    found = _first_with(suite, candidates, failures)
+    if found is None:
+        raise FetchError(
+            f"no package archive has {suite}, or none can be reached",
+            hint="Name one that has it under `archives` in the definition's table `base.bootstrap`.",
+            details="\n".join(failures),
+        )
+    lines = [line(found, suite)]
+    for extra, places in ((f"{suite}-updates", [found]), (suite + SECURITY, security_archives(found, own))):
+        if (place := _first_with(extra, places, [])) is not None:
+            lines.append(line(place, extra))
+    return lines
+
+
+def own_targets() -> tuple[Target, ...]:
+    """What this machine's apt has of Debian; nothing on another distribution."""
+    argv = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages", "Origin: Debian"]
+    try:
+        output = run(argv, timeout=SECONDS).stdout
+    except (HostError, ToolError):
+        return ()
+    words = (entry.split() for entry in output.splitlines())
+    return tuple(Target(archive=archive.rstrip("/"), suite=suite) for archive, suite in words)
+
+
+def in_order(suite: str, own: Iterable[Target], archives: Iterable[str]) -> list[str]:
+    """The archives to ask for `suite`: those that this machine has it from, its others, and `archives`; each once."""
+    own = [target for target in own if not target.suite.endswith(SECURITY)]
+    ranked = sorted(own, key=lambda target: target.suite != suite)
+    return list(dict.fromkeys([*(target.archive for target in ranked), *(archive.rstrip("/") for archive in archives)]))
+
+
+def security_archives(archive: str, own: Iterable[Target]) -> list[str]:
+    """Where security updates of what is in `archive` may be."""
+    mirrored = [target.archive for target in own if target.suite.endswith(SECURITY)]
+    return list(dict.fromkeys([*mirrored, archive + SECURITY]))
+
+
+def line(archive: str, suite: str) -> str:
+    """The line of sources.list(5)."""
+    return f"deb {archive} {suite} {COMPONENT}"
+
+
+def _first_with(suite: str, archives: Iterable[str], failures: list[str]) -> str | None:
+    """The first archive with the signed list of what is in `suite`; appends to `failures` why the others have not."""
+    with TemporaryDirectory(prefix="toolsmith-suite-") as folder:
+        for archive in archives:
+            url = f"{archive}/dists/{suite}/InRelease"
+            target = Path(folder) / "InRelease"
+            try:
+                run([APT_HELPER, "-o", "Acquire::Retries=1", "download-file", url, os.fspath(target)], timeout=SECONDS)
+            except ToolError as error:
+                failures.append(f"{url}: {_reason(error)}")
+            else:
+                return archive
+    return None
+
+
+def _reason(error: ToolError) -> str:
+    found = _FAILED.search(error.details)
+    return found[1] if found else error.message
