@@ -3,8 +3,9 @@
 set -eu
 
 # First of the drop-ins, hence in force.
-printf '%s\n' 'PasswordAuthentication yes' 'KbdInteractiveAuthentication yes' 'PermitRootLogin yes' \
-	'AuthenticationMethods any' >/etc/ssh/sshd_config.d/00-a.conf
+printf '%s\n' 'PasswordAuthentication yes' 'KbdInteractiveAuthentication yes' \
+	'ChallengeResponseAuthentication yes' 'PermitRootLogin yes' 'AuthenticationMethods any' \
+	>/etc/ssh/sshd_config.d/00-a.conf
 echo fountain:fountain | chpasswd
 sed -i 's/pam_deny/pam_unix/' /etc/pam.d/sshd # our PAM knows no passwords, whatever sshd is told
 

@@ -5,32 +5,43 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from ci.host.files import sha256_file
 from ci.host.process import run
 from ci.host.repository import ROOT
 from ci.records.build import BuildRecord
 from ci.records.record import read_record
+from tests.standin.base import IMAGE
 
 VERSION = "v2026.11.23"
+# What an image says of its time; without, it would be another one at each build.
+EPOCH = {"SOURCE_DATE_EPOCH": "1700000000"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """An image and the key that opens it."""
+    """An image, the base that it was made of, and the key that opens it."""
 
     image: Path
     record: BuildRecord
+    base: Path
     identity: Path
 
 
-def build(output: Path, identity: Path, *flags: str, environment: dict[str, str] | None = None) -> Built:
+def from_base(base: Path) -> list[str]:
+    """The flags of a build upon a file of this machine."""
+    return ["--base-url", base.as_uri(), "--base-sha256", sha256_file(base)]
+
+
+def build(output: Path, base: Path, identity: Path, *flags: str, environment: dict[str, str] | None = None) -> Built:
     """Build as a person would, in a process of its own."""
     argv: list[str | os.PathLike[str]] = [
-        sys.executable, "-m", "ci.build_image", "--image", "bookworm", "--version", VERSION,
+        sys.executable, "-m", "ci.build_image", "--image", IMAGE, "--version", VERSION, *from_base(base),
         "--authorized-keys", f"{identity}.pub", "--output", output, "--log", output / "build.log", *flags,
     ]  # fmt: skip
     run(argv, cwd=ROOT, env=environment, timeout=2400)
     image = next(output.glob("*.qcow2"))
-    return Built(image=image, record=read_record(next(output.glob("*.build.json")), BuildRecord), identity=identity)
+    record = read_record(next(output.glob("*.build.json")), BuildRecord)
+    return Built(image=image, record=record, base=base, identity=identity)
 
 
 def path_without(folder: Path, tool: str) -> str:

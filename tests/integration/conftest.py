@@ -1,4 +1,4 @@
-"""The heavy things, made once for all tests: the base image, an image built from it, a hostile base."""
+"""The heavy things, made once for all tests: a base like Ubuntu's, an image built from it, and a hostile base."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +14,9 @@ from ci.host.workspace import cache_folder
 from ci.image import qcow2
 from ci.image.bootstrap import bootstrap_base
 from ci.image.definition import load_definition
-from tests.integration.building import Built, build
+from tests.integration.building import EPOCH, Built, build
 from tests.integration.signing import Signer, key_folder, make_signer
+from tests.standin.base import make_standin
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +36,12 @@ def bookworm_base(acceleration: Acceleration) -> Path:
         reporter=quiet_reporter(),
     )
     return base.path
+
+
+@pytest.fixture(scope="session")
+def base(acceleration: Acceleration) -> Path:
+    """A base image that is stricter than Ubuntu 22.04's."""
+    return make_standin(cache_folder(), acceleration, quiet_reporter()).path
 
 
 @pytest.fixture(scope="session")
@@ -62,17 +69,17 @@ def stranger(keys: Path) -> Signer:
 
 
 @pytest.fixture(scope="session")
-def built(bookworm_base: Path, identity: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
-    del bookworm_base  # only to have it made before
-    return build(tmp_path_factory.mktemp("dist"), identity)
+def built(base: Path, identity: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """An image with nothing of an earlier build in it; test_reproducible.py makes it once more."""
+    return build(tmp_path_factory.mktemp("dist"), base, identity, "--no-cache", environment=EPOCH)
 
 
 @pytest.fixture(scope="session")
-def hostile_base(bookworm_base: Path, acceleration: Acceleration, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The base with everything wrong that hostile.sh can think of."""
+def hostile_base(base: Path, acceleration: Acceleration, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The base with everything wrong that hostile.sh can think of, and all of its packages marked as wanted."""
     folder = tmp_path_factory.mktemp("hostile")
-    disk, base = folder / "disk.qcow2", folder / "hostile.qcow2"
-    qcow2.create_overlay(bookworm_base, disk, qcow2.info(bookworm_base).virtual_size)
+    disk, hostile = folder / "disk.qcow2", folder / "hostile.qcow2"
+    qcow2.create_overlay(base, disk, qcow2.info(base).virtual_size)
     with guestfish.session(disk, "qcow2", acceleration=acceleration, temporary=folder) as guest:
         guest.start()
         guest.command("mount", "/dev/sda1", "/")
@@ -81,6 +88,6 @@ def hostile_base(bookworm_base: Path, acceleration: Acceleration, tmp_path_facto
         assert code == 0, output
         guest.command("rm-f", "/etc/resolv.conf")
         guest.command("write", "/etc/resolv.conf", "nameserver 192.0.2.53\n")
-    qcow2.convert_compressed(disk, base)
+    qcow2.convert_compressed(disk, hostile)
     disk.unlink()
-    return base
+    return hostile

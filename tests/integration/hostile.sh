@@ -104,6 +104,18 @@ GRUB_CMDLINE_LINUX="console=tty0 init=/bin/bash"
 GRUB_DISABLE_LINUX_UUID=true
 GRUB
 
+# Ubuntu 24.04's ways: sources in deb822 form, and SSH through a socket that the service requires
+sed 's/\[[^]]*\] *//' /etc/apt/sources.list | while read -r kind archive suite components; do
+	[ "$kind" != deb ] || printf '%s\n' 'Types: deb' "URIs: $archive" "Suites: $suite" "Components: $components" \
+		'Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg' ''
+done >/etc/apt/sources.list.d/debian.sources
+echo '# in sources.list.d' >/etc/apt/sources.list
+echo 'RequiredBy=ssh.service' >>/lib/systemd/system/ssh.socket # its last section is [Install]
+systemctl enable ssh.socket
+
+# nothing that apt would remove by itself
+apt-mark showauto | xargs --no-run-if-empty apt-mark manual >/dev/null
+
 # what a used machine leaves behind
 printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
 chmod 755 /usr/sbin/policy-rc.d

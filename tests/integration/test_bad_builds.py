@@ -17,7 +17,8 @@ from ci.host.files import sha256_file
 from ci.host.ports import held_port
 from ci.host.process import run
 from ci.host.repository import ROOT, Revision, current_revision
-from tests.integration.building import path_without
+from tests.integration.building import from_base, path_without
+from tests.standin.base import IMAGE
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
@@ -40,7 +41,7 @@ class Try:
 
     def argv(self, *flags: str | Path) -> list[str]:
         flags = (
-            "--image", "bookworm", "--accel", "tcg", "--authorized-keys", self.keys, "--output", self.output,
+            "--image", IMAGE, "--accel", "tcg", "--authorized-keys", self.keys, "--output", self.output,
             "--log", self.log, *flags,
         )  # fmt: skip
         return [os.fspath(flag) for flag in flags]
@@ -97,14 +98,10 @@ def make_disk(tmp_path: Path) -> MakeDisk:
     return make
 
 
-def root_tree(folder: Path, distribution: str = "debian", version: str = "12") -> Path:
+def root_tree(folder: Path, distribution: str = "debian", version: str = "11") -> Path:
     (folder / "etc").mkdir(parents=True)
     (folder / "etc" / "os-release").write_text(OS_RELEASE.format(distribution, version))
     return folder
-
-
-def from_base(disk: Path) -> list[str]:
-    return ["--base-url", disk.as_uri(), "--base-sha256", sha256_file(disk)]
 
 
 class TestWhatAPersonGotWrong:
@@ -149,15 +146,15 @@ class TestWhatAPersonGotWrong:
         assert "such as v2026.11.23" in said
 
     def test_an_unknown_image(self, attempt: Try) -> None:
-        code, said = attempt("--image", "bookwrm")
+        code, said = attempt("--image", "bulseye")
         assert code == 2
-        assert "there is no image definition 'bookwrm'; did you mean `bookworm`?" in said
+        assert "there is no image definition 'bulseye'; did you mean `bullseye`?" in said
 
     def test_a_misspelt_key_in_a_definition(
         self, attempt: Try, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         shutil.copytree(build_image.BUILD, tmp_path / "build")
-        definition = tmp_path / "build" / "images" / "bookworm.toml"
+        definition = tmp_path / "build" / "images" / f"{IMAGE}.toml"
         definition.write_text(definition.read_text().replace("install = [", "instal = ["))
         monkeypatch.setattr(build_image, "BUILD", tmp_path / "build")
         code, said = attempt()
@@ -266,7 +263,7 @@ class TestBasesThatNobodyCanBuildUpon:
         for number in range(2):
             code, said = results[number]
             assert code == 6, said
-            assert "is ubuntu 24.04, the image definition expects debian 12" in said
+            assert "is ubuntu 24.04, the image definition expects debian 11" in said
         assert left_in(attempt.output) == set()
         assert identity.exists()
 
@@ -324,22 +321,20 @@ class TestMachinesThatLackSomething:
         assert "unset SUPERMIN_KERNEL" in said
 
     def test_an_appliance_that_does_not_start(
-        self, attempt: Try, bookworm_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, attempt: Try, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         qemu = tmp_path / "qemu"
         script(qemu, 'case "$*" in *-kernel*) echo "qemu: no such luck" >&2; exit 1 ;; esac', 'exec "$real" "$@"')
         monkeypatch.setenv("LIBGUESTFS_HV", str(qemu))
-        code, said = attempt(*from_base(bookworm_base))
+        code, said = attempt(*from_base(base))
         assert code == 7
         assert "failed at `run`" in said
         assert "ci.doctor" in said
 
-    def test_a_package_archive_out_of_reach(
-        self, attempt: Try, bookworm_base: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_package_archive_out_of_reach(self, attempt: Try, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with held_port() as port:  # nobody listens there
             monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
-            code, said = attempt(*from_base(bookworm_base))
+            code, said = attempt(*from_base(base))
         assert code == 4
         assert "this machine does not reach the package archive" in said
         assert "http_proxy" in said

@@ -14,10 +14,12 @@ import pytest
 from ci.host.process import run
 from ci.host.repository import ROOT
 from ci.host.workspace import work_folder
+from tests.integration.building import from_base
+from tests.standin.base import IMAGE
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
-BOOTSTRAP = "Bootstrapping bookworm"
+BOOTSTRAP = f"Bootstrapping {IMAGE}"
 APPLIANCE = "Starting the libguestfs appliance"
 PACKAGES = "Installing packages"
 COMPRESSION = "Compressing the image"
@@ -43,9 +45,9 @@ class Guest:
     def command(self, *_, **__): return ""
 
 class Session:
-    def __init__(self, *_): ...
+    def __init__(self, **_): ...
     def install_packages(self): ...
-    def finish(self, work): return provisioning.Provisioned(kernel="", folder_sizes="")
+    def finish(self, work): return None  # it does not come to that
 
 guestfish.session = lambda *_, **__: nullcontext(Guest())
 layers.LayerCache.store = lambda *_: None
@@ -53,21 +55,22 @@ provisioning._Session = Session
 {BUILD}"""
 
 
-def argv(output: Path, identity: Path, script: str = BUILD) -> list[str]:
+def argv(output: Path, base: Path | None, identity: Path, script: str = BUILD) -> list[str]:
     return [
-        sys.executable, "-c", script, "--image", "bookworm", "--accel", "tcg", "--no-cache",
+        sys.executable, "-c", script, "--image", IMAGE, "--accel", "tcg", "--no-cache",
         "--output", str(output), "--authorized-keys", f"{identity}.pub", "--log", str(output.parent / "log"),
+        *(from_base(base) if base else ()),
     ]  # fmt: skip
 
 
 @contextmanager
 def building(
-    output: Path, identity: Path, stage: str, *, working_in: Path | None = None
+    output: Path, base: Path | None, identity: Path, stage: str, *, working_in: Path | None = None
 ) -> Iterator[subprocess.Popen[str]]:
     """A build that has come as far as `stage`, with the tool running that it works with there."""
     tool = {BOOTSTRAP: "apt-get", COMPRESSION: "qemu-img"}.get(stage, "qemu-system")
     script = COMPRESS_ONLY if stage == COMPRESSION else BUILD
-    process = subprocess.Popen(argv(output, identity, script), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(argv(output, base, identity, script), cwd=ROOT, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr is not None
         said = []
@@ -114,11 +117,10 @@ def left_in(output: Path) -> set[str]:
 
 @pytest.mark.parametrize(("signum", "stage"), INTERRUPTED, ids=lambda value: str(value).split(".")[-1].split()[-1])
 def test_an_interrupted_build_says_so_and_leaves_nothing(
-    signum: signal.Signals, stage: str, bookworm_base: Path, identity: Path, tmp_path: Path
+    signum: signal.Signals, stage: str, base: Path, identity: Path, tmp_path: Path
 ) -> None:
-    assert bookworm_base.exists()
     output = tmp_path / "dist"
-    with building(output, identity, stage) as process:
+    with building(output, base, identity, stage) as process:
         process.send_signal(signum)
         assert process.wait(60) == 128 + signum
         assert process.stderr is not None
@@ -137,7 +139,7 @@ def test_a_base_being_bootstrapped_leaves_neither_processes_nor_mounts(
         pytest.skip("only for root is mmdebstrap run in namespaces that end with it")
     monkeypatch.setenv("TOOLSMITH_CACHE", str(tmp_path / "cache"))
     folder = tmp_path / "cache" / "bootstrap"
-    with building(tmp_path / "dist", identity, BOOTSTRAP, working_in=folder) as process:
+    with building(tmp_path / "dist", None, identity, BOOTSTRAP, working_in=folder) as process:
         process.send_signal(signum)
         assert process.wait(60) == (-signum if signum == signal.SIGKILL else 128 + signum)
     assert wait_for(lambda: processes_of(folder) == []), processes_of(folder)
@@ -149,11 +151,10 @@ def test_a_base_being_bootstrapped_leaves_neither_processes_nor_mounts(
 
 @pytest.mark.parametrize("stage", [APPLIANCE, PACKAGES, COMPRESSION], ids=["appliance", "packages", "compression"])
 def test_a_killed_build_takes_its_processes_along_and_the_next_one_clears_up(
-    stage: str, bookworm_base: Path, identity: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stage: str, base: Path, identity: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert bookworm_base.exists()
     output = tmp_path / "dist"
-    with building(output, identity, stage) as process:
+    with building(output, base, identity, stage) as process:
         process.kill()
         assert process.wait(60) == -signal.SIGKILL
     assert wait_for(lambda: processes_of(output) == []), processes_of(output)
@@ -164,6 +165,6 @@ def test_a_killed_build_takes_its_processes_along_and_the_next_one_clears_up(
     broken.write_text("#!/bin/sh\nexit 1\n")
     broken.chmod(0o755)
     monkeypatch.setenv("LIBGUESTFS_HV", os.fspath(broken))  # the next one need not get far
-    again = run(argv(output, identity), cwd=ROOT, timeout=300, ok=(7,))
+    again = run(argv(output, base, identity), cwd=ROOT, timeout=300, ok=(7,))
     assert "failed at `run`" in again.stderr
     assert left_in(output) == set()
