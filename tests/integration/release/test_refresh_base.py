@@ -17,12 +17,15 @@ from tests.integration.signing import Signer
 
 pytestmark = pytest.mark.integration
 
-PATH, BRANCH = "build/images/jammy.toml", "refresh-base/jammy"
+IMAGE = "jammy"
+PATH, BRANCH = f"build/images/{IMAGE}.toml", f"refresh-base/{IMAGE}"
 PERSON = {"name": "A Person", "email": "person@example.org"}
 
 
 def refresh(stage: Stage, *flags: str) -> Run:
-    return stage.run(refresh_base.main, refresh_base.arguments(), flags)
+    """For the image that follows the mirror; the checkout has others, which follow the publisher."""
+    chosen = () if "--image" in flags else ("--image", IMAGE)
+    return stage.run(refresh_base.main, refresh_base.arguments(), (*chosen, *flags))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """The scheduled refresh of the base, from end to end: a signed stream on one server, the pull request on another."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,16 @@ from tests.integration.workflows.scene import LIGHT, Scene, replaced
 pytestmark = pytest.mark.integration
 
 WORKFLOW, PATH = "refresh-base", "build/images/jammy.toml"
+OTHER = "build/images/noble.toml"  # follows the publisher, who is not asked here
+STREAMS = re.compile(r"^\[base\.streams\]\n(?:.+\n)+", re.MULTILINE)
 LOOK = "Look for a newer base"
+
+
+def without_stream(text: str) -> str:
+    """A definition that follows nobody."""
+    text, times = STREAMS.subn("", text)
+    assert times == 1
+    return text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +52,8 @@ def follow(make_scene: MakeScene, publisher: Signer) -> Iterator[Callable[..., F
         mirror.publish(OLD, NEW)
 
         def follow(**settings: Mapping[str, str]) -> Followed:
-            made = make_scene(edits=LIGHT | {PATH: lambda _: mirror.definition()}, **settings)
+            edits = LIGHT | {PATH: lambda _: mirror.definition(), OTHER: without_stream}
+            made = make_scene(edits=edits, **settings)
             made.server.commit(made.repository, {PATH: mirror.definition()})
             return Followed(made=made, mirror=mirror)
 
