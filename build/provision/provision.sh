@@ -323,9 +323,9 @@ grub_script=/etc/grub.d/09_fountainkit
 
 verify() {
 	[ -n "$(kernels)" ] || die 'no kernel is installed'
+	printf '%s\n' 9p 9pnet_virtio ata_piix sr_mod virtio_console zram >"$here/other-drivers"
 	for kernel in $(kernels); do
 		[ -s "/boot/initrd.img-$kernel" ] || die "the kernel $kernel has no initrd"
-		printf '%s\n' 9p 9pnet_virtio ata_piix sr_mod virtio_console zram >"$here/other-drivers"
 		list_drivers "$kernel" >"$here/drivers"
 		for module in 9p 9pnet_virtio; do
 			! grep -q -x "driver $module absent" "$here/drivers" ||
