@@ -99,12 +99,7 @@ class Apt:
         return guard.refused(problems) if problems else error
 
     def _described(self, names: Iterable[str]) -> dict[str, Package]:
-        wanted = sorted(names)
-        if not wanted:
-            return {}
-        return parse_packages(
-            self._run("apt-cache", "show", "--no-all-versions", *wanted, timeout=CHOOSE_SECONDS).stdout
-        )
+        return parse_packages(self._show(names))
 
     def fetch(self, transaction: Transaction) -> tuple[Path, ...]:
         """The package files, each with the digest that the signed lists promise."""
@@ -124,8 +119,12 @@ class Apt:
 
     def describe(self, transaction: Transaction) -> str:
         """The lists' own entries of the files, as a Packages file has them."""
-        names = [f"{deb.name}:{deb.architecture}={deb.version}" for deb in transaction.install]
-        return self._run("apt-cache", "show", *names, timeout=CHOOSE_SECONDS).stdout if names else ""
+        return self._show(f"{deb.name}:{deb.architecture}={deb.version}" for deb in transaction.install)
+
+    def _show(self, names: Iterable[str]) -> str:
+        wanted = sorted(names)
+        argv = ("apt-cache", "show", "--no-all-versions", *wanted)
+        return self._run(*argv, timeout=CHOOSE_SECONDS).stdout if wanted else ""
 
     def _prepare(self, facts: Path) -> None:
         for name in ("lists/partial", "nowhere/partial", "var/cache", "var/log", "etc/preferences.d", "etc/apt.conf.d"):
@@ -140,8 +139,8 @@ class Apt:
         write_atomic(self._folder / "extended_states", states.read_bytes() if states.exists() else b"")
         write_atomic(self._config, configuration(self._folder, facts, self._archives))
 
-    def _apt(self, *words: str, timeout: float) -> Completed:
-        return self._run("apt-get", "--yes", "--quiet=1", *words, timeout=timeout)
+    def _apt(self, command: str, *words: str, timeout: float) -> Completed:
+        return self._run("apt-get", command, "--yes", "--quiet=1", *words, timeout=timeout)
 
     def _run(self, *argv: str, timeout: float) -> Completed:
         # What cannot be together it tells on stdout, and only that it could not on stderr.
@@ -149,7 +148,7 @@ class Apt:
         if done.returncode == 0:
             return done
         output = "\n".join([*done.stdout.splitlines(), *done.stderr.splitlines()][-TAIL_LINES:])
-        raise explain(ToolError(f"`{argv[0]}` failed with exit code {IMPOSSIBLE}", details=output), argv)
+        raise explain(ToolError(f"`{argv[0]}` failed with exit code {IMPOSSIBLE}", details=output), argv[1])
 
     def _forget_old(self) -> None:
         for path in self._archives.glob("*.deb"):
@@ -203,7 +202,7 @@ def our_source(text: str, facts: Path) -> str:
     return _SIGNED_BY.sub(lambda match: f"{match[1]}{facts}{match[2]}", text)
 
 
-def explain(error: ToolError, argv: Sequence[str]) -> ToolError | BuildError | FetchError | VerificationError:
+def explain(error: ToolError, command: str) -> ToolError | BuildError | FetchError | VerificationError:
     """What apt's failure means."""
     details = error.details
     if "NO_PUBKEY" in details or "is not signed" in details or "GPG error" in details:
@@ -212,7 +211,7 @@ def explain(error: ToolError, argv: Sequence[str]) -> ToolError | BuildError | F
             hint="Do not trust this archive or proxy, or use a newer base image.",
             details=details,
         )
-    if "update" in argv or "Failed to fetch" in details:
+    if command == "update" or "Failed to fetch" in details:
         return FetchError(
             "packages cannot be fetched: this machine does not reach the package archive",
             hint="Check the network and, where there is a proxy, http_proxy; then run it again.",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ci.host.errors import BaseImageError, BuildError
 from ci.image.dpkg import Package
 from ci.image.kernels import kernels
-from ci.image.transaction import Change, Transaction, Wish, after
+from ci.image.transaction import Transaction, Wish, after
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +43,13 @@ def require_allowed(
     BaseImageError where the base never had what must be there.
     """
     there = after(base, transaction.changes)
-    _require_roles({*base, *there})
+    known = {*base, *there}
+    _require_roles(known)
+    newest = kernels(known).newest
     problems = [
         f"{change.name} {why_it_goes(change.name, transaction, wish, universe)}"
         for change in transaction.goes
-        if is_protected(change, transaction, wish, base)
+        if is_protected(change.name, wish, newest)
     ]
     problems += why_they_stay(set(wish.purge) & there, wish, universe)
     if problems:
@@ -64,15 +66,14 @@ def refused(problems: Iterable[str]) -> BuildError:
     )
 
 
-def is_protected(change: Change, transaction: Transaction, wish: Wish, base: Collection[str]) -> bool:
-    """Whether a package that goes must not."""
-    name = change.name
-    if name in wish.install or any(role.pattern.fullmatch(name) for role in ROLES):
-        return True
-    if KERNEL.fullmatch(name):
-        return True
-    everything = {*base, *(one.name for one in transaction.changes)}
-    return kernels([name]).releases != () and kernels([name]).newest == kernels(everything).newest
+def is_protected(name: str, wish: Wish, newest: str) -> bool:
+    """Whether a package must not go; `newest` is the kernel that boots."""
+    patterns = (*(role.pattern for role in ROLES), KERNEL)
+    return (
+        name in wish.install
+        or any(pattern.fullmatch(name) for pattern in patterns)
+        or newest in kernels([name]).releases
+    )
 
 
 def _require_roles(known: Collection[str]) -> None:

@@ -111,7 +111,7 @@ def test_lists_must_be_whole_for_an_image_not_to_lack_updates_quietly() -> None:
     ],
 )
 def test_a_failure_is_told_by_what_it_means(details: str, command: str, kind: type[Exception]) -> None:
-    explained = apt.explain(ToolError("apt-get failed", details=details), ["apt-get", "--yes", command])
+    explained = apt.explain(ToolError("apt-get failed", details=details), command)
     assert type(explained) is kind
     assert explained.details == details
 
@@ -122,5 +122,5 @@ E: Unable to locate package wgett
 E: Package 'cuurl' has no installation candidate
 E: Unable to locate package wgett
 """
-    explained = apt.explain(ToolError("apt-get failed", details=details), ["apt-get", "install"])
+    explained = apt.explain(ToolError("apt-get failed", details=details), "install")
     assert explained.message == "the package archive has no cuurl, wgett, which the image definition installs"
