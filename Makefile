@@ -46,7 +46,7 @@ lint: setup ## check style, types and shell scripts
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m mypy
-	$(PYTHON) -m ci.check_rollout
+	$(PYTHON) -m ci.workflow.check_rollout
 	.venv/bin/shellcheck $(SHELL_SCRIPTS)
 	$(SCHEMA) vendor.github-workflows .github/workflows/*.yml
 	$(SCHEMA) custom.github-workflows-require-timeout .github/workflows/*.yml

@@ -12,15 +12,15 @@ from ci.host.accelerator import CHOICES, probe, probe_aloud
 from ci.host.errors import InputError, VerificationError
 from ci.host.prerequisites import quick_check
 from ci.host.progress import Reporter, short_path
+from ci.host.qcow2 import check_disk_image
 from ci.host.repository import ROOT, Revision, current_revision
 from ci.host.workspace import cache_folder
 from ci.image.authorized_keys import read_authorized_keys
-from ci.image.base import BaseSource, VerifiedBase, fetch_base
-from ci.image.bootstrap import bootstrap_base
+from ci.image.base.base_image import BaseSource, VerifiedBase, fetch_base
+from ci.image.base.bootstrap import bootstrap_base
 from ci.image.build import build
 from ci.image.definition import COMMON, Definition, input_digests, inputs_digest, load_definition
 from ci.image.plan import Plan, Sources
-from ci.image.qcow2 import check_disk_image
 from ci.records.build import BuildRecord, Verification
 from ci.records.version import Version
 

@@ -10,21 +10,21 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from ci.comparison.pull_request import Evidence, read_evidence
+from ci.github.context import Context, run_url
+from ci.github.failures import nothing_vanishes
+from ci.github.issues import Tracker
+from ci.github.retry import Patience
+from ci.github.transfer import Transfer
 from ci.host import actions, cli
 from ci.host.errors import InputError, RefusedError
 from ci.host.progress import Reporter
 from ci.host.repository import ROOT
 from ci.records.version import Version
 from ci.release import drift
-from ci.release.comparison import Evidence, read_evidence
-from ci.release.context import Context, run_url
 from ci.release.drift import Difference, Report
-from ci.release.failures import nothing_vanishes
-from ci.release.issues import Tracker
-from ci.release.markdown import Markdown, link
-from ci.release.published import read_packages_of, read_record_of
-from ci.release.retry import Patience
-from ci.release.transfer import Transfer
+from ci.release.read_back import read_packages_of, read_record_of
+from ci.text.markdown import Markdown, link
 
 
 def arguments() -> argparse.ArgumentParser:

@@ -11,16 +11,16 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from ci.comparison.image_facts import difference
+from ci.comparison.lookup import Fetch, Places, look_up
+from ci.comparison.words import markdown, text
+from ci.fetch.github_assets import SERVER_URL, access_from
+from ci.fetch.open_url import Client
+from ci.github.context import require_repository
 from ci.host import cli
-from ci.host.github_assets import SERVER_URL, access_from
-from ci.host.opening import Client
 from ci.host.progress import Reporter
 from ci.host.repository import ROOT
 from ci.records.difference import Difference
-from ci.release.context import require_repository
-from ci.release.difference import markdown, text
-from ci.release.named import Fetch, Places, look_up
-from ci.release.side import difference
 
 FORMATS: Mapping[str, Callable[[Difference], str]] = {"text": text, "markdown": markdown, "json": Difference.to_json}
 

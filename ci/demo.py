@@ -16,6 +16,7 @@ from ci.host.qemu import QEMU
 from ci.host.repository import ROOT
 from ci.host.workspace import LOCK_NAME, cache_folder, exclusive
 from ci.image.definition import load_definition
+from ci.records import artifacts
 from ci.records.build import BuildRecord
 from ci.records.record import read_record
 from ci.records.validation import Outcome, ValidationReport
@@ -42,7 +43,7 @@ def main(options: argparse.Namespace, reporter: Reporter) -> int:
     build_image.main(build_options, reporter)
     version = str(build_image.chosen_version(build_options))
     stem = load_definition(options.image, build_image.BUILD / "images").stem(version)
-    image = output / f"{stem}.qcow2"
+    image = output / f"{stem}{artifacts.IMAGE}"
     validate_options = validate_image.arguments().parse_args([str(image), "--identity", str(identity)])
     validate_image.validate(validate_options, reporter)
     rehearse_options = rehearse.arguments().parse_args(["--dist", str(output), "--tag", version])
@@ -63,8 +64,8 @@ def throwaway_key(folder: Path) -> Path:
 
 
 def _summarise(output: Path, stem: str, identity: Path, reporter: Reporter) -> None:
-    built = read_record(output / f"{stem}.build.json", BuildRecord)
-    report = read_record(output / f"{stem}.validation.json", ValidationReport)
+    built = read_record(output / f"{stem}{artifacts.BUILD}", BuildRecord)
+    report = read_record(output / f"{stem}{artifacts.REPORT}", ValidationReport)
     passed = sum(check.outcome is Outcome.PASSED for check in report.checks)
     boots = ", ".join(f"{boot.name} {boot.ssh_seconds:.0f} s" for boot in report.boots if boot.ssh_seconds)
     image, evidence = short_path(output / built.image.file), short_path(output / stem)
@@ -75,7 +76,7 @@ def _summarise(output: Path, stem: str, identity: Path, reporter: Reporter) -> N
         ("boot test", f"{passed} of {len(report.checks)} checks passed in {len(report.boots)} boots"),
         ("start to SSH", boots),
         ("release", "rehearsed: published, rolled out and fetched back, against a server on this machine"),
-        ("what was checked", f"{evidence}.validation.md"),
+        ("what was checked", f"{evidence}{artifacts.REPORT_MARKDOWN}"),
         ("what it looked like", f"{evidence}.console.png, .console.log, .boot.svg"),
     ]
     reporter.table("The demo", ("what", "result"), rows)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from ci.host import cli
 from ci.host.accelerator import probe, with_other
-from ci.host.appliance import archive_host, check_appliance
+from ci.host.appliance.check import archive_host, check_appliance
 from ci.host.errors import HostError
-from ci.host.machine import ThisMachine
 from ci.host.prerequisites import Finding, Status, quick_findings, space_needs
 from ci.host.progress import Reporter
 from ci.host.repository import ROOT
+from ci.host.this_machine import ThisMachine
 from ci.host.workspace import cache_folder
 
 STYLE = {Status.OK: "ok", Status.WARNING: "warning", Status.MISSING: "MISSING"}

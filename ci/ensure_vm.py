@@ -15,12 +15,12 @@ from ci.consume.cache import Cache
 from ci.consume.hydrate import Means, hydrate, locked
 from ci.consume.localize import localize
 from ci.consume.wanted import MANIFEST, ManifestFile, Wanted, is_web, read_manifest_file, wanted_image
+from ci.fetch.github_assets import access_from
+from ci.fetch.open_url import Client
+from ci.fetch.ranges import Lanes
 from ci.host import actions, cli
 from ci.host.errors import InputError
-from ci.host.github_assets import access_from
-from ci.host.opening import Client
 from ci.host.progress import Reporter
-from ci.host.ranges import Lanes
 
 SCHEMA = "fountainkit-toolsmith-image/ensure-vm/1"
 # What a step of a workflow hands on.

@@ -9,23 +9,24 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ci.comparison.image_facts import BUILD, PACKAGES, REPORT
+from ci.comparison.lookup import Fetch, local_file
+from ci.fetch.open_url import ANONYMOUS
 from ci.host import cli
 from ci.host.errors import InputError
 from ci.host.files import write_atomic
-from ci.host.opening import ANONYMOUS
 from ci.host.progress import Reporter, short_path
 from ci.host.repository import ROOT
 from ci.image.picture import draw
+from ci.records import artifacts
 from ci.records.build import BuildRecord
 from ci.records.packages import Package, parse_packages
 from ci.records.record import parse_record
 from ci.records.sizes import FolderSize, own_sizes, parse_sizes
 from ci.records.validation import ValidationReport
-from ci.release.figures import mebibytes, megabytes, seconds
-from ci.release.named import Fetch, local_file
-from ci.release.side import BUILD, PACKAGES, REPORT
+from ci.text.figures import mebibytes, megabytes, seconds
 
-SIZES, PICTURE, CHART = ".sizes.tsv", ".sizes.svg", ".boot.svg"
+SIZES, PICTURE, CHART = artifacts.SIZES, artifacts.SIZES_PICTURE, artifacts.BOOT_CHART
 ROWS = 15
 
 

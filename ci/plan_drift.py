@@ -11,18 +11,18 @@ import re
 import sys
 from collections.abc import Mapping
 
+from ci.github.client import GitHub
+from ci.github.context import Context
+from ci.github.failures import nothing_vanishes
+from ci.github.retry import Patience
+from ci.github.transfer import Transfer
 from ci.host import actions, cli
 from ci.host.errors import RefusedError, VerificationError
 from ci.host.progress import Reporter
 from ci.records.build import Verification
 from ci.records.release import ImageRelease, ReleaseRecord
-from ci.release.context import Context
-from ci.release.failures import nothing_vanishes
-from ci.release.github import GitHub
-from ci.release.markdown import code, link
-from ci.release.published import newest_release, read_record_of
-from ci.release.retry import Patience
-from ci.release.transfer import Transfer
+from ci.release.read_back import newest_release, read_record_of
+from ci.text.markdown import code, link
 
 # They become part of a job's name and of command lines.
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}", re.ASCII)

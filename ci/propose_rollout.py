@@ -10,18 +10,18 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
+from ci.github.answers import Pull
+from ci.github.client import GitHub
+from ci.github.context import Context, chosen_tag
+from ci.github.failures import nothing_vanishes
+from ci.github.retry import Patience
+from ci.github.transfer import Transfer
 from ci.host import actions, cli
 from ci.host.errors import InputError
 from ci.host.progress import Reporter
 from ci.release import rollout, targets
-from ci.release.context import Context, chosen_tag
-from ci.release.failures import nothing_vanishes
-from ci.release.github import GitHub
-from ci.release.published import read_published
-from ci.release.remote import Pull
-from ci.release.retry import Patience
+from ci.release.read_back import read_published
 from ci.release.targets import Proposed
-from ci.release.transfer import Transfer
 
 FOUNTAINKIT_REPOSITORY = "FOUNTAINKIT_REPOSITORY"
 FOUNTAINKIT_TOKEN = "FOUNTAINKIT_TOKEN"  # noqa: S105 - a name, not a token

@@ -10,17 +10,20 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ci.consume.bundle import write_archive
+from ci.github.client import GitHub
+from ci.github.context import Context, chosen_tag, run_url
+from ci.github.failures import nothing_vanishes
+from ci.github.retry import Patience
+from ci.github.transfer import Transfer
 from ci.host import actions, cli
 from ci.host.errors import RefusedError
 from ci.host.progress import Reporter
 from ci.host.repository import ROOT, current_revision
 from ci.host.workspace import work_folder
+from ci.records import artifacts
 from ci.records.version import Version
 from ci.release import proposal as proposals
-from ci.release.context import Context, chosen_tag, run_url
 from ci.release.dist import local_file, read_dist
-from ci.release.failures import nothing_vanishes
-from ci.release.github import GitHub
 from ci.release.publish import (
     Action,
     Proposal,
@@ -32,9 +35,7 @@ from ci.release.publish import (
     plan,
     preflight,
 )
-from ci.release.retry import Patience
-from ci.release.state import RECORD_NAME, Situation
-from ci.release.transfer import Transfer
+from ci.release.state import Situation
 
 # Makes the consumer's tool in a folder, of a commit or of whatever is checked out.
 Bundle = Callable[[Path, str | None], Path]
@@ -98,7 +99,7 @@ def main(
             context, version, materials, previous=previous, changes=changes, run=run, attested=attested
         )
         latest = is_newest(releases, version)
-        proposal = proposals.make_proposal(record, materials, folder / RECORD_NAME, latest=latest)
+        proposal = proposals.make_proposal(record, materials, folder / artifacts.RELEASE, latest=latest)
         if immutable:
             reporter.note(
                 "Releases of this repository are immutable: once published, neither assets nor tag can change"

@@ -11,22 +11,22 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ci.github.answers import Commit
+from ci.github.client import GitHub
+from ci.github.context import Context
+from ci.github.failures import nothing_vanishes
+from ci.github.retry import Patience
 from ci.host import actions, cli
 from ci.host.errors import InputError, ToolsmithError
 from ci.host.progress import Reporter
 from ci.host.repository import ROOT
+from ci.image.base.refresh import Newer, Nothing, find_newer
+from ci.image.base.repin import repinned
 from ci.image.definition import Definition, load_definition, parse_definition
-from ci.image.refresh import Newer, Nothing, find_newer
-from ci.image.repin import repinned
 from ci.release import base_refresh, rollout
 from ci.release.base_refresh import BaseFacts, Refresh
-from ci.release.context import Context
-from ci.release.failures import nothing_vanishes
-from ci.release.github import GitHub
-from ci.release.markdown import Markdown, code, link
-from ci.release.remote import Commit
-from ci.release.retry import Patience
 from ci.release.targets import default_branch, text_at
+from ci.text.markdown import Markdown, code, link
 
 FOLDER = "build/images"
 

@@ -16,6 +16,8 @@ from pathlib import Path
 
 from ci import ensure_vm, propose_rollout, publish_release
 from ci.consume import bundle
+from ci.github.context import chosen_tag
+from ci.github.retry import Patience
 from ci.host import cli
 from ci.host.errors import RemoteError, ToolsmithError, VerificationError
 from ci.host.files import sha256_file, write_atomic
@@ -25,10 +27,8 @@ from ci.host.workspace import cache_folder, work_folder
 from ci.records.manifest import UNPUBLISHED, Manifest, ManifestImage, parse_manifest
 from ci.rehearsal.faults import Effect, Fault, Moment
 from ci.rehearsal.server import GitHubServer
-from ci.release.context import chosen_tag
 from ci.release.dist import TestedImage, read_dist
 from ci.release.proposal import primary_image
-from ci.release.retry import Patience
 from ci.release.targets import CHANGELOG, CONSUMER_MANIFEST, MANIFEST
 
 REPOSITORY = "fountainkit-toolsmith-image"

@@ -12,6 +12,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ci.github.client import GitHub
+from ci.github.context import Context
+from ci.github.failures import nothing_vanishes
+from ci.github.retry import Patience
+from ci.github.transfer import Transfer
 from ci.host import cli
 from ci.host.errors import InputError, ToolsmithError, UnknownOriginError, VerificationError
 from ci.host.files import sha256_file
@@ -19,13 +24,8 @@ from ci.host.progress import Reporter
 from ci.host.repository import ROOT
 from ci.records.version import Version
 from ci.release import lineage
-from ci.release.context import Context
-from ci.release.failures import nothing_vanishes
-from ci.release.github import GitHub
 from ci.release.lineage import Fate
 from ci.release.origin import Kind, Origin, Subject, find, find_at, read_folder
-from ci.release.retry import Patience
-from ci.release.transfer import Transfer
 
 # For who asks a question, unlike for who publishes, a few attempts are enough.
 PATIENCE = Patience(attempts=3)

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import asyncssh
 
-from ci.boot import image_file, loop, report, side_by_side, ssh, validation
-from ci.boot.visit import BOOT_SECONDS, Bench
+from ci.boot import image_file, interruptible, report, side_by_side
+from ci.boot import run as validation
+from ci.boot.boot import BOOT_SECONDS, Bench
+from ci.boot.vm import ssh
 from ci.host import actions, cli
 from ci.host.accelerator import CHOICES, Acceleration, probe_aloud, with_other
 from ci.host.errors import BootError, CheckError, InputError
@@ -119,7 +121,7 @@ def validate(options: argparse.Namespace, reporter: Reporter) -> int:
             )
             evidence = folder / acceleration.accelerator
             evidence.mkdir()
-            return loop.run(validation.boot_all(bench, evidence, reporter, shared)), acceleration, evidence
+            return interruptible.run(validation.boot_all(bench, evidence, reporter, shared)), acceleration, evidence
 
         results, acceleration, evidence = with_other(found, boot, reporter.note, proves=lambda done: not done[0].error)
         after = digest(subject.path, reporter)

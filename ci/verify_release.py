@@ -15,10 +15,10 @@ from pathlib import Path
 from ci.consume.hydrate import Means
 from ci.consume.verify import Finding, Outcome, Published, findings, from_manifest, from_tag
 from ci.consume.wanted import read_manifest_file, wanted_image
+from ci.fetch.github_assets import SERVER_URL, access_from
+from ci.fetch.open_url import Client
 from ci.host import cli
 from ci.host.errors import FetchError, InputError, VerificationError
-from ci.host.github_assets import SERVER_URL, access_from
-from ci.host.opening import Client
 from ci.host.progress import Reporter
 from ci.host.repository import ROOT
 from ci.host.workspace import cache_folder, work_folder

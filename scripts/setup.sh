@@ -175,10 +175,10 @@ make_environment() {
     done_something=yes
 }
 
-# Projects of npm packages: the emulator that the rehearsal of a release talks to, GitHub's own parser that the tests of
-# the workflows stand on. With the Node.js of the environment.
-npm_projects=(ci/rehearsal tests/integration/workflows)
-if [[ $part == --tests ]]; then npm_projects+=(tests/integration/catalogue); fi
+# Projects of npm packages: the emulator that the rehearsal of a release talks to; GitHub's own parser and the checker of
+# accessibility, which the tests stand on. With the Node.js of the environment.
+npm_projects=(ci/rehearsal)
+if [[ $part == --tests ]]; then npm_projects+=(tests/support); fi
 
 # npm ci starts by removing the folder and the stamp in it, so that half an installation is never taken for a whole one.
 install_npm_packages() {

@@ -4,7 +4,7 @@
 #
 # What it is told lies beside this script, a name per line: exclude, include, mask, enable, of the image definition;
 # `request`, what to ask apt for, and `plan`, what apt must make of it; the packages are in `archive`, a package archive of
-# its own (ci/image/archive.py). The environment gives ROOT_UUID, BOOT_UUID and ESP_UUID ('' where there is none). What it
+# its own (ci/image/packages/archive.py). The environment gives ROOT_UUID, BOOT_UUID and ESP_UUID ('' where there is none). What it
 # uses of the base's tools is in requirements.toml.
 set -eu
 

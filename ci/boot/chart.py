@@ -3,8 +3,8 @@
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-from ci.boot.machine import Machine
-from ci.boot.ssh import Session
+from ci.boot.vm.machine import Machine
+from ci.boot.vm.ssh import Session
 from ci.host.errors import BootError
 from ci.host.files import write_atomic
 

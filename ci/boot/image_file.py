@@ -4,11 +4,12 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from ci.boot.access_checks import NO_RECORD
-from ci.boot.checks import Check, result, skipped
-from ci.boot.guest_checks import DISK_GIB
+from ci.boot.checks.access import NO_RECORD
+from ci.boot.checks.check import Check, result, skipped
+from ci.boot.checks.guest import DISK_GIB
 from ci.host.errors import InputError, ToolError
 from ci.host.process import run
+from ci.records import artifacts
 from ci.records.build import BuildRecord
 from ci.records.validation import CheckResult
 
@@ -73,7 +74,7 @@ def parse_image_info(path: Path, output: str) -> ImageInfo:
 
 def checksum_path(image: Path) -> Path:
     """The checksum file beside an image."""
-    return image.with_name(f"{image.name}.sha256")
+    return image.with_name(f"{image.name}{artifacts.SHA256}")
 
 
 def file_checks(

@@ -12,18 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from ci.boot import loop, ssh
-from ci.boot.access_checks import SSH_PORTS, USER
+from ci.boot import interruptible
+from ci.boot.boot import BOOT_CHECKS, COMMAND_SECONDS, Bench, BootOutcome, BootShape, Visit
 from ci.boot.chart import save_boot_chart
-from ci.boot.checks import Check, CommandCheck, not_reached, result, skipped
-from ci.boot.consumer_checks import NO_OOM, SPECIAL_NAME, consumer_checks
-from ci.boot.guest_checks import clone_checks, full_checks, seed_checks
-from ci.boot.machine import Machine
-from ci.boot.qemu import CONSUMER_TAG, ConsumerSpec, Forward, MachineSpec, Share
-from ci.boot.seed import make_seed, meta_data
-from ci.boot.visit import BOOT_CHECKS, COMMAND_SECONDS, Bench, BootOutcome, BootShape, Visit
+from ci.boot.checks.access import SSH_PORTS, USER
+from ci.boot.checks.check import Check, CommandCheck, not_reached, result, skipped
+from ci.boot.checks.consumer import NO_OOM, SPECIAL_NAME, consumer_checks
+from ci.boot.checks.guest import clone_checks, full_checks, seed_checks
+from ci.boot.vm import ssh
+from ci.boot.vm.machine import Machine
+from ci.boot.vm.qemu import CONSUMER_TAG, ConsumerSpec, Forward, MachineSpec, Share
+from ci.boot.vm.seed import make_seed, meta_data
 from ci.host.errors import BootError
-from ci.host.ports import held_port
+from ci.host.process import held_port
 from ci.records.validation import CheckResult
 
 SCREENSHOT = "console.png"
@@ -257,7 +258,7 @@ async def _knock(visit: Visit, running: Machine, session: ssh.Session, port: int
     # Without a key of its own root would be refused by whatever sshd's settings are. This guest is thrown away.
     limit = visit.limit(COMMAND_SECONDS)
     await running.until(session.run(GIVE_ROOT_THE_KEY, limit), limit, "giving root the key")
-    await loop.together(
+    await interruptible.together(
         visit.attempt(running, SSH_ON_3023, _log_in(consumer_port, visit.key)),
         visit.attempt(running, METHODS, _ask_methods(port)),
         visit.attempt(running, PASSWORD, _refused(ssh.password_accepted(port, USER, USER))),

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from ci.boot.boot import BootShape
 from ci.boot.scenarios import Scenario
-from ci.boot.visit import BootShape
-from ci.host.machine import ThisMachine
+from ci.host.this_machine import ThisMachine
 
 # What QEMU may need beside the guest's memory, generously: without KVM it keeps the code that it translated.
 QEMU_MIB = 512

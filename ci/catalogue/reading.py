@@ -9,9 +9,8 @@ from pathlib import Path
 
 from ci.host.errors import InputError
 from ci.records.manifest_rules import image_findings
-from ci.records.manifest_snippet import manifest_image
 from ci.records.record import read_record
-from ci.records.release import ImageRelease, ReleaseRecord
+from ci.records.release import ImageRelease, ReleaseRecord, manifest_image
 from ci.records.version import Version
 
 SCHEMA_SUFFIX = ".schema.json"

@@ -7,9 +7,8 @@ from typing import assert_never
 
 from ci.catalogue import figures
 from ci.records.build import BaseImageRecord, Verification
-from ci.records.manifest_snippet import manifest_snippet
 from ci.records.packages import PackageDiff
-from ci.records.release import AssetRecord, ImageRelease, ReleaseRecord, ValidationSummary
+from ci.records.release import AssetRecord, ImageRelease, ReleaseRecord, ValidationSummary, manifest_snippet
 from ci.records.version import Version
 
 # The boot whose time is shown: as a consumer starts the image. Where it was not made, the one with everything checked.

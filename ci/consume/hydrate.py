@@ -12,10 +12,10 @@ from pathlib import Path
 
 from ci.consume.cache import Cache, Condition, Finding
 from ci.consume.wanted import Wanted
-from ci.host.download import download
+from ci.fetch.download import download
+from ci.fetch.open_url import Client
+from ci.fetch.part import Part, has_remains, part_path
 from ci.host.errors import FetchError, HostError, InputError, ToolsmithError
-from ci.host.opening import Client
-from ci.host.part import Part, has_remains, part_path
 from ci.host.progress import Reporter
 from ci.host.workspace import exclusive, require_space
 

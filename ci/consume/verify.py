@@ -13,17 +13,15 @@ from urllib.parse import quote, unquote, urlsplit
 
 from ci.consume.hydrate import Means
 from ci.consume.wanted import Wanted
-from ci.host.download import download, read_url
+from ci.fetch.download import download, read_url
+from ci.fetch.source import public_url
 from ci.host.errors import FetchError, InputError, ToolError, VerificationError
 from ci.host.process import Argument, find_tool, run
-from ci.host.source import public_url
+from ci.records import artifacts
 from ci.records.record import parse_record
 from ci.records.release import AssetRecord, ImageRelease, ReleaseRecord
 from ci.records.sbom import read_sbom
 
-RECORD_NAME = "release.json"
-CHECKSUM_SUFFIX = ".sha256"
-SBOM_SUFFIX = ".cdx.json"
 SBOM_PREDICATE = "https://cyclonedx.org/bom"
 LARGEST_TEXT = 16 << 20
 LARGEST_FILE = 64 << 20
@@ -156,10 +154,10 @@ def _pairs(published: Published, own: AssetRecord, record: ReleaseRecord) -> Ite
 
 
 def _compare_checksum(published: Published, means: Means) -> str:
-    text = _read(f"{published.folder}{published.file}{CHECKSUM_SUFFIX}", means).decode("utf-8", "replace")
+    text = _read(f"{published.folder}{published.file}{artifacts.SHA256}", means).decode("utf-8", "replace")
     if text != f"{published.sha256}  {published.file}\n":
         raise VerificationError(f"it does not say {published.sha256} of {published.file}")
-    return f"{published.file}{CHECKSUM_SUFFIX}"
+    return f"{published.file}{artifacts.SHA256}"
 
 
 def _compare_image(published: Published, path: Path, means: Means) -> str:
@@ -179,7 +177,7 @@ def _compare_sbom(published: Published, record: ReleaseRecord | None, folder: Pa
     image = _recorded_image(published, record)
     if image is None:
         raise _SkippedError("there is no record of the image to compare with")
-    sbom = next((asset for asset in image.assets if asset.name.endswith(SBOM_SUFFIX)), None)
+    sbom = next((asset for asset in image.assets if asset.name.endswith(artifacts.SBOM)), None)
     if sbom is None:
         raise VerificationError(f"the record knows no SBOM of {published.file}")
     path = _fetch(published, sbom, folder, means)
@@ -243,7 +241,7 @@ def _ask_gh(argv: list[Argument], environ: Mapping[str, str]) -> None:
 
 
 def _record(folder: str, means: Means) -> ReleaseRecord:
-    url = f"{folder}{RECORD_NAME}"
+    url = f"{folder}{artifacts.RELEASE}"
     try:
         return parse_record(_read(url, means), ReleaseRecord, public_url(url))
     except InputError as error:

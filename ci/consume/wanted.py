@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
-from ci.host.download import read_url
+from ci.fetch.download import read_url
+from ci.fetch.open_url import Client
+from ci.fetch.source import public_url
 from ci.host.errors import InputError, RefusedError
-from ci.host.opening import Client
 from ci.host.progress import Reporter
-from ci.host.source import public_url
 from ci.records.manifest_rules import MAX_BYTES, WEB_SCHEMES, Document, read_manifest
 
 MANIFEST = Path(".toolsmith", "tools.json")

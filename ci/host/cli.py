@@ -7,6 +7,7 @@ import argparse
 import contextlib
 import logging
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -17,7 +18,6 @@ from types import FrameType
 
 from ci.host import actions
 from ci.host.errors import Interrupted, ToolsmithError
-from ci.host.memory import peak_memory
 from ci.host.progress import Reporter, shown
 from ci.host.secrets import MaskingFilter, masked
 
@@ -121,3 +121,15 @@ def _signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def peak_memory() -> int:
+    """The most memory this process ever held, in bytes; 0 where the system does not tell.
+
+    Not getrusage(2)'s figure, which counts what the parent held before exec.
+    """
+    try:
+        found = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"), re.MULTILINE)
+    except OSError:
+        return 0
+    return int(found[1]) * 1024 if found else 0

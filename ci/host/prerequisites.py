@@ -1,7 +1,7 @@
 """What this machine must have before an image can be built or booted, and the exact fix for what it lacks.
 
 `quick_findings` takes well under a second and starts no appliance; builds begin with it, so that nothing fails late for
-a reason known early. ci/host/appliance.py goes on from there.
+a reason known early. ci/host/appliance/check.py goes on from there.
 """
 
 import os
@@ -16,7 +16,7 @@ from ci.host.accelerator import CHOICE_VARIABLE, Accelerator, decide, effective_
 from ci.host.errors import HostError, InputError
 from ci.host.kvm.device import NO_GUESTS
 from ci.host.kvm.kernel import KERNEL_VARIABLE, newest_kernel
-from ci.host.machine import Machine, ThisMachine
+from ci.host.this_machine import Machine, ThisMachine
 
 GIB = 1 << 30
 OUTPUT_BYTES = 6 * GIB  # the disk being built (sparse, about 3 GiB) beside its finished copy

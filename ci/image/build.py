@@ -3,18 +3,20 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from ci.host import qcow2
 from ci.host.accelerator import Acceleration, with_other
+from ci.host.cli import peak_memory
 from ci.host.files import publish_together, sha256_file, write_atomic
-from ci.host.memory import peak_memory
 from ci.host.process import run
 from ci.host.progress import Reporter
 from ci.host.qemu import QEMU
 from ci.host.workspace import exclusive, require_space, work_folder
-from ci.image import budget, earlier, qcow2, sbom
-from ci.image.contents import read_contents
+from ci.image import budget, earlier
+from ci.image.contents import sbom
+from ci.image.contents.reader import read_contents
+from ci.image.make_image import Provisioned, make_image
 from ci.image.plan import Plan
-from ci.image.provisioning import Provisioned, make_image
-from ci.records import sizes
+from ci.records import artifacts, sizes
 from ci.records.build import ArtifactRecord, BaseImageRecord, BuildRecord, PackageStep, StepRecord
 from ci.records.packages import to_tsv
 
@@ -32,7 +34,7 @@ def build(plan: Plan, *, acceleration: Acceleration, reporter: Reporter) -> Buil
     with work_folder(plan.output) as work:
         staging = work / "staging"
         staging.mkdir()
-        image = staging / f"{plan.stem}.qcow2"
+        image = staging / f"{plan.stem}{artifacts.IMAGE}"
         found, acceleration = provisioned(plan, image, work, acceleration, reporter)
         with reporter.step("Hashing it"):
             digest = sha256_file(image)
@@ -53,11 +55,11 @@ def build(plan: Plan, *, acceleration: Acceleration, reporter: Reporter) -> Buil
             lambda: _earlier(plan, reporter),
         )
         record = _record(plan, artifact, found, acceleration, reporter, packages=len(packages))
-        write_atomic(staging / f"{image.name}.sha256", f"{digest}  {image.name}\n")
-        write_atomic(staging / f"{plan.stem}.packages.tsv", to_tsv(packages))
-        write_atomic(staging / f"{plan.stem}.cdx.json", bill)
-        write_atomic(staging / f"{plan.stem}.sizes.tsv", sizes.to_tsv(sizes.parse_du(found.folder_sizes)))
-        record.write(staging / f"{plan.stem}.build.json")
+        write_atomic(staging / f"{image.name}{artifacts.SHA256}", f"{digest}  {image.name}\n")
+        write_atomic(staging / f"{plan.stem}{artifacts.PACKAGES}", to_tsv(packages))
+        write_atomic(staging / f"{plan.stem}{artifacts.SBOM}", bill)
+        write_atomic(staging / f"{plan.stem}{artifacts.SIZES}", sizes.to_tsv(sizes.parse_du(found.folder_sizes)))
+        record.write(staging / f"{plan.stem}{artifacts.BUILD}")
         image.chmod(0o644)
         with exclusive(plan.output / ".lock"):
             publish_together(

@@ -4,15 +4,16 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from ci.host.download import read_url
+from ci.fetch.download import read_url
 from ci.host.errors import InputError, ToolsmithError, VerificationError
 from ci.host.progress import Reporter
+from ci.records import artifacts
 from ci.records.packages import Package, parse_packages
 from ci.records.record import read_record
 from ci.records.release import AssetRecord, ReleaseRecord
 from ci.records.version import Version
 
-PACKAGES = ".packages.tsv"
+PACKAGES = artifacts.PACKAGES
 ATTEMPTS = 2
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ci.image.authorized_keys import AuthorizedKey
-from ci.image.base import VerifiedBase
+from ci.image.base.base_image import VerifiedBase
 from ci.image.definition import GIB, Definition
 
 

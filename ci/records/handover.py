@@ -31,7 +31,9 @@ def parse_digests(text: str) -> Digests:
         return Digests.model_validate_json(text)
     except ValidationError as error:
         raise InputError(
-            "these are no digests", hint="They come from ci.collect_images, as a job's output.", details=str(error)
+            "these are no digests",
+            hint="They come from a job of ci.workflow.collect_images.",
+            details=str(error),
         ) from error
 
 
@@ -42,5 +44,5 @@ def parse_images(text: str) -> list[str]:
     except json.JSONDecodeError:
         images = None
     if not isinstance(images, list) or not images or not all(isinstance(one, str) for one in images):
-        raise InputError(f"{text!r} is not a list of images", hint="It comes from ci.plan_images, as a job's output.")
+        raise InputError(f"{text!r} is not a list of images", hint="It comes from a job of ci.workflow.plan_images.")
     return images

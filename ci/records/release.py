@@ -15,6 +15,7 @@ from ci.records.build import BaseImageRecord
 from ci.records.packages import PackageDiff
 from ci.records.record import Part, Record, Sha256
 
+_NO_CONTAINER = {"name": "", "tarball": "", "sha256": "", "qcow2": ""}
 SCHEMA_PATH = Path(__file__).parents[2] / "releases" / "release.schema.json"
 
 # A name that leads to no other folder, wherever the file is put.
@@ -134,6 +135,28 @@ class ReleaseRecord(Record):
     def assets(self) -> tuple[AssetRecord, ...]:
         """All files of the release but this record itself."""
         return (*(asset for image in self.images for asset in image.assets), self.ensure_vm)
+
+
+def image_fields(record: ReleaseRecord) -> dict[str, str | int]:
+    """What a release changes in a manifest; the container variant is not its business."""
+    qcow2 = record.image.qcow2
+    return {
+        "name": record.image.name,
+        "qcow2": qcow2.url,
+        "qcow2_sha256": qcow2.sha256,
+        "version": record.tag,
+        "size": qcow2.size,
+    }
+
+
+def manifest_image(record: ReleaseRecord) -> dict[str, str | int]:
+    """The whole image of a manifest that has no container variant, its keys in the order of manifests/tools.json."""
+    return _NO_CONTAINER | image_fields(record)
+
+
+def manifest_snippet(record: ReleaseRecord) -> str:
+    """That image as it stands in a manifest."""
+    return json.dumps({"image": manifest_image(record)}, indent=2)
 
 
 def schema_text() -> str:

@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from ci.host.ports import held_port
+from ci.host.process import held_port
 from ci.rehearsal.access import Access, Tokens, make_tokens
 from ci.rehearsal.assets import AssetRoutes
 from ci.rehearsal.content import DEFAULT_BRANCH, add_commit, make_repository, read_file

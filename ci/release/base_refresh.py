@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from ci.release.markdown import Markdown, code, link, table
 from ci.release.rollout import Change
+from ci.text.markdown import Markdown, code, link, table
 
 NOT_FETCHED = "They were not fetched: the build does that, and compares them with the digest."
 CHECKS = (

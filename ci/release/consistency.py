@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from ci.host.errors import InputError
 from ci.records.manifest import parse_manifest
 from ci.records.record import parse_record
-from ci.records.release import AssetRecord, ImageRelease, ReleaseFacts, ReleaseRecord
+from ci.records.release import AssetRecord, ImageRelease, ReleaseFacts, ReleaseRecord, image_fields
 from ci.records.version import Version
 from ci.release.changelog import NOTHING_YET, read_entries, says_nothing_yet
-from ci.release.manifest_edit import image_fields
 from ci.release.targets import CHANGELOG, MANIFEST
 
 FOLDER = "releases"

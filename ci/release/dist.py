@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ci.host.errors import InputError, RefusedError, VerificationError
 from ci.host.files import sha256_file
+from ci.records import artifacts
 from ci.records.build import BuildRecord, Verification
 from ci.records.packages import Package, read_packages
 from ci.records.record import read_record
@@ -19,15 +20,15 @@ ASSET_LIMIT = (2 << 30) - (1 << 20)
 
 # The files of one image, by what follows its stem.
 REQUIRED = (
-    ".qcow2",
-    ".qcow2.sha256",
-    ".packages.tsv",
-    ".cdx.json",
-    ".build.json",
-    ".validation.json",
-    ".validation.xml",
-    ".validation.md",
-    ".console.png",
+    artifacts.IMAGE,
+    artifacts.CHECKSUM,
+    artifacts.PACKAGES,
+    artifacts.SBOM,
+    artifacts.BUILD,
+    artifacts.REPORT,
+    artifacts.REPORT_JUNIT,
+    artifacts.REPORT_MARKDOWN,
+    artifacts.SCREENSHOT,
 )
 
 # What a report must speak of to be one of the whole boot test.
@@ -74,7 +75,7 @@ def read_dist(folder: Path, *, version: Version | None, allow_dirty: bool = Fals
     Without a version there must be one only. Raises InputError where something is missing or malformed,
     VerificationError where bytes are not what a record says, RefusedError where a record says no.
     """
-    records = [(path, read_record(path, BuildRecord)) for path in sorted(folder.glob("*.build.json"))]
+    records = [(path, read_record(path, BuildRecord)) for path in sorted(folder.glob(f"*{artifacts.BUILD}"))]
     chosen = _of_version(folder, records, version)
     images = tuple(_read_image(path, build, allow_dirty=allow_dirty) for path, build in chosen)
     commits = {image.build.commit for image in images}
@@ -110,12 +111,12 @@ def _read_image(path: Path, build: BuildRecord, *, allow_dirty: bool) -> TestedI
     _refuse_build(build, allow_dirty=allow_dirty)
     files = tuple(local_file(file) for file in _files(path.parent, stem))
     by_suffix = {file.name.removeprefix(stem): file for file in files}
-    report = read_record(by_suffix[".validation.json"].path, ValidationReport)
-    packages = read_packages(_text(by_suffix[".packages.tsv"].path), by_suffix[".packages.tsv"].name)
-    _verify_image(by_suffix[".qcow2"], build, report)
+    report = read_record(by_suffix[artifacts.REPORT].path, ValidationReport)
+    packages = read_packages(_text(by_suffix[artifacts.PACKAGES].path), by_suffix[artifacts.PACKAGES].name)
+    _verify_image(by_suffix[artifacts.IMAGE], build, report)
     _refuse_report(build, report)
     line = f"{build.image.sha256}  {build.image.file}\n"
-    if _text(by_suffix[".qcow2.sha256"].path) != line:
+    if _text(by_suffix[artifacts.CHECKSUM].path) != line:
         raise VerificationError(
             f"{stem}.qcow2.sha256 does not hold the image's digest", hint="Build and test it again; nothing else helps."
         )
@@ -124,18 +125,18 @@ def _read_image(path: Path, build: BuildRecord, *, allow_dirty: bool) -> TestedI
             f"{stem}.packages.tsv has {len(packages)} packages, the build record says {build.packages}",
             hint="One of the two was altered. Build and test it again.",
         )
-    read_sbom(by_suffix[".cdx.json"].path, image_sha256=build.image.sha256)
+    read_sbom(by_suffix[artifacts.SBOM].path, image_sha256=build.image.sha256)
     return TestedImage(build=build, report=report, packages=packages, files=files)
 
 
 def _stem(path: Path, build: BuildRecord) -> str:
     """The name all files share. A record may come from anywhere: what it names must be what its own name says."""
-    stem = path.name.removesuffix(".build.json")
+    stem = path.name.removesuffix(artifacts.BUILD)
     expected = f"fountainkit-toolsmith-{build.distribution}-{build.version}"
     if (
         not _DISTRIBUTION.fullmatch(build.distribution)
-        or {stem, build.name, build.image.file.removesuffix(".qcow2")} != {expected}
-        or not build.image.file.endswith(".qcow2")
+        or {stem, build.name, build.image.file.removesuffix(artifacts.IMAGE)} != {expected}
+        or not build.image.file.endswith(artifacts.IMAGE)
     ):
         raise InputError(
             f"{path} is not the record of {expected}: it names {build.name!r} and {build.image.file!r}",

@@ -13,12 +13,12 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ci.comparison.packages import compare
+from ci.comparison.pull_request import Evidence
 from ci.host.errors import InputError
 from ci.records.packages import Package, PackageDiff
 from ci.records.release import ImageRelease
-from ci.release.comparison import Evidence
-from ci.release.markdown import Markdown, code, link, table
-from ci.release.packages import compare
+from ci.text.markdown import Markdown, code, link, table
 
 LABEL = "drift"
 MARKER = "<!-- fountainkit-toolsmith-image: drift "

@@ -4,14 +4,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ci.comparison import packages
+from ci.github.answers import UPLOADED, Pull, Release
+from ci.github.client import GitHub
+from ci.records import artifacts
 from ci.records.build import Verification
 from ci.records.packages import PackageDiff
 from ci.records.release import ImageRelease, ReleaseRecord
 from ci.records.version import Version
-from ci.release import packages
-from ci.release.github import GitHub
 from ci.release.origin import KnownRecord, Origin, Subject
-from ci.release.remote import UPLOADED, Pull, Release
 from ci.release.rollout import branch_name
 
 SCHEMA = "fountainkit-toolsmith-image/trace/1"
@@ -82,10 +83,10 @@ def rows(subject: Subject, origin: Origin, fate: Fate | None, superseded_by: str
         ("kernel", image.kernel),
         *(
             (f"all {what}", _url(image, ending))
-            for what, ending in (("packages", ".packages.tsv"), ("contents", ".cdx.json"))
+            for what, ending in (("packages", artifacts.PACKAGES), ("contents", artifacts.SBOM))
         ),
         ("boot test", _boot_test(image)),
-        ("report", _url(image, ".validation.md")),
+        ("report", _url(image, artifacts.REPORT_MARKDOWN)),
         ("attestation", _attestation(record, image)),
         ("previous", f"{record.previous.tag}: {record.previous.url}" if record.previous else "none: the first release"),
         ("superseded by", superseded_by or _nothing_newer(fate)),

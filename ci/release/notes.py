@@ -1,6 +1,6 @@
 """The texts of a release: its notes, its page, its entry in the changelog, and the pull requests that roll it out.
 
-In the templates every string is foreign and becomes a code span, unless it is `Markdown`; see ci/release/markdown.py.
+In the templates every string is foreign and becomes a code span, unless it is `Markdown`; see ci/text/markdown.py.
 A paragraph there is one line, because GitHub breaks lines in releases and pull requests where the text does.
 """
 
@@ -13,16 +13,16 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Undefined
 
+from ci.comparison import packages
+from ci.comparison.image_facts import file_changes
+from ci.comparison.words import configuration_summary
 from ci.host.errors import InputError
-from ci.records.manifest_snippet import manifest_snippet
+from ci.records import artifacts
 from ci.records.packages import Package, PackageDiff
-from ci.records.release import AssetRecord, ImageRelease, ReleaseFacts, ReleaseRecord
+from ci.records.release import AssetRecord, ImageRelease, ReleaseFacts, ReleaseRecord, manifest_snippet
 from ci.records.version import Version
-from ci.release import packages
-from ci.release.difference import configuration_summary
-from ci.release.figures import change, megabytes
-from ci.release.markdown import Markdown, code, file_link, link, shell, table
-from ci.release.side import file_changes
+from ci.text.figures import change, megabytes
+from ci.text.markdown import Markdown, code, file_link, link, shell, table
 
 # GitHub takes 125,000 characters for a release and 65,536 for a pull request; here bytes are counted, with a margin.
 # https://github.com/ncipollo/release-action/issues/493 and https://github.com/googleapis/release-please/issues/1034
@@ -34,7 +34,14 @@ ENTRY_LIMIT = 20_000
 # How many rows of packages are tried, until a text is short enough; in the changelog, names.
 PACKAGE_ROWS = (3000, 1000, 300, 100, 30, 0)
 CHANGELOG_NAMES = 12
-EVIDENCE = (".validation.md", ".validation.json", ".validation.xml", "console.log", "console.png", "boot.svg")
+EVIDENCE = (
+    artifacts.REPORT_MARKDOWN,
+    artifacts.REPORT,
+    artifacts.REPORT_JUNIT,
+    artifacts.CONSOLE_LOG,
+    artifacts.SCREENSHOT,
+    artifacts.BOOT_CHART,
+)
 
 _MARKER = re.compile(r"<!-- (?:(?!--)[^<>\n])* -->")
 
@@ -171,8 +178,8 @@ def _context(
         "size": Markdown(megabytes(image.qcow2.size)),
         "files": _files(record.assets),
         "boots": _boots(images),
-        "package_list": _find(image, ".packages.tsv"),
-        "report": _find(image, ".validation.md"),
+        "package_list": _find(image, artifacts.PACKAGES),
+        "report": _find(image, artifacts.REPORT_MARKDOWN),
         "page_link": Markdown(f"[releases/{version}.md](../releases/{version}.md)"),
         "checksum": f"{image.qcow2.sha256}  {image.qcow2.name}",
         "ensure_vm_checksum": f"{ensure_vm.sha256}  {ensure_vm.name}",

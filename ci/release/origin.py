@@ -6,15 +6,15 @@ from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
 
+from ci.github.answers import Release
+from ci.github.client import GitHub
+from ci.github.transfer import LARGEST_READ, Transfer
 from ci.host.errors import InputError, ToolsmithError, UnknownOriginError, VerificationError
+from ci.records import artifacts
 from ci.records.record import parse_record
 from ci.records.release import AssetRecord, ImageRelease, ReleaseRecord
 from ci.records.version import Version
-from ci.release.github import GitHub
-from ci.release.published import read_release_bytes
-from ci.release.remote import Release
-from ci.release.state import RECORD_NAME
-from ci.release.transfer import LARGEST_READ, Transfer
+from ci.release.read_back import read_release_bytes
 
 
 class Kind(StrEnum):
@@ -50,7 +50,7 @@ class KnownRecord:
     def files(self) -> tuple[AssetRecord, ...]:
         """All files of the release, the record included."""
         url = self.record.ensure_vm.url.rpartition("/")[0]
-        own = AssetRecord(name=RECORD_NAME, sha256=self.sha256, size=self.size, url=f"{url}/{RECORD_NAME}")
+        own = AssetRecord(name=artifacts.RELEASE, sha256=self.sha256, size=self.size, url=f"{url}/{artifacts.RELEASE}")
         return (*self.record.assets, own)
 
 
@@ -155,13 +155,13 @@ def _may_hold(subject: Subject, release: Release) -> bool:
 
 
 def _known_at(github: GitHub, transfer: Transfer, release: Release) -> KnownRecord:
-    if not any(asset.name == RECORD_NAME for asset in release.assets):
+    if not any(asset.name == artifacts.RELEASE for asset in release.assets):
         raise UnknownOriginError(
             f"it is of {release.html_url}, a release without a record: nothing tells what went in",
             hint="It was not published by this repository's automation, and nobody vouches for it.",
         )
     data = read_release_bytes(github, transfer, release)
-    known = read_known(data, f"{RECORD_NAME} of {release.html_url}")
+    known = read_known(data, f"{artifacts.RELEASE} of {release.html_url}")
     own = (release.tag_name, github.context.repository.lower())
     if (known.record.tag, known.record.repository.lower()) != own:
         raise VerificationError(

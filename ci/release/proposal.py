@@ -4,9 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ci.comparison.packages import compare
+from ci.fetch.source import AbsentError
+from ci.github.answers import Release
+from ci.github.client import GitHub
+from ci.github.context import Context
+from ci.github.transfer import Transfer
 from ci.host.errors import InputError, RefusedError, VerificationError
 from ci.host.progress import Reporter
-from ci.host.source import AbsentError
 from ci.records.packages import Package, PackageDiff, parse_packages
 from ci.records.release import (
     AssetRecord,
@@ -19,15 +24,10 @@ from ci.records.release import (
 from ci.records.validation import Outcome
 from ci.records.version import Version
 from ci.release import notes
-from ci.release.context import Context
 from ci.release.dist import LocalFile, TestedImage, local_file
-from ci.release.github import GitHub
-from ci.release.packages import compare
 from ci.release.publish import Proposal
-from ci.release.published import PACKAGES_SUFFIX, read_release_record
-from ci.release.remote import Release
+from ci.release.read_back import PACKAGES_SUFFIX, read_release_record
 from ci.release.state import marker
-from ci.release.transfer import Transfer
 
 # What actions/attest signs in the release workflow: where an image was built, and what is in it.
 PREDICATES = ("https://slsa.dev/provenance/v1", "https://cyclonedx.org/bom")

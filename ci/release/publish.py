@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
+from ci.github.answers import Asset, Release, RepositoryFacts
+from ci.github.client import GitHub
+from ci.github.transfer import Transfer
 from ci.host.errors import AccessError, RefusedError, RejectedError, ToolsmithError, VerificationError
 from ci.host.progress import Reporter
 from ci.records.version import Version
 from ci.release import state
 from ci.release.dist import LocalFile
-from ci.release.github import GitHub
-from ci.release.remote import Asset, Release, RepositoryFacts
 from ci.release.state import Situation, Standing
-from ci.release.transfer import Transfer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

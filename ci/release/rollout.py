@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ci.github.answers import Commit, Pull
+from ci.github.client import GitHub
 from ci.host.errors import RefusedError, RejectedError
 from ci.host.progress import Reporter
-from ci.release.github import GitHub
-from ci.release.remote import Commit, Pull
 
 _TRAILERS = re.compile(
     r"^Toolsmith-Rollout: (?P<tag>\S+)\n"

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ci.github.answers import UPLOADED, Asset, Release
 from ci.host.errors import RefusedError
+from ci.records import artifacts
 from ci.release.dist import LocalFile
-from ci.release.remote import UPLOADED, Asset, Release
-
-RECORD_NAME = "release.json"
 
 _MARKER = re.compile(r"<!-- fountainkit-toolsmith-image release of [0-9a-f]{40} -->", re.ASCII)
 
@@ -98,16 +97,16 @@ def require_same(release: Release, assets: Sequence[Asset], wanted: Sequence[Loc
     different = [
         file.name
         for file in wanted
-        if file.name != RECORD_NAME and (file.name not in there or is_right(there[file.name], file) is False)
+        if file.name != artifacts.RELEASE and (file.name not in there or is_right(there[file.name], file) is False)
     ]
     extra = sorted(set(there) - {file.name for file in wanted})
-    if different or extra or RECORD_NAME not in there:
+    if different or extra or artifacts.RELEASE not in there:
         what = "; ".join(
             part
             for part in (
                 f"different or missing: {', '.join(different)}" if different else "",
                 f"not ours: {', '.join(extra)}" if extra else "",
-                f"without {RECORD_NAME}" if RECORD_NAME not in there else "",
+                f"without {artifacts.RELEASE}" if artifacts.RELEASE not in there else "",
             )
             if part
         )

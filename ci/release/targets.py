@@ -4,15 +4,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ci.github.answers import Commit
+from ci.github.client import GitHub
 from ci.host.errors import InputError, RefusedError
 from ci.records.manifest import Manifest, parse_manifest
-from ci.records.release import ReleaseRecord
+from ci.records.manifest_edit import replace_image
+from ci.records.release import ReleaseRecord, image_fields
 from ci.records.version import Version
 from ci.release import changelog, notes
-from ci.release.github import GitHub
-from ci.release.manifest_edit import image_fields, replace_image
 from ci.release.publish import require_writable
-from ci.release.remote import Commit
 from ci.release.rollout import Change, branch_name
 
 MANIFEST = "manifests/tools.json"

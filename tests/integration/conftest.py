@@ -7,16 +7,17 @@ import pytest
 
 from ci.build_image import BUILD
 from ci.demo import throwaway_key
-from ci.host import guestfish
+from ci.host import qcow2
 from ci.host.accelerator import Acceleration, probe
+from ci.host.appliance import guestfish
 from ci.host.progress import quiet_reporter
+from ci.host.repository import ROOT
 from ci.host.workspace import cache_folder
-from ci.image import qcow2
-from ci.image.bootstrap import bootstrap_base
+from ci.image.base.bootstrap import bootstrap_base
 from ci.image.definition import load_definition
-from tests.integration.building import EPOCH, Built, build
-from tests.integration.signing import Signer, key_folder, make_signer
-from tests.standin.base import make_standin
+from tests.support.building import EPOCH, Built, build
+from tests.support.signing import Signer, key_folder, make_signer
+from tests.support.standin.base import make_standin
 
 
 @pytest.fixture(scope="session")
@@ -83,7 +84,7 @@ def hostile_base(base: Path, acceleration: Acceleration, tmp_path_factory: pytes
     with guestfish.session(disk, "qcow2", acceleration=acceleration, temporary=folder) as guest:
         guest.start()
         guest.command("mount", "/dev/sda1", "/")
-        guest.command("upload", Path(__file__).parent / "hostile.sh", "/root/hostile.sh")
+        guest.command("upload", ROOT / "tests/support/guest/hostile.sh", "/root/hostile.sh")
         code, output = guest.shell("sh /root/hostile.sh", timeout=acceleration.scaled(120))
         assert code == 0, output
         guest.command("rm-f", "/etc/resolv.conf")

@@ -5,7 +5,7 @@ import pytest
 from ci import build_catalogue
 from ci.host import cli
 from ci.host.repository import ROOT
-from tests.release_records import make_records, write
+from tests.support.release_records import make_records, write
 
 
 def run(releases: Path, output: Path) -> int:

@@ -11,7 +11,7 @@ from ci.host.errors import InputError, VerificationError
 from ci.host.progress import Reporter, quiet_reporter
 from ci.host.repository import ROOT, Revision
 from ci.image.authorized_keys import AuthorizedKey
-from ci.image.base import VerifiedBase
+from ci.image.base.base_image import VerifiedBase
 from ci.image.definition import Definition, load_definition
 from ci.image.plan import Plan, Sources
 from ci.records.build import Verification

@@ -7,7 +7,7 @@ from ci import check_drift
 from ci.check_drift import read_built
 from ci.host.errors import AccessError, InputError, ToolsmithError
 from ci.host.progress import quiet_reporter
-from tests.releasing import TAG, make_dist
+from tests.support.releasing import TAG, make_dist
 
 ENVIRON = {"GITHUB_REPOSITORY": "o/r", "GITHUB_TOKEN": "t" * 40}
 

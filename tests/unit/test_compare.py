@@ -9,7 +9,7 @@ from ci.host import cli
 from ci.host.errors import InputError
 from ci.host.progress import quiet_reporter
 from ci.records.difference import Difference
-from tests.releasing import PACKAGES, make_dist
+from tests.support.releasing import PACKAGES, make_dist
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from ci.host.repository import ROOT
 from ci.records.manifest_edit import Fields, replace_image
 from ci.records.manifest_rules import read_manifest
 from ci.rehearse import CONSUMER_EXAMPLE, FIRST_MANIFEST
-from tests import consumer_model
-from tests.consuming import DIGEST, FILE, IMAGE, NAME, manifest
+from tests.support import consumer_model
+from tests.support.consuming import DIGEST, FILE, IMAGE, NAME, manifest
 
 URL = f"https://example.org/releases/download/v2026.11.23/{FILE}"
 RELEASED: Fields = {"name": NAME, "qcow2": URL, "qcow2_sha256": DIGEST, "version": "v2026.11.23", "size": len(IMAGE)}

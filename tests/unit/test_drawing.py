@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
-from tests.drawing import keys_of_others
+from tests.support.drawing import keys_of_others
 
 
 def drawn() -> list[str]:

@@ -10,7 +10,7 @@ from ci.boot.chart import is_plain_svg
 from ci.host.errors import InputError
 from ci.host.progress import Reporter
 from ci.records.sizes import parse_du, to_tsv
-from tests.releasing import TAG, build_record, make_dist
+from tests.support.releasing import TAG, build_record, make_dist
 
 STEM = f"fountainkit-toolsmith-debian-12-{TAG}"
 

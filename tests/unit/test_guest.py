@@ -9,20 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from ci.boot.console import FATAL
+from ci.boot.vm.console import FATAL
 from ci.host.errors import InputError
 from ci.host.repository import ROOT
-from ci.image import provision
+from ci.image import guest_script
 from ci.image.authorized_keys import read_authorized_keys
 from ci.image.definition import Definition, load_definition
-from tests.unit.shell_commands import commands
+from tests.support.shell_commands import commands
 
 BUILD = ROOT / "build"
 GUEST = BUILD / "guest"
 IMAGES = sorted(path.stem for path in (BUILD / "images").glob("*.toml"))
 UNITS = sorted((GUEST / "etc" / "systemd" / "system").glob("*.service"))
 FILES = sorted(path for path in GUEST.rglob("*") if path.is_file())
-SCRIPT = (BUILD / "provision" / provision.SCRIPT).read_text()
+SCRIPT = (BUILD / "provision" / guest_script.SCRIPT).read_text()
 NOT_OURS = {".venv", ".git", "dist", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", "__pycache__"}
 # What busybox may have that a shell has not by itself.
 APPLETS = {

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from ci import collect_images, verify_images
 from ci.host.errors import InputError, RefusedError, VerificationError
 from ci.host.progress import quiet_reporter
 from ci.records.handover import parse_images
 from ci.records.record import read_record
 from ci.records.validation import ValidationReport
-from tests.releasing import COMMIT, TAG, make_dist
+from ci.workflow import collect_images, verify_images
+from tests.support.releasing import COMMIT, TAG, make_dist
 
 ENVIRON = {"GITHUB_SHA": COMMIT}
 STEM = f"fountainkit-toolsmith-debian-12-{TAG}"

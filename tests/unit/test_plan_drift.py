@@ -4,7 +4,7 @@ from ci.host.errors import RefusedError, VerificationError
 from ci.plan_drift import base_of, require_buildable
 from ci.records.build import Verification
 from ci.records.release import AssetRecord, ImageRelease, ReleaseRecord, ValidationSummary
-from tests.releasing import COMMIT, DAY, TAG, build_record
+from tests.support.releasing import COMMIT, DAY, TAG, build_record
 
 BUILD = build_record()
 QCOW2 = AssetRecord(name="a.qcow2", sha256="a" * 64, size=1, url="https://github.com/o/r/a.qcow2")

@@ -7,11 +7,11 @@ import pytest
 from rich.console import Console
 
 from ci import refresh_base
+from ci.github.retry import Patience
 from ci.host.errors import AccessError, InputError, ToolsmithError, VerificationError
 from ci.host.progress import Reporter, quiet_reporter
 from ci.host.repository import ROOT
-from ci.release.markdown import Markdown
-from ci.release.retry import Patience
+from ci.text.markdown import Markdown
 
 ENVIRON = {"GITHUB_REPOSITORY": "o/r", "GITHUB_TOKEN": "t" * 40}
 JAMMY = (ROOT / "build/images/jammy.toml").read_text(encoding="utf-8")

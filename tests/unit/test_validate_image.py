@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from ci import validate_image
-from ci.boot import scenarios, ssh, validation
+from ci.boot import run as validation
+from ci.boot import scenarios
+from ci.boot.boot import Bench, BootOutcome, Visit
 from ci.boot.report import Console
 from ci.boot.scenarios import Scenario
 from ci.boot.side_by_side import Capacity
-from ci.boot.visit import Bench, BootOutcome, Visit
+from ci.boot.vm import ssh
 from ci.host.accelerator import Acceleration, Accelerator
 from ci.host.errors import BootError, CheckError, InputError, ToolsmithError
 from ci.host.progress import quiet_reporter

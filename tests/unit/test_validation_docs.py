@@ -1,13 +1,14 @@
 import re
 from pathlib import Path
 
-from ci.boot.checks import Check, CommandCheck
+from ci.boot.boot import Bench
+from ci.boot.checks.check import Check, CommandCheck
 from ci.boot.image_file import IMAGE_CHECKS
 from ci.boot.scenarios import CLONE_COMPARISONS, SCENARIOS
-from ci.boot.visit import Bench
 from ci.host.accelerator import Acceleration, Accelerator
+from ci.host.repository import ROOT
 
-DOCS = Path(__file__).parents[2] / "docs" / "validation.md"
+DOCS = ROOT / "docs" / "validation.md"
 
 
 def planned_checks() -> list[Check | CommandCheck]:

@@ -14,9 +14,9 @@ from ci import build_catalogue
 from ci.host import cli
 from ci.host.repository import ROOT
 from ci.rehearsal.server import GitHubServer
-from tests.integration.catalogue.browser import Browser, running_browser
-from tests.integration.catalogue.rehearsed import rehearse
-from tests.integration.release.stage import FILES, Stage
+from tests.support.browser import Browser, running_browser
+from tests.support.rehearsed import rehearse
+from tests.support.stage import FILES, Stage
 
 # What the pages looked like, kept to be looked at.
 PICTURES = ROOT / "dist/catalogue-pictures"

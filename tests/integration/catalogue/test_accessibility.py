@@ -1,15 +1,15 @@
 """The page by the rules of axe-core, contrast included: on both kinds of screen, in both colour schemes."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration.catalogue.browser import Browser
+from ci.host.repository import ROOT
+from tests.support.browser import Browser
 
 pytestmark = pytest.mark.integration
 
-AXE = (Path(__file__).parent / "node_modules/axe-core/axe.min.js").read_text(encoding="utf-8")
+AXE = (ROOT / "tests/support/node_modules/axe-core/axe.min.js").read_text()
 RUN = """
 const done = arguments[arguments.length - 1];
 axe.run(document, { resultTypes: ["violations", "incomplete"] }).then(

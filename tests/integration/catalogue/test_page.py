@@ -10,9 +10,9 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from ci.records.manifest import parse_manifest
 from ci.records.release import ReleaseRecord
-from tests.integration.catalogue.browser import Browser
 from tests.integration.catalogue.conftest import build, serving
-from tests.integration.catalogue.rehearsed import REHEARSALS
+from tests.support.browser import Browser
+from tests.support.rehearsed import REHEARSALS
 
 pytestmark = pytest.mark.integration
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.integration.catalogue.browser import Browser
 from tests.integration.catalogue.conftest import PICTURES
+from tests.support.browser import Browser
 
 pytestmark = pytest.mark.integration
 

@@ -9,8 +9,8 @@ from github import Auth, Github
 from github.Repository import Repository
 
 from ci.rehearsal.server import GitHubServer
-from tests.integration.github.calls import Api
-from tests.integration.github.openapi import findings
+from tests.support.calls import Api
+from tests.support.openapi.openapi import findings
 
 _numbers = itertools.count(1)
 OWN_HALF = re.compile(": (answer|undocumented status)")

@@ -7,7 +7,7 @@ from github import Auth, BadCredentialsException, Github
 
 from ci.rehearsal.access import Token
 from ci.rehearsal.server import GitHubServer
-from tests.integration.github.calls import Api
+from tests.support.calls import Api
 
 pytestmark = pytest.mark.integration
 

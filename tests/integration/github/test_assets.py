@@ -11,15 +11,16 @@ import requests
 from github import GithubException
 from github.Repository import Repository
 
+from ci.host.repository import ROOT
 from ci.rehearsal.faults import Effect, Fault, Moment
 from ci.rehearsal.server import GitHubServer
-from tests.integration.github.calls import BYTES, Api, errors_of, wait_until
+from tests.support.calls import BYTES, Api, errors_of, wait_until
 
 pytestmark = pytest.mark.integration
 
 DATA = bytes(range(256)) * 1000
 DIGEST = f"sha256:{hashlib.sha256(DATA).hexdigest()}"
-RECORDING = Path(__file__).parent / "api/release-assets-conflict.json"
+RECORDING = ROOT / "tests/support/openapi/api/release-assets-conflict.json"
 
 
 @pytest.fixture

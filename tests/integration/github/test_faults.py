@@ -12,7 +12,7 @@ import requests
 from ci.host.process import spawn
 from ci.rehearsal.faults import Effect, Fault, Moment
 from ci.rehearsal.server import GitHubServer
-from tests.integration.github.calls import WAIT, Api, wait_until
+from tests.support.calls import WAIT, Api, wait_until
 
 pytestmark = pytest.mark.integration
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from ci.host.process import run
+from ci.host.repository import ROOT
 
 pytestmark = pytest.mark.integration
 
-ROOT = Path(__file__).parents[3]
 NPM = """#!/bin/bash
 echo "$*" >>"$RECORD"
 [[ ! -e $RECORD.broken ]] || exit 1

@@ -8,9 +8,9 @@ from github.Repository import Repository
 
 from ci.rehearsal.exchanges import Exchange
 from ci.rehearsal.server import GitHubServer
-from tests.integration.github.calls import Api
-from tests.integration.github.describe import CALLS, references
-from tests.integration.github.openapi import DESCRIPTION, findings
+from tests.support.calls import Api
+from tests.support.openapi.describe import CALLS, references
+from tests.support.openapi.openapi import DESCRIPTION, findings
 
 pytestmark = pytest.mark.integration
 

@@ -3,7 +3,7 @@ from github import GithubException
 from github.Repository import Repository
 
 from ci.rehearsal.server import GitHubServer
-from tests.integration.github.calls import Api, errors_of
+from tests.support.calls import Api, errors_of
 
 pytestmark = pytest.mark.integration
 

@@ -4,7 +4,7 @@ from github import GithubException, InputGitTreeElement
 from github.Repository import Repository
 
 from ci.rehearsal.server import GitHubServer
-from tests.integration.github.calls import Api
+from tests.support.calls import Api
 
 pytestmark = pytest.mark.integration
 

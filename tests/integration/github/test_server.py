@@ -11,7 +11,7 @@ from ci.host.errors import HostError
 from ci.rehearsal import emulator
 from ci.rehearsal.emulator import running_emulator
 from ci.rehearsal.server import GitHubServer
-from tests.integration.github.calls import Api
+from tests.support.calls import Api
 
 pytestmark = pytest.mark.integration
 

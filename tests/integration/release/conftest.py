@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from ci.rehearsal.server import GitHubServer
-from tests.integration.release.stage import FILES, Stage
+from tests.support.stage import FILES, Stage
 
 _numbers = itertools.count(1)
 _FIGURES = pytest.StashKey[list[str]]()

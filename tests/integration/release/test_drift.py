@@ -10,10 +10,10 @@ import pytest
 from ci import check_drift as check_drift_command
 from ci import plan_drift
 from ci.host.errors import AccessError, InputError, RefusedError, VerificationError
+from ci.records import artifacts
 from ci.rehearsal.faults import Effect, Fault, Moment
-from ci.release.state import RECORD_NAME
-from tests.integration.release.stage import NEWER, Run, Stage, release_older
-from tests.releasing import DAY, PACKAGES, TAG
+from tests.support.releasing import DAY, PACKAGES, TAG
+from tests.support.stage import NEWER, Run, Stage, release_older
 
 pytestmark = pytest.mark.integration
 
@@ -95,10 +95,10 @@ def test_the_newest_release_is_built_again_from_its_commit_and_its_base(stage: S
 
 def edit_record(stage: Stage, **changes: str) -> None:
     (release,) = stage.releases()
-    (asset,) = [asset for asset in release["assets"] if asset["name"] == RECORD_NAME]
-    record = json.loads(stage.asset(RECORD_NAME)) | changes
+    (asset,) = [asset for asset in release["assets"] if asset["name"] == artifacts.RELEASE]
+    record = json.loads(stage.asset(artifacts.RELEASE)) | changes
     stage.api("DELETE", f"/releases/assets/{asset['id']}")
-    stage.upload(release, RECORD_NAME, json.dumps(record).encode())
+    stage.upload(release, artifacts.RELEASE, json.dumps(record).encode())
 
 
 def test_a_commit_that_is_not_the_tags_is_never_run(released: Stage, tmp_path: Path) -> None:

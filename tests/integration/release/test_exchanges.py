@@ -6,9 +6,9 @@ import pytest
 
 from ci.rehearsal.exchanges import Exchange
 from ci.release.targets import CONSUMER_MANIFEST
-from tests.integration.github.openapi import API, find_call, findings
-from tests.integration.release.stage import FILES, MANIFEST, OLDER, Stage, published_files, release_older
-from tests.releasing import TAG
+from tests.support.openapi.openapi import API, find_call, findings
+from tests.support.releasing import TAG
+from tests.support.stage import FILES, MANIFEST, OLDER, Stage, published_files, release_older
 
 pytestmark = pytest.mark.integration
 

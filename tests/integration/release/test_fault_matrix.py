@@ -8,15 +8,15 @@ from types import SimpleNamespace
 
 import pytest
 
+from ci.github import failures
 from ci.host.errors import RemoteError
+from ci.records import artifacts
 from ci.rehearsal import faults as rehearsal_faults
 from ci.rehearsal.exchanges import Exchange
-from ci.release import failures
-from ci.release.state import RECORD_NAME
-from tests.integration.release import sequence
-from tests.integration.release.killed import killed_at
-from tests.integration.release.sequence import LIMIT_SECONDS, Case, faults, kills, rows
-from tests.integration.release.stage import (
+from tests.support import sequence
+from tests.support.killed import killed_at
+from tests.support.sequence import LIMIT_SECONDS, Case, faults, kills, rows
+from tests.support.stage import (
     OLDER,
     Run,
     Stage,
@@ -51,7 +51,9 @@ def earlier_files(make_stage: Callable[..., Stage]) -> Mapping[str, bytes]:
     stage = make_stage()
     release_older(stage)
     names = [asset["name"] for asset in stage.releases(OLDER)[0]["assets"]]
-    return {name: stage.asset(name, OLDER) for name in names if name == RECORD_NAME or name.endswith(".packages.tsv")}
+    return {
+        name: stage.asset(name, OLDER) for name in names if name == artifacts.RELEASE or name.endswith(".packages.tsv")
+    }
 
 
 @pytest.fixture

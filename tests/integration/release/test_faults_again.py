@@ -9,9 +9,10 @@ import pytest
 from ci.host.errors import RemoteError
 from ci.rehearsal.faults import Moment
 from ci.release.targets import CONSUMER_MANIFEST
-from tests.integration.release.killed import killed_at
-from tests.integration.release.sequence import Case, faults, kills
-from tests.integration.release.stage import (
+from tests.support.killed import killed_at
+from tests.support.releasing import TAG
+from tests.support.sequence import Case, faults, kills
+from tests.support.stage import (
     FILES,
     MANIFEST,
     Run,
@@ -22,7 +23,6 @@ from tests.integration.release.stage import (
     assert_released,
     published_files,
 )
-from tests.releasing import TAG
 
 pytestmark = pytest.mark.integration
 

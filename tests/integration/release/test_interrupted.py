@@ -9,8 +9,8 @@ import pytest
 
 from ci.host.repository import ROOT
 from ci.rehearsal.faults import Effect, Fault, Moment
-from tests.integration.release.stage import LOCKS, Stage, assert_proposed, assert_released, environment
-from tests.releasing import TAG
+from tests.support.releasing import TAG
+from tests.support.stage import LOCKS, Stage, assert_proposed, assert_released, environment
 
 pytestmark = pytest.mark.integration
 

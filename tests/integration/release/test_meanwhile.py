@@ -4,7 +4,8 @@ import pytest
 
 from ci.host.errors import RejectedError, RemoteError, VerificationError
 from ci.rehearsal.faults import Armed, Effect, Fault, Moment
-from tests.integration.release.stage import (
+from tests.support.releasing import TAG
+from tests.support.stage import (
     Stage,
     assert_nothing_wrong_is_public,
     assert_proposed,
@@ -12,7 +13,6 @@ from tests.integration.release.stage import (
     meanwhile,
     published_files,
 )
-from tests.releasing import TAG
 
 pytestmark = pytest.mark.integration
 

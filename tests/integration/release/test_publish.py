@@ -6,9 +6,10 @@ from collections.abc import Callable
 import pytest
 
 from ci.host.errors import RefusedError
+from ci.records import artifacts
 from ci.release.dist import REQUIRED
-from ci.release.state import RECORD_NAME
-from tests.integration.release.stage import (
+from tests.support.releasing import TAG
+from tests.support.stage import (
     NEWER,
     OLDER,
     Stage,
@@ -16,13 +17,12 @@ from tests.integration.release.stage import (
     published_files,
     release_older,
 )
-from tests.releasing import TAG
 
 pytestmark = pytest.mark.integration
 
 MOST_CALLS = 30
 # What a release has beside an image's files.
-BESIDE = ("ensure-vm.pyz", RECORD_NAME)
+BESIDE = ("ensure-vm.pyz", artifacts.RELEASE)
 # Of the API's host; a public address is the web site's, and what it redirects to the store's.
 API = ("/repos/", "/api/uploads/")
 
@@ -33,7 +33,7 @@ def test_a_release_has_every_file_and_its_record(stage: Stage) -> None:
     assert run.code == 0, run.said
     assert_released(stage, dist)
     (release,) = stage.releases()
-    assert {asset["name"] for asset in release["assets"]} == {*published_files(dist), RECORD_NAME}
+    assert {asset["name"] for asset in release["assets"]} == {*published_files(dist), artifacts.RELEASE}
     assert len(release["assets"]) == len(REQUIRED) + len(BESIDE)
     assert release["html_url"] in run.said
     assert release["name"] == TAG
@@ -196,7 +196,7 @@ def test_two_images_of_one_commit_are_one_release(stage: Stage) -> None:
     run = stage.publish()
     assert run.code == 0, run.said
     (release,) = stage.releases()
-    assert {asset["name"] for asset in release["assets"]} == {*published_files(dist), RECORD_NAME}
+    assert {asset["name"] for asset in release["assets"]} == {*published_files(dist), artifacts.RELEASE}
     record = stage.record()
     assert record.image.definition == "jammy"
     assert [image.definition for image in record.others] == ["bookworm"]

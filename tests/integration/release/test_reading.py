@@ -5,10 +5,10 @@ from collections.abc import Callable
 import pytest
 
 from ci.host.errors import VerificationError
+from ci.records import artifacts
 from ci.rehearsal.exchanges import Exchange
-from ci.release.state import RECORD_NAME
-from tests.integration.release.stage import OLDER, Run, Stage, assert_proposed, assert_released, release_older
-from tests.releasing import TAG
+from tests.support.releasing import TAG
+from tests.support.stage import OLDER, Run, Stage, assert_proposed, assert_released, release_older
 
 pytestmark = pytest.mark.integration
 
@@ -56,10 +56,10 @@ def test_what_is_private_is_read_through_the_api(new_stage: Callable[..., Stage]
 def test_bytes_that_are_not_of_the_digest_are_taken_from_nowhere(stage: Stage) -> None:
     stage.build()
     assert stage.publish().code == 0
-    damage(stage, RECORD_NAME, TAG)
+    damage(stage, artifacts.RELEASE, TAG)
     run = stage.roll_out()
     assert run.code == VerificationError.exit_code, run.said
-    assert f"{RECORD_NAME} arrived altered" in run.said
+    assert f"{artifacts.RELEASE} arrived altered" in run.said
     assert run.writes == []
     # Both were asked: a proxy may alter the one and not the other.
     assert (len(public_reads(run)), len(asset_calls(run))) == (1, 1)
@@ -67,7 +67,7 @@ def test_bytes_that_are_not_of_the_digest_are_taken_from_nowhere(stage: Stage) -
 
 def test_an_earlier_release_whose_record_is_damaged_is_no_obstacle_but_not_compared_with(stage: Stage) -> None:
     release_older(stage)
-    damage(stage, RECORD_NAME, OLDER)
+    damage(stage, artifacts.RELEASE, OLDER)
     stage.build()
     run = stage.publish()
     assert run.code == 0, run.said

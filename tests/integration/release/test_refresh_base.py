@@ -10,10 +10,10 @@ import pytest
 from ci import refresh_base
 from ci.host.errors import AccessError, InputError, RefusedError, VerificationError
 from ci.rehearsal.faults import Effect, Fault
-from tests.integration.fault_server import FaultServer
-from tests.integration.mirror import FILE, NEW, NEWEST, OLD, PRODUCT, Mirror, digest
-from tests.integration.release.stage import FILES, Run, Stage, assert_changes
-from tests.integration.signing import Signer
+from tests.support.fault_server import FaultServer
+from tests.support.mirror import FILE, NEW, NEWEST, OLD, PRODUCT, Mirror, digest
+from tests.support.signing import Signer
+from tests.support.stage import FILES, Run, Stage, assert_changes
 
 pytestmark = pytest.mark.integration
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ci.github.retry import LONGEST_LIMIT_WAIT
 from ci.host.errors import (
     AccessError,
     InputError,
@@ -15,12 +16,12 @@ from ci.host.errors import (
     ToolsmithError,
     VerificationError,
 )
-from ci.host.ports import held_port
+from ci.host.process import held_port
+from ci.records import artifacts
 from ci.rehearsal.faults import Effect, Fault
-from ci.release.retry import LONGEST_LIMIT_WAIT
-from ci.release.state import RECORD_NAME, marker
-from tests.integration.release.stage import FILES, OLDER, Run, Stage, published_bytes
-from tests.releasing import TAG
+from ci.release.state import marker
+from tests.support.releasing import TAG
+from tests.support.stage import FILES, OLDER, Run, Stage, published_bytes
 
 pytestmark = pytest.mark.integration
 
@@ -250,7 +251,7 @@ def test_an_archived_repository(stage: Stage) -> None:
 
 def right_files(stage: Stage) -> dict[str, bytes]:
     """What a finished release holds, by another repository's example; only its record is of nobody."""
-    return published_bytes(stage.folder / "dist") | {RECORD_NAME: b"{}"}
+    return published_bytes(stage.folder / "dist") | {artifacts.RELEASE: b"{}"}
 
 
 def test_a_commit_that_was_not_pushed(stage: Stage) -> None:
@@ -293,7 +294,7 @@ def published_differently(change: str) -> Callable[[dict[str, bytes]], object]:
         "other bytes": lambda files: files.update({image: b"QFI\xfb the imagf"}),
         "missing asset": lambda files: files.pop(image),
         "further asset": lambda files: files.update({"notes.txt": b"somebody's"}),
-        "no record": lambda files: files.pop(RECORD_NAME),
+        "no record": lambda files: files.pop(artifacts.RELEASE),
     }
     return changes[change]
 

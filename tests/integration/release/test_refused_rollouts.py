@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from ci.host.errors import AccessError, InputError, RefusedError, RemoteError, ToolsmithError, VerificationError
+from ci.records import artifacts
 from ci.rehearsal.faults import Effect, Fault
-from ci.release.state import RECORD_NAME
 from ci.release.targets import CONSUMER_MANIFEST
-from tests.integration.release.stage import CHANGELOG, FILES, MANIFEST, OLDER, Run, Stage, assert_proposed
-from tests.releasing import TAG
+from tests.support.releasing import TAG
+from tests.support.stage import CHANGELOG, FILES, MANIFEST, OLDER, Run, Stage, assert_proposed
 
 pytestmark = pytest.mark.integration
 
@@ -87,12 +87,12 @@ def test_a_release_that_is_a_draft(stage: Stage) -> None:
 
 def test_a_release_that_was_made_by_hand(stage: Stage) -> None:
     stage.make_release(TAG, {"notes.txt": b"somebody's"})
-    assert_refused(stage, VerificationError, f"{TAG} has no {RECORD_NAME}")
+    assert_refused(stage, VerificationError, f"{TAG} has no {artifacts.RELEASE}")
 
 
 @pytest.mark.parametrize("data", [b"{}", b"not JSON", b"[]", b"\xff\xfe"])
 def test_a_record_that_is_none(stage: Stage, data: bytes) -> None:
-    stage.make_release(TAG, {RECORD_NAME: data})
+    stage.make_release(TAG, {artifacts.RELEASE: data})
     assert_refused(stage, VerificationError, "is not a ReleaseRecord")
 
 
@@ -107,8 +107,8 @@ def change_release(stage: Stage, name: str, data: bytes | None) -> None:
 
 @pytest.mark.parametrize("change", [{"tag": OLDER}, {"repository": "somebody/else"}], ids=["tag", "repository"])
 def test_a_record_of_something_else(published: Stage, change: dict[str, str]) -> None:
-    data = json.loads(published.asset(RECORD_NAME)) | change
-    change_release(published, RECORD_NAME, json.dumps(data).encode())
+    data = json.loads(published.asset(artifacts.RELEASE)) | change
+    change_release(published, artifacts.RELEASE, json.dumps(data).encode())
     assert_refused(published, VerificationError, "speaks of")
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from ci.records.manifest import parse_manifest
 from ci.release.targets import CONSUMER_MANIFEST
-from tests.integration.release.stage import (
+from tests.support.releasing import TAG
+from tests.support.stage import (
     CHANGELOG,
     FILES,
     MANIFEST,
@@ -19,7 +20,6 @@ from tests.integration.release.stage import (
     assert_proposed,
     release_older,
 )
-from tests.releasing import TAG
 
 pytestmark = pytest.mark.integration
 

@@ -6,8 +6,8 @@ import pytest
 
 from ci.host.errors import RefusedError
 from ci.rehearsal.faults import Effect, Fault, Moment
-from tests.integration.release.stage import CHANGELOG, FILES, MANIFEST, NEWER, Stage, assert_proposed, meanwhile
-from tests.releasing import TAG
+from tests.support.releasing import TAG
+from tests.support.stage import CHANGELOG, FILES, MANIFEST, NEWER, Stage, assert_proposed, meanwhile
 
 pytestmark = pytest.mark.integration
 

@@ -13,8 +13,8 @@ import pytest
 from ci.host.repository import ROOT
 from ci.rehearsal.faults import Effect, Fault
 from ci.release.targets import CONSUMER_MANIFEST
-from tests.integration.release.stage import FILES, MANIFEST, Stage, environment
-from tests.releasing import TAG
+from tests.support.releasing import TAG
+from tests.support.stage import FILES, MANIFEST, Stage, environment
 
 pytestmark = pytest.mark.integration
 
@@ -24,7 +24,7 @@ BUG = """
 import os, sys
 from ci import publish_release
 from ci.host import cli
-from ci.release.github import GitHub
+from ci.github.client import GitHub
 
 def repository(self):
     try:

@@ -11,10 +11,10 @@ import pytest
 
 from ci import trace
 from ci.host.errors import InputError, UnknownOriginError, VerificationError
-from ci.host.ports import held_port
-from ci.release.state import RECORD_NAME
-from tests.integration.release.stage import OLDER, Run, Stage, release_older, sha256
-from tests.releasing import PACKAGES, TAG, build_record
+from ci.host.process import held_port
+from ci.records import artifacts
+from tests.support.releasing import PACKAGES, TAG, build_record
+from tests.support.stage import OLDER, Run, Stage, release_older, sha256
 
 pytestmark = pytest.mark.integration
 
@@ -125,7 +125,7 @@ def test_a_file_that_changed_on_the_way_is_not_intact(stage: Stage, *, local: bo
     assert (result.found["tag"], result.found["intact"]) == (TAG, False)
 
 
-@pytest.mark.parametrize("name", ["other.qcow2", "ensure-vm.pyz", RECORD_NAME, "fountainkit-v2026.11.23.qcow2"])
+@pytest.mark.parametrize("name", ["other.qcow2", "ensure-vm.pyz", artifacts.RELEASE, "fountainkit-v2026.11.23.qcow2"])
 def test_a_file_of_unknown_origin_is_never_guessed_at(stage: Stage, name: str) -> None:
     release(stage)
     path = stage.folder / name
@@ -168,7 +168,7 @@ def test_a_record_of_another_schema_version_is_said_to_be_one(stage: Stage) -> N
         result = traced(stage, subject, "--offline", releases=releases)
         assert (result.run.code, words in result.run.said) == (InputError.exit_code, True), result.run.said
     assert traced(stage, image, releases=releases).found["tag"] == TAG
-    stage.make_release("v2027.01.01", {RECORD_NAME: json.dumps(newer).encode()})
+    stage.make_release("v2027.01.01", {artifacts.RELEASE: json.dumps(newer).encode()})
     remote = traced(stage, "v2027.01.01")
     assert (remote.run.code, words in remote.run.said) == (InputError.exit_code, True), remote.run.said
 

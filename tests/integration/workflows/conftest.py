@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from ci.rehearsal.server import GitHubServer
-from tests.integration.workflows import scene
-from tests.integration.workflows.additions import Additions
-from tests.integration.workflows.engine import Settings
-from tests.integration.workflows.language import Language
-from tests.integration.workflows.model import Run
-from tests.integration.workflows.scene import CONSUMER, LIGHT, Scene
-from tests.integration.workflows.standins import GitHubSide
+from tests.support.workflows import scene
+from tests.support.workflows.additions import Additions
+from tests.support.workflows.engine import Settings
+from tests.support.workflows.language import Language
+from tests.support.workflows.model import Run
+from tests.support.workflows.scene import CONSUMER, LIGHT, Scene
+from tests.support.workflows.standins import GitHubSide
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJvZ3VzYm9ndXNib2d1c2JvZ3VzYm9ndXNib2d1c2Jv a test\n"
 PRIVATE_KEY = "an app's private key"

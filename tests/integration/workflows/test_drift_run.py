@@ -6,9 +6,9 @@ import pytest
 
 from ci.host.repository import ROOT
 from tests.integration.workflows.conftest import MakeScene, artifacts
-from tests.integration.workflows.language import Json, Language
-from tests.integration.workflows.model import Result, Run
-from tests.integration.workflows.scene import Scene, in_turn, replaced
+from tests.support.workflows.language import Json, Language
+from tests.support.workflows.model import Result, Run
+from tests.support.workflows.scene import Scene, in_turn, replaced
 
 pytestmark = pytest.mark.integration
 

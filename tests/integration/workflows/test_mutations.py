@@ -9,9 +9,9 @@ import pytest
 
 from ci.rehearsal.server import GitHubServer
 from tests.integration.workflows.conftest import MakeScene
-from tests.integration.workflows.language import WorkflowError
-from tests.integration.workflows.model import Result, Run
-from tests.integration.workflows.scene import Scene, replaced, server_files
+from tests.support.workflows.language import WorkflowError
+from tests.support.workflows.model import Result, Run
+from tests.support.workflows.scene import Scene, replaced, server_files
 
 pytestmark = pytest.mark.integration
 
@@ -67,7 +67,7 @@ def continued(halfway: Halfway, tmp_path: Path) -> Iterator[Callable[..., Run]]:
 
 # What is changed, and which job that succeeded before must then be run again.
 MUTATIONS: Mapping[str, tuple[str, str, str, tuple[str, ...]]] = {
-    "a step's command": (IMAGE, "-m ci.collect_images", "-m ci.collect_image", ("image/collect",)),
+    "a step's command": (IMAGE, "-m ci.workflow.collect_images", "-m ci.collect_image", ("image/collect",)),
     "a step's id": (IMAGE, "id: collect", "id: collected", ("image/collect",)),
     "a job's output": (IMAGE, "digests: ${{ steps.collect.outputs.digests }}", "digest: x", ("image/collect",)),
     "a workflow's output": (IMAGE, "jobs.collect.outputs.digests", "jobs.collect.outputs.digest", ()),

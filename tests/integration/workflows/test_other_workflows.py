@@ -11,9 +11,9 @@ import pytest
 from ci.host.process import Completed, run
 from ci.host.repository import ROOT
 from tests.integration.workflows.conftest import MakeScene
-from tests.integration.workflows.language import Language
-from tests.integration.workflows.model import Result
-from tests.integration.workflows.scene import system_path
+from tests.support.workflows.language import Language
+from tests.support.workflows.model import Result
+from tests.support.workflows.scene import system_path
 
 pytestmark = pytest.mark.integration
 

@@ -8,11 +8,11 @@ import pytest
 from ci.catalogue.site import DOCUMENT, CatalogueDocument
 from ci.host.repository import ROOT
 from tests.integration.workflows.conftest import MakeScene
-from tests.integration.workflows.engine import Event
-from tests.integration.workflows.language import Language
-from tests.integration.workflows.model import Result
-from tests.integration.workflows.scene import Scene
-from tests.release_records import make_record
+from tests.support.release_records import make_record
+from tests.support.workflows.engine import Event
+from tests.support.workflows.language import Language
+from tests.support.workflows.model import Result
+from tests.support.workflows.scene import Scene
 
 pytestmark = pytest.mark.integration
 

@@ -3,11 +3,11 @@
 import pytest
 import requests
 
-from ci.report_pull_request import MARKER
+from ci.workflow.report_pull_request import MARKER
 from tests.integration.workflows.conftest import MakeScene, artifacts, public_releases
-from tests.integration.workflows.engine import Event
-from tests.integration.workflows.model import Result
-from tests.integration.workflows.scene import LIGHT, SECOND, Scene, replaced, stood_in
+from tests.support.workflows.engine import Event
+from tests.support.workflows.model import Result
+from tests.support.workflows.scene import LIGHT, SECOND, Scene, replaced, stood_in
 
 pytestmark = pytest.mark.integration
 
@@ -53,7 +53,7 @@ def test_images_are_built_tested_and_reported_beside_the_last_release_in_one_com
         assert text in run.summary
 
     # The next push breaks it; one image's failure does not hide the other's.
-    again = made.run(made.push_to(event, {"ci/boot/validation.py": stood_in("boot", "failed as boot_all")}))
+    again = made.run(made.push_to(event, {"ci/boot/run.py": stood_in("boot", "failed as boot_all")}))
     assert again.results() == {
         "image/plan": "success", "image/image (jammy)": "failure", "image/image (bookworm)": "failure",
         "image/collect": "skipped", "report": "success", "gate": "failure",

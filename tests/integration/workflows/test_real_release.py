@@ -6,13 +6,13 @@ import pytest
 
 from ci.host.workspace import cache_folder
 from tests.integration.workflows.conftest import MakeScene, public_releases
-from tests.integration.workflows.model import Result
-from tests.integration.workflows.scene import LIGHT
+from tests.support.workflows.model import Result
+from tests.support.workflows.scene import LIGHT
 
 pytestmark = pytest.mark.integration
 
 TAG = "v2026.05.06"
-PACE = "ci/release/retry.py"  # all that is changed: nobody else uses this GitHub, so that it need not be spared
+PACE = "ci/github/retry.py"  # all that is changed: nobody else uses this GitHub, so that it need not be spared
 
 
 def test_a_tag_is_built_booted_released_and_proposed(

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from ci.host.repository import ROOT
-from tests.integration.fault_server import FaultServer
-from tests.integration.mirror import NEW, OLD, Mirror
-from tests.integration.signing import Signer
 from tests.integration.workflows.conftest import MakeScene
-from tests.integration.workflows.language import Language
-from tests.integration.workflows.model import Result, Run
-from tests.integration.workflows.scene import LIGHT, Scene, replaced
+from tests.support.fault_server import FaultServer
+from tests.support.mirror import NEW, OLD, Mirror
+from tests.support.signing import Signer
+from tests.support.workflows.language import Language
+from tests.support.workflows.model import Result, Run
+from tests.support.workflows.scene import LIGHT, Scene, replaced
 
 pytestmark = pytest.mark.integration
 

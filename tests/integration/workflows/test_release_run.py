@@ -10,8 +10,8 @@ import pytest
 from ci.host.files import sha256_file
 from ci.rehearsal.faults import Effect, Fault
 from tests.integration.workflows.conftest import MakeScene, artifacts, public_releases
-from tests.integration.workflows.model import Result, Run
-from tests.integration.workflows.scene import LIGHT, SECOND, Scene, stood_in
+from tests.support.workflows.model import Result, Run
+from tests.support.workflows.scene import LIGHT, SECOND, Scene, stood_in
 
 pytestmark = pytest.mark.integration
 
@@ -111,7 +111,7 @@ def test_a_release_that_fails_at_every_stage_is_continued_by_running_the_failed_
     make_scene: MakeScene, with_app: dict[str, Mapping[str, str]]
 ) -> None:
     once = stood_in("boot", "first_failed as boot_all")
-    made = make_scene(edits=LIGHT | {"ci/boot/validation.py": once}, variables=with_app["variables"])
+    made = make_scene(edits=LIGHT | {"ci/boot/run.py": once}, variables=with_app["variables"])
     event = made.push_tag(TAG)
 
     first = made.run(event)

@@ -7,16 +7,17 @@ from typing import Any
 
 import pytest
 
-from ci.boot import machine, scenarios, ssh
-from ci.boot.machine import ShutdownResult
-from ci.boot.qemu import ConsumerSpec, MachineSpec
+from ci.boot import scenarios
+from ci.boot.boot import Bench, BootOutcome, Identity, shell_line
 from ci.boot.scenarios import Scenario
-from ci.boot.ssh import CommandResult
-from ci.boot.visit import Bench, BootOutcome, Identity, shell_line
+from ci.boot.vm import machine, ssh
+from ci.boot.vm.machine import ShutdownResult
+from ci.boot.vm.qemu import ConsumerSpec, MachineSpec
+from ci.boot.vm.ssh import CommandResult
 from ci.host.accelerator import Acceleration, Accelerator
 from ci.host.errors import BootError, HostError
 from ci.records.validation import CheckResult, Outcome
-from tests.unit.boot.fakes import PANIC, POWERED_OFF, FakeSession, World
+from tests.support.fake_machine import PANIC, POWERED_OFF, FakeSession, World
 
 TCG = Acceleration(accelerator=Accelerator.TCG, reason="chosen")
 

@@ -3,10 +3,10 @@ import itertools
 
 import pytest
 
-from ci.boot import ssh
+from ci.boot.boot import BootShape, Visit
 from ci.boot.scenarios import Ports, Scenario
 from ci.boot.side_by_side import QEMU_MIB, Capacity, fits, run_all, slowdown
-from ci.boot.visit import BootShape, Visit
+from ci.boot.vm import ssh
 from ci.host.errors import HostError
 
 BIG = BootShape(memory_mib=2048, cpus=2)

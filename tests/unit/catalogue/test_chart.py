@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from ci.catalogue import chart, view
 from ci.records.release import ReleaseRecord
 from ci.records.version import Version
-from tests.release_records import make_image, make_record
+from tests.support.release_records import make_image, make_record
 
 
 def tags(count: int) -> list[str]:

@@ -7,7 +7,7 @@ import pytest
 from ci.catalogue import reading
 from ci.catalogue.reading import read_releases
 from ci.host.errors import InputError
-from tests.release_records import make_image, make_record, make_records, write
+from tests.support.release_records import make_image, make_record, make_records, write
 
 TAG = "v2026.11.23"
 Json = dict[str, Any]

@@ -15,7 +15,7 @@ from ci.catalogue import site
 from ci.catalogue.figures import visible
 from ci.catalogue.site import DOCUMENT, FEED, PAGE, CatalogueDocument, catalogue_files
 from ci.records.release import AttestationRecord, ReleaseFacts, ReleaseRecord
-from tests.release_records import (
+from tests.support.release_records import (
     HOSTILE,
     make_asset,
     make_changes,

@@ -6,7 +6,7 @@ import pytest
 from ci.catalogue import view
 from ci.records.manifest import ManifestImage
 from ci.records.release import ReleaseFacts
-from tests.release_records import NAME, SITE, make_changes, make_image, make_record, make_records, package
+from tests.support.release_records import NAME, SITE, make_changes, make_image, make_record, make_records, package
 
 TAGS = ("v2026.11.09", "v2026.11.16", "v2026.11.23")
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from ci import bundle_ensure_vm
 from ci.consume import bundle
 from ci.consume.bundle import LIBRARIES, MAIN, archive, foreign_imports, own_modules
 from ci.consume.requirements import LOCK, selected
 from ci.host.errors import VerificationError
 from ci.host.progress import quiet_reporter
 from ci.host.repository import ROOT
+from ci.workflow import bundle_ensure_vm
 
 
 @pytest.fixture(scope="module")

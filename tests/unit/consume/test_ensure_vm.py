@@ -13,8 +13,9 @@ from ci import ensure_vm
 from ci.host import files
 from ci.host.errors import FetchError, HostError, InputError, RefusedError, VerificationError
 from ci.host.progress import quiet_reporter
-from tests import consumer_model
-from tests.consuming import DIGEST, FILE, IMAGE, NAME, Consumer, manifest
+from ci.host.repository import ROOT
+from tests.support import consumer_model
+from tests.support.consuming import DIGEST, FILE, IMAGE, NAME, Consumer, manifest
 
 URL = f"https://example.org/releases/download/v2026.11.23/{FILE}"
 
@@ -209,7 +210,7 @@ def test_nothing_is_pruned_where_the_new_image_could_not_be_had(consumer: Consum
 
 
 def test_an_unpublished_manifest_is_no_error_of_the_files(consumer: Consumer) -> None:
-    consumer.write((Path(__file__).parents[3] / "manifests" / "tools.json").read_bytes())
+    consumer.write((ROOT / "manifests" / "tools.json").read_bytes())
     if json.loads(consumer.manifest.read_bytes())["image"]["qcow2"]:
         pytest.skip("something is released")
     with pytest.raises(RefusedError, match="no image yet"):

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from ci.host.errors import InputError, ToolsmithError
-from tests import consumer_model
-from tests.consuming import DIGEST, FILE, IMAGE, Consumer, manifest
+from tests.support import consumer_model
+from tests.support.consuming import DIGEST, FILE, IMAGE, Consumer, manifest
 
 URL = f"https://example.org/{FILE}"
 

@@ -12,9 +12,9 @@ from ci.consume.localize import localize, localized
 from ci.consume.wanted import ManifestFile, Wanted
 from ci.host.errors import InputError, RefusedError
 from ci.records.manifest import Manifest
-from tests import consumer_model
-from tests.consuming import DIGEST, FILE, IMAGE, NAME, Consumer, manifest
-from tests.drawing import keys_of_others
+from tests.support import consumer_model
+from tests.support.consuming import DIGEST, FILE, IMAGE, NAME, Consumer, manifest
+from tests.support.drawing import keys_of_others
 
 URL = f"https://example.org/releases/download/v2026.11.23/{FILE}"
 WANTED = Wanted(name=NAME, file=FILE, sha256=DIGEST, size=None, version="v2026.11.23", source=URL)

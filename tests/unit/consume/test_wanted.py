@@ -5,7 +5,7 @@ import pytest
 
 from ci.consume.wanted import ManifestFile, Wanted, wanted_image
 from ci.host.errors import InputError
-from tests.consuming import DIGEST, FILE, IMAGE, manifest
+from tests.support.consuming import DIGEST, FILE, IMAGE, manifest
 
 HERE = "https://example.org/releases/v1/tools.json?token=1"
 URL = f"https://example.org/store/{FILE}"

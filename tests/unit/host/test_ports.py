@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from ci.host.ports import held_port
+from ci.host.process import held_port
 
 CHOICES = 3000
 HELD = 100

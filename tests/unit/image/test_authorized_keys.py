@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ci.host.errors import InputError
+from ci.host.repository import ROOT
 from ci.image.authorized_keys import MAX_FILE_BYTES, read_authorized_keys
 
 # Public halves of pairs made for this test; the private halves were never stored.
@@ -82,7 +83,7 @@ def test_a_file_without_key_says_how_to_add_one(file: Path, content: str) -> Non
 
 def test_the_file_in_the_repository_has_no_key() -> None:
     with pytest.raises(InputError, match="holds no key"):
-        read_authorized_keys(Path(__file__).parents[3] / "build/authorized_keys")
+        read_authorized_keys(ROOT / "build/authorized_keys")
 
 
 @pytest.mark.parametrize("form", ["openssh", "pkcs1-pem", "pkcs8-pem"])

@@ -8,9 +8,9 @@ from ci.host.errors import AcceleratorError
 from ci.host.kvm import remembered
 from ci.host.progress import quiet_reporter
 from ci.image import build
-from ci.image.provision import Kernel
-from ci.image.provisioning import Provisioned
-from ci.image.transaction import Transaction
+from ci.image.guest_script import Kernel
+from ci.image.make_image import Provisioned
+from ci.image.packages.transaction import Transaction
 
 KVM = Acceleration(accelerator=Accelerator.KVM, reason="a guest ran with it")
 FOUND = Provisioned(

@@ -10,7 +10,7 @@ from ci.host.progress import Reporter
 from ci.image.earlier import PACKAGES, Earlier, of_builds, of_releases
 from ci.records.packages import Package, to_tsv
 from ci.records.release import AssetRecord, ImageRelease
-from tests.release_records import make_image, make_record
+from tests.support.release_records import make_image, make_record
 
 NAME = "fountainkit-toolsmith-debian-12-v2026.11.22.packages.tsv"
 OLD = (Package(name="git", version="1", architecture="amd64", installed_kib=40),)

@@ -8,7 +8,7 @@ from ci.image.picture import INNER, MARGIN, MOST_AREAS, draw, folder_areas, pack
 from ci.records.build import StepRecord
 from ci.records.packages import Package
 from ci.records.sizes import FolderSize
-from tests.releasing import PACKAGES, build_record, validation_report
+from tests.support.releasing import PACKAGES, build_record, validation_report
 
 SVG = "{http://www.w3.org/2000/svg}"
 FOLDERS = tuple(

@@ -1,7 +1,6 @@
 import copy
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +11,11 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
 from ci.host.errors import InputError
+from ci.host.repository import ROOT
 from ci.records import manifest_rules
 from ci.records.manifest import MAX_BYTES, SCHEMA_PATH, Manifest, ManifestImage, parse_manifest, schema_text
 from ci.records.manifest_edit import EDITABLE
-from tests.drawing import keys_of_others
+from tests.support.drawing import keys_of_others
 
 URL = "https://github.com/fountain/image/releases/download/v2026.11.23/fountainkit-toolsmith-ubuntu-2204.qcow2"
 PUBLISHED: dict[str, Any] = {
@@ -263,6 +263,6 @@ def test_the_committed_schema_is_current() -> None:
 
 
 def test_the_committed_manifest_is_one() -> None:
-    path = Path(__file__).parents[3] / "manifests" / "tools.json"
+    path = ROOT / "manifests" / "tools.json"
     manifest = parse_manifest(path.read_bytes(), str(path))
     assert manifest.published == (manifest.image.version not in {"", "unpublished"})

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ci.host.errors import InputError
 from ci.records.manifest import Manifest, ManifestImage, parse_manifest
 from ci.records.manifest_edit import Fields, replace_image
-from tests.drawing import keys_of_others
+from tests.support.drawing import keys_of_others
 
 OLD_URL = "https://github.com/fountain/image/releases/download/v2026.11.01/image.qcow2"
 NEW: Fields = {

@@ -1,8 +1,9 @@
 import json
-from pathlib import Path
 from typing import Any
 
-PROJECT = Path(__file__).parents[3] / "ci/rehearsal"
+from ci.host.repository import ROOT
+
+PROJECT = ROOT / "ci/rehearsal"
 
 
 def packages() -> dict[str, dict[str, Any]]:

@@ -1,6 +1,5 @@
 import re
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -8,6 +7,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from ci.host.errors import InputError
+from ci.host.repository import ROOT
 from ci.records.version import Version
 from ci.release.changelog import NOTHING_YET, with_entry
 
@@ -194,7 +194,7 @@ def test_an_entry_must_begin_with_its_own_heading() -> None:
 
 
 def test_the_real_changelog_takes_an_entry() -> None:
-    text = (Path(__file__).parents[3] / "docs" / "releases.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "releases.md").read_text(encoding="utf-8")
     result = with_entry(text, "v2999.01.01", entry("v2999.01.01"))
     assert tags(result) == ["v2999.01.01", *tags(text)]
     assert NOTHING_YET not in result

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
+from ci.github.context import Context
 from ci.records.manifest import UNPUBLISHED
 from ci.records.release import ReleaseFacts, ReleaseRecord
 from ci.records.version import Version
 from ci.release.consistency import FOLDER, Checkout, findings
-from ci.release.context import Context
 from ci.release.dist import read_dist
 from ci.release.proposal import Materials, release_record
 from ci.release.targets import CHANGELOG, MANIFEST, own_files
-from tests.releasing import TAG, make_dist
-from tests.unit.release.answers import local
+from tests.support.answers import local
+from tests.support.releasing import TAG, make_dist
 
 OLDER = "v2026.11.22"
 RECORD, PAGE = f"{FOLDER}/{TAG}.json", f"{FOLDER}/{TAG}.md"

@@ -8,7 +8,7 @@ from ci.records.build import BuildRecord, Verification
 from ci.records.validation import Outcome, ValidationReport
 from ci.records.version import Version
 from ci.release.dist import ASSET_LIMIT, read_dist
-from tests.releasing import COMMIT, PACKAGES, TAG, make_dist, sbom
+from tests.support.releasing import COMMIT, PACKAGES, TAG, make_dist, sbom
 
 STEM = f"fountainkit-toolsmith-debian-12-{TAG}"
 

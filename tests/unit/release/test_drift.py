@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
+from ci.comparison.pull_request import Evidence
 from ci.host.errors import InputError
 from ci.host.repository import ROOT
 from ci.records.packages import Package
 from ci.records.release import AssetRecord, ImageRelease, ValidationSummary
-from ci.release.comparison import Evidence
 from ci.release.drift import Difference, Kind, Report, Rule, Verdict, differences, judge, read_rules
-from tests.releasing import COMMIT, DAY, PACKAGES, TAG, build_record
+from tests.support.releasing import COMMIT, DAY, PACKAGES, TAG, build_record
 
 BUILD = build_record()
 QCOW2 = AssetRecord(name="a.qcow2", sha256=BUILD.image.sha256, size=1, url="https://github.com/o/r/a.qcow2")

@@ -7,15 +7,15 @@ import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from ci.comparison.packages import compare
 from ci.host.errors import InputError
 from ci.records.manifest import parse_manifest
 from ci.records.packages import Package, PackageDiff
 from ci.records.release import AssetRecord, ImageRelease, ReleaseFacts, ReleaseRecord, ValidationSummary
 from ci.release import notes
 from ci.release.changelog import with_entry
-from ci.release.packages import compare
-from tests import release_records
-from tests.release_records import COMMIT, NAME, REPOSITORY, SITE
+from tests.support import release_records
+from tests.support.release_records import COMMIT, NAME, REPOSITORY, SITE
 
 TAG = "v2026.11.23"
 STEM = f"{NAME}-{TAG}"

@@ -6,7 +6,7 @@ import pytest
 from ci.host.errors import InputError
 from ci.records.release import AssetRecord
 from ci.release.origin import Kind, KnownRecord, Origin, Subject, find, read_folder, read_known
-from tests.release_records import NAME
+from tests.support.release_records import NAME
 from tests.unit.release.test_notes import ENSURE_VM, TAG, asset, make_image, make_record
 
 OLDER = "v2026.11.01"

@@ -2,18 +2,19 @@ from pathlib import Path
 
 import pytest
 
+from ci.comparison.packages import compare
+from ci.github.context import Context
 from ci.host.errors import InputError, RefusedError
 from ci.host.files import sha256_file
+from ci.records import artifacts
 from ci.records.record import read_record
 from ci.records.release import ReleaseFacts, ReleaseRecord
 from ci.records.version import Version
-from ci.release.context import Context
 from ci.release.dist import TestedImage, read_dist
-from ci.release.packages import compare
 from ci.release.proposal import Materials, check_commit, make_proposal, primary_image, release_record
-from ci.release.state import RECORD_NAME, is_ours
-from tests.releasing import COMMIT, DAY, TAG, make_dist
-from tests.unit.release.answers import local, release
+from ci.release.state import is_ours
+from tests.support.answers import local, release
+from tests.support.releasing import COMMIT, DAY, TAG, make_dist
 
 REPOSITORY = "fountain-coach/image"
 
@@ -114,22 +115,22 @@ def test_the_record_tells_where_each_images_attestation_is_and_only_where_there_
 def test_a_record_outlives_being_written(images: tuple[TestedImage, ...], tmp_path: Path) -> None:
     record = record_of(images, previous=ReleaseFacts.of(record_of(images)))
     assert record.changes is not None
-    record.write(tmp_path / RECORD_NAME)
-    assert read_record(tmp_path / RECORD_NAME, ReleaseRecord) == record
+    record.write(tmp_path / artifacts.RELEASE)
+    assert read_record(tmp_path / artifacts.RELEASE, ReleaseRecord) == record
 
 
 def test_everything_is_uploaded_and_the_record_last(images: tuple[TestedImage, ...], tmp_path: Path) -> None:
-    made = make_proposal(record_of(images), materials(images), tmp_path / RECORD_NAME, latest=True)
+    made = make_proposal(record_of(images), materials(images), tmp_path / artifacts.RELEASE, latest=True)
     assert [file.name for file in made.files] == [
-        *(file.name for image in reversed(images) for file in image.files), "ensure-vm.pyz", RECORD_NAME,
+        *(file.name for image in reversed(images) for file in image.files), "ensure-vm.pyz", artifacts.RELEASE,
     ]  # fmt: skip
     assert made.files[0].name.endswith(".qcow2")
-    assert made.files[-1].sha256 == sha256_file(tmp_path / RECORD_NAME)
+    assert made.files[-1].sha256 == sha256_file(tmp_path / artifacts.RELEASE)
     assert (made.tag, made.commit, made.latest) == (TAG, COMMIT, True)
 
 
 def test_a_draft_with_its_notes_is_known_as_ours(images: tuple[TestedImage, ...], tmp_path: Path) -> None:
-    made = make_proposal(record_of(images), materials(images), tmp_path / RECORD_NAME, latest=True)
+    made = make_proposal(record_of(images), materials(images), tmp_path / artifacts.RELEASE, latest=True)
     assert is_ours(release(body=made.body))
     # GitHub gives line ends back as a browser sends them.
     assert is_ours(release(body=made.body.replace("\n", "\r\n")))

@@ -3,11 +3,14 @@ from pathlib import Path
 
 import pytest
 
+from ci.github.answers import Asset, Release
+from ci.github.client import GitHub
+from ci.github.retry import Patience, Persistence
+from ci.github.transfer import Transfer
 from ci.host.errors import RefusedError, RejectedError, VerificationError
 from ci.host.progress import quiet_reporter
 from ci.records.version import Version
 from ci.release.dist import LocalFile
-from ci.release.github import GitHub
 from ci.release.publish import (
     Create,
     Publish,
@@ -19,12 +22,9 @@ from ci.release.publish import (
     newest_before,
     plan,
 )
-from ci.release.remote import Asset, Release
-from ci.release.retry import Patience, Persistence
 from ci.release.state import Situation, Standing
-from ci.release.transfer import Transfer
-from tests.releasing import COMMIT, TAG
-from tests.unit.release.answers import FILES, IMAGE, LIST, RECORD, asset, local, proposal, release
+from tests.support.answers import FILES, IMAGE, LIST, RECORD, asset, local, proposal, release
+from tests.support.releasing import COMMIT, TAG
 
 DAY = Version.parse(TAG)
 DRAFT = release(draft=True)

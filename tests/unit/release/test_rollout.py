@@ -2,12 +2,12 @@ from dataclasses import replace
 
 import pytest
 
+from ci.github.answers import Commit, Pull
+from ci.github.client import GitHub
 from ci.host.errors import RefusedError
-from ci.release.github import GitHub
-from ci.release.remote import Commit, Pull
 from ci.release.rollout import Change, is_ours, message, survey, turned_down
-from tests.releasing import TAG
-from tests.unit.release.answers import HEAD, TREE, commit
+from tests.support.answers import HEAD, TREE, commit
+from tests.support.releasing import TAG
 
 CHANGE = Change(
     tag=TAG,

@@ -2,8 +2,8 @@ import pytest
 
 from ci.host.errors import RefusedError
 from ci.release.state import Standing, classify_draft, find, is_ours, is_right, marker, require_same
-from tests.releasing import COMMIT, TAG
-from tests.unit.release.answers import FILES, IMAGE, LIST, RECORD, asset, local, release
+from tests.support.answers import FILES, IMAGE, LIST, RECORD, asset, local, release
+from tests.support.releasing import COMMIT, TAG
 
 ALL = tuple(asset(file) for file in FILES)
 

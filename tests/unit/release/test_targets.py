@@ -3,17 +3,17 @@ from pathlib import Path
 
 import pytest
 
+from ci.github.context import Context
 from ci.host.errors import RefusedError
 from ci.host.repository import ROOT
 from ci.records.manifest import Manifest, parse_manifest
 from ci.records.release import ReleaseRecord
 from ci.records.version import Version
-from ci.release.context import Context
 from ci.release.dist import read_dist
 from ci.release.proposal import Materials, primary_image, release_record
 from ci.release.targets import MANIFEST, is_rolled_out, manifest_version
-from tests.releasing import TAG, make_dist
-from tests.unit.release.answers import local
+from tests.support.answers import local
+from tests.support.releasing import TAG, make_dist
 
 OTHER = "https://mirror.example.org/image.qcow2"
 

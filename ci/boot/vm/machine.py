@@ -1,0 +1,342 @@
+"""A virtual machine that runs while a block is entered, and everything that can go wrong while waiting for it."""
+
+import asyncio
+import contextlib
+import math
+import os
+import re
+import signal
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeAlias, TypeVar
+
+from qemu.qmp import QMPError
+
+from ci.boot.vm.console import LOGIN_PROMPT, Console
+from ci.boot.vm.qemu import ConsumerSpec, MachineSpec, Sockets
+from ci.boot.vm.qmp import GuestAgent, Monitor, Shutdown
+from ci.host.accelerator import LONGEST_SILENCE_SECONDS, Acceleration, Accelerator
+from ci.host.errors import AcceleratorError, BootError, HostError, ToolsmithError
+from ci.host.process import spawn_async
+
+CONSOLE_LOG = "console.log"
+CHUNK_BYTES = 1 << 16
+CONNECT_SECONDS = 30.0
+AGENT_COMMAND_SECONDS = 20.0
+# How long QEMU's end may come after the failure it caused elsewhere, a broken connection for instance.
+GRACE_SECONDS = 2.0
+ROUNDING = 0.001  # of a clock that was waited for
+# The length of sun_path in unix(7), which the socket's name and its final NUL share.
+SOCKET_PATH_BYTES = 108
+
+PORT_IN_USE: Final = re.compile(r"Could not set up host forwarding rule '[^']*?:(\d+)-")
+NO_MEMORY: Final = re.compile(r"[Cc]annot set up guest memory|Cannot allocate memory")
+# QEMU's own words and KVM's, not a guest's.
+KVM_FAILED: Final = re.compile(
+    r"failed to initialize kvm|Could not access KVM|KVM internal error|KVM: entry failed|\bkvm_\w+: Assertion",
+    re.IGNORECASE,
+)
+# By what QEMU ends itself. A shell that ran it adds 128.
+CRASHES: Final = frozenset(
+    code
+    for number in (signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV, signal.SIGTRAP)
+    for code in (-number, 128 + number)
+)
+
+EXIT_MEANINGS: Final = {
+    "guest-shutdown": "the guest powered itself off",
+    "guest-reset": "the guest reset itself, as it does after a crash",
+    "guest-panic": "the guest panicked",
+}
+
+T = TypeVar("T")
+Clock: TypeAlias = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShutdownResult:
+    """How QEMU ended by itself.
+
+    `reason` and `guest` are from its SHUTDOWN event: `guest-shutdown` and True where the guest powered itself off.
+    Without instruments `reason` is '' and `guest` is False: nobody can tell.
+    """
+
+    reason: str
+    guest: bool
+    exit_code: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instruments:
+    """What the boot test attaches to a machine beyond what its user has."""
+
+    monitor: Monitor
+    agent: GuestAgent
+
+
+class Machine:
+    """A running machine. All limits are in seconds as they are: lengthen them with `Acceleration.scaled`."""
+
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        console: Console,
+        clock: Clock,
+        instruments: Instruments | None,
+        acceleration: Acceleration,
+    ) -> None:
+        self.console = console
+        self._clock = clock
+        self._acceleration = acceleration
+        self._answered = 0.0
+        self._instruments = instruments
+        self._process = process
+        self._exit = asyncio.ensure_future(self._read_to_end())
+        self._lost = asyncio.ensure_future(console.fatal_seen.wait())
+
+    def elapsed(self) -> float:
+        """Seconds since QEMU was started."""
+        return self._clock()
+
+    def answered(self) -> None:
+        """The guest answered a question: a sign of life that is not on its console."""
+        self._answered = self._clock()
+
+    async def until(
+        self,
+        awaitable: Awaitable[T],
+        timeout: float,  # noqa: ASYNC109
+        what: str,
+        *,
+        answers: bool = False,
+    ) -> T:
+        """Wait for `awaitable`, but no longer than the guest can still bring it about.
+
+        Raises BootError when QEMU ends, the console shows that the guest is lost, it gives no sign of life for too
+        long, or `timeout` seconds have passed; `what` names what was waited for. Raises HostError when QEMU ended for a
+        reason that lies in this machine, AcceleratorError where that or the silence is KVM's fault.
+
+        Until its login prompt a guest writes on its console, and with `answers` it has something to answer. Silence
+        tells of a fault then; later it may last for nine minutes.
+        """
+        task = asyncio.ensure_future(awaitable)
+        began = self._clock()
+        try:
+            await self._wait({task, self._exit, self._lost}, began, timeout, answers=answers)
+            if not task.done():
+                raise await self._explain() or self._out_of_time(began, timeout, what)
+            return await self._outcome(task, what)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def login_prompt(self, timeout: float) -> float:  # noqa: ASYNC109
+        """Wait for the login prompt on the console and return when it was there, in seconds since the start."""
+        return (await self.until(self.console.wait_for(LOGIN_PROMPT), timeout, "the login prompt")).seconds
+
+    async def agent(self, timeout: float) -> GuestAgent:  # noqa: ASYNC109
+        """Wait until the guest agent answers. The machine must have instruments."""
+        agent = self._need_instruments().agent
+        await self.until(agent.answers(), timeout, "an answer of the guest agent")
+        return agent
+
+    async def screenshot(self, path: Path) -> None:
+        """Write what the screen shows to `path`, a PNG. The machine must have instruments."""
+        monitor = self._need_instruments().monitor
+        await self.until(monitor.screenshot(path), CONNECT_SECONDS, "a screenshot")
+
+    async def powered_off(self, timeout: float) -> ShutdownResult:  # noqa: ASYNC109
+        """Wait for QEMU to end by itself, as it does when the guest powers off."""
+        await asyncio.wait({self._exit, self._lost}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        if not self._exit.done():
+            raise await self._explain() or BootError(
+                f"the guest did not power off within {timeout:.0f} s",
+                hint="A service may refuse to stop; the console's last lines show how far it came.",
+                details=self.console.tail(),
+            )
+        event = await self._last_event()
+        return ShutdownResult(
+            reason=event.reason if event else "",
+            guest=event.guest if event else False,
+            exit_code=self._exit.result(),
+        )
+
+    async def connect(self) -> None:
+        """Take the connections that QEMU makes to its instruments."""
+        instruments = self._need_instruments()
+        await self.until(instruments.monitor.accept(), math.inf, "QEMU's connection to its monitor", answers=True)
+        await self.until(instruments.agent.accept(), math.inf, "QEMU's connection to the agent's channel", answers=True)
+
+    async def close(self) -> None:
+        """Stop watching; QEMU must have ended, or have been killed."""
+        self._lost.cancel()
+        await asyncio.gather(self._exit, self._lost, return_exceptions=True)
+
+    async def _read_to_end(self) -> int:
+        if self._process.stdout is not None:
+            while data := await self._process.stdout.read(CHUNK_BYTES):
+                self.console.feed(data)
+        self.console.close()
+        return await self._process.wait()
+
+    async def _wait(
+        self,
+        events: "set[asyncio.Future[Any]]",
+        began: float,
+        timeout: float,  # noqa: ASYNC109
+        *,
+        answers: bool,
+    ) -> None:
+        """Wait for the first of `events`, until `timeout` seconds after `began`, and only while the guest lives."""
+        while True:
+            up = not answers and self.console.find(LOGIN_PROMPT)
+            silence = LONGEST_SILENCE_SECONDS if up else self._acceleration.silence
+            left = min(began + timeout, self._heard(began) + silence) - self._clock()
+            done, _ = await asyncio.wait(events, timeout=max(left, 0), return_when=asyncio.FIRST_COMPLETED)
+            if done or left <= 0:
+                return
+
+    def _heard(self, began: float) -> float:
+        """When the guest gave its last sign of life; before a wait `began` nobody listened."""
+        return max(began, self.console.heard, self._answered)
+
+    def _out_of_time(self, began: float, timeout: float, what: str) -> ToolsmithError:
+        silent = self._clock() - self._heard(began)
+        message = f"{what}: not within {timeout:.0f} s"
+        if silent > self._acceleration.silence - ROUNDING:
+            message = f"{what}: no sign of life for {silent:.0f} s"
+            if self._acceleration.accelerator is Accelerator.KVM:
+                return AcceleratorError(f"{message}, with KVM", details=self.console.tail())
+        return BootError(
+            message,
+            hint="The guest hangs, or is slower than expected; the console's last lines show how far it came.",
+            details=self.console.tail(),
+        )
+
+    async def _outcome(self, task: "asyncio.Future[T]", what: str) -> T:
+        error = task.exception()
+        if error is None:
+            return task.result()
+        if not isinstance(error, (OSError, EOFError, QMPError, BootError)):
+            raise error
+        # Most likely a connection broke because QEMU ended or the guest died, which says more.
+        await asyncio.wait({self._exit, self._lost}, timeout=GRACE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        if explanation := await self._explain():
+            raise explanation from error
+        if isinstance(error, BootError):
+            raise error
+        raise BootError(f"{what}: {str(error) or type(error).__name__}", details=self.console.tail()) from error
+
+    async def _explain(self) -> ToolsmithError | None:
+        """Why there is nothing more to wait for, if so."""
+        if self._lost.done():
+            return await self.console.fatal_error()
+        if self._exit.done():
+            event = await self._last_event()
+            return explain_exit(
+                self._exit.result(),
+                event.reason if event else "",
+                self.console.text,
+                self.console.tail(),
+                self._acceleration.accelerator,
+            )
+        return None
+
+    async def _last_event(self) -> Shutdown | None:
+        if self._instruments is None or self._exit.result() != 0:
+            return None
+        with contextlib.suppress(TimeoutError):
+            return await asyncio.wait_for(self._instruments.monitor.shutdown(), GRACE_SECONDS)
+        return None
+
+    def _need_instruments(self) -> Instruments:
+        if self._instruments is None:
+            raise ValueError("this machine has no instruments")
+        return self._instruments
+
+
+@contextlib.asynccontextmanager
+async def start(spec: MachineSpec | ConsumerSpec, acceleration: Acceleration, folder: Path) -> AsyncIterator[Machine]:
+    """A machine that is started now, and killed when the block is left. Its console goes to console.log in `folder`.
+
+    Raises HostError where QEMU is missing or a port is in use, BootError where QEMU ends at once. Without instruments
+    nobody knows until the first wait.
+    """
+    async with _listening(spec, acceleration) as (sockets, instruments):
+        argv = spec.argv(acceleration, sockets)
+        started = time.monotonic()
+
+        def clock() -> float:
+            return time.monotonic() - started
+
+        machine = None
+        console = Console(folder / CONSOLE_LOG, clock)
+        try:
+            async with spawn_async(argv) as process:
+                machine = Machine(process, console, clock, instruments, acceleration)
+                if instruments is not None:
+                    await machine.connect()
+                yield machine
+        finally:
+            if machine is not None:
+                await machine.close()
+            console.close()
+
+
+@contextlib.asynccontextmanager
+async def _listening(
+    spec: MachineSpec | ConsumerSpec, acceleration: Acceleration
+) -> AsyncIterator[tuple[Sockets | None, Instruments | None]]:
+    """Sockets that QEMU can connect to the moment it starts; no later retry, no race."""
+    if not spec.instruments:
+        yield None, None
+        return
+    instruments = Instruments(monitor=Monitor(), agent=GuestAgent(patience=acceleration.scaled(AGENT_COMMAND_SECONDS)))
+    with tempfile.TemporaryDirectory(prefix="toolsmith-", dir=_short_folder()) as folder:
+        sockets = Sockets(qmp=Path(folder, "qmp"), agent=Path(folder, "agent"))
+        try:
+            await instruments.monitor.listen(sockets.qmp)
+            await instruments.agent.listen(sockets.agent)
+            yield sockets, instruments
+        finally:
+            await instruments.agent.close()
+            await instruments.monitor.close()
+
+
+def _short_folder() -> str:
+    """The folder for temporary files, unless its name leaves no room for a socket's."""
+    folder = tempfile.gettempdir()
+    return folder if len(os.fsencode(folder)) < SOCKET_PATH_BYTES - 32 else "/tmp"  # noqa: S108 - mkdtemp's, private
+
+
+def explain_exit(code: int, reason: str, output: str, tail: str, accelerator: Accelerator) -> ToolsmithError:
+    """What it means that QEMU ended while something was still expected of the guest.
+
+    `reason` is from its SHUTDOWN event, if there was one.
+    """
+    if found := PORT_IN_USE.search(output):
+        return HostError(
+            f"port {found[1]} is already in use",
+            hint=f"`ss -ltnp 'sport = :{found[1]}'` shows by whom; or choose another port, or none to get a free one.",
+            details=tail,
+        )
+    if code != 0 and NO_MEMORY.search(output):
+        return HostError(
+            "the host has too little memory for QEMU",
+            hint="`python -m ci.doctor` shows what this machine has.",
+            details=tail,
+        )
+    if code != 0:
+        ended = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        if accelerator is Accelerator.KVM and (code in CRASHES or KVM_FAILED.search(output)):
+            return AcceleratorError(f"QEMU {ended}, with KVM", details=tail)
+        return BootError(f"QEMU {ended}", hint="Its last lines say why.", details=tail)
+    happened = EXIT_MEANINGS.get(reason, "the guest powered off, or reset itself after a crash")
+    return BootError(
+        f"QEMU ended by itself: {happened}",
+        hint="The console's last lines show what the guest did before.",
+        details=tail,
+    )

@@ -1,0 +1,254 @@
+"""SSH into the guest, with keys that are never on a disk and with no settings of the person who runs it."""
+
+import asyncio
+import contextlib
+import errno
+import socket
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+import asyncssh
+
+from ci.boot.vm.qemu import LOOPBACK
+from ci.host.errors import BootError
+
+PAUSE_SECONDS = 0.25
+# QEMU accepts a connection before the guest does, and then may try for long to pass it on: a short wait finds a guest
+# that has just come up, a long one a guest that is slow to greet. Both go on at the same time.
+QUICK_SECONDS = 2.0
+PATIENT_SECONDS = 30.0
+HANDSHAKE_SECONDS = 60.0
+# While a guest starts, pam_nologin refuses everybody; see pam_nologin(8) and systemd-user-sessions.service(8).
+ATTEMPTS = 5
+DENIALS = 10
+DENIAL_PAUSE_SECONDS = 1.0
+
+TRANSIENT: Final = frozenset({errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE, errno.ETIMEDOUT})
+CONNECTION_LOST = -1
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key pair in memory. `public` is its line for authorized_keys."""
+
+    private: asyncssh.SSHKey
+    public: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandResult:
+    """A command that ended. `exit_status` is negative where a signal ended it, or the connection did."""
+
+    exit_status: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+
+class Session:
+    """A logged-in connection. `host_key` is the server's, as a line of authorized_keys."""
+
+    def __init__(self, connection: asyncssh.SSHClientConnection) -> None:
+        self._connection = connection
+        self.host_key = _host_key(connection)
+
+    async def run(self, command: str, timeout: float) -> CommandResult:  # noqa: ASYNC109
+        """Run a shell command to its end; raises BootError after `timeout` seconds, or when no command can be run."""
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(timeout):
+                done = await self._connection.run(
+                    command, check=False, encoding="utf-8", errors="replace", stdin=asyncssh.DEVNULL
+                )
+        except TimeoutError:
+            raise BootError(f"`{command}` did not end in the guest within {timeout:.0f} s") from None
+        except (asyncssh.Error, OSError) as error:
+            raise BootError(f"`{command}` could not be run in the guest: {error}") from error
+        return CommandResult(
+            exit_status=CONNECTION_LOST if done.returncode is None else done.returncode,
+            stdout=_text(done.stdout),
+            stderr=_text(done.stderr),
+            seconds=time.monotonic() - started,
+        )
+
+    async def close(self) -> None:
+        """End the connection; one that is broken already is no error."""
+        self._connection.abort()
+        with contextlib.suppress(asyncssh.Error, OSError):
+            await self._connection.wait_closed()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+def new_key() -> Key:
+    """Make a key pair."""
+    private = asyncssh.generate_private_key("ssh-ed25519", comment="toolsmith-boot-test")
+    return Key(private=private, public=private.export_public_key("openssh").decode().strip())
+
+
+def load_key(text: str) -> Key:
+    """A key pair from the text of a private key file that has no passphrase; raises asyncssh.KeyImportError."""
+    private = asyncssh.import_private_key(text)
+    return Key(private=private, public=private.export_public_key("openssh").decode().strip())
+
+
+async def connect(port: int, user: str, key: Key, *, denials: int = DENIALS) -> Session:
+    """Log in, trying for as long as nobody stops it: the server may not be up yet.
+
+    Raises BootError when the server has refused the key `denials` times.
+    """
+    while True:
+        try:
+            return Session(await _open(port, user, client_keys=[key.private], preferred_auth="publickey"))
+        except asyncssh.PermissionDenied as error:
+            denials -= 1
+            if denials <= 0:
+                raise BootError(
+                    f"the guest refused the key for {user}: {error.reason}",
+                    hint=f"Look at ~{user}/.ssh/authorized_keys in the guest (owner, mode) and at sshd's log.",
+                ) from error
+            await asyncio.sleep(DENIAL_PAUSE_SECONDS)
+        except (asyncssh.Error, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in TRANSIENT and not isinstance(error, TimeoutError):
+                raise
+            await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def offered_methods(port: int, user: str) -> tuple[str, ...]:
+    """The authentication methods the server offers to `user`, before any was tried; `none` where it asks for none."""
+
+    async def ask() -> tuple[str, ...]:
+        sock = await _greeted(port)
+        with contextlib.closing(sock):
+            async with asyncio.timeout(HANDSHAKE_SECONDS):
+                return tuple(await asyncssh.get_server_auth_methods(sock=sock, username=user, config=None))
+
+    return await _persistently(ask, f"asking for the authentication methods of {user}")
+
+
+async def login_accepted(port: int, user: str, key: Key) -> bool:
+    """Whether `user` can log in with a key. It is really tried."""
+    return await _accepted(port, user, client_keys=[key.private], preferred_auth="publickey")
+
+
+async def password_accepted(port: int, user: str, password: str) -> bool:
+    """Whether `user` can log in with a password. It is really tried."""
+    return await _accepted(port, user, client_keys=None, password=password, preferred_auth="password")
+
+
+async def keyboard_interactive_accepted(port: int, user: str, password: str) -> bool:
+    """Whether `user` can log in with a password given to keyboard-interactive prompts. It is really tried."""
+    return await _accepted(port, user, client_keys=None, password=password, preferred_auth="keyboard-interactive")
+
+
+async def _accepted(port: int, user: str, **credentials: object) -> bool:
+    async def log_in() -> bool:
+        try:
+            connection = await _open(port, user, **credentials)
+        except asyncssh.PermissionDenied:
+            return False
+        await Session(connection).close()
+        return True
+
+    return await _persistently(log_in, f"logging in as {user} with {credentials['preferred_auth']}")
+
+
+async def _persistently(attempt: Callable[[], Coroutine[Any, Any, T]], what: str) -> T:
+    """The outcome of an attempt that has one: a broken connection is none, and is tried again a few times."""
+    for left in reversed(range(ATTEMPTS)):
+        try:
+            return await attempt()
+        except (asyncssh.Error, OSError) as error:
+            if left == 0:
+                raise BootError(f"{what}: {str(error) or type(error).__name__}", hint="Look at sshd's log.") from error
+            await asyncio.sleep(PAUSE_SECONDS)
+    raise AssertionError("the last attempt returns or raises")
+
+
+async def _open(port: int, user: str, **credentials: object) -> asyncssh.SSHClientConnection:
+    sock = await _greeted(port)
+    try:
+        return await asyncssh.connect(
+            sock=sock,
+            username=user,
+            # The guest's host keys are new at every start; callers compare them. Nothing of the person's is used.
+            known_hosts=None,
+            config=None,
+            agent_path=None,
+            gss_auth=False,
+            gss_kex=False,
+            connect_timeout=HANDSHAKE_SECONDS,
+            **credentials,
+        )
+    except BaseException:
+        sock.close()
+        raise
+
+
+async def _greeted(port: int) -> socket.socket:
+    """A connection on which a server has begun to speak."""
+    tries = [asyncio.ensure_future(_greeted_within(port, seconds)) for seconds in (QUICK_SECONDS, PATIENT_SECONDS)]
+    winner = None
+    try:
+        done, _ = await asyncio.wait(tries, return_when=asyncio.FIRST_COMPLETED)
+        winner = done.pop().result()
+        return winner
+    finally:
+        for attempt in tries:
+            attempt.cancel()
+        for outcome in await asyncio.gather(*tries, return_exceptions=True):
+            if isinstance(outcome, socket.socket) and outcome is not winner:
+                outcome.close()
+
+
+async def _greeted_within(port: int, seconds: float) -> socket.socket:
+    loop = asyncio.get_running_loop()
+    while True:
+        sock = socket.socket()
+        sock.settimeout(0)
+        try:
+            async with asyncio.timeout(seconds):
+                await loop.sock_connect(sock, (LOOPBACK, port))
+                if await _peek(sock):
+                    return sock
+        except TimeoutError:
+            sock.close()
+            continue
+        except BaseException as error:
+            sock.close()
+            if not isinstance(error, OSError) or error.errno not in TRANSIENT:
+                raise
+        sock.close()
+        await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def _peek(sock: socket.socket) -> bytes:
+    """The first byte that arrives, which stays there to be read; b'' when the other side hangs up."""
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(sock, readable.set)
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(sock)
+    return sock.recv(1, socket.MSG_PEEK)
+
+
+def _host_key(connection: asyncssh.SSHClientConnection) -> str:
+    key = connection.get_server_host_key()
+    return key.export_public_key("openssh").decode().strip() if key else ""
+
+
+def _text(output: object) -> str:
+    return output.decode("utf-8", "replace") if isinstance(output, bytes) else str(output or "")

@@ -1,0 +1,1 @@
+"""Two images beside each other, wherever they are known from, and the difference in words."""

@@ -1,0 +1,186 @@
+"""One side of a comparison: what is known of an image, and how it differs from another."""
+
+import hashlib
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from ci.comparison.packages import compare
+from ci.host.errors import VerificationError
+from ci.records import artifacts
+from ci.records.build import BuildRecord
+from ci.records.difference import BootChange, CheckChange, Difference, Facts, SetChanges
+from ci.records.packages import Package, growth, parse_packages
+from ci.records.record import parse_record
+from ci.records.release import AssetRecord, ImageRelease, ReleaseRecord
+from ci.records.validation import CheckResult, Outcome, ValidationReport
+
+PACKAGES, REPORT, BUILD = artifacts.PACKAGES, artifacts.REPORT, artifacts.BUILD
+
+A = TypeVar("A")
+B = TypeVar("B")
+Read = Callable[[AssetRecord], bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """An image. What is None its source does not tell; `starts` are seconds to SSH by the name of the boot."""
+
+    facts: Facts
+    packages: tuple[Package, ...] | None = None
+    definition_sha256: str | None = None
+    inputs: Mapping[str, str] | None = None
+    keys: tuple[str, ...] | None = None
+    starts: Mapping[str, float] = field(default_factory=dict)
+    checks: tuple[CheckResult, ...] | None = None
+
+
+def of_build(
+    source: str, build: BuildRecord, packages: tuple[Package, ...] | None, report: ValidationReport | None
+) -> Side:
+    """A build, with its boot test where there was one."""
+    boots = report.boots if report else ()
+    return Side(
+        facts=Facts(
+            source=source,
+            name=build.name.removesuffix(f"-{build.version}"),
+            version=build.version,
+            commit=build.commit,
+            base_url=build.base.url,
+            base_sha256=build.base.sha256,
+            kernel=build.kernel,
+            image_bytes=build.image.size,
+            accelerator=report.accelerator if report else None,
+        ),
+        packages=packages,
+        definition_sha256=build.definition_sha256,
+        inputs=build.inputs,
+        keys=tuple(build.authorized_keys),
+        starts={boot.name: boot.ssh_seconds for boot in boots if boot.ssh_seconds is not None},
+        checks=tuple(report.checks) if report else None,
+    )
+
+
+def of_release(source: str, record: ReleaseRecord, image: ImageRelease, read: Read) -> Side:
+    """One image of a release; `read` fetches its files. Raises VerificationError where one is not what was released."""
+    packages, report, build = (_asset(image, ending, read) for ending in (PACKAGES, REPORT, BUILD))
+    return Side(
+        facts=Facts(
+            source=source,
+            name=image.name,
+            version=record.tag,
+            commit=record.commit,
+            base_url=image.base.url,
+            base_sha256=image.base.sha256,
+            kernel=image.kernel,
+            image_bytes=image.qcow2.size,
+            accelerator=image.validation.accelerator,
+        ),
+        packages=None if packages is None else parse_packages(packages.data, packages.name),
+        definition_sha256=image.definition_sha256,
+        inputs=image.inputs,
+        keys=None if build is None else tuple(parse_record(build.data, BuildRecord, build.name).authorized_keys),
+        starts=image.validation.ssh_seconds,
+        checks=None if report is None else tuple(parse_record(report.data, ValidationReport, report.name).checks),
+    )
+
+
+def of_packages(source: str, packages: tuple[Package, ...]) -> Side:
+    """A list of packages, and nothing else."""
+    return Side(facts=Facts(source=source), packages=packages)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _File:
+    name: str
+    data: bytes
+
+
+def _asset(image: ImageRelease, ending: str, read: Read) -> _File | None:
+    asset = next((asset for asset in image.assets if asset.name.endswith(ending)), None)
+    if asset is None:
+        return None
+    data = read(asset)
+    if (found := hashlib.sha256(data).hexdigest()) != asset.sha256:
+        raise VerificationError(
+            f"{asset.name} is not what was released: SHA-256 {found}, expected {asset.sha256}",
+            hint="Somebody replaced it, or its record. Do not use this release.",
+        )
+    return _File(name=asset.name, data=data)
+
+
+def difference(old: Side, new: Side) -> Difference:
+    """What became of `old` in `new`; what one of them does not tell is not compared."""
+    packages = _both(compare, old.packages, new.packages)
+    definition_changed = _both(operator.ne, old.definition_sha256, new.definition_sha256)
+    files = file_changes(old.inputs, new.inputs)
+    keys = _both(_set_changes, _keyed(old.keys), _keyed(new.keys))
+    checks = _both(check_changes, old.checks, new.checks)
+    base_changed = _both(operator.ne, old.facts.base_sha256, new.facts.base_sha256)
+    kernel_changed = _both(operator.ne, old.facts.kernel, new.facts.kernel)
+    return Difference(
+        same=not (definition_changed or base_changed or kernel_changed or checks)
+        and all(part is None or part.empty for part in (packages, files, keys)),
+        old=old.facts,
+        new=new.facts,
+        packages=packages,
+        growth=_both(growth, old.packages, new.packages) or (),
+        definition_changed=definition_changed,
+        files=files,
+        keys=keys,
+        checks=checks,
+        boots=_boot_changes(old, new),
+    )
+
+
+def file_changes(old: Mapping[str, str] | None, new: Mapping[str, str] | None) -> SetChanges | None:
+    """Which files differ, by their digests; None where one side has none."""
+    return _both(_set_changes, old, new)
+
+
+def check_changes(old: Iterable[CheckResult], new: Iterable[CheckResult]) -> tuple[CheckChange, ...]:
+    """The checks that end otherwise, or are in one report only; those that fail now come first."""
+    before, after = _worst(old), _worst(new)
+    found = (
+        CheckChange(boot=key[0], id=key[1], old=before.get(key), new=after.get(key))
+        for key in before.keys() | after.keys()
+        if before.get(key) is not after.get(key)
+    )
+    return tuple(sorted(found, key=lambda one: (one.new is not Outcome.FAILED, one.boot, one.id)))
+
+
+def _both(compared: Callable[[A, A], B], old: A | None, new: A | None) -> B | None:
+    return None if old is None or new is None else compared(old, new)
+
+
+def _keyed(keys: Iterable[str] | None) -> dict[str, str] | None:
+    return None if keys is None else dict.fromkeys(keys, "")
+
+
+def _set_changes(old: Mapping[str, str], new: Mapping[str, str]) -> SetChanges:
+    return SetChanges(
+        added=tuple(sorted(new.keys() - old.keys())),
+        removed=tuple(sorted(old.keys() - new.keys())),
+        changed=tuple(sorted(name for name in old.keys() & new.keys() if old[name] != new[name])),
+    )
+
+
+def _worst(checks: Iterable[CheckResult]) -> dict[tuple[str, str], Outcome]:
+    """How each check ended; of one that comes several times in a boot, a failure counts."""
+    found: dict[tuple[str, str], Outcome] = {}
+    for check in checks:
+        if found.get((check.boot, check.id)) is not Outcome.FAILED:
+            found[check.boot, check.id] = check.outcome
+    return found
+
+
+def _boot_changes(old: Side, new: Side) -> tuple[BootChange, ...] | None:
+    """Times with different accelerators tell nothing about the images."""
+    if old.facts.accelerator is None or old.facts.accelerator != new.facts.accelerator:
+        return None
+    return tuple(
+        BootChange(boot=boot, old=old.starts[boot], new=seconds)
+        for boot, seconds in new.starts.items()
+        if boot in old.starts
+    )

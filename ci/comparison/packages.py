@@ -1,0 +1,107 @@
+"""What happened to the packages between two images."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from debian.debian_support import Version
+
+from ci.records.packages import Package, PackageChange, PackageDiff
+from ci.text.figures import change, mebibytes
+from ci.text.markdown import Markdown
+from ci.text.table import Section
+
+Key = tuple[str, str]
+
+
+def compare(old: Iterable[Package], new: Iterable[Package]) -> PackageDiff:
+    """The difference between two images' packages; each list has a package once per architecture.
+
+    A package whose architecture changed too (a script rewritten in C is no longer `all`) counts as up- or downgraded.
+    """
+    before, after = _by_key(old), _by_key(new)
+    pairs = [(before[key], after[key]) for key in before.keys() & after.keys()]
+    moved = list(_moved(before, after))
+    pairs += moved
+    gone = before.keys() - after.keys() - {_key(one) for one, _ in moved}
+    come = after.keys() - before.keys() - {_key(other) for _, other in moved}
+    pairs.sort(key=lambda pair: _key(pair[1]))
+    return PackageDiff(
+        added=tuple(after[key] for key in sorted(come)),
+        removed=tuple(before[key] for key in sorted(gone)),
+        upgraded=tuple(PackageChange(old=one, new=other) for one, other in pairs if _order(one, other) > 0),
+        downgraded=tuple(PackageChange(old=one, new=other) for one, other in pairs if _order(one, other) < 0),
+        old_kib=sum(package.installed_kib for package in before.values()),
+        new_kib=sum(package.installed_kib for package in after.values()),
+    )
+
+
+def summary(diff: PackageDiff) -> str:
+    """The difference in one line of plain text."""
+    parts = {"added": diff.added, "removed": diff.removed, "upgraded": diff.upgraded, "downgraded": diff.downgraded}
+    counts = ", ".join(f"{len(packages)} {what}" for what, packages in parts.items() if packages)
+    return f"{counts or 'the same packages'}; installed size {mebibytes(diff.new_kib)} ({size_change(diff)})"
+
+
+def size_change(diff: PackageDiff) -> str:
+    """By how much more or less all packages take."""
+    return change(diff.old_kib / 1024, diff.new_kib / 1024, "MiB")
+
+
+def parts(diff: PackageDiff) -> tuple[Section, ...]:
+    """The difference as tables, also those that are empty."""
+    return (
+        Section("Added", ("package", "version", "installed size"), [_package_row(item) for item in diff.added]),
+        Section("Removed", ("package", "version", "installed size"), [_package_row(item) for item in diff.removed]),
+        Section("Downgraded", ("package", "from", "to"), [_change_row(item) for item in diff.downgraded]),
+        Section("Upgraded", ("package", "from", "to"), [_change_row(item) for item in diff.upgraded]),
+    )
+
+
+def markdown(diff: PackageDiff, rows: int) -> Markdown:
+    """The difference as tables of at most `rows` rows in all, with a line that tells how many are missing."""
+    blocks = []
+    left = rows
+    for part in parts(diff):
+        if shown := part.rows[:left]:
+            blocks.append(f"{part.title}:\n\n{part.first(left).markdown()}")
+        left -= len(shown)
+    if missing := sum(len(part.rows) for part in parts(diff)) - (rows - left):
+        blocks.append(f"{missing} more {'row is' if missing == 1 else 'rows are'} not shown here.")
+    return Markdown("\n\n".join(blocks))
+
+
+def _key(package: Package) -> Key:
+    return package.name, package.architecture
+
+
+def _by_key(packages: Iterable[Package]) -> dict[Key, Package]:
+    return {_key(package): package for package in packages}
+
+
+def _moved(before: dict[Key, Package], after: dict[Key, Package]) -> Iterator[tuple[Package, Package]]:
+    gone = [before[key] for key in before.keys() - after.keys()]
+    come = {package.name: package for key, package in after.items() if key not in before}
+    gone_names = Counter(package.name for package in gone)
+    come_names = Counter(name for name, architecture in after.keys() - before.keys())
+    for package in gone:
+        other = come.get(package.name)
+        if other and gone_names[package.name] == come_names[package.name] == 1 and _order(package, other):
+            yield package, other
+
+
+def _order(old: Package, new: Package) -> int:
+    one, other = Version(old.version), Version(new.version)
+    return (other > one) - (other < one)
+
+
+def _package_row(package: Package) -> tuple[str, ...]:
+    return (_name(package), package.version, Markdown(mebibytes(package.installed_kib)))
+
+
+def _change_row(item: PackageChange) -> tuple[str, ...]:
+    return (_name(item.new), item.old.version, item.new.version)
+
+
+def _name(package: Package) -> str:
+    # As apt and dpkg write it where it is not the machine's own architecture.
+    return package.name if package.architecture in {"amd64", "all"} else f"{package.name}:{package.architecture}"

@@ -1,0 +1,187 @@
+"""What the images of a pull request came to, beside the release before: for its comment and the run's page."""
+
+import html
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ci.comparison import packages, words
+from ci.comparison.image_facts import Side, difference, of_build
+from ci.host.errors import InputError
+from ci.records import artifacts
+from ci.records.build import BuildRecord
+from ci.records.difference import Difference
+from ci.records.packages import Package, parse_packages
+from ci.records.record import read_record
+from ci.records.validation import CheckResult, Outcome, ValidationReport
+from ci.text.figures import change, megabytes, seconds
+from ci.text.markdown import Markdown, code, link, table
+from ci.text.table import Section
+
+# GitHub takes 65,536 characters for a comment; see ci/release/notes.py.
+LIMIT = 50_000
+PACKAGE_ROWS = (300, 100, 30, 0)
+CHECK_ROWS = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What the job of one image left; `report` is None where its boot test did not come to an end."""
+
+    build: BuildRecord
+    packages: tuple[Package, ...]
+    report: ValidationReport | None
+
+    @property
+    def side(self) -> Side:
+        """The image, to be compared."""
+        return of_build(self.build.name, self.build, self.packages, self.report)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Before:
+    """The same image in the release before."""
+
+    tag: str
+    url: str
+    side: Side
+
+
+def read_evidence(folder: Path) -> dict[str, Evidence]:
+    """What is in `folder`, by definition; raises InputError where a file is not what its name says."""
+    found = {}
+    for path in sorted(folder.glob(f"*{artifacts.BUILD}")):
+        build = read_record(path, BuildRecord)
+        listed, tested = (artifacts.beside(path, ending) for ending in (artifacts.PACKAGES, artifacts.REPORT))
+        found[build.definition] = Evidence(
+            build=build,
+            packages=parse_packages(_bytes(listed), listed.name),
+            report=read_record(tested, ValidationReport) if tested.exists() else None,
+        )
+    return found
+
+
+def is_good(evidence: Evidence | None) -> bool:
+    """True where an image was built and passed its boot test."""
+    return evidence is not None and evidence.report is not None and evidence.report.passed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """What was checked: `images` are all that should be there, `good` is how their jobs ended, `run` their page."""
+
+    images: Sequence[str]
+    found: Mapping[str, Evidence]
+    before: Mapping[str, Before]
+    good: bool
+    run: str | None
+
+
+def render(check: Check) -> str:
+    """The report in Markdown, with as many packages as there is room for."""
+    for rows in PACKAGE_ROWS:
+        text = _render(check, rows)
+        if len(text.encode()) <= LIMIT:
+            return text
+    raise InputError("the report is too long even without the packages", hint="See the reports of the run.")
+
+
+def _render(check: Check, rows: int) -> str:
+    images, found, before = check.images, check.found, check.before
+    changes = {name: difference(past.side, found[name].side) for name, past in before.items() if name in found}
+    good = check.good and all(is_good(found.get(name)) for name in images)
+    columns = ("image", "boot test", "size", "start to SSH", "packages", "configuration")
+    blocks = [
+        f"### Images: {'good' if good else 'not good'}",
+        table(columns, [_row(name, found.get(name), changes.get(name)) for name in images]),
+    ]
+    blocks += [_failures(name, one.report.checks) for name in images if (one := found.get(name)) and one.report]
+    blocks += [block for name in images if name in changes for block in _details(name, changes[name], rows)]
+    tags = {past.tag: past.url for past in before.values()}
+    blocks += [f"Compared with {link(tag, url)}." for tag, url in sorted(tags.items())]
+    if check.run:
+        blocks.append(f"{link('The run', check.run)} has the images, the reports and the logs to download.")
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _row(name: str, evidence: Evidence | None, changes: Difference | None) -> tuple[Markdown, ...]:
+    if evidence is None:
+        return (code(name), Markdown("**not built**"), *(words.UNKNOWN,) * 4)
+    diff = changes.packages if changes else None
+    return (
+        code(name),
+        _verdict(evidence.report),
+        _size(evidence.build.image.size, changes.old.image_bytes if changes else None),
+        _start(evidence.report, changes),
+        Markdown(packages.summary(diff) if diff else f"{len(evidence.packages)}"),
+        _configuration(changes),
+    )
+
+
+def _size(size: int, before: int | None) -> Markdown:
+    changed = "" if before is None else f" ({change(before / 1e6, size / 1e6, 'MB')})"
+    return Markdown(f"{megabytes(size)}{changed}")
+
+
+def _configuration(changes: Difference | None) -> Markdown:
+    if changes is None:
+        return words.UNKNOWN
+    if changes.definition_changed and changes.files and not changes.files.empty:
+        return Markdown(words.set_summary(changes.files))
+    return words.configuration_summary(changes.definition_changed, changes.files)
+
+
+def _verdict(report: ValidationReport | None) -> Markdown:
+    if report is None:
+        return Markdown("**did not end**")
+    count = {outcome: sum(check.outcome is outcome for check in report.checks) for outcome in Outcome}
+    words = ", ".join(f"{number} {outcome}" for outcome, number in count.items() if number)
+    return Markdown(words if report.passed else f"**{words or 'failed'}**")
+
+
+def _start(report: ValidationReport | None, changes: Difference | None) -> Markdown:
+    """The time of each boot; beside the release's where the two can be compared."""
+    if report is None:
+        return words.UNKNOWN
+    then = {one.boot: one.old for one in (changes.boots if changes else None) or ()}
+    parts = []
+    for boot in report.boots:
+        if (now := boot.ssh_seconds) is not None:
+            changed = f" ({change(then[boot.name], now, 's')})" if boot.name in then else ""
+            parts.append(f"{code(boot.name)} {seconds(now)}{changed}")
+    if changes and changes.boots is None and changes.old.accelerator:
+        parts.append(f"with {code(report.accelerator)}; the release ran with {code(changes.old.accelerator)}")
+    return Markdown(", ".join(parts) or words.UNKNOWN)
+
+
+def _failures(name: str, checks: Sequence[CheckResult]) -> Markdown:
+    failed = [check for check in checks if check.outcome is Outcome.FAILED]
+    rows = [tuple(map(code, (name, one.boot, one.id, one.expected, one.actual))) for one in failed[:CHECK_ROWS]]
+    return table(("image", "boot", "failed check", "expected", "actual"), rows)
+
+
+def _details(name: str, changes: Difference, rows: int) -> Iterator[Markdown]:
+    """What changed in one image, folded; of each kind no more than `rows` rows."""
+    for section in (*words.configuration(changes), words.checks(changes)):
+        if section.rows:
+            yield _folded(f"{section.title} of {name}", _cut(section, rows))
+    if changes.packages and not changes.packages.empty:
+        yield _folded(f"Packages of {name}", packages.markdown(changes.packages, rows))
+
+
+def _cut(section: Section, rows: int) -> Markdown:
+    missing = len(section.rows) - rows
+    more = f"\n\n{missing} more not shown here." if missing > 0 else ""
+    return Markdown(f"{section.first(rows).markdown()}{more}")
+
+
+def _folded(title: str, text: Markdown) -> Markdown:
+    # In a heading of this kind GitHub reads HTML, not Markdown.
+    return Markdown(f"<details><summary>{html.escape(title)}</summary>\n\n{text}\n\n</details>")
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error}") from error

@@ -1,0 +1,1 @@
+"""GitHub's REST API: the one room that knows PyGithub."""

@@ -1,0 +1,294 @@
+"""GitHub's REST API: the one module that knows PyGithub.
+
+PyGithub brings authentication, connections, pacing and its sorting of errors. Requests are made by path and answers
+read into the types of ci/github/answers.py, because PyGithub's own objects fetch what they lack without being asked:
+a release must know each of its calls. Its retries are off, for they repeat uploads and writes blindly
+(https://github.com/PyGithub/PyGithub/blob/v2.10.0/github/GithubRetry.py); ci/github/retry.py has ours.
+"""
+
+import base64
+import binascii
+import itertools
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
+from urllib.parse import quote
+
+import github
+import requests
+from pydantic import BaseModel, ValidationError
+
+from ci.fetch.source import AbsentError, TransientError
+from ci.github.answers import (
+    Asset,
+    Assets,
+    Commit,
+    Comparison,
+    Contents,
+    Created,
+    Pull,
+    Pulls,
+    Reference,
+    Release,
+    Releases,
+    RepositoryFacts,
+    Switch,
+)
+from ci.github.context import USER_AGENT, Context
+from ci.github.failures import from_status
+from ci.github.retry import Patience, Persistence
+from ci.host.errors import AccessError, RejectedError, RemoteError
+from ci.host.progress import Reporter
+
+logger = logging.getLogger("ci.github")
+
+AnswerT = TypeVar("AnswerT", bound=BaseModel)
+PageT = TypeVar("PageT", Releases, Assets)
+Body = Mapping[str, object]
+
+PER_PAGE = 100
+
+
+class GitHub:
+    """One repository. What fails in passing is repeated; a write only after a look whether it took effect."""
+
+    def __init__(self, context: Context, reporter: Reporter, patience: Patience | None = None) -> None:
+        self.context = context
+        self.patience = patience or Patience()
+        self.persistence = Persistence(self.patience, reporter)
+        client = github.Github(
+            base_url=context.api_url,
+            auth=None if context.token is None else github.Auth.Token(context.token),
+            user_agent=USER_AGENT,
+            timeout=self.patience.timeout,
+            per_page=PER_PAGE,
+            retry=None,
+            seconds_between_requests=self.patience.seconds_between_requests,
+            seconds_between_writes=self.patience.seconds_between_writes,
+        )
+        self._requester = client.requester
+        # What a classic token was given; a fine-grained or an app's token has none to tell.
+        # https://docs.github.com/en/apps/oauth-apps/building-oauth-apps/scopes-for-oauth-apps
+        self.scopes: frozenset[str] | None = None
+        self._root = f"/repos/{context.repository}"
+
+    # The repository
+
+    def repository(self) -> RepositoryFacts:
+        """The repository itself; raises AccessError where it does not exist for this token."""
+        try:
+            return self._read("reading the repository", "", RepositoryFacts)
+        except AbsentError:
+            raise AccessError(
+                f"there is no repository {self.context.repository}, or the token may not see it",
+                hint="Check the name for typing errors, and that the token is of an account or an app with access.",
+            ) from None
+
+    def releases_are_immutable(self) -> bool | None:
+        """Whether published releases can no longer be changed; None where the token may not know."""
+        try:
+            return self._read("reading the repository's settings", "/immutable-releases", Switch).enabled
+        except (AbsentError, AccessError):
+            return None
+
+    def tag_commit(self, tag: str) -> str | None:
+        """The commit a tag points to, through an annotated tag's object; None where there is no such tag."""
+        try:
+            target = self._read("reading the tag", f"/git/ref/tags/{quote(tag)}", Reference).object
+            while target.type == "tag":
+                target = self._read("reading the tag", f"/git/tags/{target.sha}", Reference).object
+        except AbsentError:
+            return None
+        return target.sha
+
+    # Releases
+
+    def releases(self) -> list[Release]:
+        """All releases, drafts included where the token may push."""
+        pages = self._pages("listing the releases", "/releases", Releases)
+        return [release for page in pages for release in page.root]
+
+    def published_release(self, tag: str) -> Release | None:
+        """The published release of a tag; drafts are not found this way."""
+        try:
+            return self._read("reading the release", f"/releases/tags/{quote(tag)}", Release)
+        except AbsentError:
+            return None
+
+    def create_draft(self, tag: str, commit: str, body: str, done: Callable[[], Release | None]) -> Release:
+        """Create a draft; `done` looks for one that a lost answer left."""
+        draft = {"tag_name": tag, "target_commitish": commit, "name": tag, "body": body, "draft": True}
+        return self._write("creating the draft", "POST", "/releases", draft, Release, done=done)
+
+    def publish(self, release: Release, *, commit: str, body: str, latest: bool) -> Release:
+        """Make a draft public: the one step that others see."""
+        path = f"/releases/{release.id}"
+        change = {
+            "tag_name": release.tag_name,
+            "target_commitish": commit,
+            "name": release.tag_name,
+            "body": body,
+            "draft": False,
+            "prerelease": False,
+            "make_latest": "true" if latest else "false",
+        }
+
+        def done() -> Release | None:
+            now = self._read("reading the release", path, Release)
+            return None if now.draft else now
+
+        return self._write("publishing the release", "PATCH", path, change, Release, done=done)
+
+    def assets(self, release: Release) -> tuple[Asset, ...]:
+        """All assets; a release's own list may leave out those that were never completed."""
+        pages = self._pages("listing the assets", f"/releases/{release.id}/assets", Assets)
+        return tuple(asset for page in pages for asset in page.root)
+
+    def delete_asset(self, asset: Asset) -> None:
+        """Remove an asset of a draft; one that is gone already is no failure."""
+
+        def call() -> None:
+            try:
+                self._request("DELETE", f"/releases/assets/{asset.id}")
+            except AbsentError:
+                logger.debug("asset %s was gone already", asset.name)
+
+        self.persistence.write(f"removing {asset.name}", call)
+
+    # Branches and commits
+
+    def branch(self, name: str) -> Commit | None:
+        """The commit a branch points to; None where there is no such branch."""
+        what = f"reading the branch {name}"
+        try:
+            head = self._read(what, f"/git/ref/heads/{quote(name)}", Reference).object
+        except AbsentError:
+            return None
+        return self._read(what, f"/git/commits/{head.sha}", Commit)
+
+    def commits_between(self, base: str, head: str) -> tuple[Commit, ...]:
+        """The commits that `head` has and `base` has not, oldest first; 250 at most."""
+        return self._read("comparing the branches", f"/compare/{base}...{head}", Comparison).git_commits()
+
+    def read_file(self, path: str, commit: str) -> bytes | None:
+        """A file of a commit; None where it has none of this name."""
+        try:
+            contents = self._read(f"reading {path}", f"/contents/{quote(path)}", Contents, {"ref": commit})
+        except AbsentError:
+            return None
+        if contents.encoding != "base64":
+            raise RemoteError(f"{path} of {self.context.repository} is larger than 1 MB")
+        try:
+            return base64.b64decode(contents.content)
+        except binascii.Error as error:
+            raise RemoteError(f"{path} of {self.context.repository} cannot be decoded: {error}") from error
+
+    def write_tree(self, parent: Commit, files: Mapping[str, str]) -> str:
+        """Write `parent`'s files with new contents for `files`; returns the tree."""
+        entries = [{"path": path, "mode": "100644", "type": "blob", "content": text} for path, text in files.items()]
+        # Without base_tree, the commit would lose every other file.
+        body = {"base_tree": parent.tree.sha, "tree": entries}
+        return self._write("writing the files", "POST", "/git/trees", body, Created).sha
+
+    def write_commit(self, parent: Commit, tree: str, message: str) -> Commit:
+        """Make a commit; no branch points to it yet. The author is left to GitHub, which then signs it."""
+        body = {"message": message, "tree": tree, "parents": [parent.sha]}
+        created = self._write("writing the commit", "POST", "/git/commits", body, Created)
+        return Commit(sha=created.sha, message=message, tree=Created(sha=tree), parents=(Created(sha=parent.sha),))
+
+    def create_branch(self, name: str, commit: str) -> bool:
+        """Create a branch; False where there is one of this name already."""
+        body = {"ref": f"refs/heads/{name}", "sha": commit}
+        try:
+            self._write(f"creating the branch {name}", "POST", "/git/refs", body, Reference)
+        except RejectedError as refusal:
+            if "already exists" in refusal.message:
+                return False
+            raise
+        return True
+
+    def move_branch(self, name: str, commit: str) -> None:
+        """Point a branch to another commit, whatever it pointed to."""
+        body = {"sha": commit, "force": True}
+        self._write(f"moving the branch {name}", "PATCH", f"/git/refs/heads/{quote(name)}", body, Reference)
+
+    # Pull requests
+
+    def pulls(self, branch: str) -> list[Pull]:
+        """All pull requests from a branch of this repository, closed ones too, newest first."""
+        query = {"head": f"{self.context.owner}:{branch}", "state": "all", "per_page": PER_PAGE}
+        found = self._read("looking for the pull request", "/pulls", Pulls, query).root
+        return sorted((pull for pull in found if pull.head.ref == branch), key=lambda pull: -pull.number)
+
+    def create_pull(self, *, branch: str, base: str, title: str, body: str) -> Pull:
+        """Open a pull request, or find the one that a lost answer left."""
+
+        def done() -> Pull | None:
+            return next((pull for pull in self.pulls(branch) if pull.open), None)
+
+        request = {"head": branch, "base": base, "title": title, "body": body}
+        return self._write("opening the pull request", "POST", "/pulls", request, Pull, done=done)
+
+    def edit_pull(self, number: int, change: Mapping[str, str]) -> Pull:
+        """Change title, body or state of a pull request."""
+        return self._write("updating the pull request", "PATCH", f"/pulls/{number}", change, Pull)
+
+    # Requests
+
+    def _pages(self, what: str, path: str, kind: type[PageT]) -> Iterator[PageT]:
+        for number in itertools.count(1):
+            page = self._read(what, path, kind, {"per_page": PER_PAGE, "page": number})
+            yield page
+            if len(page.root) < PER_PAGE:
+                return
+
+    def _read(self, what: str, path: str, kind: type[AnswerT], query: Body | None = None) -> AnswerT:
+        return self.persistence.read(what, lambda: _parsed(what, kind, self._request("GET", path, query=query)))
+
+    def _write(
+        self,
+        what: str,
+        verb: str,
+        path: str,
+        body: Body,
+        kind: type[AnswerT],
+        *,
+        done: Callable[[], AnswerT | None] = lambda: None,
+    ) -> AnswerT:
+        return self.persistence.write(what, lambda: _parsed(what, kind, self._request(verb, path, body=body)), done)
+
+    def _request(self, verb: str, path: str, *, query: Body | None = None, body: Body | None = None) -> object:
+        """One request to a path below the repository, once. Raises what `translated` makes of its failure."""
+        started = time.monotonic()
+        try:
+            headers, data = self._requester.requestJsonAndCheck(
+                verb,
+                f"{self._root}{path}",
+                parameters=dict(query or {}),
+                input=None if body is None else dict(body),
+            )
+        except (github.GithubException, requests.RequestException) as error:
+            logger.debug("%s %s: %s", verb, path, error)
+            raise translated(error, f"{verb} {path}") from error
+        logger.debug("%s %s: %.2f s", verb, path, time.monotonic() - started)
+        if (scopes := headers.get("x-oauth-scopes")) is not None:
+            self.scopes = frozenset(scope.strip() for scope in str(scopes).split(","))
+        return data
+
+
+def translated(error: github.GithubException | requests.RequestException, request: str) -> Exception:
+    """What a failed request means for us: try again, not there, not allowed, or refused."""
+    if isinstance(error, requests.RequestException):
+        return TransientError(f"{type(error).__name__} at {request}")
+    headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+    data = error.data if isinstance(error.data, dict) else {}
+    return from_status(error.status, headers, data, request)
+
+
+def _parsed(what: str, kind: type[AnswerT], data: object) -> AnswerT:
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        # A proxy's or a broken server's answer; the next one may be GitHub's.
+        raise TransientError(f"the answer makes no sense ({error.error_count()} faults) when {what}") from error

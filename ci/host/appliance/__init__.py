@@ -1,0 +1,1 @@
+"""libguestfs's appliance: driven by guestfish, and whether it starts on this machine."""

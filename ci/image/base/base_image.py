@@ -1,0 +1,199 @@
+"""Which base image is used, and who vouches for it."""
+
+import hashlib
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from ci.fetch.download import download, download_if_present, parse_sha256
+from ci.fetch.source import public_url
+from ci.host.errors import VerificationError
+from ci.host.files import sha256_file, sync_folder
+from ci.host.progress import Reporter
+from ci.host.workspace import exclusive
+from ci.image.base.signatures import ONE_DIGEST, UnlistedError, digest_of, require_keyring, verify_signature
+from ci.records.build import Verification
+
+MAX_CHECKSUMS_BYTES = 1 << 20
+CHECKSUMS = "SHA256SUMS"
+SIGNATURE = "SHA256SUMS.gpg"
+
+Sleep = Callable[[float], None]
+
+WAITING = "Waiting for another run that fetches this base image"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseSource:
+    """A base image's URL (https, http or file) and what its bytes are checked against.
+
+    `sha256` comes first, `digest_source` tells where it is written. Without it the file must be listed in a
+    SHA256SUMS beside it, signed by a key in `keyring` whose fingerprint is in `fingerprints`.
+    """
+
+    url: str
+    sha256: str | None = None
+    digest_source: str = "given by the caller"
+    keyring: Path | None = None
+    fingerprints: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedBase:
+    """A base image in the cache, read-only. `url` has no credentials; `size` is in bytes."""
+
+    path: Path
+    url: str
+    sha256: str
+    size: int
+    verification: Verification
+    verified_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promise:
+    """The digest the image must have, and who says so."""
+
+    sha256: str
+    verification: Verification
+    verified_by: str
+
+
+def fetch_base(
+    source: BaseSource, *, cache: Path, allow_unverified: bool, reporter: Reporter, sleep: Sleep = time.sleep
+) -> VerifiedBase:
+    """Return the base image from the cache, fetching it where it is missing or damaged.
+
+    Raises VerificationError where nothing vouches for the image (unless `allow_unverified`) or it is another than
+    promised, FetchError, InputError (digest, URL, fingerprint) or HostError (space, keyring).
+    """
+    folder = cache / "base"
+    promise = _find_promise(source, folder, allow_unverified=allow_unverified, reporter=reporter, sleep=sleep)
+    with _partial(folder, source.url, reporter) as partial:
+        fetched = promise is None
+        if promise is None:
+            got = download(source.url, partial, sha256=None, reporter=reporter, sleep=sleep)
+            promise = _unverified(got.sha256, got.url, reporter)
+        with _entry(folder, promise.sha256, reporter) as entry:
+            if not _intact(entry, promise.sha256, reporter):
+                if not fetched:
+                    download(source.url, partial, sha256=promise.sha256, reporter=reporter, sleep=sleep)
+                _publish(partial, entry)
+            partial.unlink(missing_ok=True)
+            size = entry.stat().st_size
+    return VerifiedBase(
+        path=entry,
+        url=public_url(source.url),
+        sha256=promise.sha256,
+        size=size,
+        verification=promise.verification,
+        verified_by=promise.verified_by,
+    )
+
+
+def _find_promise(
+    source: BaseSource, folder: Path, *, allow_unverified: bool, reporter: Reporter, sleep: Sleep
+) -> Promise | None:
+    """What the image must be; None where nothing tells and that is allowed."""
+    if source.sha256 is not None:
+        digest = parse_sha256(source.sha256)
+        return Promise(
+            sha256=digest, verification=Verification.PINNED_DIGEST, verified_by=f"SHA-256 {source.digest_source}"
+        )
+    if source.keyring is None:
+        missing = "it has no pinned digest and no keyring"
+    elif allow_unverified and not source.keyring.exists():
+        missing = f"the keyring {source.keyring} does not exist"
+    else:
+        require_keyring(source.keyring)
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".checksums-") as temporary:
+            try:
+                promise = signed_promise(source, source.keyring, Path(temporary), reporter, sleep)
+            except UnlistedError as error:
+                raise VerificationError(str(error), hint=ONE_DIGEST) from error
+        if promise:
+            return promise
+        missing = f"there is no {CHECKSUMS} with {SIGNATURE} beside it"
+    if allow_unverified:
+        reporter.warn(f"{public_url(source.url)} is used unverified: {missing}")
+        return None
+    raise VerificationError(
+        f"nothing vouches for {public_url(source.url)}: {missing}",
+        hint="Pin its digest with BASE_IMAGE_SHA256 (from the publisher, over https), or use an image with a signed "
+        f"{CHECKSUMS}. To build from it all the same, never for a release: --allow-unverified-base.",
+    )
+
+
+def signed_promise(
+    source: BaseSource, keyring: Path, temporary: Path, reporter: Reporter, sleep: Sleep
+) -> Promise | None:
+    """What the signed list beside the image says; None where there is no list or no signature.
+
+    A list that is there and wrong is an error always: somebody may have altered it. Raises UnlistedError where it has
+    no line for the image.
+    """
+    checksums, signature = temporary / CHECKSUMS, temporary / SIGNATURE
+    for path in (checksums, signature):
+        got = download_if_present(
+            sibling(source.url, path.name), path, reporter=reporter, max_bytes=MAX_CHECKSUMS_BYTES, sleep=sleep
+        )
+        if got is None:
+            return None
+    signer = verify_signature(checksums, signature, keyring=keyring, fingerprints=source.fingerprints)
+    listing = public_url(sibling(source.url, CHECKSUMS))
+    name = unquote(urlsplit(source.url).path.rpartition("/")[2])
+    digest = digest_of(checksums.read_text(encoding="utf-8", errors="replace"), name, source=listing)
+    return Promise(sha256=digest, verification=Verification.SIGNED_CHECKSUMS, verified_by=signer)
+
+
+def _unverified(sha256: str, shown: str, reporter: Reporter) -> Promise:
+    reporter.warn(f"nobody vouches for {shown}; to pin what came now: BASE_IMAGE_SHA256={sha256}")
+    return Promise(sha256=sha256, verification=Verification.NONE, verified_by="nobody")
+
+
+def sibling(url: str, name: str) -> str:
+    """The URL of `name` in the same folder; credentials and query stay."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(path=f"{parts.path.rpartition('/')[0]}/{name}", fragment=""))
+
+
+@contextmanager
+def _partial(folder: Path, url: str, reporter: Reporter) -> Iterator[Path]:
+    """Where this URL is downloaded to, ours alone: the next run finds it and continues.
+
+    The lock of a URL is always taken before that of a digest.
+    """
+    key = hashlib.sha256(url.encode()).hexdigest()[:32]
+    partial = folder / "partial" / key
+    with exclusive(partial.with_name(f"{key}.lock"), lambda: reporter.step(WAITING)):
+        yield partial
+
+
+@contextmanager
+def _entry(folder: Path, sha256: str, reporter: Reporter) -> Iterator[Path]:
+    """The cache's place for this digest, ours alone: another URL may bring the same bytes at the same time."""
+    with exclusive(folder / "sha256" / f".{sha256}.lock", lambda: reporter.step(WAITING)):
+        yield folder / "sha256" / sha256
+
+
+def _intact(entry: Path, sha256: str, reporter: Reporter) -> bool:
+    if not entry.is_file():
+        return False
+    with reporter.transfer("verify the cached base image", entry.stat().st_size) as advance:
+        actual = sha256_file(entry, advance)
+    if actual == sha256:
+        return True
+    reporter.warn(f"the cached base image {entry} is damaged (its SHA-256 is now {actual}); it is fetched again")
+    entry.unlink()
+    return False
+
+
+def _publish(partial: Path, entry: Path) -> None:
+    partial.chmod(0o444)
+    partial.replace(entry)
+    sync_folder(entry.parent)

@@ -1,0 +1,1 @@
+"""What is in a finished image, told by its own bytes, and its bill of materials."""

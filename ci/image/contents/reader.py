@@ -1,0 +1,152 @@
+"""What is in a finished image, told by its own bytes: distribution, packages, licenses, Python distributions."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ci.host.errors import BuildError
+from ci.image.contents.inventory import Inventory, parse_status, require_file_lists
+from ci.image.contents.licenses import License, read_copyright
+from ci.image.contents.python_packages import (
+    INTERPRETER,
+    LIBRARIES,
+    SITES,
+    Distribution,
+    metadata_candidates,
+    parse_metadata,
+)
+from ci.image.disk.layout import parse_os_release
+from ci.image.disk.root_files import RootFiles, open_root
+
+STATUS = "/var/lib/dpkg/status"
+DPKG_INFO = "/var/lib/dpkg/info"
+OS_RELEASE = "/etc/os-release"
+
+# Several times what a Debian with everything in it has.
+STATUS_BYTES = 64 << 20
+TEXT_BYTES = 8 << 20  # a list of files, a copyright file, metadata
+TOTAL_BYTES = 256 << 20
+
+_WORD = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OsRelease:
+    """The distribution, as /etc/os-release(5) names it, such as debian and 12."""
+
+    id: str
+    version_id: str
+    pretty_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """The paths of all that is read, most of them with the package that they speak of."""
+
+    lists: Mapping[str, str]
+    copyrights: Mapping[str, str]
+    metadata: Sequence[str]
+
+    @property
+    def paths(self) -> list[str]:
+        return [*self.lists, *self.copyrights, *self.metadata]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """`licenses` are by package, `owners` by the path of a Python distribution's metadata: the package it came with."""
+
+    os: OsRelease
+    inventory: Inventory
+    licenses: Mapping[str, tuple[License, ...]]
+    distributions: tuple[Distribution, ...]
+    owners: Mapping[str, str]
+
+
+def read_contents(image: Path, work: Path) -> Contents:
+    """Look into the QCOW2 `image`, by way of a raw copy in `work`; raises BuildError where it makes no sense."""
+    with open_root(image, work) as files:
+        first = files.read([STATUS, OS_RELEASE], limit=STATUS_BYTES, total=TOTAL_BYTES)
+        inventory = parse_status(first.get(STATUS, b""))
+        folders = files.names([DPKG_INFO, *LIBRARIES])
+        require_file_lists(inventory, folders.get(DPKG_INFO, ()))
+        wanted = _Wanted(
+            lists=_list_paths(inventory, folders.get(DPKG_INFO, ())),
+            copyrights={f"/usr/share/doc/{package.name}/copyright": package.name for package in inventory.packages},
+            metadata=_metadata_paths(files, folders),
+        )
+        texts = files.read(wanted.paths, limit=TEXT_BYTES, total=TOTAL_BYTES)
+    distributions = _distributions(texts, wanted.metadata)
+    lists = [(package, texts[path]) for path, package in wanted.lists.items() if path in texts]
+    return Contents(
+        os=read_os_release(first.get(OS_RELEASE, b"")),
+        inventory=inventory,
+        licenses=find_licenses(
+            inventory, {package: texts[path] for path, package in wanted.copyrights.items() if path in texts}
+        ),
+        distributions=distributions,
+        owners=find_owners(distributions, lists),
+    )
+
+
+def read_os_release(content: bytes) -> OsRelease:
+    """Raises BuildError where the names are not those of a distribution."""
+    values = parse_os_release(content.decode(errors="replace"))
+    name, version = values.get("ID", ""), values.get("VERSION_ID", "")
+    if not _WORD.fullmatch(name) or not _WORD.fullmatch(version):
+        raise BuildError(
+            f"{OS_RELEASE} in the finished image does not name a distribution: ID={name[:80]!r}, "
+            f"VERSION_ID={version[:80]!r}",
+            hint="A package or a script changed it during the build; see the log.",
+        )
+    return OsRelease(id=name, version_id=version, pretty_name=values.get("PRETTY_NAME") or f"{name} {version}")
+
+
+def find_licenses(inventory: Inventory, copyrights: Mapping[str, bytes]) -> dict[str, tuple[License, ...]]:
+    """The licenses of each package that has a copyright file, its own or that of a package of the same source.
+
+    The folder of its documents may be a link to theirs (Debian Policy, 12.5), which an image without documentation has
+    not. Where the others differ, nobody knows which of them it was.
+    """
+    parsed = {content: read_copyright(content) for content in set(copyrights.values())}
+    by_source: dict[tuple[str, str], set[bytes]] = {}
+    for item in inventory.installed:
+        texts = by_source.setdefault((item.source, item.source_version), set())
+        texts.update({copyrights[item.package.name]} if item.package.name in copyrights else ())
+    found = {}
+    for item in inventory.installed:
+        own = copyrights.get(item.package.name)
+        candidates = by_source[item.source, item.source_version] if own is None else {own}
+        if len(candidates) == 1:
+            found[item.package.name] = parsed[next(iter(candidates))]
+    return found
+
+
+def find_owners(distributions: Iterable[Distribution], lists: Iterable[tuple[str, bytes]]) -> dict[str, str]:
+    """Which package installed each distribution; `lists` are packages with the lists of their files."""
+    wanted = {item.path.encode(): item.path for item in distributions}
+    return {wanted[line]: package for package, content in lists for line in wanted.keys() & set(content.split(b"\n"))}
+
+
+def _list_paths(inventory: Inventory, names: Iterable[str]) -> dict[str, str]:
+    installed = {package.name for package in inventory.packages}
+    packages = {name: name.removesuffix(".list").partition(":")[0] for name in names if name.endswith(".list")}
+    return {f"{DPKG_INFO}/{name}": package for name, package in packages.items() if package in installed}
+
+
+def _metadata_paths(files: RootFiles, folders: Mapping[str, Iterable[str]]) -> list[str]:
+    sites = [
+        f"{library}/{name}/{site}"
+        for library in LIBRARIES
+        for name in folders.get(library, ())
+        if INTERPRETER.fullmatch(name)
+        for site in SITES
+    ]
+    return [path for site, names in files.names(sites).items() for path in metadata_candidates(site, names)]
+
+
+def _distributions(texts: Mapping[str, bytes], paths: Iterable[str]) -> tuple[Distribution, ...]:
+    parsed = (parse_metadata(texts[path], path) for path in paths if path in texts)
+    found = [item for item in parsed if item]
+    return tuple(sorted(found, key=lambda item: (item.name.lower(), item.version, item.path)))

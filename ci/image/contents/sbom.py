@@ -1,0 +1,222 @@
+"""The software bill of materials, `<stem>.cdx.json`: CycloneDX 1.6, the same bytes for the same image.
+
+https://cyclonedx.org/docs/1.6/json/
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import NAMESPACE_URL, uuid5
+
+from cyclonedx.model import ExternalReference, ExternalReferenceType, HashAlgorithm, HashType, Property, XsUri
+from cyclonedx.model.bom import Bom, BomMetaData
+from cyclonedx.model.component import Component, ComponentType
+from cyclonedx.model.contact import OrganizationalContact, OrganizationalEntity
+from cyclonedx.model.license import DisjunctiveLicense, LicenseAcknowledgement, LicenseExpression
+from cyclonedx.model.lifecycle import LifecyclePhase, PredefinedLifecycle
+from cyclonedx.model.tool import ToolRepository
+from cyclonedx.output.json import JsonV1Dot6
+from cyclonedx.spdx import is_supported_id
+from packageurl import PackageURL
+
+from ci.host.errors import BuildError, InputError
+from ci.image.contents.inventory import InstalledPackage
+from ci.image.contents.licenses import License, conjunction
+from ci.image.contents.python_packages import Distribution
+from ci.image.contents.reader import Contents, OsRelease
+from ci.records import artifacts
+from ci.records.sbom import parse_sbom
+
+# https://cyclonedx.org/docs/1.6/json/#tab-pane_metadata_component_type: a format "which isolates software inside the
+# container from software outside of a container through virtualization technology".
+DISK_IMAGE = ComponentType.CONTAINER
+
+PROPERTIES = "fountainkit:"
+MAX_TEXT = 200  # characters of a name that the image gives
+IMAGE_REF, BASE_REF = "image", "base-image"
+
+_MAINTAINER = re.compile(r'\s*"?(?P<name>[^<>"]*?)"?\s*<(?P<email>[^<>@\s]+@[^<>@\s]+)>\s*')
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufffd]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """The image that is described, and the base it was made from."""
+
+    name: str
+    version: str
+    commit: str
+    built_at: datetime
+    sha256: str
+    base_url: str
+    base_sha256: str
+
+
+def to_cyclonedx(subject: Subject, contents: Contents) -> str:
+    """The document; raises BuildError where the image's own texts make it one that nobody would accept."""
+    image = _image(subject)
+    components = [_base(subject), _operating_system(contents.os)]
+    distributions = _by_owner(contents)
+    components += [
+        _debian(item, contents.os, contents.licenses.get(item.package.name, ()), distributions)
+        for item in contents.inventory.installed
+    ]
+    components += [_python(item) for item in contents.distributions if item.path not in contents.owners]
+    bom = Bom(
+        serial_number=uuid5(NAMESPACE_URL, f"urn:sha256:{subject.sha256}"),
+        version=1,
+        metadata=BomMetaData(
+            timestamp=subject.built_at,
+            component=image,
+            tools=ToolRepository(components=[_tool(subject)]),
+            lifecycles=[PredefinedLifecycle(LifecyclePhase.POST_BUILD)],
+        ),
+        components=components,
+    )
+    bom.register_dependency(image, components)
+    text = JsonV1Dot6(bom).output_as_string(indent=2) + "\n"
+    try:
+        parse_sbom(text.encode(), f"{subject.name}{artifacts.SBOM}")
+    except InputError as error:
+        raise BuildError(
+            f"what the image says of itself makes no SBOM: {error.message}",
+            hint="Look into its packages' copyright files, and into the fields of /var/lib/dpkg/status.",
+            details=error.details,
+        ) from error
+    return text
+
+
+def _image(subject: Subject) -> Component:
+    return Component(
+        type=DISK_IMAGE,
+        bom_ref=IMAGE_REF,
+        name=subject.name,
+        version=subject.version,
+        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=subject.sha256)],
+        properties=[Property(name=f"{PROPERTIES}commit", value=subject.commit)],
+    )
+
+
+def _base(subject: Subject) -> Component:
+    return Component(
+        type=DISK_IMAGE,
+        bom_ref=BASE_REF,
+        name=BASE_REF,
+        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=subject.base_sha256)],
+        external_references=[
+            ExternalReference(type=ExternalReferenceType.DISTRIBUTION, url=XsUri(subject.base_url)),
+        ],
+    )
+
+
+def _operating_system(os: OsRelease) -> Component:
+    """Scanners look for it to know whose security notices to read."""
+    return Component(
+        type=ComponentType.OPERATING_SYSTEM,
+        bom_ref=f"os:{os.id}-{os.version_id}",
+        name=os.id,
+        version=os.version_id,
+        description=_text(os.pretty_name),
+    )
+
+
+def _tool(subject: Subject) -> Component:
+    return Component(
+        type=ComponentType.APPLICATION,
+        bom_ref="tool",
+        name="fountainkit-toolsmith-image",
+        version=subject.commit,
+    )
+
+
+def _debian(
+    item: InstalledPackage, os: OsRelease, licenses: Sequence[License], distributions: Mapping[str, Sequence[str]]
+) -> Component:
+    package = item.package
+    purl = PackageURL(
+        type="deb",
+        namespace=os.id,
+        name=package.name,
+        version=package.version,
+        qualifiers={"arch": package.architecture, "distro": f"{os.id}-{os.version_id}", **_upstream(item)},
+    )
+    properties = {
+        f"{PROPERTIES}dpkg:source": [item.source],
+        f"{PROPERTIES}dpkg:source-version": [item.source_version],
+        f"{PROPERTIES}dpkg:installed-kib": [str(package.installed_kib)],
+        f"{PROPERTIES}python-distribution": distributions.get(package.name, []),
+    }
+    return Component(
+        type=ComponentType.LIBRARY,
+        bom_ref=purl.to_string(),
+        name=package.name,
+        version=package.version,
+        purl=purl,
+        supplier=_supplier(item.maintainer),
+        licenses=_licenses(licenses),
+        properties=[Property(name=name, value=value) for name, values in properties.items() for value in values],
+    )
+
+
+def _upstream(item: InstalledPackage) -> dict[str, str]:
+    """The qualifier by which scanners find the source package, to which security notices refer."""
+    if item.source_version != item.package.version:
+        return {"upstream": f"{item.source}@{item.source_version}"}
+    return {"upstream": item.source} if item.source != item.package.name else {}
+
+
+def _python(item: Distribution) -> Component:
+    purl = PackageURL(type="pypi", name=item.name, version=item.version)
+    return Component(
+        type=ComponentType.LIBRARY,
+        bom_ref=f"{purl.to_string()}#{item.path}",
+        name=item.name,
+        version=item.version,
+        purl=purl,
+        licenses=_licenses([item.license] if item.license else []),
+        properties=[Property(name=f"{PROPERTIES}path", value=item.path)],
+    )
+
+
+def _by_owner(contents: Contents) -> dict[str, list[str]]:
+    """The Python distributions that came with a package. They are the package, so they are no components of their own:
+    it would be counted twice, and with what Debian mended in it taken for what PyPI has under that version.
+    """
+    found: dict[str, list[str]] = {}
+    for item in contents.distributions:
+        if owner := contents.owners.get(item.path):
+            found.setdefault(owner, []).append(f"{item.name}=={item.version}")
+    return found
+
+
+def _supplier(maintainer: str) -> OrganizationalEntity | None:
+    if not maintainer:
+        return None
+    match = _MAINTAINER.fullmatch(maintainer)
+    if match is None:
+        return OrganizationalEntity(name=_text(maintainer))
+    name, email = _text(match["name"] or match["email"]), _text(match["email"])
+    return OrganizationalEntity(name=name, contacts=[OrganizationalContact(name=name, email=email)])
+
+
+def _licenses(licenses: Iterable[License]) -> list[DisjunctiveLicense | LicenseExpression]:
+    """One expression where all are sure, for a document has either that or a list; else a list of names."""
+    declared = LicenseAcknowledgement.DECLARED
+    licenses = list(licenses)
+    sure = [item.expression for item in licenses if item.expression]
+    if sure and len(sure) == len(licenses):
+        expression = conjunction(sure)
+        if not is_supported_id(expression):
+            return [LicenseExpression(expression, acknowledgement=declared)]
+    return [
+        DisjunctiveLicense(id=item.expression, acknowledgement=declared)
+        if item.expression and is_supported_id(item.expression)
+        else DisjunctiveLicense(name=item.expression or _text(item.name), acknowledgement=declared)
+        for item in licenses
+    ]
+
+
+def _text(text: str) -> str:
+    """What the image calls something, as one short line."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)[:MAX_TEXT] or "unknown"

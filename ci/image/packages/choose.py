@@ -1,0 +1,83 @@
+"""What becomes of the base's packages: decided and fetched before the appliance starts, by ci/image/packages/apt.py."""
+
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ci.host.workspace import exclusive, work_folder
+from ci.image.definition import Packages
+from ci.image.disk.root_files import RootFiles
+from ci.image.packages import archive, dpkg
+from ci.image.packages.apt import FACT_FILES, FACT_FOLDERS, Apt
+from ci.image.packages.kernels import kernels, module_lists
+from ci.image.packages.requirements import Requirement, programs, require_met
+from ci.image.packages.transaction import Transaction, Wish
+
+FACT_BYTES = 64 << 20
+# Goes up when what is kept of a base changes.
+FACTS_VERSION = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The packages of one build: what becomes of them, the files for it, and the archive's own entries of those."""
+
+    transaction: Transaction
+    files: tuple[Path, ...]
+    described: str
+
+    def write_archive(self, image: Path, work: Path) -> None:
+        """Write the disk from which the appliance installs them."""
+        archive.make_archive(self.files, self.described, image, work)
+
+
+class BaseFacts:
+    """What a base says about its packages, kept in `cache` by the base's digest: sources, keys, what is installed."""
+
+    def __init__(self, cache: Path, base_sha256: str) -> None:
+        self._cache = cache
+        self._folder = cache / "apt" / "facts"
+        self._sha256 = base_sha256
+
+    @property
+    def path(self) -> Path:
+        """The folder, in which each file has the place it has in the base."""
+        return self._folder / f"{self._sha256}-{FACTS_VERSION}"
+
+    def read(self, files: RootFiles) -> None:
+        """Read them from the base."""
+        paths = [*FACT_FILES]
+        for folder, names in files.names(FACT_FOLDERS).items():
+            paths += [f"{folder}/{name}" for name in names]
+        with work_folder(self._folder) as work:
+            found = work / "facts"
+            _copy(files, paths, found)
+            _copy(files, module_lists(kernels(dpkg.installed(found)).releases), found)
+            for earlier in self._folder.glob("[0-9a-f]*"):
+                shutil.rmtree(earlier)  # of a base that this one replaces
+            found.rename(self.path)
+
+    def choose(self, packages: Packages, requirements: Sequence[Requirement]) -> Choice:
+        """Plan what becomes of the packages, and fetch what that needs into the cache.
+
+        Raises BaseImageError, FetchError, VerificationError, or BuildError where the plan is not allowed or impossible.
+        """
+        dpkg.require_buildable(self.path, programs(requirements))
+        wish = Wish(install=packages.install, purge=packages.purge, upgrade=packages.upgrade)
+        folder = self._cache / "apt"
+        with exclusive(folder / ".lock"):  # apt's lists and files have one user at a time
+            apt = Apt(folder / self._sha256[:16], self.path, self._cache / "packages")
+            apt.update()
+            transaction = apt.choose(wish)
+            require_met(requirements, apt.versions(transaction))
+            files = apt.fetch(transaction)
+            return Choice(transaction=transaction, files=files, described=apt.describe(transaction))
+
+
+def _copy(files: RootFiles, paths: Iterable[str], target: Path) -> None:
+    """Copy files of a base to their places below `target`."""
+    for path, content in files.read(paths, limit=FACT_BYTES, total=2 * FACT_BYTES).items():
+        copy = target / path.strip("/")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(content)

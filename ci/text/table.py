@@ -1,0 +1,33 @@
+"""A table that can be shown as Markdown and on a terminal."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ci.text.markdown import Markdown, cell, table, visible
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A title and a table. A cell that is no `Markdown` is foreign, and escaped the way each form needs it."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def first(self, count: int) -> "Section":
+        """The same with at most `count` rows."""
+        return replace(self, rows=self.rows[:count])
+
+    def markdown(self) -> Markdown:
+        """The table, without the title; nothing where it has no rows."""
+        return table(self.columns, [tuple(map(cell, row)) for row in self.rows])
+
+    def text(self) -> str:
+        """The table in columns; nothing where it has no rows."""
+        if not self.rows:
+            return ""
+        lines = [[visible(text) for text in row] for row in (self.columns, *self.rows)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        return "\n".join(
+            "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in lines
+        )

@@ -1,0 +1,100 @@
+"""Put together what the jobs of a workflow built and tested: every image asked for, and one digest for each file.
+
+Works on the reports alone; the image's digest is the one that was built and tested. Sets the output `digests`, which
+ci.workflow.verify_images compares with in later jobs.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from ci.host import actions, cli
+from ci.host.errors import InputError, RefusedError, VerificationError
+from ci.host.files import sha256_file
+from ci.host.progress import Reporter
+from ci.host.repository import ROOT
+from ci.records import artifacts
+from ci.records.build import BuildRecord
+from ci.records.handover import Digests, parse_images
+from ci.records.record import read_record
+from ci.records.validation import Outcome, ValidationReport
+
+RERUN = "Re-run the failed jobs of the run: what was built already is kept."
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The flags."""
+    env = os.environ
+    result = cli.parser("python -m ci.workflow.collect_images", __doc__)
+    result.add_argument("--dist", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist")
+    result.add_argument("--images", default=env.get("IMAGES", ""), help="the definitions, as a JSON list [IMAGES]")
+    result.add_argument("--version", default=env.get("IMAGE_VERSION", ""), help="what was built [IMAGE_VERSION]")
+    return result
+
+
+def main(options: argparse.Namespace, reporter: Reporter, *, environ: Mapping[str, str] = os.environ) -> int:
+    """Collect; raises what docs/exit-codes.md lists."""
+    wanted = parse_images(options.images)
+    builds = {build.definition: (path, build) for path, build in _read_builds(options.dist)}
+    missing = [definition for definition in wanted if definition not in builds]
+    if missing:
+        raise RefusedError(f"there is no report of {', '.join(missing)}", hint=RERUN)
+    digests: dict[str, dict[str, str]] = {}
+    rows: list[tuple[str, ...]] = []
+    for definition in wanted:
+        path, build = builds[definition]
+        _require_same_origin(build, options.version, environ.get("GITHUB_SHA"))
+        report = _tested(path, build)
+        digests[definition] = _digests(path, build)
+        passed = sum(check.outcome is Outcome.PASSED for check in report.checks)
+        rows.append((build.image.file, build.image.sha256, f"{build.image.size / 1e6:.1f} MB", f"{passed} passed"))
+    columns = ("image", "SHA-256", "size", "boot test")
+    reporter.table("Built and tested", columns, rows)
+    lines = [columns, ("---",) * len(columns), *rows]
+    actions.append_summary("\n".join(f"| {' | '.join(cells)} |" for cells in lines), environ)
+    actions.set_outputs({"digests": Digests(digests).to_line()}, environ)
+    return 0
+
+
+def _read_builds(folder: Path) -> list[tuple[Path, BuildRecord]]:
+    found = [(path, read_record(path, BuildRecord)) for path in sorted(folder.glob(f"*{artifacts.BUILD}"))]
+    for path, build in found:
+        if path.name != f"{build.name}{artifacts.BUILD}" or build.image.file != f"{build.name}{artifacts.IMAGE}":
+            raise InputError(f"{path} is the record of {build.name}", hint="It was renamed; build again instead.")
+    return found
+
+
+def _require_same_origin(build: BuildRecord, version: str, commit: str | None) -> None:
+    if build.version != version:
+        raise RefusedError(
+            f"{build.definition} was built as {build.version}, this run is for {version}",
+            hint="Resume with the version that was built.",
+        )
+    if commit is not None and build.commit != commit:
+        raise RefusedError(
+            f"{build.definition} was built from {build.commit}, this run is for {commit}",
+            hint="Run the workflow at the commit that was built, or build again.",
+        )
+
+
+def _tested(path: Path, build: BuildRecord) -> ValidationReport:
+    report = read_record(path.with_name(f"{build.name}{artifacts.REPORT}"), ValidationReport)
+    if report.image_sha256 != build.image.sha256:
+        raise VerificationError(
+            f"the boot test was of {report.image_sha256}, not of the {build.image.file} that was built", hint=RERUN
+        )
+    if not report.passed:
+        raise RefusedError(f"{build.name} has not passed its boot test", hint="Read its report; see also the job.")
+    return report
+
+
+def _digests(path: Path, build: BuildRecord) -> dict[str, str]:
+    """The digest of each file of a build. The image is not here: its digest is in the record."""
+    files = {file.name: sha256_file(file) for file in sorted(path.parent.glob(f"{build.name}.*")) if file.is_file()}
+    return files | {build.image.file: build.image.sha256}
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main, arguments()))

@@ -1,0 +1,124 @@
+"""Report on a pull request what its images came to, beside the last release: on the run's page and in one comment.
+
+The comment is changed by later runs. Where the token may not write, as in a pull request from a fork, there is none.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from ci.comparison.image_facts import of_release
+from ci.comparison.pull_request import Before, Check, Evidence, read_evidence, render
+from ci.fetch.source import AbsentError
+from ci.github.answers import Release
+from ci.github.context import Context, run_url
+from ci.github.conversation import Conversation
+from ci.github.retry import Patience
+from ci.github.transfer import Transfer
+from ci.host import actions, cli
+from ci.host.errors import AccessError, InputError, RemoteError, VerificationError
+from ci.host.progress import Reporter
+from ci.host.repository import ROOT
+from ci.records.release import AssetRecord
+from ci.release.read_back import newest_release, read_release_record
+
+MARKER = "<!-- fountainkit-toolsmith-image: images -->"
+NOTHING = "No image was built: nothing that an image is made of or by has changed.\n"
+FAILED = "No image was built: the run failed before that. Its page says why.\n"
+SUCCESS = "success"  # as Actions writes the result of a job
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The flags."""
+    env = os.environ
+    result = cli.parser("python -m ci.workflow.report_pull_request", __doc__)
+    result.add_argument("--dist", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist")
+    result.add_argument("--images", default=env.get("IMAGES", ""), help="the definitions, as a JSON list [IMAGES]")
+    result.add_argument("--result", default=env.get("RESULT", ""), help="how the images' jobs ended [RESULT]")
+    result.add_argument("--pull-request", default=env.get("PULL_REQUEST", ""), metavar="N", help="[PULL_REQUEST]")
+    return result
+
+
+def main(
+    options: argparse.Namespace,
+    reporter: Reporter,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    patience: Patience | None = None,
+) -> int:
+    """Report; raises what docs/exit-codes.md lists."""
+    found = read_evidence(options.dist)
+    # Where planning failed there is no list; what was built is then all there is to tell.
+    images, good = _parse(options.images) or sorted(found), options.result == SUCCESS
+    context = Context.from_environment(environ)
+    github = Conversation(context, reporter, patience)
+    with Transfer(context, github.patience) as transfer:
+        before = _before(github, transfer, found, reporter)
+    if images:
+        text = render(Check(images=images, found=found, before=before, good=good, run=run_url(environ)))
+    else:
+        text = NOTHING if good else FAILED
+    actions.append_summary(text, environ)
+    reporter.note(text)
+    _comment(github, options.pull_request, text, anew=bool(images), reporter=reporter)
+    return 0
+
+
+def _parse(text: str) -> list[str]:
+    try:
+        images = json.loads(text or "[]")
+    except json.JSONDecodeError as error:
+        raise InputError(f"{text!r} is not a list of images", hint="It comes from ci.workflow.plan_images.") from error
+    return [str(image) for image in images]
+
+
+def _comment(github: Conversation, number: str, text: str, *, anew: bool, reporter: Reporter) -> None:
+    """Put the comment; a pull request that needs none gets none, but an earlier one is brought up to date."""
+    if not number.isdigit():
+        raise InputError(f"{number!r} is not a pull request", hint="It is its number.")
+    try:
+        if anew or github.find_comment(int(number), MARKER):
+            comment = github.put_comment(int(number), MARKER, text)
+            reporter.note(f"The comment: {comment.html_url}")
+    except AccessError:
+        reporter.note("The token may not comment, as in a pull request from a fork: the run's page has the report.")
+
+
+def _before(
+    github: Conversation, transfer: Transfer, found: Mapping[str, Evidence], reporter: Reporter
+) -> dict[str, Before]:
+    """The images of the last release. What cannot be read of it is said, and not compared."""
+    release = newest_release(github)
+    if release is None or not found:
+        return {}
+    try:
+        record = read_release_record(github, transfer, release)
+        read = partial(_read, github, transfer, release)
+        past = {image.distribution: image for image in record.images}
+        return {
+            name: Before(
+                tag=record.tag,
+                url=release.html_url,
+                side=of_release(record.tag, record, past[evidence.build.distribution], read),
+            )
+            for name, evidence in found.items()
+            if evidence.build.distribution in past
+        }
+    except (VerificationError, InputError, RemoteError, AbsentError) as problem:
+        reporter.warn(f"{release.tag_name} cannot be compared with: {problem}")
+        return {}
+
+
+def _read(github: Conversation, transfer: Transfer, release: Release, asset: AssetRecord) -> bytes:
+    found = next((one for one in release.assets if one.name == asset.name), None)
+    if found is None:
+        raise VerificationError(f"{release.tag_name} lacks {asset.name}", hint="Somebody removed it.")
+    return github.persistence.read(f"download of {asset.name}", lambda: transfer.read(found))
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main, arguments()))

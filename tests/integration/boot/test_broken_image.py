@@ -1,0 +1,70 @@
+"""A real image with many faults: the boot test must find each of them, and nothing else."""
+
+import asyncio
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ci.boot import run as validation
+from ci.boot import scenarios
+from ci.boot.boot import Bench
+from ci.boot.side_by_side import this_machine
+from ci.host.accelerator import Acceleration
+from ci.host.appliance import guestfish
+from ci.host.progress import quiet_reporter
+from ci.host.repository import ROOT
+from ci.records.validation import Outcome
+from tests.support.building import Built
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(3600)]
+
+FOUND = {
+    "admin-groups",
+    "authorized-keys",
+    "builder-files",
+    "console-clean",
+    "dbus-machine-id",
+    "failed-units",
+    "host-keys",
+    "host-keys-fresh",
+    "keyboard-interactive-refused",
+    "login-users",
+    "machine-id-fresh",
+    "no-passwords",
+    "old-logs",
+    "other-authorized-keys",
+    "package-cache",
+    "package-lists",
+    "password-refused",
+    "policy-rc-d",
+    "private-files",
+    "root-login-refused",
+    "ssh-methods",
+    "sshd-settings-fountain",
+    "sshd-settings-root",
+    "sudo-rules",
+    "system-running",
+}
+
+
+def break_image(disk: Path, acceleration: Acceleration, folder: Path) -> None:
+    with guestfish.session(disk, "qcow2", acceleration=acceleration, temporary=folder) as guest:
+        guest.start()
+        guest.command("mount", "/dev/sda1", "/")
+        guest.command("upload", ROOT / "tests/support/guest/break.sh", "/root/break.sh")
+        code, output = guest.shell("sh /root/break.sh && rm /root/break.sh", timeout=acceleration.scaled(120))
+        assert code == 0, output
+
+
+def test_every_fault_of_a_broken_image_is_found(
+    built: Built, acceleration: Acceleration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = tmp_path / "broken.qcow2"
+    shutil.copy(built.image, disk)
+    break_image(disk, acceleration, tmp_path)
+    monkeypatch.setattr(scenarios, "SCENARIOS", (scenarios.full,))
+    bench = Bench(image=disk, acceleration=acceleration, record=built.record)
+    results = asyncio.run(validation.boot_all(bench, tmp_path, quiet_reporter(), this_machine(at_most=1)))
+    assert results.error is None
+    assert {check.id for check in results.checks if check.outcome is Outcome.FAILED} == FOUND

@@ -1,0 +1,135 @@
+"""The client against a guest agent of a few lines, on a socket of this process."""
+
+import asyncio
+import base64
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ci.boot.vm.qmp import AgentResult, GuestAgent
+from ci.host.errors import BootError
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
+
+Request = dict[str, Any]
+Reply = dict[str, Any]
+Answer = Callable[[Request], list[Reply]]
+
+
+def returns(request: Request, value: object) -> Reply:
+    return {"return": value, "id": request["id"]}
+
+
+def talk(tmp_path: Path, answer: Answer, act: Callable[[GuestAgent], Awaitable[None]], patience: float = 60) -> None:
+    """Let `act` talk to an agent that answers each request by what `answer` returns for it."""
+
+    async def main() -> None:
+        agent = GuestAgent(patience=patience)
+        await agent.listen(tmp_path / "s")
+        reader, writer = await asyncio.open_unix_connection(str(tmp_path / "s"))
+        await agent.accept()
+
+        async def serve() -> None:
+            text = ""  # the client puts nothing between its messages
+            while data := await reader.read(65536):
+                text += data.decode()
+                while text:
+                    request, end = json.JSONDecoder().raw_decode(text)
+                    text = text[end:]
+                    for reply in answer(request):
+                        writer.write(json.dumps(reply).encode() + b"\n")
+
+        serving = asyncio.ensure_future(serve())
+        try:
+            await act(agent)
+        finally:
+            await agent.close()
+            writer.close()
+            await serving
+
+    asyncio.run(main())
+
+
+def test_the_agent_answers_late_and_the_late_answers_do_no_harm(tmp_path: Path) -> None:
+    asked: list[Request] = []
+
+    def answer(request: Request) -> list[Reply]:
+        asked.append(request)
+        if len(asked) < 3:  # nobody is there yet
+            return []
+        if request["execute"] == "guest-sync":  # now all that has piled up is answered, in its order
+            return [returns(one, one["arguments"]["id"]) for one in asked]
+        return [returns(request, "pong")]
+
+    async def act(agent: GuestAgent) -> None:
+        await agent.answers(sync_seconds=0.01)
+        assert await agent.command("guest-ping") == "pong"
+
+    talk(tmp_path, answer, act)
+    assert [one["arguments"]["id"] for one in asked[:3]] == [1, 2, 3]  # each has a number of its own
+
+
+def test_a_key_is_added_with_the_agents_own_command(tmp_path: Path) -> None:
+    asked: list[Request] = []
+
+    def answer(request: Request) -> list[Reply]:
+        asked.append(request)
+        return [returns(request, {})]
+
+    talk(tmp_path, answer, lambda agent: agent.add_authorized_key("fountain", "ssh-ed25519 AAAA test\n"))
+    assert asked[0]["execute"] == "guest-ssh-add-authorized-keys"
+    assert asked[0]["arguments"] == {"username": "fountain", "keys": ["ssh-ed25519 AAAA test"]}
+
+
+def test_a_program_is_awaited_and_its_output_decoded(tmp_path: Path) -> None:
+    states = [{"exited": False}, {"exited": True, "exitcode": 3, "out-data": base64.b64encode(b"a\xff").decode()}]
+    asked: list[Request] = []
+
+    def answer(request: Request) -> list[Reply]:
+        asked.append(request)
+        return [returns(request, {"pid": 7} if request["execute"] == "guest-exec" else states.pop(0))]
+
+    async def act(agent: GuestAgent) -> None:
+        done = await agent.execute("/bin/ls", ["-l"])
+        assert done == AgentResult(exit_status=3, stdout="a\N{REPLACEMENT CHARACTER}", stderr="")
+
+    talk(tmp_path, answer, act)
+    assert asked[0]["arguments"] == {"path": "/bin/ls", "arg": ["-l"], "capture-output": True}
+    assert asked[1]["arguments"] == {"pid": 7}
+
+
+def test_a_program_that_a_signal_ended_has_a_negative_status(tmp_path: Path) -> None:
+    def answer(request: Request) -> list[Reply]:
+        return [returns(request, {"pid": 7} if request["execute"] == "guest-exec" else {"exited": True, "signal": 9})]
+
+    async def act(agent: GuestAgent) -> None:
+        assert (await agent.execute("/bin/ls")).exit_status == -9
+
+    talk(tmp_path, answer, act)
+
+
+def test_a_refused_command_is_told_with_the_agents_reason(tmp_path: Path) -> None:
+    def answer(request: Request) -> list[Reply]:
+        return [{"error": {"class": "GenericError", "desc": "no such user"}, "id": request["id"]}]
+
+    with pytest.raises(BootError, match="the guest agent refused guest-ssh-add-authorized-keys: no such user"):
+        talk(tmp_path, answer, lambda agent: agent.add_authorized_key("nobody", "ssh-ed25519 AAAA"))
+
+
+def test_an_agent_that_falls_silent_is_given_up(tmp_path: Path) -> None:
+    async def act(agent: GuestAgent) -> None:
+        await agent.command("guest-ping")
+
+    with pytest.raises(BootError, match="did not answer guest-ping"):
+        talk(tmp_path, lambda _: [], act, patience=0.01)
+
+
+def test_an_answer_of_another_kind_is_an_error_and_no_crash(tmp_path: Path) -> None:
+    async def act(agent: GuestAgent) -> None:
+        await agent.execute("/bin/ls")
+
+    with pytest.raises(BootError, match="an answer is no object"):
+        talk(tmp_path, lambda request: [returns(request, [])], act)

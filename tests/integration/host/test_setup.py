@@ -1,0 +1,137 @@
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ci.host.process import run
+from ci.host.repository import ROOT
+
+pytestmark = pytest.mark.integration
+
+SETUP = ROOT / "scripts/setup.sh"
+
+
+FAKES = {
+    "dpkg-query": 'case "${@: -1}" in gpgv | isc-dhcp-client) exit 1 ;; *) printf installed ;; esac',
+    "apt-get": 'echo "$DEBIAN_FRONTEND apt-get $*" >>"$RECORD"',
+    "apt-cache": 'printf "%s:\\n  Installed: (none)\\n  Candidate: 4.4\\n" "$2"',
+}
+
+
+@pytest.fixture
+def empty_project(tmp_path: Path) -> Path:
+    """A project with nothing but the script and an empty lock; returns the script."""
+    (tmp_path / "project/scripts").mkdir(parents=True)
+    (tmp_path / "project/requirements.lock").write_text("# nothing yet\n")
+    return Path(shutil.copy(SETUP, tmp_path / "project/scripts"))
+
+
+@pytest.fixture
+def bare_path(tmp_path: Path) -> Path:
+    """A PATH with the shell's everyday programs, and neither apt nor any tool of ours."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in ("bash", "cat", "dirname", "env", "grep", "sha256sum"):
+        tool = shutil.which(name)
+        assert tool is not None
+        (folder / name).symlink_to(tool)
+    return folder
+
+
+def test_where_nothing_is_missing_a_second_run_does_nothing() -> None:
+    run([SETUP], timeout=600)
+    environment = ROOT / ".venv"
+    before = environment.stat().st_mtime_ns
+    second = run([SETUP], timeout=60)
+    assert second.stderr.splitlines()[-1] == "setup: nothing to do"
+    assert "installing" not in second.stderr
+    assert environment.stat().st_mtime_ns == before
+
+
+def test_without_apt_it_lists_what_to_install(bare_path: Path) -> None:
+    completed = run([bare_path / "bash", SETUP], timeout=60, ok=(3,), env={"PATH": str(bare_path)})
+    assert "there is no apt-get here; please install:" in completed.stderr
+    for tool in ("guestfish", "qemu-system-x86_64", "mmdebstrap", "cloud-localds"):
+        assert f"    {tool} (Debian: " in completed.stderr
+
+
+def test_only_what_is_missing_is_installed(empty_project: Path, tmp_path: Path) -> None:
+    fakes, record = tmp_path / "fakes", tmp_path / "record"
+    fakes.mkdir()
+    for name, body in FAKES.items():
+        (fakes / name).write_text(f"#!/bin/bash\n{body}\n")
+        (fakes / name).chmod(0o755)
+    env = {"PATH": f"{fakes}{os.pathsep}{os.environ['PATH']}", "RECORD": str(record), "DEBIAN_FRONTEND": ""}
+    told = run([empty_project], timeout=600, env=env).stderr
+    assert "setup: installing gpgv isc-dhcp-client\n" in told
+    assert record.read_text().splitlines() == [
+        " apt-get update -qq",
+        "noninteractive apt-get install -qq --yes --no-install-recommends gpgv isc-dhcp-client",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("flags", "installed"),
+    [([], "gpgv isc-dhcp-client"), (["--tests"], "gpgv chromium chromium-driver isc-dhcp-client")],
+)
+def test_the_browser_is_for_the_tests_only(
+    empty_project: Path, bare_path: Path, tmp_path: Path, flags: list[str], installed: str
+) -> None:
+    record = tmp_path / "record"
+    for name, body in FAKES.items():
+        (bare_path / name).write_text(f"#!/bin/bash\n{body}\n")
+        (bare_path / name).chmod(0o755)
+    env = {"PATH": str(bare_path), "RECORD": str(record), "DEBIAN_FRONTEND": ""}
+    run([bare_path / "bash", empty_project, *flags], timeout=600, env=env)
+    assert record.read_text().splitlines()[-1].endswith(f" --no-install-recommends {installed}")
+
+
+def test_a_changed_lock_is_installed_once(empty_project: Path) -> None:
+    project = empty_project.parents[1]
+    first = run([empty_project], timeout=600).stderr
+    assert f"making {project}/.venv with Python 3." in first
+    assert "installing the Python packages" in first
+    assert "nothing to do" in run([empty_project], timeout=60).stderr
+    (project / "requirements.lock").write_text("# changed\n")
+    third = run([empty_project], timeout=600).stderr
+    assert "installing the Python packages" in third
+    assert "making" not in third
+    assert "nothing to do" in run([empty_project], timeout=60).stderr
+
+
+def test_a_broken_environment_is_made_anew(empty_project: Path) -> None:
+    python = empty_project.parents[1] / ".venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to("/nonexistent/python3")
+    assert "making" in run([empty_project], timeout=600).stderr
+    assert run([python, "-m", "pip", "--version"], timeout=60).stdout.startswith("pip ")
+
+
+def test_the_lock_names_no_index_and_has_a_digest_for_everything() -> None:
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    assert not [line for line in lines if "://" in line or "--index" in line or "--find-links" in line]
+    starts = [number for number, line in enumerate(lines) if "==" in line]
+    assert starts
+    assert all("--hash=sha256:" in lines[number + 1] for number in starts)
+
+
+@pytest.mark.parametrize("shim", ["build/build-image.sh", "scripts/validate.sh"])
+def test_a_shim_without_environment_says_what_to_run(tmp_path: Path, shim: str) -> None:
+    copy = tmp_path / shim
+    copy.parent.mkdir()
+    shutil.copy(ROOT / shim, copy)
+    completed = run([copy], timeout=60, ok=(3,))
+    assert f"make -C {tmp_path} setup" in completed.stderr
+
+
+@pytest.mark.parametrize("shim", ["build/build-image.sh", "scripts/validate.sh"])
+def test_a_shim_works_from_any_folder(tmp_path: Path, shim: str) -> None:
+    completed = run([ROOT / shim, "--help"], timeout=60, cwd=tmp_path, env={"PYTHONPATH": os.fspath(tmp_path)})
+    assert "usage:" in completed.stdout
+
+
+def test_make_without_a_target_shows_the_front_door() -> None:
+    text = run(["make", "--no-print-directory", "-C", ROOT], timeout=60).stdout
+    for target in ("setup", "demo", "image", "test", "catalogue", "doctor"):
+        assert f"make {target} " in text

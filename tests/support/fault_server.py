@@ -1,0 +1,200 @@
+"""A real HTTP server on loopback that fails on command."""
+
+import contextlib
+import ssl
+import sys
+import threading
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+
+from ci.host.process import held_port
+
+
+class Dribble(Enum):
+    HEADERS = "headers"
+    BODY = "body"
+
+
+DRIBBLE_SECONDS = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """What goes wrong with one answer: after `cut_after` bytes the connection breaks, once `hold` is set.
+
+    Bytes behind that may also `dribble`, one at a time, until the client has had enough. `before` and `after` run
+    before the answer is looked up, and when it is sent.
+    """
+
+    status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    cut_after: int | None = None
+    hold: threading.Event | None = None
+    ignore_range: bool = False
+    ignore_condition: bool = False
+    announce: int | None = None
+    dribble: Dribble | None = None
+    before: Callable[[], object] = lambda: None
+    after: Callable[[], object] = lambda: None
+
+
+class Pause:
+    """Holds an answer back, from its `before` or `after`: until it is `over`, or for a minute."""
+
+    def __init__(self) -> None:
+        self.reached = threading.Event()
+        self.over = threading.Event()
+
+    def __call__(self) -> None:
+        self.reached.set()
+        self.over.wait(60)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    path: str
+    headers: Mapping[str, str]
+    status: int
+
+
+@dataclass(slots=True)
+class File:
+    body: bytes
+    etag: str | None
+    content_type: str
+    offers_ranges: bool = False
+
+
+Answer = tuple[int, dict[str, str], bytes]
+
+
+class _Quiet(ThreadingHTTPServer):
+    """A client that hangs up is what many tests are about."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - the base class's types
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
+class FaultServer:
+    """Serves what is published, with the faults that are armed, one per request in their order."""
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self.files: dict[str, File] = {}
+        self.faults: dict[str, deque[Fault]] = defaultdict(deque)
+        self.requests: list[Request] = []
+        self.further_connections: int | None = None
+        """The status that a request for a range with an end gets; None: that range."""
+        self._leaving = threading.Event()
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                server._answer(self)
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+                pass
+
+        # Nobody else must listen there once the server does not, nor on ::1, which localhost may be too.
+        self._held = contextlib.ExitStack()
+        self.http = _Quiet(("127.0.0.1", self._held.enter_context(held_port())), Handler)
+        self.scheme = "https" if tls else "http"
+        if tls:
+            self.http.socket = tls.wrap_socket(self.http.socket, server_side=True)
+        self._thread = threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.02})
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leaving.set()
+        self.http.shutdown()
+        self._thread.join()
+        self.http.server_close()
+        self._held.close()
+
+    def url(self, path: str) -> str:
+        return f"{self.scheme}://127.0.0.1:{self.http.server_address[1]}{path}"
+
+    def publish(
+        self,
+        path: str,
+        body: bytes,
+        *,
+        etag: str | None = '"1"',
+        content_type: str = "application/octet-stream",
+        offers_ranges: bool = False,
+    ) -> str:
+        self.files[path] = File(body, etag, content_type, offers_ranges)
+        return self.url(path)
+
+    def arm(self, path: str, *faults: Fault) -> None:
+        self.faults[path].extend(faults)
+
+    def ranges(self, path: str) -> list[str | None]:
+        """The Range of each request for `path` so far."""
+        return [request.headers.get("Range") for request in self.requests if request.path == path]
+
+    def _answer(self, handler: BaseHTTPRequestHandler) -> None:
+        path = handler.path.partition("?")[0]  # asked as a proxy, it is a whole URL
+        fault = self.faults[path].popleft() if self.faults[path] else Fault()
+        fault.before()
+        file = self.files.get(path)
+        answer: Answer = 404, {}, b"not here"
+        if file:
+            answer = self._serve(file, handler.headers.get("Range"), handler.headers.get("If-Range"), fault)
+        status, headers, body = answer
+        bounded = not handler.headers.get("Range", "-").endswith("-")
+        if failure := fault.status or (bounded and self.further_connections):
+            status, body = failure, b""
+        headers["Content-Length"] = str(len(body) if fault.announce is None else fault.announce)
+        self.requests.append(Request(path=path, headers=dict(handler.headers), status=status))
+        if fault.dribble is Dribble.HEADERS:
+            self._dribble(handler, b"HTTP/1.1 200 OK\r\nX: " + b"x" * 60_000)
+            return
+        handler.send_response(status)
+        for name, value in {**headers, **fault.headers}.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        handler.wfile.write(body[: fault.cut_after])
+        if fault.dribble is Dribble.BODY:
+            self._dribble(handler, body[fault.cut_after or 0 :])
+        if fault.hold:
+            fault.hold.wait()
+        if fault.cut_after is not None or fault.announce is not None:
+            handler.close_connection = True
+        fault.after()
+
+    def _dribble(self, handler: BaseHTTPRequestHandler, data: bytes) -> None:
+        handler.close_connection = True
+        for byte in data:
+            handler.wfile.write(bytes([byte]))
+            if self._leaving.wait(DRIBBLE_SECONDS):
+                return
+
+    @staticmethod
+    def _serve(file: File, wanted: str | None, condition: str | None, fault: Fault) -> Answer:
+        headers = {"Content-Type": file.content_type}
+        if file.etag:
+            headers["ETag"] = file.etag
+        if file.offers_ranges:
+            headers["Accept-Ranges"] = "bytes"
+        changed = condition and condition != file.etag and not fault.ignore_condition
+        if not wanted or fault.ignore_range or changed:
+            return 200, headers, file.body
+        first, _, last = wanted.removeprefix("bytes=").partition("-")
+        start, stop = int(first), min(int(last) + 1 if last else len(file.body), len(file.body))
+        if start >= len(file.body):
+            return 416, headers | {"Content-Range": f"bytes */{len(file.body)}"}, b""
+        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(file.body)}"
+        return 206, headers, file.body[start:stop]

@@ -1,0 +1,239 @@
+from datetime import UTC, datetime
+
+import pytest
+
+from ci.boot.checks import check as checks
+from ci.boot.checks.check import (
+    AtLeast,
+    Between,
+    Check,
+    CommandCheck,
+    Empty,
+    Equals,
+    JsonHas,
+    Lines,
+    Matcher,
+    Matches,
+)
+from ci.boot.checks.consumer import consumer_checks
+from ci.boot.checks.guest import clone_checks, full_checks, seed_checks
+from ci.boot.vm.ssh import CommandResult
+from ci.records.build import ArtifactRecord, BaseImageRecord, BuildRecord, Verification
+from ci.records.validation import Outcome
+
+DIGEST = "b" * 64
+KEY = "SHA256:baked"
+EPHEMERAL = "SHA256:ephemeral"
+
+RECORD = BuildRecord(
+    name="jammy",
+    version="v2026.11.23",
+    definition="jammy",
+    definition_sha256="d" * 64,
+    distribution="ubuntu-2204",
+    commit="c" * 40,
+    dirty=False,
+    built_at=datetime(2026, 11, 23, tzinfo=UTC),
+    base=BaseImageRecord(
+        url="file:///base.img",
+        sha256=DIGEST,
+        size=1,
+        verification=Verification.PINNED_DIGEST,
+        verified_by="the definition",
+    ),
+    image=ArtifactRecord(file="image.qcow2", sha256="a" * 64, size=1, virtual_size=20 << 30),
+    packages=300,
+    kernel="5.15",
+    authorized_keys=[KEY],
+    accelerator="tcg",
+    tools={},
+    steps=[],
+    seconds=1,
+    peak_memory=1,
+)
+
+IMAGE_JSON = f'{{"name": "jammy", "version": "v2026.11.23", "commit": "{"c" * 40}", "base_sha256": "{DIGEST}"}}'
+SSHD = """\
+authorizedkeyscommand none
+authorizedkeysfile .ssh/authorized_keys
+gssapiauthentication no
+hostbasedauthentication no
+kbdinteractiveauthentication no
+passwordauthentication no
+permitemptypasswords no
+permitrootlogin no
+port 22
+port 3023
+pubkeyauthentication yes
+trustedusercakeys none"""
+PASSWORDS_ALLOWED = SSHD.replace("passwordauthentication no", "passwordauthentication yes")
+ROOT_ALLOWED = SSHD.replace("permitrootlogin no", "permitrootlogin prohibit-password")
+THIRD_PORT = f"{SSHD}\nport 2222"
+ROUTE = "default via 10.0.2.2 dev ens3 proto dhcp src 10.0.2.15 metric 1024 "
+MODES = "700 fountain:fountain /home/fountain/.ssh\n600 fountain:fountain /home/fountain/.ssh/authorized_keys"
+OPEN_MODES = MODES.replace("600", "644")
+CLOUD_INIT_RESULT = '{"v1": {"datasource": "DataSourceNoCloud [seed=/dev/vdb][dsmode=net]", "errors": []}}'
+CLOUD_INIT_ERRORS = '{"v1": {"datasource": "DataSourceNoCloud [seed=/dev/vdb][dsmode=net]", "errors": ["ssh"]}}'
+
+# What a good guest answers to each check of the table, and what a bad one may.
+ANSWERS = {
+    "system-running": ("running", "degraded"),
+    "failed-units": ("", "ssh.service loaded failed failed OpenBSD Secure Shell server"),
+    "quick-start": ("active", "inactive"),
+    "sudo-without-prompt": ("root", "sudo: unable to resolve host toolsmith: Name or service not known\nroot"),
+    "guest-agent-active": ("active", "inactive"),
+    "root-size": ("19.35", "2.87"),
+    "root-free": ("18.01", "14.99"),
+    "root-device": ("BOOT_IMAGE=/boot/vmlinuz root=UUID=1-2 ro", "BOOT_IMAGE=/boot/vmlinuz root=/dev/sda1 ro"),
+    "initrd-per-kernel": ("", "/boot/vmlinuz-6.1.0-1-amd64"),
+    "9p-modules": ("/sys/module/9p\n/sys/module/9pnet_virtio", "/sys/module/9p"),
+    "no-share-no-mount": ("", "work /mnt/work 9p ro 0 0"),
+    "curl-runs": ("curl 7.81.0 (x86_64-pc-linux-gnu)", ""),
+    "git-runs": ("git version 2.34.1", ""),
+    "python3-runs": ("3", ""),
+    "pip3-runs": ("pip 22.0.2 from /usr/lib/python3/dist-packages/pip (python 3.10)", ""),
+    "dpkg-audit": ("", "The following packages are only half configured"),
+    "dpkg-lock": ("free", ""),
+    "background-jobs": ("", "apt-daily.timer loaded active waiting Daily apt download activities"),
+    "timers": ("systemd-tmpfiles-clean.timer", "systemd-tmpfiles-clean.timer\nupdate-notifier-download.timer"),
+    "sshd-settings-fountain": (SSHD, PASSWORDS_ALLOWED),
+    "sshd-settings-root": (SSHD, ROOT_ALLOWED),
+    "root-locked": ("!*", "$6$salt$hash"),
+    "no-passwords": ("", "ubuntu"),
+    "login-users": ("", "toor"),
+    "fountain-account": ("/home/fountain:/bin/bash", "/home/fountain:/usr/sbin/nologin"),
+    "sudo-rules": ("root\nfountain", "root\nubuntu\nfountain"),
+    "admin-groups": ("", "sudo:x:27:fountain,ubuntu"),
+    "authorized-keys-mode": (MODES, OPEN_MODES),
+    "other-authorized-keys": ("", "/root/.ssh/authorized_keys"),
+    "host-keys": ("ssh_host_ed25519_key\nssh_host_ed25519_key.pub", "ssh_host_rsa_key\nssh_host_rsa_key.pub"),
+    "host-keys-fresh": ("", "/etc/ssh/ssh_host_ed25519_key"),
+    "machine-id": ("0123456789abcdef0123456789abcdef", "uninitialized"),
+    "machine-id-fresh": ("", "/etc/machine-id"),
+    "dbus-machine-id": ("", "/var/lib/dbus/machine-id"),
+    "authorized-keys": (f"{EPHEMERAL}\n{KEY}", f"{EPHEMERAL}\n{KEY}\nSHA256:foreign"),
+    "image-json": (IMAGE_JSON, IMAGE_JSON.replace("v2026.11.23", "v2026.11.22")),
+    "default-route": (ROUTE.strip(), "default via 10.0.2.2 dev ens3 proto static"),
+    "resolver": ("10.0.2.3\nfec0::3", ""),
+    "hostname-resolves": ("127.0.1.1       toolsmith", ""),
+    "no-network-wait": ("", "systemd-networkd-wait-online.service loaded active exited Wait for Network"),
+    "cloud-init-disabled": ("status: disabled", "status: done"),
+    "cloud-init-inactive": ("", "cloud-init.service loaded active exited Initial cloud-init job"),
+    "package-lists": ("", "/var/lib/apt/lists/archive_dists_jammy_InRelease"),
+    "package-cache": ("", "/var/cache/apt/pkgcache.bin"),
+    "old-logs": ("", "/var/log/dpkg.log"),
+    "journal-one-boot": ("1", "2"),
+    "private-files": ("", "/root/.bash_history"),
+    "builder-files": ("", "/var/tmp/builder.log"),  # noqa: S108 - no file of ours
+    "dhcp-leases": ("", "/var/lib/dhcp/dhclient.leases"),
+    "policy-rc-d": ("", "/usr/sbin/policy-rc.d"),
+    "cloud-init-state": ("", "/var/lib/cloud/instances/i-1"),
+    "cloud-init-files": ("", "/etc/netplan/50-cloud-init.yaml"),
+    "random-seed": ("", "/var/lib/systemd/random-seed"),
+    "share-mounted": ("work   9p", "/dev/vda1 ext4"),
+    "share-pieces": ("msize=32768", "msize=131072"),
+    "share-readable": ("known content", ""),
+    "share-names": ("known content", ""),
+    "swap": ("/dev/zram0  partition  81904  8448  100", ""),
+    "share-read-only": ("refused", "written"),
+    "cloud-init-done": (CLOUD_INIT_RESULT, CLOUD_INIT_ERRORS),
+    "cloud-init-warnings": ("", "util.py[WARNING]: Running module locale failed"),
+    "seed-hostname": ("seeded", "toolsmith"),
+    "seed-file": ("marker", ""),
+}
+
+
+def all_command_checks() -> dict[str, CommandCheck]:
+    tables = (
+        full_checks(RECORD, [EPHEMERAL]),
+        clone_checks(),
+        consumer_checks("work", "known.txt", "known content"),
+        seed_checks("seeded", "/etc/marker", "marker"),
+    )
+    return {check.id: check for table in tables for check in table}
+
+
+def answer(stdout: str, *, exit_status: int = 0, stderr: str = "") -> CommandResult:
+    return CommandResult(exit_status=exit_status, stdout=stdout, stderr=stderr, seconds=0.5)
+
+
+def test_every_command_check_has_a_good_and_a_bad_answer_here() -> None:
+    assert set(ANSWERS) == set(all_command_checks())
+
+
+@pytest.mark.parametrize("check_id", ANSWERS)
+def test_a_good_answer_passes(check_id: str) -> None:
+    good, _ = ANSWERS[check_id]
+    result = checks.judge(all_command_checks()[check_id], "full", answer(f"{good}\n"))
+    assert (result.outcome, result.id, result.boot) == (Outcome.PASSED, check_id, "full")
+
+
+@pytest.mark.parametrize("check_id", ANSWERS)
+def test_a_bad_answer_fails_and_is_quoted(check_id: str) -> None:
+    _, bad = ANSWERS[check_id]
+    result = checks.judge(all_command_checks()[check_id], "full", answer(f"{bad}\n"))
+    assert result.outcome is Outcome.FAILED
+    assert result.actual == (bad or checks.NOTHING)
+
+
+@pytest.mark.parametrize("check_id", ANSWERS)
+def test_a_command_that_could_not_look_does_not_pass(check_id: str) -> None:
+    good, _ = ANSWERS[check_id]
+    check = all_command_checks()[check_id]
+    broken = checks.judge(check, "full", answer(good, exit_status=127))
+    complaining = checks.judge(check, "full", answer(good, stderr="find: Permission denied\n"))
+    assert (broken.outcome, complaining.outcome) == (Outcome.FAILED, Outcome.FAILED)
+    assert "exit status 127" in broken.actual
+    assert "Permission denied" in complaining.actual
+
+
+@pytest.mark.parametrize("settings", [PASSWORDS_ALLOWED, ROOT_ALLOWED, THIRD_PORT, SSHD.replace("\nport 3023", "")])
+def test_any_weaker_sshd_setting_fails(settings: str) -> None:
+    for name in ("fountain", "root"):
+        check = all_command_checks()[f"sshd-settings-{name}"]
+        assert checks.judge(check, "full", answer(settings)).outcome is Outcome.FAILED
+
+
+def test_a_baked_key_that_is_missing_fails() -> None:
+    check = all_command_checks()["authorized-keys"]
+    assert checks.judge(check, "full", answer(EPHEMERAL)).outcome is Outcome.FAILED
+
+
+def test_without_a_build_record_its_comparisons_are_skipped_and_the_rest_stays() -> None:
+    with_record, without = full_checks(RECORD, []), full_checks(None, [])
+    assert [check.id for check in without] == [check.id for check in with_record]
+    assert {check.id for check in without if check.skip} == {"authorized-keys", "image-json"}
+    assert not any(check.skip for check in with_record)
+
+
+@pytest.mark.parametrize(
+    ("matcher", "good", "bad", "words"),
+    [
+        (Equals("a"), ["a"], ["", "A", "a\nb"], "a"),
+        (Equals(""), [""], ["a"], "(nothing)"),
+        (Matches(r"v\d+", "a version"), ["v1"], ["v1\n\nv2", "xv1", ""], "a version"),
+        (Empty(), [""], [" x"], "(nothing)"),
+        (Between(19, 20, "GiB"), ["19", "19.35", "20.00"], ["18.99", "20.01", "", "19 GiB", "nan"], "19 to 20 GiB"),
+        (AtLeast(15, "GiB"), ["15", "99"], ["14.99", "-20", "inf", ""], "at least 15 GiB"),
+        (Lines(("b", "a")), ["a\nb", "b\na"], ["a", "a\na\nb", "a\nb\nc", ""], "a\nb"),
+        (Lines(()), [""], ["a"], "(nothing)"),
+        (JsonHas((("a.b", 1),)), ['{"a": {"b": 1, "c": 2}}'], ['{"a": {}}', '{"a": 1}', "{", ""], "a.b: 1"),
+        (JsonHas((("a", None),)), ['{"a": null}'], ["{}"], "a: null"),
+    ],
+)
+def test_a_matcher_says_what_it_expects_and_accepts_only_that(
+    matcher: Matcher, good: list[str], bad: list[str], words: str
+) -> None:
+    assert matcher.describe() == words
+    assert [output for output in good if not matcher.accepts(output)] == []
+    assert [output for output in bad if matcher.accepts(output)] == []
+
+
+def test_what_was_not_reached_is_skipped_with_the_reason() -> None:
+    first = Check(id="first", title="First", expected="yes")
+    second = CommandCheck(id="second", title="Second", command="true", expected=Empty())
+    done = [checks.result(first, "full", passed=True, actual="yes")]
+    missing = checks.not_reached([first, second], done, "full", "the kernel panicked")
+    assert [(check.id, check.outcome, check.actual) for check in missing] == [
+        ("second", Outcome.SKIPPED, "the kernel panicked")
+    ]

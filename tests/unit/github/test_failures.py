@@ -1,0 +1,83 @@
+import time
+
+import pytest
+
+from ci.fetch.source import AbsentError, TransientError
+from ci.github.failures import from_status
+from ci.host.errors import AccessError, RejectedError
+
+SECONDARY = {"message": "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."}
+
+
+@pytest.mark.parametrize("status", [408, 500, 502, 503, 504])
+def test_what_a_server_says_of_itself_passes(status: int) -> None:
+    failure = from_status(status, {}, {}, "GET /x")
+    assert isinstance(failure, TransientError)
+    assert failure.retry_after is None
+
+
+def test_a_secondary_limit_is_waited_for_as_long_as_it_says() -> None:
+    failure = from_status(403, {"retry-after": "17"}, SECONDARY, "POST /x")
+    assert isinstance(failure, TransientError)
+    assert failure.retry_after == 17
+
+
+def test_a_secondary_limit_without_a_time_is_a_minute() -> None:
+    failure = from_status(403, {}, SECONDARY, "POST /x")
+    assert isinstance(failure, TransientError)
+    assert failure.retry_after == 60
+
+
+def test_a_primary_limit_lasts_until_its_reset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1_000_000.0)
+    headers = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1000100"}
+    failure = from_status(403, headers, {"message": "API rate limit exceeded for user ID 1."}, "GET /x")
+    assert isinstance(failure, TransientError)
+    assert failure.retry_after == 101  # a second more than it asks for
+
+
+def test_a_reset_in_the_past_is_no_negative_wait() -> None:
+    failure = from_status(429, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1"}, {}, "GET /x")
+    assert isinstance(failure, TransientError)
+    assert failure.retry_after == 1
+
+
+@pytest.mark.parametrize("wait", ["soon", "", "Wed, 21 Oct 2026 07:28:00 GMT"])
+def test_a_wait_that_is_no_number_is_a_minute(wait: str) -> None:
+    failure = from_status(429, {"retry-after": wait}, {}, "GET /x")
+    assert isinstance(failure, TransientError)
+    assert failure.retry_after == 60
+
+
+def test_a_403_that_is_no_limit_is_about_permissions() -> None:
+    headers = {"x-ratelimit-remaining": "4999"}
+    failure = from_status(403, headers, {"message": "Resource not accessible by integration"}, "POST /x")
+    assert isinstance(failure, AccessError)
+    assert "contents: write" in failure.hint
+
+
+def test_a_401_is_about_the_token() -> None:
+    failure = from_status(401, {}, {"message": "Bad credentials"}, "GET /x")
+    assert isinstance(failure, AccessError)
+    assert "expired" in failure.hint
+
+
+def test_a_404_is_an_absence() -> None:
+    assert isinstance(from_status(404, {}, {"message": "Not Found"}, "GET /x"), AbsentError)
+
+
+def test_a_422_tells_its_codes_and_its_words() -> None:
+    # As GitHub answered a second asset of one name: @octokit/fixtures 23.1.2, release-assets-conflict.
+    data = {
+        "message": "Validation Failed",
+        "errors": [{"resource": "ReleaseAsset", "code": "already_exists", "field": "name"}],
+    }
+    failure = from_status(422, {}, data, "POST /x")
+    assert isinstance(failure, RejectedError)
+    assert failure.codes == {"already_exists"}
+    assert "Validation Failed; name: already_exists" in failure.message
+
+
+@pytest.mark.parametrize("data", [{"errors": ["text"]}, {"errors": None}, {"message": None}])
+def test_an_answer_of_another_shape_is_still_a_refusal(data: dict[str, object]) -> None:
+    assert isinstance(from_status(422, {}, data, "POST /x"), RejectedError)
