@@ -3,19 +3,15 @@
 The rules are plain functions, because that tool has no room for a compiled library. Runs on Python 3.10 too.
 """
 
-import codecs
-import json
-import math
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from ci.host.errors import InputError
+from ci.records.strict_json import parse_json, shown_key
 
 MAX_BYTES = 1 << 20
-MAX_DEPTH = 32
-MAX_DIGITS = 300
 MAX_SIZE = 1 << 40
 MAX_NAME = 200
 MAX_REFERENCE = 2000
@@ -39,10 +35,10 @@ def read_manifest(data: bytes, where: str) -> Document:
 
     `where` names the file in the error.
     """
+    if len(data) > MAX_BYTES:
+        raise malformed(where, f"it has {len(data)} bytes, more than {MAX_BYTES}")
     try:
-        document = _strict_json(data)
-    except RecursionError:
-        raise malformed(where, "it is nested too deeply") from None
+        document = parse_json(data)
     except ValueError as error:
         raise malformed(where, str(error)) from error
     if not isinstance(document, dict):
@@ -62,7 +58,7 @@ def manifest_findings(document: Document) -> Iterator[str]:
     if not isinstance(tools, dict):
         yield _missing("tools", document, "an object")
     else:
-        yield from (f"tools.{_named(key)}: it is not a string" for key, value in tools.items() if _not_text(value))
+        yield from (f"tools.{shown_key(key)}: it is not a string" for key, value in tools.items() if _not_text(value))
     if not isinstance(operations, list):
         yield _missing("operations", document, "an array")
     else:
@@ -179,71 +175,6 @@ _IMAGE_CHECKS: dict[str, Callable[[object], str | None]] = {
 }
 # Ours: Toolsmith does not know them, and a consumer's manifest may lack them.
 OPTIONAL = ("version", "size", "qcow2_url")
-
-
-def _strict_json(data: bytes) -> object:
-    """The value in JSON that everybody reads the same way; raises ValueError or RecursionError."""
-    if len(data) > MAX_BYTES:
-        raise ValueError(f"it has {len(data)} bytes, more than {MAX_BYTES}")
-    if data.startswith(codecs.BOM_UTF8):
-        raise ValueError("it starts with a byte order mark")
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"byte {error.start} is not UTF-8") from error
-    document: object = json.loads(
-        text, object_pairs_hook=_unique, parse_constant=_no_number, parse_float=_finite, parse_int=_whole
-    )
-    _check_values(document)
-    return document
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> Document:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        seen: set[str] = set()
-        for name, _ in pairs:
-            if name in seen:
-                raise ValueError(f"the key {_named(name)} comes twice in one object")
-            seen.add(name)
-    return found
-
-
-def _no_number(text: str) -> float:
-    raise ValueError(f"{text} is not a number in JSON")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text[:100]} is too large a number")
-    return value
-
-
-def _whole(text: str) -> int:
-    if len(text) > MAX_DIGITS:
-        raise ValueError(f"a number has {len(text)} digits, above the limit")
-    return int(text)
-
-
-def _check_values(document: object) -> None:
-    """Refuse what JSON's grammar permits and others choke on: deep nesting, and halves of surrogate pairs."""
-    values: list[tuple[object, int]] = [(document, 0)]
-    while values:
-        value, depth = values.pop()
-        if depth > MAX_DEPTH:
-            raise ValueError("it is nested too deeply")
-        if isinstance(value, dict):
-            values += [(item, depth + 1) for pair in value.items() for item in pair]
-        elif isinstance(value, list):
-            values += [(item, depth + 1) for item in value]
-        elif isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
-            raise ValueError(f"{_named(value)} has half of a surrogate pair")
-
-
-def _named(part: object) -> str:
-    text = str(part)
-    return text if re.fullmatch(r"[A-Za-z0-9_-]+", text) else ascii(text[:100])
 
 
 def malformed(where: str, problem: str, details: str = "") -> InputError:

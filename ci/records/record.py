@@ -7,7 +7,9 @@ from typing import Annotated, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ci.host.errors import InputError
-from ci.host.files import write_atomic
+from ci.host.files import read_bounded, write_atomic
+
+MAX_BYTES = 16 << 20
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 RecordT = TypeVar("RecordT", bound="Record")
@@ -33,11 +35,7 @@ class Record(Part):
 
 def read_record(path: Path, kind: type[RecordT]) -> RecordT:
     """Read a record that another stage wrote; raises InputError where it is not of that kind."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    return parse_record(data, kind, str(path))
+    return parse_record(read_bounded(path, MAX_BYTES), kind, str(path))
 
 
 def parse_record(data: bytes, kind: type[RecordT], where: str) -> RecordT:

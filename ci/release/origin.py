@@ -8,10 +8,11 @@ from pathlib import Path
 
 from ci.github.answers import Release
 from ci.github.client import GitHub
-from ci.github.transfer import LARGEST_READ, Transfer
+from ci.github.transfer import Transfer
 from ci.host.errors import InputError, ToolsmithError, UnknownOriginError, VerificationError
+from ci.host.files import read_bounded
 from ci.records import artifacts
-from ci.records.record import parse_record
+from ci.records.record import MAX_BYTES, parse_record
 from ci.records.release import AssetRecord, ImageRelease, ReleaseRecord
 from ci.records.version import Version
 from ci.release.read_back import read_release_bytes
@@ -99,7 +100,7 @@ def read_folder(folder: Path) -> tuple[list[KnownRecord], list[ToolsmithError]]:
     problems: list[ToolsmithError] = []
     for path in sorted(folder.glob("v*.json")):
         try:
-            one = read_known(read_bounded(path), str(path))
+            one = read_known(read_bounded(path, MAX_BYTES), str(path))
             if one.record.tag != path.stem:
                 raise InputError(
                     f"{path} is the record of {one.record.tag}", hint="It was renamed; look at its history."
@@ -108,18 +109,6 @@ def read_folder(folder: Path) -> tuple[list[KnownRecord], list[ToolsmithError]]:
         except ToolsmithError as problem:
             problems.append(problem)
     return known, problems
-
-
-def read_bounded(path: Path) -> bytes:
-    """A file's bytes; raises InputError where it is too large for a record, or cannot be read."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(LARGEST_READ + 1)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    if len(data) > LARGEST_READ:
-        raise InputError(f"{path} is too large for a release record", hint="Look at who wrote it.")
-    return data
 
 
 def read_known(data: bytes, where: str) -> KnownRecord:

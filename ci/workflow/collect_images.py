@@ -17,9 +17,9 @@ from ci.host.progress import Reporter
 from ci.host.repository import ROOT
 from ci.records import artifacts
 from ci.records.build import BuildRecord
-from ci.records.handover import Digests, parse_images
 from ci.records.record import read_record
 from ci.records.validation import Outcome, ValidationReport
+from ci.workflow.handover import Digests, parse_images
 
 RERUN = "Re-run the failed jobs of the run: what was built already is kept."
 

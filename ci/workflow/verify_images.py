@@ -15,7 +15,7 @@ from ci.host.files import sha256_file
 from ci.host.progress import Reporter
 from ci.host.repository import ROOT
 from ci.records import artifacts
-from ci.records.handover import parse_digests
+from ci.workflow.handover import parse_digests
 
 RERUN = "Re-run the failed job; if it stays so, build again: docs/automation.md."
 

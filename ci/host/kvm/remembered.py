@@ -10,7 +10,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from ci.host.files import sha256_file, write_atomic
+from ci.host.errors import InputError
+from ci.host.files import read_bounded, sha256_file, write_atomic
 from ci.host.kvm import initramfs, trial
 from ci.host.kvm.device import Fault
 from ci.host.kvm.kernel import Kernel
@@ -39,10 +40,8 @@ class Answers:
     def find(self, question: str) -> tuple[Fault | None] | None:
         """The answer to `question`, in a tuple; None where there is none to be believed."""
         try:
-            with self._file.open("rb") as file:
-                content = file.read(MAX_BYTES + 1)
-            found = json.loads(content) if len(content) <= MAX_BYTES else None
-        except (OSError, ValueError, RecursionError):
+            found = json.loads(read_bounded(self._file, MAX_BYTES))
+        except (InputError, ValueError, RecursionError):
             return None
         match found:
             case {"question": str(asked), "fault": None, **rest} if asked == question and not rest:

@@ -192,28 +192,13 @@ def test_what_a_schema_cannot_say_the_model_does(document: dict[str, Any]) -> No
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
-        (b"", "Expecting value"),
-        (b"\xef\xbb\xbf{}", "byte order mark"),
-        ("{}".encode("utf-16"), "byte 0 is not UTF-8"),
-        (b'{"image": "\xff"}', "byte 11 is not UTF-8"),
         (b'{"image": {}, "image": {}}', "the key image comes twice"),
-        (b'{"a": {"b": [{"c\\n": 1, "c\\u000a": 2}]}}', r"the key 'c\\n' comes twice"),
-        (b'{"a": ' + b"[" * 40 + b"]" * 40 + b"}", "nested too deeply"),
-        (b"[" * 900_000, "nested too deeply"),
-        (b'{"a": NaN}', "NaN is not a number"),
-        (b'{"a": -Infinity}', "-Infinity is not a number"),
-        (b'{"a": 1e999}', "too large a number"),
-        (b'{"a": ' + b"9" * 5000 + b"}", "limit"),
-        (b'{"a": "\\ud800"}', "half of a surrogate pair"),
-        (b'{"\\udc00": 1}', "half of a surrogate pair"),
-        (b'{"a": 1} x', "Extra data"),
-        (b"{'a': 1}", "Expecting property name"),
-        (b'{"a": 1,}', "trailing comma|property name"),
         (b" " * MAX_BYTES + b"{}", "more than 1048576"),
         (b"[]", "not an object"),
     ],
+    ids=["strict", "long", "array"],
 )
-def test_what_is_no_json_for_everybody_is_refused(data: bytes, problem: str) -> None:
+def test_what_is_no_document_is_refused(data: bytes, problem: str) -> None:
     with pytest.raises(InputError, match=problem):
         parse_manifest(data, "tools.json")
 
