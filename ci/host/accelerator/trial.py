@@ -7,10 +7,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from ci.host.accelerator import initramfs
+from ci.host.accelerator.kernel import HostKernel, module_files
+from ci.host.accelerator.kvm_device import NO_GUESTS, KvmFault
 from ci.host.errors import HostError, ToolError, ToolTimeoutError
-from ci.host.kvm import initramfs
-from ci.host.kvm.device import NO_GUESTS, Fault
-from ci.host.kvm.kernel import Kernel, module_files
 from ci.host.process import Completed, run
 from ci.host.qemu import QEMU, escape
 
@@ -29,7 +29,7 @@ PROBE_VALUE = 0x2A
 PROBE_EXIT_CODE = PROBE_VALUE << 1 | 1  # what isa-debug-exit makes of the value the guest writes
 
 
-def find_kernel_fault(qemu_args: Sequence[str], cpus: int, kernel: Kernel) -> Fault | None:
+def find_kernel_fault(qemu_args: Sequence[str], cpus: int, kernel: HostKernel) -> KvmFault | None:
     """What goes wrong when `kernel` is started with this accelerator, CPU and number of CPUs.
 
     Raises LookupError where the kernel has no driver for a virtio disk, or none that can be read.
@@ -44,9 +44,9 @@ def find_kernel_fault(qemu_args: Sequence[str], cpus: int, kernel: Kernel) -> Fa
         try:
             done = run(argv, timeout=KERNEL_SECONDS, silence=SILENCE_SECONDS, group=True)
         except ToolTimeoutError as error:
-            return Fault(what=f"a kernel does not run with it: {error.message}", fix=NO_GUESTS)
+            return _kernel_fault(error.message)
         except ToolError as error:
-            return Fault(what=f"a kernel does not run with it: {last_words(error)}", fix=NO_GUESTS)
+            return _kernel_fault(last_words(error))
     return judge(done)
 
 
@@ -70,14 +70,17 @@ def kernel_argv(qemu_args: Sequence[str], cpus: int, kernel: Path, ramdisk: Path
     # fmt: on
 
 
-def judge(done: Completed) -> Fault | None:
+def judge(done: Completed) -> KvmFault | None:
     """Whether the kernel came to the end of its trial, by what it said on its console."""
     lines = done.stdout.splitlines()
     if WORD in lines:
         return None
     steps = [line.removeprefix(SAID) for line in lines if line.startswith(SAID)]
-    far = f"its last word was: {steps[-1]}" if steps else "it did not get as far as its init"
-    return Fault(what=f"a kernel does not run with it: {far}", fix=NO_GUESTS)
+    return _kernel_fault(f"its last word was: {steps[-1]}" if steps else "it did not get as far as its init")
+
+
+def _kernel_fault(problem: str) -> KvmFault:
+    return KvmFault(what=f"a kernel does not run with it: {problem}", fix=NO_GUESTS)
 
 
 def uncompressed(file: Path, folder: Path) -> bytes:
@@ -94,16 +97,15 @@ def uncompressed(file: Path, folder: Path) -> bytes:
             case ".gz":
                 return gzip.decompress(file.read_bytes())
             case ".zst":
-                target = folder / file.stem
-                run(["zstd", "--quiet", "--decompress", file, "-o", target], timeout=60)
-                return target.read_bytes()
+                run(["zstd", "--quiet", "--decompress", file, "-o", folder / file.stem], timeout=60)
+                return (folder / file.stem).read_bytes()
             case _:
                 raise LookupError(f"{file} is not compressed in a known way")
     except (OSError, EOFError, lzma.LZMAError, HostError, ToolError) as error:
         raise LookupError(f"{file} cannot be read: {error}") from error
 
 
-def find_sector_fault(qemu_args: Sequence[str]) -> Fault | None:
+def find_sector_fault(qemu_args: Sequence[str]) -> KvmFault | None:
     """What goes wrong when a guest of 512 bytes is started."""
     with tempfile.TemporaryDirectory(prefix="toolsmith-trial-") as folder:
         sector = Path(folder, "boot.img")
@@ -111,7 +113,7 @@ def find_sector_fault(qemu_args: Sequence[str]) -> Fault | None:
         try:
             run(sector_argv(qemu_args, sector), timeout=SECTOR_SECONDS, ok=(PROBE_EXIT_CODE,), group=True)
         except ToolError as error:
-            return Fault(what=f"a guest does not run with it: {last_words(error)}", fix=NO_GUESTS)
+            return KvmFault(what=f"a guest does not run with it: {last_words(error)}", fix=NO_GUESTS)
     return None
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from ci.host.accelerator.trial import WORD, boot_sector, judge, kernel_argv, last_words, sector_argv, uncompressed
 from ci.host.errors import ToolError
-from ci.host.kvm.trial import WORD, boot_sector, judge, kernel_argv, last_words, sector_argv, uncompressed
 from ci.host.process import Completed
 
 TCG = ["-accel", "tcg"]
@@ -23,17 +23,17 @@ def test_a_kernel_that_came_to_the_end_of_its_trial_is_fine() -> None:
 
 
 def test_a_kernel_that_did_not_is_told_by_how_far_it_came() -> None:
-    early = judge(said("[    0.0] Linux version", "[    0.1] Kernel panic - not syncing"))
+    early = judge(said("[    0.0] Linux version", "[    0.1] HostKernel panic - not syncing"))
     assert early is not None
     assert "did not get as far as its init" in early.what
-    late = judge(said("toolsmith: init runs", "toolsmith: the timer of CPU 0 works", "[    2.0] Kernel panic"))
+    late = judge(said("toolsmith: init runs", "toolsmith: the timer of CPU 0 works", "[    2.0] HostKernel panic"))
     assert late is not None
     assert "its last word was: the timer of CPU 0 works" in late.what
     assert "TOOLSMITH_ACCELERATOR=tcg" in late.fix
 
 
 def test_the_word_in_a_message_of_the_kernel_is_not_the_disks() -> None:
-    assert judge(said(f"[    1.0] Kernel command line: {WORD}")) is not None
+    assert judge(said(f"[    1.0] HostKernel command line: {WORD}")) is not None
 
 
 def test_the_kernel_gets_the_processors_and_the_accelerator_that_builds_get() -> None:

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from ci.host.kvm import kernel
-from ci.host.kvm.kernel import Kernel, find_kernel, module_files, newest_kernel
+from ci.host.accelerator import kernel
+from ci.host.accelerator.kernel import HostKernel, find_kernel, module_files, newest_kernel
 
 DEPENDENCIES = """\
 kernel/drivers/virtio/virtio.ko.xz:
@@ -49,7 +49,7 @@ def test_the_kernel_is_the_one_that_supermin_was_told_to_take(
     monkeypatch.setenv("SUPERMIN_MODULES", str(modules))
     assert find_kernel() is None
     image.touch()
-    assert find_kernel() == Kernel(image=image, modules=modules)
+    assert find_kernel() == HostKernel(image=image, modules=modules)
 
 
 def test_without_a_choice_it_is_the_newest_with_modules_and_none_where_that_cannot_be_read(

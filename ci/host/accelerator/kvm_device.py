@@ -21,36 +21,36 @@ NO_PERMISSION = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class KvmFault:
     """What keeps KVM from working, and what to do about it."""
 
     what: str
     fix: str
 
 
-def find_device_fault(device: Path) -> Fault | None:
+def find_device_fault(device: Path) -> KvmFault | None:
     """What is wrong with the device itself."""
     try:
         if not stat.S_ISCHR(device.stat().st_mode):
-            return Fault(what=f"{device} is not a device", fix=NO_GUESTS)
+            return KvmFault(what=f"{device} is not a device", fix=NO_GUESTS)
         handle = os.open(device, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
-        return Fault(what=f"{device} does not exist", fix=NO_DEVICE)
+        return KvmFault(what=f"{device} does not exist", fix=NO_DEVICE)
     except PermissionError:
-        return Fault(what=f"this user may not open {device}", fix=NO_PERMISSION)
+        return KvmFault(what=f"this user may not open {device}", fix=NO_PERMISSION)
     except OSError as error:
-        return Fault(what=f"{device} cannot be opened: {error.strerror}", fix=NO_DEVICE)
+        return KvmFault(what=f"{device} cannot be opened: {error.strerror}", fix=NO_DEVICE)
     try:
         return _find_interface_fault(device, handle)
     finally:
         os.close(handle)
 
 
-def _find_interface_fault(device: Path, handle: int) -> Fault | None:
+def _find_interface_fault(device: Path, handle: int) -> KvmFault | None:
     try:
         version = fcntl.ioctl(handle, KVM_GET_API_VERSION)
     except OSError as error:
-        return Fault(what=f"{device} does not answer as KVM: {error.strerror}", fix=NO_GUESTS)
+        return KvmFault(what=f"{device} does not answer as KVM: {error.strerror}", fix=NO_GUESTS)
     if version != KVM_API_VERSION:
-        return Fault(what=f"{device} has API version {version}, not {KVM_API_VERSION}", fix=NO_GUESTS)
+        return KvmFault(what=f"{device} has API version {version}, not {KVM_API_VERSION}", fix=NO_GUESTS)
     return None

@@ -2,7 +2,7 @@
 
 /dev/kvm can exist, open, answer every ioctl, even run a small guest, and still abort or hang every kernel, as in some
 nested and sandboxed machines. QEMU does not help: `accel=kvm:tcg` only falls back where the device cannot be opened.
-So a kernel is started before KVM is believed (ci/host/kvm), and whoever starts a guest later watches it (`with_other`).
+So a kernel is started before KVM is believed (trial.py), and whoever starts a guest later watches it (`with_other`).
 """
 
 import contextlib
@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Final, Literal, TypeAlias, TypeVar
 
 from ci.host import process
+from ci.host.accelerator import remembered, trial
+from ci.host.accelerator.kernel import find_kernel
+from ci.host.accelerator.kvm_device import DEVICE, NO_GUESTS, KvmFault, find_device_fault
 from ci.host.errors import AcceleratorError, HostError, InputError
-from ci.host.kvm import remembered, trial
-from ci.host.kvm.device import DEVICE, NO_GUESTS, Fault, find_device_fault
-from ci.host.kvm.kernel import find_kernel
 from ci.host.progress import Reporter
-from ci.host.workspace import cache_folder
 
 Choice: TypeAlias = Literal["auto", "kvm", "tcg"]
 
@@ -108,7 +107,7 @@ def effective_choice(choice: Choice, variable: str) -> Choice:
     raise InputError(f"{CHOICE_VARIABLE} is {variable!r}", hint=f"Set it to one of: {', '.join(CHOICES)}.")
 
 
-def decide(choice: Choice, fault: Fault | None) -> Acceleration:
+def decide(choice: Choice, fault: KvmFault | None) -> Acceleration:
     """Turn a choice and what is wrong with KVM into an acceleration."""
     if choice == "tcg":
         return Acceleration(accelerator=Accelerator.TCG, reason="chosen", chosen=True)
@@ -119,7 +118,7 @@ def decide(choice: Choice, fault: Fault | None) -> Acceleration:
     return Acceleration(accelerator=Accelerator.TCG, reason=fault.what)
 
 
-def find_kvm_fault(device: Path = DEVICE, *, anew: bool = False) -> Fault | None:
+def find_kvm_fault(device: Path = DEVICE, *, anew: bool = False) -> KvmFault | None:
     """What keeps KVM from running a guest; None where one ran.
 
     A guest is started where none was since this machine's start; `anew`: in any case. Raises HostError where QEMU is
@@ -127,15 +126,15 @@ def find_kvm_fault(device: Path = DEVICE, *, anew: bool = False) -> Fault | None
     """
     if fault := find_device_fault(device):
         return fault
-    answers, question = _answers(), _question()
-    if not anew and (answer := answers.find(question)):
+    question = _question()
+    if not anew and (answer := remembered.find(question)):
         return answer[0]
     fault = find_guest_fault(Accelerator.KVM)
-    answers.keep(question, fault)
+    remembered.keep(question, fault)
     return fault
 
 
-def find_guest_fault(accelerator: Accelerator) -> Fault | None:
+def find_guest_fault(accelerator: Accelerator) -> KvmFault | None:
     """What goes wrong when a kernel is started with `accelerator`, or a guest of 512 bytes where none can be read."""
     if kernel := find_kernel():
         with contextlib.suppress(LookupError):  # it lacks a driver; libguestfs says so, where that matters
@@ -163,12 +162,8 @@ def with_other(
         say(f"{error.message}; once more with TCG, which is slower")
         result = act(Acceleration(accelerator=Accelerator.TCG, reason=error.message))
         if proves(result):
-            _answers().keep(_question(), Fault(what=error.message, fix=NO_GUESTS))
+            remembered.keep(_question(), KvmFault(what=error.message, fix=NO_GUESTS))
         return result
-
-
-def _answers() -> remembered.Answers:
-    return remembered.Answers(cache_folder() / "kvm.json")
 
 
 def _question() -> str:

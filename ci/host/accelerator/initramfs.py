@@ -6,7 +6,6 @@ panic has the error's number. Nothing is compiled: a machine that builds images 
 
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import TypeAlias
 
@@ -20,6 +19,8 @@ FIRST_OWN = 3
 
 # "a number, or what a pointer leads to": equal bytes lie in one place, so that one call can read what another wrote.
 Argument: TypeAlias = int | bytes
+# The number of a system call, and up to four arguments.
+Call: TypeAlias = tuple[Argument, ...]
 
 # lea calls(%rip),%r12; next: mov (%r12),%rax; mov 8(%r12),%rdi; mov 16(%r12),%rsi; mov 24(%r12),%rdx;
 # mov 32(%r12),%r10; syscall; add $40,%r12; test %rax,%rax; jns next; neg %rax; mov %rax,%rdi; mov $231,%eax; syscall
@@ -29,8 +30,8 @@ INTERPRETER = bytes.fromhex(
 )
 
 
-class Number(IntEnum):
-    """The numbers of the system calls, on x86-64."""
+class SystemCall(IntEnum):
+    """Their numbers on x86-64."""
 
     READ = 0
     WRITE = 1
@@ -42,44 +43,36 @@ class Number(IntEnum):
     FINIT_MODULE = 313
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A system call with up to four arguments."""
-
-    number: Number
-    arguments: tuple[Argument, ...]
-
-
 def trial(cpus: int, modules: Sequence[str]) -> list[Call]:
     """Sleep on every CPU until its timer wakes it, load `modules`, and print the first sector of a virtio disk."""
-    calls = [say("init runs")]
+    calls: list[Call] = [say("init runs")]
     for cpu in range(cpus):
         mask, length = struct.pack("<Q", 1 << cpu), 8
         calls += [
-            Call(Number.SCHED_SETAFFINITY, (0, length, mask)),
-            Call(Number.NANOSLEEP, (struct.pack("<QQ", 0, NANOSECONDS), 0)),
+            (SystemCall.SCHED_SETAFFINITY, 0, length, mask),
+            (SystemCall.NANOSLEEP, struct.pack("<QQ", 0, NANOSECONDS), 0),
             say(f"the timer of CPU {cpu} works"),
         ]
-    calls.append(Call(Number.MOUNT, (b"devtmpfs\0", b"/dev\0", b"devtmpfs\0", 0)))
+    calls.append((SystemCall.MOUNT, b"devtmpfs\0", b"/dev\0", b"devtmpfs\0", 0))
     for handle, module in enumerate(modules, FIRST_OWN):
         calls += [
-            Call(Number.OPEN, (f"/{module}\0".encode(), 0)),
-            Call(Number.FINIT_MODULE, (handle, b"\0", 0)),
+            (SystemCall.OPEN, f"/{module}\0".encode(), 0),
+            (SystemCall.FINIT_MODULE, handle, b"\0", 0),
         ]
     disk, sector = FIRST_OWN + len(modules), bytes(SECTOR_BYTES)
     return [
         *calls,
-        Call(Number.OPEN, (b"/dev/vda\0", 0)),
-        Call(Number.READ, (disk, sector, SECTOR_BYTES)),
-        Call(Number.WRITE, (CONSOLE, sector, SECTOR_BYTES)),
-        Call(Number.REBOOT, (0xFEE1DEAD, 0x28121969, 0x01234567)),  # see reboot(2)
+        (SystemCall.OPEN, b"/dev/vda\0", 0),
+        (SystemCall.READ, disk, sector, SECTOR_BYTES),
+        (SystemCall.WRITE, CONSOLE, sector, SECTOR_BYTES),
+        (SystemCall.REBOOT, 0xFEE1DEAD, 0x28121969, 0x01234567),  # see reboot(2)
     ]
 
 
 def say(text: str) -> Call:
     """A line on the console."""
     line = f"toolsmith: {text}\n".encode()
-    return Call(Number.WRITE, (CONSOLE, line, len(line)))
+    return (SystemCall.WRITE, CONSOLE, line, len(line))
 
 
 def program(calls: Sequence[Call]) -> bytes:
@@ -89,14 +82,12 @@ def program(calls: Sequence[Call]) -> bytes:
     table = code + len(INTERPRETER)
     data = table + len(calls) * call_bytes
     places: dict[bytes, int] = {}
-    for value in (argument for call in calls for argument in call.arguments if isinstance(argument, bytes)):
+    for value in (argument for call in calls for argument in call if isinstance(argument, bytes)):
         if value not in places:
             places[value] = data
             data += len(value)
-    words = [
-        struct.pack("<5Q", call.number, *_padded([_word(argument, places) for argument in call.arguments]))
-        for call in calls
-    ]
+    padded = [(*call, 0, 0, 0, 0)[:5] for call in calls]
+    words = [struct.pack("<5Q", *(_word(argument, places) for argument in call)) for call in padded]
     # fmt: off
     elf = struct.pack(
         "<16sHHIQQQIHHHHHH",
@@ -110,10 +101,6 @@ def program(calls: Sequence[Call]) -> bytes:
 
 def _word(argument: Argument, places: Mapping[bytes, int]) -> int:
     return ADDRESS + places[argument] if isinstance(argument, bytes) else argument
-
-
-def _padded(words: Sequence[int]) -> list[int]:
-    return [*words, *[0] * (4 - len(words))]
 
 
 def archive(files: Mapping[str, bytes]) -> bytes:

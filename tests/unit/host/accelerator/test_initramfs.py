@@ -2,11 +2,10 @@ import struct
 from collections.abc import Iterator
 from itertools import islice
 
-from ci.host.kvm.initramfs import (
+from ci.host.accelerator.initramfs import (
     ADDRESS,
     INTERPRETER,
-    Call,
-    Number,
+    SystemCall,
     archive,
     program,
     trial,
@@ -23,7 +22,7 @@ def calls_in(elf: bytes) -> Iterator[tuple[int, ...]]:
 
 
 def test_the_program_is_an_executable_for_this_processor_that_is_loaded_whole() -> None:
-    elf = program([Call(Number.WRITE, (1, b"hello", 5))])
+    elf = program([(SystemCall.WRITE, 1, b"hello", 5)])
     assert elf.startswith(b"\x7fELF\x02\x01\x01")
     assert struct.unpack_from("<HH", elf, 16) == (2, 62)
     kind, flags, offset, address, _, in_file, in_memory, _ = struct.unpack_from("<IIQQQQQQ", elf, 64)
@@ -32,28 +31,28 @@ def test_the_program_is_an_executable_for_this_processor_that_is_loaded_whole() 
 
 
 def test_a_pointer_leads_to_its_bytes_and_equal_bytes_are_one_place() -> None:
-    elf = program([Call(Number.READ, (3, b"12345678", 8)), Call(Number.WRITE, (1, b"12345678", 8))])
+    elf = program([(SystemCall.READ, 3, b"12345678", 8), (SystemCall.WRITE, 1, b"12345678", 8)])
     read, write = islice(calls_in(elf), 2)
-    assert read[:2] == (Number.READ, 3)
-    assert write[:2] == (Number.WRITE, 1)
+    assert read[:2] == (SystemCall.READ, 3)
+    assert write[:2] == (SystemCall.WRITE, 1)
     assert read[2] == write[2]
     assert elf[read[2] - ADDRESS :][:8] == b"12345678"
 
 
 def test_the_trial_waits_for_the_timer_of_every_cpu_and_reads_from_a_virtio_disk() -> None:
     calls = trial(2, ["virtio.ko", "virtio_blk.ko"])
-    numbers = [call.number for call in calls]
-    assert numbers.count(Number.SCHED_SETAFFINITY) == numbers.count(Number.NANOSLEEP) == 2
-    assert {call.arguments[2] for call in calls if call.number is Number.SCHED_SETAFFINITY} == {
+    numbers = [number for number, *_ in calls]
+    assert numbers.count(SystemCall.SCHED_SETAFFINITY) == numbers.count(SystemCall.NANOSLEEP) == 2
+    assert {call[3] for call in calls if call[0] is SystemCall.SCHED_SETAFFINITY} == {
         struct.pack("<Q", 1),
         struct.pack("<Q", 2),
     }
-    opened = [call.arguments[0] for call in calls if call.number is Number.OPEN]
+    opened = [call[1] for call in calls if call[0] is SystemCall.OPEN]
     assert opened == [b"/virtio.ko\0", b"/virtio_blk.ko\0", b"/dev/vda\0"]
     # The kernel gives out handles in turn, and nothing is closed.
-    assert [call.arguments[0] for call in calls if call.number is Number.FINIT_MODULE] == [3, 4]
-    assert [call.arguments[0] for call in calls if call.number is Number.READ] == [5]
-    assert numbers[-1] is Number.REBOOT
+    assert [call[1] for call in calls if call[0] is SystemCall.FINIT_MODULE] == [3, 4]
+    assert [call[1] for call in calls if call[0] is SystemCall.READ] == [5]
+    assert numbers[-1] is SystemCall.REBOOT
 
 
 def test_the_archive_holds_each_file_as_a_program_and_ends_with_its_trailer() -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from ci.host.kvm.device import find_device_fault
+from ci.host.accelerator.kvm_device import find_device_fault
 
 
 def test_a_missing_device_is_told_from_a_file_and_from_another_device(tmp_path: Path) -> None:

@@ -12,14 +12,14 @@ MODULES_VARIABLE = "SUPERMIN_MODULES"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kernel:
+class HostKernel:
     """A kernel that this user can read, and the folder of its modules."""
 
     image: Path
     modules: Path
 
 
-def find_kernel() -> Kernel | None:
+def find_kernel() -> HostKernel | None:
     """The kernel that libguestfs would start; None where there is none that can be read and has its modules."""
     if chosen := os.environ.get(KERNEL_VARIABLE):
         image = Path(chosen)
@@ -30,7 +30,7 @@ def find_kernel() -> Kernel | None:
             return None
         image = newest_kernel(usable)
         modules = modules_of(image)
-    return Kernel(image=image, modules=modules) if can_read(image) and modules.is_dir() else None
+    return HostKernel(image=image, modules=modules) if can_read(image) and modules.is_dir() else None
 
 
 def kernels() -> Sequence[Path]:

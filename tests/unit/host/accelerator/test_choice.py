@@ -15,14 +15,15 @@ from ci.host.accelerator import (
     find_guest_fault,
     find_kvm_fault,
     probe,
+    remembered,
+    trial,
     with_other,
 )
+from ci.host.accelerator.kernel import HostKernel
+from ci.host.accelerator.kvm_device import KvmFault
 from ci.host.errors import AcceleratorError, HostError, InputError
-from ci.host.kvm import remembered, trial
-from ci.host.kvm.device import Fault
-from ci.host.kvm.kernel import Kernel
 
-BROKEN = Fault(what="it is broken", fix="mend it")
+BROKEN = KvmFault(what="it is broken", fix="mend it")
 
 
 def test_auto_takes_kvm_where_a_guest_ran() -> None:
@@ -77,7 +78,7 @@ def test_no_guest_may_be_silent_for_ten_minutes() -> None:
     assert replace(decide("tcg", None), sharing=4).silence == 540
 
 
-KERNEL = Kernel(image=Path("/boot/vmlinuz-6"), modules=Path("/lib/modules/6"))
+KERNEL = HostKernel(image=Path("/boot/vmlinuz-6"), modules=Path("/lib/modules/6"))
 
 
 @pytest.fixture
@@ -92,7 +93,7 @@ def trials(mocker: MockerFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 
 @pytest.mark.parametrize("fault", [None, BROKEN])
-def test_a_kernel_is_tried_once_and_anew_where_that_is_asked_for(trials: MockType, fault: Fault | None) -> None:
+def test_a_kernel_is_tried_once_and_anew_where_that_is_asked_for(trials: MockType, fault: KvmFault | None) -> None:
     trials.return_value = fault
     assert [find_kvm_fault() for _ in range(3)] == [fault] * 3
     assert trials.call_count == 1
@@ -117,7 +118,7 @@ def test_a_device_that_cannot_be_opened_is_told_whatever_is_remembered(trials: M
 
 @pytest.mark.parametrize("kernel", [None, KERNEL])
 def test_where_no_kernel_can_be_tried_the_small_guest_decides(
-    trials: MockType, mocker: MockerFixture, kernel: Kernel | None
+    trials: MockType, mocker: MockerFixture, kernel: HostKernel | None
 ) -> None:
     mocker.patch.object(accelerator, "find_kernel", return_value=kernel)
     trials.side_effect = LookupError("no module virtio_blk")
