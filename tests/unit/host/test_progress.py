@@ -67,12 +67,14 @@ def test_a_step_that_lasts_says_so_every_minute_until_it_ends() -> None:
     assert asked == [60, 60, 60]
 
 
-@pytest.mark.parametrize(
-    ("limit", "silence", "words"),
-    [(None, None, ""), (45, None, " (at most 45 s)"), (None, 60, " (60 s without a sign of life end it)")],
-)
-def test_what_ends_a_step_is_said_where_something_does(limit: float | None, silence: float | None, words: str) -> None:
-    assert limits(limit, silence) == words
+def test_what_ends_a_step_is_said_where_something_does(subtests: pytest.Subtests) -> None:
+    for limit, silence, words in [
+        (None, None, ""),
+        (45, None, " (at most 45 s)"),
+        (None, 60, " (60 s without a sign of life end it)"),
+    ]:
+        with subtests.test(limit=limit):
+            assert limits(limit, silence) == words
 
 
 @pytest.mark.parametrize("kind", ["step", "overlapping", "transfer"])
