@@ -24,7 +24,8 @@ from ci.host.files import sha256_file, write_atomic
 from ci.host.progress import Reporter
 from ci.host.repository import ROOT
 from ci.host.workspace import cache_folder, work_folder
-from ci.records.manifest import UNPUBLISHED, Manifest, ManifestImage, parse_manifest
+from ci.records.manifest import Manifest, ManifestImage, parse_manifest
+from ci.records.manifest_rules import UNPUBLISHED
 from ci.rehearsal.faults import Effect, Fault, Moment
 from ci.rehearsal.server import GitHubServer
 from ci.release.dist import TestedImage, read_dist

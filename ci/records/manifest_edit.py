@@ -9,11 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ci.records.manifest_rules import read_manifest
+from ci.records.manifest_rules import IMAGE_CHECKS, read_manifest
 
 Fields = Mapping[str, str | int]
-
-EDITABLE = ("name", "tarball", "sha256", "qcow2", "qcow2_sha256", "version", "size", "qcow2_url")
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _decode = json.JSONDecoder().raw_decode
@@ -42,7 +40,7 @@ def replace_image(text: str, fields: Fields, where: str, *, add: bool = False) -
     file opened as text gives. Raises InputError, naming the manifest as `where`, when it is none or would be none
     afterwards.
     """
-    if unknown := fields.keys() - set(EDITABLE):
+    if unknown := fields.keys() - IMAGE_CHECKS.keys():
         raise ValueError(f"not fields of an image: {unknown}")
     read_manifest(text.encode("utf-8", "surrogatepass"), where)
     start = next(member.value for member in _members(text, 0) if member.name == "image")

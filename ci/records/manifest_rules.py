@@ -68,7 +68,7 @@ def manifest_findings(document: Document) -> Iterator[str]:
 def image_findings(image: Document) -> Iterator[str]:
     """What is wrong with the `image` of a manifest, each with the key it is about."""
     faultless = True
-    for key, check in _IMAGE_CHECKS.items():
+    for key, check in IMAGE_CHECKS.items():
         if key not in image and key in OPTIONAL:
             continue
         problem = check(image[key]) if key in image else "the key is missing"
@@ -163,7 +163,7 @@ def _size(value: object) -> str | None:
     return None if 0 <= value <= MAX_SIZE else f"it is not between 0 and {MAX_SIZE}"
 
 
-_IMAGE_CHECKS: dict[str, Callable[[object], str | None]] = {
+IMAGE_CHECKS: dict[str, Callable[[object], str | None]] = {
     "name": _matching(FOLDER, "it is not the name of a folder", MAX_NAME),
     "tarball": _reference,
     "sha256": _matching(DIGEST, "it is not a SHA-256 in lower-case hex"),

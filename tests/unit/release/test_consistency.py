@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ci.github.context import Context
-from ci.records.manifest import UNPUBLISHED
+from ci.records.manifest_rules import UNPUBLISHED
 from ci.records.release import ReleaseFacts, ReleaseRecord
 from ci.records.version import Version
 from ci.release.consistency import FOLDER, Checkout, findings
