@@ -173,28 +173,31 @@ def test_sudo_reads_the_file_by_its_name() -> None:
         assert not re.search(r"[.~]", path.name)
 
 
-@pytest.mark.parametrize("path", UNITS, ids=name)
-def test_a_unit_runs_what_is_there(path: Path) -> None:
-    program = unit_file(path)["Service"]["ExecStart"].removeprefix("-").split()[0]
-    if "fountainkit" in program:
-        assert stat.S_IMODE((GUEST / program[1:]).stat().st_mode) & 0o111
-    else:
-        assert program.startswith("/") or program == "udevadm"
+def test_a_unit_runs_what_is_there(subtests: pytest.Subtests) -> None:
+    for path in UNITS:
+        with subtests.test(path=path):
+            program = unit_file(path)["Service"]["ExecStart"].removeprefix("-").split()[0]
+            if "fountainkit" in program:
+                assert stat.S_IMODE((GUEST / program[1:]).stat().st_mode) & 0o111
+            else:
+                assert program.startswith("/") or program == "udevadm"
 
 
-@pytest.mark.parametrize("path", UNITS, ids=name)
-def test_what_ssh_wants_is_there_before_it_and_nothing_else_is_waited_for(path: Path) -> None:
-    unit = unit_file(path)
-    before = "ssh.service" in unit["Unit"].get("Before", "").split()
-    assert before == ("ssh.service" in unit["Install"].values())
-    early = unit["Unit"].get("DefaultDependencies") == "no"
-    assert early or path.name == "fountainkit-coldplug.service"
+def test_what_ssh_wants_is_there_before_it_and_nothing_else_is_waited_for(subtests: pytest.Subtests) -> None:
+    for path in UNITS:
+        with subtests.test(path=path):
+            unit = unit_file(path)
+            before = "ssh.service" in unit["Unit"].get("Before", "").split()
+            assert before == ("ssh.service" in unit["Install"].values())
+            early = unit["Unit"].get("DefaultDependencies") == "no"
+            assert early or path.name == "fountainkit-coldplug.service"
 
 
-@pytest.mark.parametrize("path", UNITS, ids=name)
-def test_a_unit_says_memory_in_bytes_because_systemd_before_252_reads_nothing_else(path: Path) -> None:
-    memory = unit_file(path)["Unit"].get("ConditionMemory", ">=0")
-    assert re.fullmatch(r"(<|<=|=|!=|>=|>)\d+", memory)
+def test_a_unit_says_memory_in_bytes_because_systemd_before_252_reads_nothing_else(subtests: pytest.Subtests) -> None:
+    for path in UNITS:
+        with subtests.test(path=path):
+            memory = unit_file(path)["Unit"].get("ConditionMemory", ">=0")
+            assert re.fullmatch(r"(<|<=|=|!=|>=|>)\d+", memory)
 
 
 def test_swap_is_for_machines_with_less_than_768_mib() -> None:
@@ -235,10 +238,11 @@ def test_only_a_start_with_a_seed_begins_with_the_usual_target() -> None:
     assert ("multi-user.target" in with_seed, "default.target" in without) == (True, False)
 
 
-@pytest.mark.parametrize("path", UNITS, ids=name)
-def test_a_unit_of_ours_is_enabled_by_the_script(path: Path, definition: Definition) -> None:
-    (pattern,) = re.findall(r"cd /etc/systemd/system && echo (\S+)\)", SCRIPT)
-    assert fnmatch.fnmatch(path.name, pattern) or path.name in definition.services.enable
+def test_a_unit_of_ours_is_enabled_by_the_script(definition: Definition, subtests: pytest.Subtests) -> None:
+    for path in UNITS:
+        with subtests.test(path=path):
+            (pattern,) = re.findall(r"cd /etc/systemd/system && echo (\S+)\)", SCRIPT)
+            assert fnmatch.fnmatch(path.name, pattern) or path.name in definition.services.enable
 
 
 def test_every_unit_of_ours_that_is_named_anywhere_exists() -> None:
@@ -246,17 +250,19 @@ def test_every_unit_of_ours_that_is_named_anywhere_exists() -> None:
     assert named <= {path.name for path in UNITS}
 
 
-@pytest.mark.parametrize("path", FILES, ids=name)
-def test_only_programs_are_executable(path: Path) -> None:
-    executable = bool(path.stat().st_mode & stat.S_IXUSR)
-    assert executable == path.read_bytes().startswith(b"#!")
+def test_only_programs_are_executable(subtests: pytest.Subtests) -> None:
+    for path in FILES:
+        with subtests.test(path=path):
+            executable = bool(path.stat().st_mode & stat.S_IXUSR)
+            assert executable == path.read_bytes().startswith(b"#!")
 
 
-@pytest.mark.parametrize("path", FILES, ids=name)
-def test_every_file_ends_its_last_line_and_has_no_others_line_ends(path: Path) -> None:
-    content = path.read_bytes()
-    assert content.endswith(b"\n")
-    assert b"\r" not in content
+def test_every_file_ends_its_last_line_and_has_no_others_line_ends(subtests: pytest.Subtests) -> None:
+    for path in FILES:
+        with subtests.test(path=path):
+            content = path.read_bytes()
+            assert content.endswith(b"\n")
+            assert b"\r" not in content
 
 
 def test_the_hostname_resolves_without_a_network() -> None:

@@ -49,9 +49,8 @@ def test_a_record_is_valid_by_it_and_is_read_as_it_was_written() -> None:
     assert parse_record(json.dumps(document()).encode(), ReleaseRecord, "a test") == make_record()
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
+def test_what_is_no_record_is_none_by_the_schema_and_by_the_model(subtests: pytest.Subtests) -> None:
+    cases: list[dict[str, Any]] = [
         {"further": 1},
         {"tag": 1},
         {"schema": "fountainkit-toolsmith-image/release/2"},
@@ -59,19 +58,20 @@ def test_a_record_is_valid_by_it_and_is_read_as_it_was_written() -> None:
         {"changes": {"added": [{"name": "x", "version": "1", "architecture": "all", "installed_kib": 1, "more": 1}]}},
         {"ensure_vm": {"name": "../x", "sha256": "0" * 64, "size": 1, "url": "x"}},
         {"ensure_vm": {"name": "x", "sha256": "0" * 63, "size": 1, "url": "x"}},
-    ],
-)
-def test_what_is_no_record_is_none_by_the_schema_and_by_the_model(change: dict[str, object]) -> None:
-    bad = document(**change)
-    assert list(VALIDATOR.iter_errors(bad))
-    with pytest.raises(InputError):
-        parse_record(json.dumps(bad).encode(), ReleaseRecord, "a test")
+    ]
+    for change in cases:
+        with subtests.test(change=change):
+            bad = document(**change)
+            assert list(VALIDATOR.iter_errors(bad))
+            with pytest.raises(InputError):
+                parse_record(json.dumps(bad).encode(), ReleaseRecord, "a test")
 
 
-@pytest.mark.parametrize("key", list(document()))
-def test_each_key_is_needed(key: str) -> None:
-    rest = {name: value for name, value in document().items() if name != key}
-    assert list(VALIDATOR.iter_errors(rest))
+def test_each_key_is_needed(subtests: pytest.Subtests) -> None:
+    for key in list(document()):
+        with subtests.test(key=key):
+            rest = {name: value for name, value in document().items() if name != key}
+            assert list(VALIDATOR.iter_errors(rest))
 
 
 def test_a_record_of_another_schema_is_said_to_be_one() -> None:
@@ -81,13 +81,13 @@ def test_a_record_of_another_schema_is_said_to_be_one() -> None:
     assert "commit that wrote it" in failure.value.hint
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"schema": 1}', b"\xff", b"[" * 100_000])
-def test_what_is_not_even_a_record_is_not_said_to_be_of_another_schema(data: bytes) -> None:
-    with pytest.raises(InputError, match="here is not a ReleaseRecord"):
-        parse_record(data, ReleaseRecord, "here")
+def test_what_is_not_even_a_record_is_not_said_to_be_of_another_schema(subtests: pytest.Subtests) -> None:
+    for data in [b"", b"{", b"[]", b'{"schema": 1}', b"\xff", b"[" * 100_000]:
+        with subtests.test(data=data), pytest.raises(InputError, match="here is not a ReleaseRecord"):
+            parse_record(data, ReleaseRecord, "here")
 
 
-@pytest.mark.parametrize("name", ["../x", "a/b", ".hidden", "", "-x", "a b", "x\n", "x" * 201])
-def test_a_file_is_never_named_so_that_it_could_lead_elsewhere(name: str) -> None:
-    with pytest.raises(ValidationError):
-        AssetRecord(name=name, sha256="0" * 64, size=1, url="https://example.org")
+def test_a_file_is_never_named_so_that_it_could_lead_elsewhere(subtests: pytest.Subtests) -> None:
+    for name in ["../x", "a/b", ".hidden", "", "-x", "a b", "x\n", "x" * 201]:
+        with subtests.test(name=name), pytest.raises(ValidationError):
+            AssetRecord(name=name, sha256="0" * 64, size=1, url="https://example.org")
