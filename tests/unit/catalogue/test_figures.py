@@ -5,15 +5,19 @@ from hypothesis import strategies as st
 from ci.catalogue import figures
 
 
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [
-        (0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (364_200_000, "364.2 MB"), (999_949_999, "999.9 MB"),
-        (999_950_000, "1.0 GB"), (2_147_483_648, "2.1 GB"), (5_000_000_000_000_000, "5,000.0 TB"),
-    ],
-)  # fmt: skip
-def test_sizes_are_as_on_download_pages(count: int, text: str) -> None:
-    assert figures.size(count) == text
+def test_sizes_are_as_on_download_pages(subtests: pytest.Subtests) -> None:
+    for count, text in [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (364_200_000, "364.2 MB"),
+        (999_949_999, "999.9 MB"),
+        (999_950_000, "1.0 GB"),
+        (2_147_483_648, "2.1 GB"),
+        (5_000_000_000_000_000, "5,000.0 TB"),
+    ]:
+        with subtests.test(count=count):
+            assert figures.size(count) == text
 
 
 @pytest.mark.parametrize(
@@ -31,17 +35,28 @@ def test_what_is_encrypted_or_on_this_machine_is_a_link(url: str) -> None:
     assert figures.safe_link(url) == url
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "", "http://github.com/a", "javascript:alert(1)", "data:text/html,x", "//github.com/a", "bootstrap:bookworm",
-        "https://github.com@evil.example/", "https://github.com\\@evil.example/", "https:///path", "HTTPS://a.example/",
-        "https://a.example/x y", 'https://a.example/"onclick', "https://a.example/\n", "https://[::1]/", "https://a:99999/",
-        "http://localhost.evil.example/", "https://\u0430.example/",
-    ],
-)  # fmt: skip
-def test_anything_else_is_only_shown(url: str) -> None:
-    assert figures.safe_link(url) is None
+def test_anything_else_is_only_shown(subtests: pytest.Subtests) -> None:
+    for url in [
+        "",
+        "http://github.com/a",
+        "javascript:alert(1)",
+        "data:text/html,x",
+        "//github.com/a",
+        "bootstrap:bookworm",
+        "https://github.com@evil.example/",
+        "https://github.com\\@evil.example/",
+        "https:///path",
+        "HTTPS://a.example/",
+        "https://a.example/x y",
+        'https://a.example/"onclick',
+        "https://a.example/\n",
+        "https://[::1]/",
+        "https://a:99999/",
+        "http://localhost.evil.example/",
+        "https://\u0430.example/",
+    ]:
+        with subtests.test(url=url):
+            assert figures.safe_link(url) is None
 
 
 @given(st.text())
