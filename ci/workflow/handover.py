@@ -1,12 +1,12 @@
 """What one job of a workflow hands to later ones as an output: which images there are, and their files' digests."""
 
-import json
 from collections.abc import Mapping
 
 from pydantic import RootModel, ValidationError
 
 from ci.host.errors import InputError
 from ci.records.record import Sha256
+from ci.records.strict_json import parse_json
 
 
 class Digests(RootModel[dict[str, dict[str, Sha256]]]):
@@ -40,8 +40,8 @@ def parse_digests(text: str) -> Digests:
 def parse_images(text: str) -> list[str]:
     """Read a JSON list of definitions, which must not be empty; raises InputError."""
     try:
-        images = json.loads(text)
-    except json.JSONDecodeError:
+        images = parse_json(text.encode("utf-8", "surrogatepass"))
+    except ValueError:
         images = None
     if not isinstance(images, list) or not images or not all(isinstance(one, str) for one in images):
         raise InputError(f"{text!r} is not a list of images", hint="It comes from a job of ci.workflow.plan_images.")

@@ -81,6 +81,12 @@ def test_a_record_of_another_schema_is_said_to_be_one() -> None:
     assert "commit that wrote it" in failure.value.hint
 
 
+def test_a_record_in_which_a_key_comes_twice_is_none() -> None:
+    text = make_record().to_json().replace("{\n", '{\n  "tag": "v2000.01.01",\n', 1)
+    with pytest.raises(InputError, match="here is not a ReleaseRecord: the key tag comes twice"):
+        parse_record(text.encode(), ReleaseRecord, "here")
+
+
 def test_what_is_not_even_a_record_is_not_said_to_be_of_another_schema(subtests: pytest.Subtests) -> None:
     for data in [b"", b"{", b"[]", b'{"schema": 1}', b"\xff", b"[" * 100_000]:
         with subtests.test(data=data), pytest.raises(InputError, match="here is not a ReleaseRecord"):
