@@ -29,6 +29,12 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 
 Document = dict[str, Any]
 
+_SHAPES: dict[str, tuple[Any, str]] = {
+    "image": (dict, "an object"),
+    "tools": (dict, "an object"),
+    "operations": (list, "an array"),
+}
+
 
 def read_manifest(data: bytes, where: str) -> Document:
     """The manifest in a file's bytes; raises InputError for what the consumer or a tool of ours could misread.
@@ -50,19 +56,15 @@ def read_manifest(data: bytes, where: str) -> Document:
 
 def manifest_findings(document: Document) -> Iterator[str]:
     """What is wrong with a manifest, each with the key it is about."""
-    if isinstance(image := document.get("image"), dict):
-        yield from (f"image.{finding}" for finding in image_findings(image))
-    else:
-        yield _missing("image", document, "an object")
-    tools, operations = document.get("tools"), document.get("operations")
-    if not isinstance(tools, dict):
-        yield _missing("tools", document, "an object")
-    else:
-        yield from (f"tools.{shown_key(key)}: it is not a string" for key, value in tools.items() if _not_text(value))
-    if not isinstance(operations, list):
-        yield _missing("operations", document, "an array")
-    else:
-        yield from (f"operations.{i}: it is not a string" for i, value in enumerate(operations) if _not_text(value))
+    for key, (kind, words) in _SHAPES.items():
+        value = document.get(key)
+        if not isinstance(value, kind):
+            yield f"{key}: " + (f"it is not {words}" if key in document else "the key is missing")
+        elif key == "image":
+            yield from (f"image.{finding}" for finding in image_findings(value))
+        else:
+            items = value.items() if isinstance(value, dict) else enumerate(value)
+            yield from (f"{key}.{shown_key(at)}: it is not a string" for at, item in items if not isinstance(item, str))
 
 
 def image_findings(image: Document) -> Iterator[str]:
@@ -90,37 +92,24 @@ def _contradiction(image: Document) -> str | None:
     return None
 
 
-def _not_text(value: object) -> bool:
-    return not isinstance(value, str)
-
-
-def _missing(key: str, document: Document, kind: str) -> str:
-    return f"{key}: it is not {kind}" if key in document else f"{key}: the key is missing"
-
-
-def _matching(pattern: str, problem: str, longest: int = MAX_REFERENCE) -> Callable[[object], str | None]:
-    # Not `$`, which in Python also matches before a last line feed.
-    compiled = re.compile(pattern.removesuffix("$") + r"\Z")
-
+def _text(rule: Callable[[str], str | None], longest: int = MAX_REFERENCE) -> Callable[[object], str | None]:
     def check(value: object) -> str | None:
         if not isinstance(value, str):
             return "it is not a string"
-        if len(value) > longest:
-            return f"it has more than {longest} characters"
-        return None if compiled.match(value) else problem
+        return f"it has more than {longest} characters" if len(value) > longest else rule(value)
 
     return check
 
 
-def _reference(value: object) -> str | None:
+def _matching(pattern: str, problem: str) -> Callable[[str], str | None]:
+    # All of it, because `$` also matches before a last line feed in Python.
+    return lambda value: None if re.fullmatch(pattern, value) else problem
+
+
+def _reference(value: str) -> str | None:
     """What is wrong with a reference: it must lead to a file, and not out of the folder it is looked up in."""
-    if not isinstance(value, str):
-        return "it is not a string"
-    if len(value) > MAX_REFERENCE:
-        return f"it has more than {MAX_REFERENCE} characters"
-    if scheme := _SCHEME.match(value):
-        return _url(value, scheme[1])
-    return _path(value)
+    scheme = _SCHEME.match(value)
+    return _url(value, scheme[1]) if scheme else _path(value)
 
 
 def _url(value: str, scheme: str) -> str | None:
@@ -150,11 +139,9 @@ def _unseen(text: str) -> bool:
     return re.search(rf"[\\{UNSEEN}]", text) is not None
 
 
-def _web_reference(value: object) -> str | None:
-    if problem := _reference(value):
-        return problem
-    web = not value or str(value).startswith(tuple(f"{scheme}://" for scheme in WEB_SCHEMES))
-    return None if web else "it is no web address"
+def _web_reference(value: str) -> str | None:
+    web = not value or value.startswith(tuple(f"{scheme}://" for scheme in WEB_SCHEMES))
+    return _reference(value) or (None if web else "it is no web address")
 
 
 def _size(value: object) -> str | None:
@@ -164,14 +151,14 @@ def _size(value: object) -> str | None:
 
 
 IMAGE_CHECKS: dict[str, Callable[[object], str | None]] = {
-    "name": _matching(FOLDER, "it is not the name of a folder", MAX_NAME),
-    "tarball": _reference,
-    "sha256": _matching(DIGEST, "it is not a SHA-256 in lower-case hex"),
-    "qcow2": _reference,
-    "qcow2_sha256": _matching(DIGEST, "it is not a SHA-256 in lower-case hex"),
-    "version": _matching(VERSION, "it is not a version such as v2026.11.23"),
+    "name": _text(_matching(FOLDER, "it is not the name of a folder"), MAX_NAME),
+    "tarball": _text(_reference),
+    "sha256": _text(_matching(DIGEST, "it is not a SHA-256 in lower-case hex")),
+    "qcow2": _text(_reference),
+    "qcow2_sha256": _text(_matching(DIGEST, "it is not a SHA-256 in lower-case hex")),
+    "version": _text(_matching(VERSION, "it is not a version such as v2026.11.23")),
     "size": _size,
-    "qcow2_url": _web_reference,
+    "qcow2_url": _text(_web_reference),
 }
 # Ours: Toolsmith does not know them, and a consumer's manifest may lack them.
 OPTIONAL = ("version", "size", "qcow2_url")
