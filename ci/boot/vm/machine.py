@@ -77,7 +77,7 @@ class Instruments:
     agent: GuestAgent
 
 
-class Machine:
+class VirtualMachine:
     """A running machine. All limits are in seconds as they are: lengthen them with `Acceleration.scaled`."""
 
     def __init__(
@@ -259,7 +259,9 @@ class Machine:
 
 
 @contextlib.asynccontextmanager
-async def start(spec: MachineSpec | ConsumerSpec, acceleration: Acceleration, folder: Path) -> AsyncIterator[Machine]:
+async def start(
+    spec: MachineSpec | ConsumerSpec, acceleration: Acceleration, folder: Path
+) -> AsyncIterator[VirtualMachine]:
     """A machine that is started now, and killed when the block is left. Its console goes to console.log in `folder`.
 
     Raises HostError where QEMU is missing or a port is in use, BootError where QEMU ends at once. Without instruments
@@ -276,7 +278,7 @@ async def start(spec: MachineSpec | ConsumerSpec, acceleration: Acceleration, fo
         console = Console(folder / CONSOLE_LOG, clock)
         try:
             async with spawn_async(argv) as process:
-                machine = Machine(process, console, clock, instruments, acceleration)
+                machine = VirtualMachine(process, console, clock, instruments, acceleration)
                 if instruments is not None:
                     await machine.connect()
                 yield machine
