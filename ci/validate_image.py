@@ -145,7 +145,7 @@ def validate_image(asked: ValidateRequest, reporter: Reporter) -> ValidationRepo
     before = digest(image.path, reporter)
     with work_folder(output) as folder:
 
-        def boot(acceleration: Acceleration) -> tuple[AllBoots, Acceleration, Path]:
+        def boot(acceleration: Acceleration) -> AllBoots:
             settings = BootSettings(
                 image=image.path.absolute(),
                 acceleration=acceleration,
@@ -157,20 +157,13 @@ def validate_image(asked: ValidateRequest, reporter: Reporter) -> ValidationRepo
             )
             evidence = folder / acceleration.accelerator
             evidence.mkdir()
-            done = interruptible.run(all_boots.boot_all(settings, evidence, reporter, shared))
-            return done, acceleration, evidence
+            return interruptible.run(all_boots.boot_all(settings, evidence, reporter, shared))
 
-        boots, acceleration, evidence = with_other(found, boot, reporter.note, proves=lambda done: not done[0].error)
-        document = _document(
-            image,
-            boots,
-            acceleration,
-            digests=(before, digest(image.path, reporter)),
-            started_at=started_at,
-            seconds=time.monotonic() - started,
-        )
+        boots = with_other(found, boot, reporter.note, proves=lambda boots: not boots.error)
+        digests = before, digest(image.path, reporter)
+        document = _document(image, boots, digests, started_at, time.monotonic() - started)
         consoles = [(outcome.result.name, outcome.console) for outcome in boots.outcomes]
-        report.publish_evidence(document, consoles, evidence, output, image.stem)
+        report.publish_evidence(document, consoles, folder / boots.acceleration.accelerator, output, image.stem)
     show(document, reporter)
     actions.append_summary(report.render_markdown(document))
     conclude(document, boots.error, output / f"{image.stem}{artifacts.REPORT_MARKDOWN}")
@@ -178,13 +171,7 @@ def validate_image(asked: ValidateRequest, reporter: Reporter) -> ValidationRepo
 
 
 def _document(
-    image: ImageFile,
-    boots: AllBoots,
-    acceleration: Acceleration,
-    *,
-    digests: tuple[str, str],
-    started_at: datetime.datetime,
-    seconds: float,
+    image: ImageFile, boots: AllBoots, digests: tuple[str, str], started_at: datetime.datetime, seconds: float
 ) -> ValidationReport:
     before, after = digests
     checks = (*image_file.file_checks(image, before), *boots.checks, image_file.unchanged(before, after))
@@ -194,8 +181,8 @@ def _document(
         version=image.record.version if image.record else UNKNOWN_VERSION,
         passed=not any(check.outcome is Outcome.FAILED for check in checks),
         started_at=started_at,
-        accelerator=acceleration.accelerator,
-        accelerator_reason=acceleration.reason,
+        accelerator=boots.acceleration.accelerator,
+        accelerator_reason=boots.acceleration.reason,
         qemu=run([QEMU, "--version"], timeout=30).stdout.partition("\n")[0].strip(),
         boots=[outcome.result for outcome in boots.outcomes],
         checks=[check.model_copy(update={"actual": report.printable(check.actual)}) for check in checks],
@@ -249,7 +236,7 @@ def conclude(document: ValidationReport, error: BootError | None, path: Path) ->
         failed = sorted({check.id for check in document.checks if check.outcome is Outcome.FAILED})
         raise CheckError(
             f"{len(failed)} checks failed: {', '.join(failed)}",
-            hint=f"Read {path}; docs/validation.md says what each check guards and how to repeat it by hand.",
+            hint=f"Read {path}: it says what each of them guards, how to repeat it, and where to look.",
         )
 
 

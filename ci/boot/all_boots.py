@@ -10,6 +10,7 @@ from typing import TypeVar
 from ci.boot import report, scenarios
 from ci.boot.boot import Boot, BootOutcome, BootSettings, BootShape
 from ci.boot.scenarios import Scenario
+from ci.host.accelerator import Acceleration
 from ci.host.errors import BootError
 from ci.host.progress import Reporter, Step
 from ci.host.this_machine import ThisMachine
@@ -86,6 +87,7 @@ class AllBoots:
 
     outcomes: tuple[BootOutcome, ...]
     checks: tuple[CheckResult, ...]
+    acceleration: Acceleration
 
     @property
     def error(self) -> BootError | None:
@@ -118,7 +120,8 @@ async def boot_all(settings: BootSettings, folder: Path, reporter: Reporter, cap
         with reporter.side_by_side() as step:
             outcomes += await run(others, step)
     checks = [check for outcome in outcomes for check in outcome.checks]
-    return AllBoots(outcomes=tuple(outcomes), checks=(*checks, *skipped, *scenarios.compare_clones(outcomes)))
+    checks += [*skipped, *scenarios.compare_clones(outcomes)]
+    return AllBoots(outcomes=tuple(outcomes), checks=tuple(checks), acceleration=settings.acceleration)
 
 
 async def _boot(

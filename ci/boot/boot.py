@@ -60,22 +60,18 @@ class BootShape:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CloneIdentity:
-    """What must not be the same in two starts of one image."""
-
-    machine_id: str
-    host_key: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class BootOutcome:
-    """What one boot left behind. `error` is why it ended early, None where it did not."""
+    """What one boot left behind. `error` is why it ended early, None where it did not.
+
+    `machine_id` and `host_key` must not be the same in two starts of one image; '' where they were not learnt.
+    """
 
     result: BootResult
-    checks: tuple[CheckResult, ...]
-    identity: CloneIdentity | None
-    console: str
-    error: BootError | None
+    checks: tuple[CheckResult, ...] = ()
+    machine_id: str = ""
+    host_key: str = ""
+    console: str = ""
+    error: BootError | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -154,7 +150,6 @@ class Boot:
             self.results += self.not_reached(planned, f"not reached: {error.message}")
         order = {check.id: number for number, check in enumerate(planned)}
         self.results.sort(key=lambda done: order[done.id])
-        known = self.machine_id and self.host_key
         return BootOutcome(
             result=BootResult(
                 name=self.name,
@@ -165,7 +160,8 @@ class Boot:
                 total_seconds=round(self.total_seconds, 2),
             ),
             checks=tuple(self.results),
-            identity=CloneIdentity(machine_id=self.machine_id, host_key=self.host_key) if known else None,
+            machine_id=self.machine_id,
+            host_key=self.host_key,
             console=self.console.text if self.console else "",
             error=error,
         )

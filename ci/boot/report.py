@@ -96,8 +96,12 @@ def render_markdown(report: ValidationReport) -> str:
 
 def _row(check: CheckResult) -> list[Markdown]:
     what = Markdown(f"{check.title} ({check.id})")
-    told = (check.outcome, check.boot, what, code(check.expected), code(check.actual), f"{check.seconds:.1f}")
+    told = (check.outcome, check.boot, what, _lines(check.expected), _lines(check.actual), f"{check.seconds:.1f}")
     return [Markdown(each) for each in told]
+
+
+def _lines(text: str) -> str:
+    return "<br>".join(code(line) for line in short(text).split("\n") if line) or code("")
 
 
 def _failure(check: CheckResult) -> str:
@@ -107,14 +111,15 @@ def _failure(check: CheckResult) -> str:
         parts.append(known.why)
     parts += ["Expected:", _quoted(check.expected), "Actual:", _quoted(check.actual)]
     if known:
-        parts += [f"To repeat it, {_how(known)}", f"Where to look: {known.look_for}"]
+        parts += [_repeating(known, f"```sh\n{known.command}\n```"), f"Where to look: {known.look_for}"]
     return "\n\n".join(parts)
 
 
-def _how(check: ImageCheck) -> str:
+def _repeating(check: ImageCheck, command: str) -> str:
+    """How a person does it; `command` is the check's in the form that suits the text around."""
     if not check.command:
-        return f"by hand: {check.by_hand}"
-    return f"in the guest{', as root' if check.root else ''}:\n\n```sh\n{check.command}\n```"
+        return f"To repeat it by hand: {check.by_hand}"
+    return f"To repeat it in the guest{', as root' if check.root else ''}:\n\n{command}"
 
 
 def _quoted(text: str) -> str:
@@ -142,7 +147,7 @@ def _case(check: CheckResult) -> TestCase:
             failure = Failure(f"{check.title}: not as expected")
             parts = [f"expected:\n{printable(check.expected)}", f"actual:\n{printable(check.actual)}"]
             if known := CHECKS.get(check.id):
-                parts += [f"why: {known.why}", f"to repeat it, {_how(known)}", f"where to look: {known.look_for}"]
+                parts += [known.why, _repeating(known, known.command), f"Where to look: {known.look_for}"]
             failure.text = "\n\n".join(parts)
             case.result = [failure]
         case Outcome.SKIPPED:

@@ -184,18 +184,14 @@ async def run_scenario(settings: BootSettings, scenario: Scenario, folder: Path)
 
 def compare_clones(outcomes: Sequence[BootOutcome]) -> list[CheckResult]:
     """Whether the second start is another machine than the first."""
-    known = {outcome.result.name: outcome.identity for outcome in outcomes}
-    host_keys, machine_ids = CHECKS["host-keys-differ"], CHECKS["machine-ids-differ"]
-    first, second = known.get("full"), known.get("clone")
-    if first is None or second is None:
-        reason = "one of the two starts did not get far enough"
-        return [check.skipped("clone", reason) for check in (host_keys, machine_ids)]
+    known = {outcome.result.name: (outcome.host_key, outcome.machine_id) for outcome in outcomes}
+    first, second = known.get("full", ("", "")), known.get("clone", ("", ""))
+    checks = (CHECKS["host-keys-differ"], CHECKS["machine-ids-differ"])
+    if not all((*first, *second)):
+        return [check.skipped("clone", "one of the two starts did not get far enough") for check in checks]
     return [
         check.result("clone", passed=one != two, actual=f"{one} and {two}")
-        for check, one, two in (
-            (host_keys, first.host_key, second.host_key),
-            (machine_ids, first.machine_id, second.machine_id),
-        )
+        for check, one, two in zip(checks, first, second, strict=True)
     ]
 
 

@@ -16,6 +16,7 @@ from ci.host.accelerator import Acceleration, Accelerator
 from ci.host.errors import BootError, CheckError, InputError, ToolsmithError
 from ci.host.progress import quiet_reporter
 from ci.records.validation import CheckResult, Outcome, ValidationReport
+from ci.validate_image import ValidateRequest
 
 SETTINGS = BootSettings(
     image=Path("image.qcow2"), acceleration=Acceleration(accelerator=Accelerator.TCG, reason="chosen")
@@ -123,6 +124,26 @@ def test_how_many_at_a_time_is_for_the_machine_to_say_unless_a_port_is_named(
 ) -> None:
     asked = validate_image.request(validate_image.arguments().parse_args(["image.qcow2", *flags]))
     assert validate_image.capacity(asked.port, asked.at_most).at_most == at_most
+
+
+def test_the_flags_fill_the_request_and_without_them_it_is_the_default() -> None:
+    flags = [
+        "image.qcow2", "--identity", "key", "--accel", "tcg", "--port", "4000", "--output", "out", "--memory", "512",
+        "--side-by-side", "1", "--boot-timeout", "10",
+    ]  # fmt: skip
+    everything = ValidateRequest(
+        image=Path("image.qcow2"),
+        identity=Path("key"),
+        accelerator="tcg",
+        port=4000,
+        output=Path("out"),
+        memory_mib=512,
+        at_most=1,
+        boot_seconds=10,
+    )
+    assert validate_image.request(validate_image.arguments().parse_args(flags)) == everything
+    plain = validate_image.request(validate_image.arguments().parse_args(flags[:1]))
+    assert plain == ValidateRequest(image=Path("image.qcow2"))
 
 
 def test_one_pair_of_ports_is_not_for_two_boots() -> None:

@@ -8,6 +8,9 @@ from ci.host.qemu import QEMU, escape
 
 LOOPBACK = "127.0.0.1"
 AGENT_CHANNEL = "org.qemu.guest_agent.0"
+# Where QEMU finds us listening: for its monitor (QMP), and for the guest agent's channel.
+QMP_SOCKET = "qmp"
+AGENT_SOCKET = "agent"
 CONSUMER_TAG = "work"
 CONSUMER_PORT = 3023
 SSH_PORT = 22
@@ -31,14 +34,6 @@ class Forward:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sockets:
-    """Where QEMU finds us listening: for its monitor (QMP), and for the guest agent's channel."""
-
-    qmp: Path
-    agent: Path
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class MachineSpec:
     """A virtual machine as the boot test wants it. The image is never written to.
 
@@ -53,8 +48,8 @@ class MachineSpec:
     seed: Path | None = None
     instruments: bool = True
 
-    def argv(self, acceleration: Acceleration, sockets: Sockets | None) -> list[str]:
-        """QEMU's command line; the serial console is on its stdout. `sockets` are needed for instruments only."""
+    def argv(self, acceleration: Acceleration, sockets: Path | None) -> list[str]:
+        """QEMU's command line; the serial console is on its stdout. Without `sockets`, their folder, no instruments."""
         # fmt: off
         argv = [
             QEMU, *acceleration.qemu_args(),
@@ -80,7 +75,7 @@ class MachineSpec:
             "-device", "virtio-net-pci,netdev=net0,romfile=",
         ]
         # fmt: on
-        return argv + (_instruments(sockets) if self.instruments else [])
+        return argv + _instruments(sockets)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +93,7 @@ class ConsumerSpec:
     memory_mib: int | None = None
     instruments: bool = False
 
-    def argv(self, acceleration: Acceleration, sockets: Sockets | None) -> list[str]:
+    def argv(self, acceleration: Acceleration, sockets: Path | None) -> list[str]:
         """QEMU's command line exactly as Toolsmith writes it; without KVM the accelerator is another.
 
         Memory and instruments come after it, and only where they are asked for.
@@ -120,7 +115,7 @@ class ConsumerSpec:
         # fmt: on
         if self.memory_mib is not None:
             argv += ["-m", str(self.memory_mib)]
-        return argv + (_instruments(sockets) if self.instruments else [])
+        return argv + _instruments(sockets)
 
 
 def _virtfs(share: Share, *, read_only: str) -> str:
@@ -132,14 +127,14 @@ def _hostfwd(forward: Forward) -> str:
     return f"hostfwd=tcp:{LOOPBACK}:{forward.host_port}-:{forward.guest_port}"
 
 
-def _instruments(sockets: Sockets | None) -> list[str]:
+def _instruments(sockets: Path | None) -> list[str]:
     if sockets is None:
-        raise ValueError("instruments need sockets")
+        return []
     # fmt: off
     return [
-        "-chardev", f"socket,id=qmp,path={escape(sockets.qmp)}",
+        "-chardev", f"socket,id=qmp,path={escape(sockets / QMP_SOCKET)}",
         "-mon", "chardev=qmp,mode=control",
-        "-chardev", f"socket,id=agent,path={escape(sockets.agent)}",
+        "-chardev", f"socket,id=agent,path={escape(sockets / AGENT_SOCKET)}",
         "-device", "virtio-serial-pci",
         "-device", f"virtserialport,chardev=agent,name={AGENT_CHANNEL}",
     ]

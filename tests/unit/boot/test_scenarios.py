@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ci.boot import scenarios
-from ci.boot.boot import BootOutcome, BootSettings, CloneIdentity
+from ci.boot.boot import BootOutcome, BootSettings
 from ci.boot.scenarios import Scenario
 from ci.boot.vm import machine, ssh
 from ci.boot.vm.machine import ShutdownResult
@@ -16,7 +16,7 @@ from ci.boot.vm.qemu import ConsumerSpec, MachineSpec
 from ci.boot.vm.ssh import CommandResult
 from ci.host.accelerator import Acceleration, Accelerator
 from ci.host.errors import BootError, HostError
-from ci.records.validation import CheckResult, Outcome
+from ci.records.validation import BootResult, CheckResult, Outcome
 from tests.support.fake_machine import PANIC, POWERED_OFF, FakeSession, World
 
 TCG = Acceleration(accelerator=Accelerator.TCG, reason="chosen")
@@ -284,35 +284,32 @@ def test_without_a_build_record_its_comparisons_are_skipped_and_the_rest_stays(w
     assert not any("image.json" in command for command in world.session.commands)
 
 
-def outcome_of(name: str, identity: CloneIdentity | None, world: World, folder: Path) -> BootOutcome:
-    assert world.start_error is None
-    made = play(scenarios.clone, folder)
-    return BootOutcome(
-        result=made.result.model_copy(update={"name": name}), checks=(), identity=identity, console="", error=None
-    )
+def outcome_of(name: str, machine_id: str, host_key: str) -> BootOutcome:
+    boot = BootResult(name=name, memory_mib=1, cpus=1, login_prompt_seconds=None, ssh_seconds=None, total_seconds=1)
+    return BootOutcome(result=boot, machine_id=machine_id, host_key=host_key)
 
 
 @pytest.mark.parametrize(
-    ("second", "expected"),
+    ("machine_id", "host_key", "expected"),
     [
-        (CloneIdentity(machine_id="two", host_key="two"), [Outcome.PASSED, Outcome.PASSED]),
-        (CloneIdentity(machine_id="two", host_key="one"), [Outcome.FAILED, Outcome.PASSED]),
-        (CloneIdentity(machine_id="one", host_key="two"), [Outcome.PASSED, Outcome.FAILED]),
-        (None, [Outcome.SKIPPED, Outcome.SKIPPED]),
+        ("two", "two", [Outcome.PASSED, Outcome.PASSED]),
+        ("two", "one", [Outcome.FAILED, Outcome.PASSED]),
+        ("one", "two", [Outcome.PASSED, Outcome.FAILED]),
+        ("", "two", [Outcome.SKIPPED, Outcome.SKIPPED]),
     ],
 )
-def test_two_starts_must_be_two_machines(
-    second: CloneIdentity | None, expected: list[Outcome], world: World, tmp_path: Path
-) -> None:
-    first = CloneIdentity(machine_id="one", host_key="one")
-    outcomes = [outcome_of("full", first, world, tmp_path), outcome_of("clone", second, world, tmp_path)]
-    assert [check.outcome for check in scenarios.compare_clones(outcomes)] == expected
+def test_two_starts_must_be_two_machines(machine_id: str, host_key: str, expected: list[Outcome]) -> None:
+    outcomes = [outcome_of("full", "one", "one"), outcome_of("clone", machine_id, host_key)]
+    assert [(check.boot, check.outcome) for check in scenarios.compare_clones(outcomes)] == [
+        ("clone", outcome) for outcome in expected
+    ]
 
 
 def test_without_a_second_start_nothing_is_compared() -> None:
     assert {check.outcome for check in scenarios.compare_clones([])} == {Outcome.SKIPPED}
 
 
-def test_the_identity_of_a_start_is_its_machine_id_and_its_host_key(world: World, tmp_path: Path) -> None:
+def test_two_starts_are_told_apart_by_their_machine_ids_and_host_keys(world: World, tmp_path: Path) -> None:
     world.session.answers["bash -o pipefail -c 'cat /etc/machine-id'"] = "abc\n"
-    assert play(scenarios.clone, tmp_path).identity == CloneIdentity(machine_id="abc", host_key="ssh-ed25519 AAAA")
+    outcome = play(scenarios.clone, tmp_path)
+    assert (outcome.machine_id, outcome.host_key) == ("abc", "ssh-ed25519 AAAA")
