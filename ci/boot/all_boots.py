@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ci.boot import report, scenarios
-from ci.boot.boot import Boot, BootOutcome, BootSettings, BootShape
+from ci.boot.boot import BootOutcome, BootRun, BootSettings, BootShape
 from ci.boot.scenarios import Scenario
 from ci.host.accelerator import Acceleration
 from ci.host.errors import BootError
@@ -114,7 +114,7 @@ async def boot_all(settings: BootSettings, folder: Path, reporter: Reporter, cap
     skipped: list[CheckResult] = []
     if outcomes[0].error is not None:
         for other in others:
-            boot = Boot(name=other.name, settings=settings, folder=folder, key=other.key)
+            boot = BootRun(name=other.name, settings=settings, folder=folder, key=other.key)
             skipped += boot.not_reached(other.planned, f"the boot {first.name} did not come up")
     else:
         with reporter.side_by_side() as step:

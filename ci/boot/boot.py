@@ -75,7 +75,7 @@ class BootOutcome:
 
 
 @dataclass(slots=True, kw_only=True)
-class Boot:
+class BootRun:
     """One boot under test, and what is known of it so far. `folder` is its own."""
 
     name: str
@@ -171,7 +171,7 @@ class Boot:
 class Guest:
     """A guest that came up: what can be asked of it and tried on it."""
 
-    boot: Boot
+    boot: BootRun
     machine: VirtualMachine
     session: ssh.Session
 

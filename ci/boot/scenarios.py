@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ci.boot import interruptible
-from ci.boot.boot import USER, Boot, BootOutcome, BootSettings, BootShape, Guest
+from ci.boot.boot import USER, BootOutcome, BootRun, BootSettings, BootShape, Guest
 from ci.boot.chart import save_boot_chart
 from ci.boot.checks.check import Expectation, ImageCheck, JsonHas, Lines, Words
 from ci.boot.checks.load import CHECKS, checks_of
@@ -54,7 +54,7 @@ class Scenario:
     shape: BootShape
     usual_seconds: int
     key: ssh.Key
-    play: Callable[[Boot, Ports], Awaitable[None]]
+    play: Callable[[BootRun, Ports], Awaitable[None]]
 
     @property
     def planned(self) -> tuple[ImageCheck, ...]:
@@ -74,7 +74,7 @@ def full(settings: BootSettings) -> Scenario:
     added = () if settings.identity else (key.private.get_fingerprint(),)
     asked = questions("full", recorded(settings.record, added) if settings.record else {})
 
-    async def play(boot: Boot, ports: Ports) -> None:
+    async def play(boot: BootRun, ports: Ports) -> None:
         async with boot.guest(_machine(settings, ports), ports[0]) as guest:
             boot.add("ssh-22", passed=True, actual=A_LOGIN)
             await guest.machine.screenshot(boot.folder / f"{boot.name}{artifacts.SCREENSHOT}")
@@ -91,7 +91,7 @@ def full(settings: BootSettings) -> Scenario:
 def clone(settings: BootSettings) -> Scenario:
     """A second start: as fresh as the first, and not the same machine."""
 
-    async def play(boot: Boot, ports: Ports) -> None:
+    async def play(boot: BootRun, ports: Ports) -> None:
         async with boot.guest(_machine(settings, ports), ports[0]) as guest:
             await guest.ask(questions("clone", {}))
 
@@ -105,7 +105,7 @@ def consumer(settings: BootSettings) -> Scenario:
     asked = questions("consumer", {"share-readable": Lines((content,)), "share-names": Lines((content,))})
     asked_last = CHECKS["no-oom-kill"]
 
-    async def play(boot: Boot, ports: Ports) -> None:
+    async def play(boot: BootRun, ports: Ports) -> None:
         workspace, export = _make_shares(boot.folder, content)
         spec = ConsumerSpec(
             image=settings.image,
@@ -131,7 +131,7 @@ def seeded(settings: BootSettings) -> Scenario:
     key = ssh.new_key()
     marker, password = secrets.token_hex(16), secrets.token_hex(16)
 
-    async def play(boot: Boot, ports: Ports) -> None:
+    async def play(boot: BootRun, ports: Ports) -> None:
         user_data = seed_user_data(public_key=key.public, marker=marker, password=password)
         seed = make_seed(boot.folder, user_data, meta_data(instance=f"boot-test-{secrets.token_hex(4)}"))
         async with boot.guest(_machine(settings, ports, seed), ports[0], add_key=False) as guest:
@@ -172,7 +172,7 @@ def seed_user_data(*, public_key: str, marker: str, password: str) -> str:
 
 async def run_scenario(settings: BootSettings, scenario: Scenario, folder: Path) -> BootOutcome:
     """Boot once, with `folder` for its files. A boot that fails is an outcome too; faults of the host are raised."""
-    boot = Boot(name=scenario.name, settings=settings, folder=folder, key=scenario.key)
+    boot = BootRun(name=scenario.name, settings=settings, folder=folder, key=scenario.key)
     error = None
     try:
         with _ports(settings) as ports:

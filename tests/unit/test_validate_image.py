@@ -9,7 +9,7 @@ import pytest
 from ci import validate_image
 from ci.boot import all_boots, report, scenarios
 from ci.boot.all_boots import AllBoots, Capacity
-from ci.boot.boot import Boot, BootOutcome, BootSettings
+from ci.boot.boot import BootOutcome, BootRun, BootSettings
 from ci.boot.scenarios import Scenario
 from ci.boot.vm import ssh
 from ci.host.accelerator import Acceleration, Accelerator
@@ -48,7 +48,7 @@ def make_report(*checks: CheckResult) -> ValidationReport:
 
 
 def outcome(scenario: Scenario, error: BootError | None) -> BootOutcome:
-    boot = Boot(name=scenario.name, settings=SETTINGS, folder=Path(), key=scenario.key)
+    boot = BootRun(name=scenario.name, settings=SETTINGS, folder=Path(), key=scenario.key)
     return boot.finish(scenario.planned, scenario.shape, error)
 
 

@@ -52,7 +52,7 @@ class Matches:
 
 
 @dataclass(frozen=True, slots=True)
-class Number:
+class NumberWithin:
     """A number from `low` to `high`, both included; as large as it likes without `high`."""
 
     low: float

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ci.boot.checks.check import Expectation, ImageCheck, JsonHas, Lines, Matches, Number, Words
+from ci.boot.checks.check import Expectation, ImageCheck, JsonHas, Lines, Matches, NumberWithin, Words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ def _expectation(prints: Any) -> Expectation:  # noqa: ANN401 - as TOML has it
         case {"pattern": pattern, "means": meaning}:
             return Matches(pattern, meaning)
         case {"at_least": low, "unit": unit}:
-            return Number(low, prints.get("at_most"), unit)
+            return NumberWithin(low, prints.get("at_most"), unit)
         case {"json": values}:
             return JsonHas(tuple(values.items()))
         case {"means": meaning}:

@@ -4,7 +4,7 @@ import itertools
 import pytest
 
 from ci.boot.all_boots import QEMU_MIB, Capacity, fits, run_side_by_side, slowdown
-from ci.boot.boot import Boot, BootShape
+from ci.boot.boot import BootRun, BootShape
 from ci.boot.scenarios import Ports, Scenario
 from ci.boot.vm import ssh
 from ci.host.errors import HostError
@@ -15,7 +15,7 @@ KEY = ssh.new_key()
 PLENTY = 1 << 20
 
 
-async def nothing(_boot: Boot, _ports: Ports) -> None:
+async def nothing(_boot: BootRun, _ports: Ports) -> None:
     pass
 
 

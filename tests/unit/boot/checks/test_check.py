@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ci.boot.checks.check import NOTHING, Expectation, ImageCheck, JsonHas, Lines, Matches, Number, Words
+from ci.boot.checks.check import NOTHING, Expectation, ImageCheck, JsonHas, Lines, Matches, NumberWithin, Words
 from ci.boot.scenarios import questions, recorded
 from ci.boot.vm.ssh import CommandResult
 from ci.records.build import ArtifactRecord, BaseImageRecord, BuildRecord, Verification
@@ -194,8 +194,8 @@ def test_a_baked_key_that_is_missing_fails() -> None:
         (Lines(("b", "a")), ["a\nb", "b\na"], ["a", "a\na\nb", "a\nb\nc", ""], "a\nb"),
         (Lines(()), [""], ["a", " x"], "(nothing)"),
         (Matches(r"v\d+", "a version"), ["v1"], ["v1\n\nv2", "xv1", ""], "a version"),
-        (Number(19, 20, "GiB"), ["19", "19.35", "20.00"], ["18.99", "20.01", "", "19 GiB", "nan"], "19 to 20 GiB"),
-        (Number(15, None, "GiB"), ["15", "99"], ["14.99", "-20", "inf", ""], "at least 15 GiB"),
+        (NumberWithin(19, 20, "GiB"), ["19", "20.00"], ["18.99", "20.01", "", "19 GiB", "nan"], "19 to 20 GiB"),
+        (NumberWithin(15, None, "GiB"), ["15", "99"], ["14.99", "-20", "inf", ""], "at least 15 GiB"),
         (JsonHas((("a.b", 1),)), ['{"a": {"b": 1, "c": 2}}'], ['{"a": {}}', '{"a": 1}', "{", ""], "a.b: 1"),
         (JsonHas((("a", None),)), ['{"a": null}'], ["{}"], "a: null"),
         (Words("what it was told"), [], ["", "what it was told"], "what it was told"),

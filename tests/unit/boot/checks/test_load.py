@@ -4,7 +4,16 @@ import pytest
 
 from ci.boot.checks.check import Words
 from ci.boot.checks.load import CHECKS, checks_of, read_chapters
-from ci.boot.scenarios import EXPORT_TAG, GIVE_ROOT_THE_KEY, KNOWN_FILES, LIVE_FILE, SEED_HOSTNAME, SEED_MARKER
+from ci.boot.image_file import DISK_GIB
+from ci.boot.scenarios import (
+    CLOCK_SECONDS,
+    EXPORT_TAG,
+    GIVE_ROOT_THE_KEY,
+    KNOWN_FILES,
+    LIVE_FILE,
+    SEED_HOSTNAME,
+    SEED_MARKER,
+)
 from ci.boot.vm.qemu import CONSUMER_TAG
 
 BOOTS = {"image", "full", "clone", "consumer", "seed", "full+clone"}
@@ -56,6 +65,11 @@ def test_the_commands_name_what_the_boots_make() -> None:
     assert f"/mnt/{EXPORT_TAG}/from-guest" in CHECKS["share-writable"].by_hand
     assert f"/mnt/{CONSUMER_TAG}/{LIVE_FILE}" in CHECKS["share-live"].by_hand
     assert GIVE_ROOT_THE_KEY.replace(" -n", "") in CHECKS["root-login-refused"].by_hand
+
+
+def test_the_words_name_the_limits_that_the_boot_test_has() -> None:
+    assert CHECKS["virtual-size"].expected == Words(f"{DISK_GIB} GiB")
+    assert CHECKS["clock"].expected == Words(f"at most {CLOCK_SECONDS:g} s from the host's")
 
 
 def test_a_word_stands_for_its_text() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ci.boot.boot import Boot, BootSettings, BootShape
+from ci.boot.boot import BootRun, BootSettings, BootShape
 from ci.boot.scenarios import Ports, Scenario, run_scenario
 from ci.boot.vm import ssh
 from ci.host.accelerator import Acceleration, Accelerator
@@ -13,7 +13,7 @@ from ci.host.accelerator import Acceleration, Accelerator
 def test_ports_that_nobody_named_are_held_while_the_boot_lasts(tmp_path: Path) -> None:
     met: list[int] = []
 
-    async def play(_boot: Boot, ports: Ports) -> None:
+    async def play(_boot: BootRun, ports: Ports) -> None:
         for port in ports:
             with socket.socket() as somebody, pytest.raises(OSError, match="already in use"):
                 somebody.bind(("127.0.0.1", port))
