@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ci.boot import report, scenarios
-from ci.boot.boot import BootOutcome, BootRun, BootSettings, BootShape
+from ci.boot.boot import BootOutcome, BootSettings, BootShape
 from ci.boot.scenarios import Scenario
 from ci.host.accelerator import Acceleration
 from ci.host.errors import BootError
@@ -113,9 +113,8 @@ async def boot_all(settings: BootSettings, folder: Path, reporter: Reporter, cap
     outcomes = await run([first], reporter.step)
     skipped: list[CheckResult] = []
     if outcomes[0].error is not None:
-        for other in others:
-            boot = BootRun(name=other.name, settings=settings, folder=folder, key=other.key)
-            skipped += boot.not_reached(other.planned, f"the boot {first.name} did not come up")
+        reason = f"the boot {first.name} did not come up"
+        skipped = [check.skipped(other.name, reason) for other in others for check in other.planned]
     else:
         with reporter.side_by_side() as step:
             outcomes += await run(others, step)

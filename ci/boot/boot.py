@@ -136,18 +136,16 @@ class BootRun:
         self.add("console-clean", passed=not problems, actual="\n".join(problems) or "no line that tells of one")
         return session
 
-    def not_reached(self, planned: Sequence[ImageCheck], reason: str) -> list[CheckResult]:
-        """Every planned check that has no result yet, as skipped: a report always names all of them."""
-        seen = {check.id for check in self.results}
-        return [check.skipped(self.name, reason) for check in planned if check.id not in seen]
-
     def finish(self, planned: Sequence[ImageCheck], shape: BootShape, error: BootError | None) -> BootOutcome:
         """Everything this boot left behind, in the order of the plan; what it did not reach is skipped."""
         if error is not None:
             # The image may have come up and been lost later; the report must show a failure either way.
             self.results = [done for done in self.results if done.id != "came-up"]
             self.add("came-up", passed=False, actual="\n".join(filter(None, [error.message, error.details])))
-            self.results += self.not_reached(planned, f"not reached: {error.message}")
+            # A report always names all checks.
+            seen = {done.id for done in self.results}
+            reason = f"not reached: {error.message}"
+            self.results += [check.skipped(self.name, reason) for check in planned if check.id not in seen]
         order = {check.id: number for number, check in enumerate(planned)}
         self.results.sort(key=lambda done: order[done.id])
         return BootOutcome(
