@@ -4,24 +4,12 @@ import json
 import re
 import shlex
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TypeAlias
 
 from ci.boot.vm.ssh import CommandResult
 from ci.records.validation import CheckResult, Outcome
 
 NOTHING = "(nothing)"
-
-
-class Expectation(Protocol):
-    """Judges the output of a command, which comes without its surrounding white space."""
-
-    def describe(self) -> str:
-        """The expectation in words, or as the text itself."""
-        ...
-
-    def accepts(self, output: str) -> bool:
-        """Whether `output` is as expected."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +93,10 @@ class Words:
 
     def accepts(self, output: str) -> bool:  # noqa: ARG002
         return False
+
+
+# Each says what it expects, and judges the output of a command, which comes without its surrounding white space.
+Expectation: TypeAlias = Lines | Matches | NumberWithin | JsonHas | Words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ import os
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -33,19 +33,6 @@ SOCKET_PATH_BYTES = 108
 
 T = TypeVar("T")
 Clock: TypeAlias = Callable[[], float]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShutdownResult:
-    """How QEMU ended by itself.
-
-    `reason` and `guest` are from its SHUTDOWN event: `guest-shutdown` and True where the guest powered itself off.
-    Without instruments `reason` is '' and `guest` is False: nobody can tell.
-    """
-
-    reason: str
-    guest: bool
-    exit_code: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +107,7 @@ class VirtualMachine:
         monitor = self._need_instruments().monitor
         await self.until(monitor.screenshot(path), CONNECT_SECONDS, "a screenshot")
 
-    async def powered_off(self, seconds: float) -> ShutdownResult:
+    async def powered_off(self, seconds: float) -> Shutdown:
         """Wait for QEMU to end by itself, as it does when the guest powers off."""
         await asyncio.wait({self._exit, self._lost}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if not self._exit.done():
@@ -129,8 +116,7 @@ class VirtualMachine:
                 hint="A service may refuse to stop; the console's last lines show how far it came.",
                 details=self.console.tail(),
             )
-        event = await self._last_event()
-        return ShutdownResult(reason=event.reason, guest=event.guest, exit_code=self._exit.result())
+        return replace(await self._last_event(), exit_code=self._exit.result())
 
     async def connect(self) -> None:
         """Take the connections that QEMU makes to its instruments."""
@@ -210,7 +196,7 @@ class VirtualMachine:
         if self._instruments is not None and self._exit.result() == 0:
             with contextlib.suppress(TimeoutError):
                 return await asyncio.wait_for(self._instruments.monitor.shutdown(), GRACE_SECONDS)
-        return Shutdown(guest=False, reason="")
+        return Shutdown()
 
     def _need_instruments(self) -> Instruments:
         if self._instruments is None:

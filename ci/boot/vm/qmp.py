@@ -18,10 +18,15 @@ SYNC_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shutdown:
-    """QEMU's last event: whether the guest asked for it, and what happened (`guest-shutdown`, `guest-reset`, …)."""
+    """How QEMU ended by itself.
 
-    guest: bool
-    reason: str
+    `reason` and `guest` are from its last event: `guest-shutdown` and True where the guest powered itself off. Without
+    a monitor `reason` is '' and `guest` is False: nobody can tell. `exit_code` is None while QEMU is about to end.
+    """
+
+    reason: str = ""
+    guest: bool = False
+    exit_code: int | None = None
 
 
 class _Channel:

@@ -11,8 +11,8 @@ from ci.boot import scenarios
 from ci.boot.boot import BootOutcome, BootSettings
 from ci.boot.scenarios import Scenario
 from ci.boot.vm import machine, ssh
-from ci.boot.vm.machine import ShutdownResult
 from ci.boot.vm.qemu import ConsumerSpec, MachineSpec
+from ci.boot.vm.qmp import Shutdown
 from ci.boot.vm.ssh import CommandResult
 from ci.host.accelerator import Acceleration, Accelerator
 from ci.host.errors import BootError, HostError
@@ -137,16 +137,16 @@ def test_a_fault_of_the_host_is_not_blamed_on_the_image(world: World, tmp_path: 
     ("ended", "outcome", "words"),
     [
         (POWERED_OFF, Outcome.PASSED, "guest-shutdown, exit code 0"),
-        (ShutdownResult(reason="", guest=False, exit_code=0), Outcome.PASSED, "no monitor"),
-        (ShutdownResult(reason="", guest=False, exit_code=1), Outcome.FAILED, "exit code 1"),
-        (ShutdownResult(reason="guest-shutdown", guest=True, exit_code=1), Outcome.FAILED, "exit code 1"),
-        (ShutdownResult(reason="guest-reset", guest=True, exit_code=0), Outcome.FAILED, "guest-reset"),
-        (ShutdownResult(reason="host-signal", guest=False, exit_code=0), Outcome.FAILED, "host-signal"),
+        (Shutdown(reason="", guest=False, exit_code=0), Outcome.PASSED, "no monitor"),
+        (Shutdown(reason="", guest=False, exit_code=1), Outcome.FAILED, "exit code 1"),
+        (Shutdown(reason="guest-shutdown", guest=True, exit_code=1), Outcome.FAILED, "exit code 1"),
+        (Shutdown(reason="guest-reset", guest=True, exit_code=0), Outcome.FAILED, "guest-reset"),
+        (Shutdown(reason="host-signal", guest=False, exit_code=0), Outcome.FAILED, "host-signal"),
         (BootError("the guest did not power off within 180 s"), Outcome.FAILED, "did not power off"),
     ],
 )
 def test_only_a_guest_that_powers_itself_off_shut_down_cleanly(
-    ended: ShutdownResult | BootError, outcome: Outcome, words: str, world: World, tmp_path: Path
+    ended: Shutdown | BootError, outcome: Outcome, words: str, world: World, tmp_path: Path
 ) -> None:
     world.machine.shutdown = ended
     found = play(scenarios.clone, tmp_path)
