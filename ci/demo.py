@@ -8,7 +8,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from ci import build_image, rehearse, validate_image
+from ci import build_image, rehearse
 from ci.host import cli
 from ci.host.process import run
 from ci.host.progress import Reporter, short_path
@@ -20,6 +20,7 @@ from ci.records import artifacts
 from ci.records.build import BuildRecord
 from ci.records.record import read_record
 from ci.records.validation import Outcome, ValidationReport
+from ci.validate_image import ValidateRequest, validate_image
 
 DEFAULT_IMAGE = "bookworm"
 SSH_PORT = 3023
@@ -44,8 +45,7 @@ def main(options: argparse.Namespace, reporter: Reporter) -> int:
     version = str(build_image.chosen_version(build_options))
     stem = load_definition(options.image, build_image.BUILD / "images").stem(version)
     image = output / f"{stem}{artifacts.IMAGE}"
-    validate_options = validate_image.arguments().parse_args([str(image), "--identity", str(identity)])
-    validate_image.validate(validate_options, reporter)
+    validate_image(ValidateRequest(image=image, identity=identity), reporter)
     rehearse_options = rehearse.arguments().parse_args(["--dist", str(output), "--tag", version])
     rehearse.main(rehearse_options, reporter)
     _summarise(output, stem, identity, reporter)

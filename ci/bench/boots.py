@@ -194,7 +194,7 @@ async def start_to_report(bench: BenchedImage, spec: MachineSpec, logs: Path) ->
     limit = bench.acceleration.scaled(BOOT_SECONDS)
     async with machine.start(spec, bench.acceleration, logs) as running:
         seen = running.console.wait_for(re.compile(re.escape(REPORT)))
-        return (await running.until(seen, limit, "the report of the init")).seconds
+        return await running.until(seen, limit, "the report of the init")
 
 
 def seed_user_data(public_key: str) -> str:
