@@ -10,10 +10,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from rich.console import Console
 from rich.markup import escape
@@ -58,17 +57,6 @@ class StepTime:
     seconds: float
 
 
-class Step(Protocol):
-    """Shows that something is happening, and for how long.
-
-    `limit` is how many seconds it may take, `silence` how many it may go without a sign of life.
-    """
-
-    def __call__(
-        self, title: str, *, limit: float | None = None, silence: float | None = None
-    ) -> AbstractContextManager[None]: ...
-
-
 class Reporter:
     """Tells a person what is happening, and remembers how long each step took."""
 
@@ -76,6 +64,7 @@ class Reporter:
         self.console = console or Console(stderr=True, highlight=False)
         self.in_actions = actions.in_actions() if in_actions is None else in_actions
         self.steps: list[StepTime] = []
+        self._shared: Progress | None = None
 
     def note(self, text: str) -> None:
         """A line of plain information."""
@@ -90,28 +79,24 @@ class Reporter:
 
     @contextmanager
     def step(self, title: str, *, limit: float | None = None, silence: float | None = None) -> Iterator[None]:
-        """Show that `title` is happening, and for how long: see Step."""
-        with (
-            self._lasting(title, lambda: limits(limit, silence)),
-            self._display(title, self._progress(TimeElapsedColumn)),
-        ):
+        """Show that `title` is happening, and for how long.
+
+        `limit` is how many seconds it may take, `silence` how many it may go without a sign of life.
+        """
+        beside, alone = self._shared, self._progress(TimeElapsedColumn)
+        shown_how = self._task(title, beside) if beside else self._display(title, alone)
+        with self._lasting(title, lambda: limits(limit, silence)), shown_how:
             yield
 
     @contextmanager
-    def side_by_side(self) -> Iterator[Step]:
-        """Yields a `step` for what happens at the same time: it may be entered again before it was left.
-
-        In Actions these are plain lines, for groups cannot overlap.
-        """
-        progress = self._progress(TimeElapsedColumn)
-
-        @contextmanager
-        def step(title: str, *, limit: float | None = None, silence: float | None = None) -> Iterator[None]:
-            with self._lasting(title, lambda: limits(limit, silence)), self._task(title, progress):
+    def side_by_side(self) -> Iterator[None]:
+        """Within, a step may begin before another has ended. In Actions each is two lines: groups cannot overlap."""
+        self._shared = self._progress(TimeElapsedColumn)
+        try:
+            with self._shared if self._in_terminal else nullcontext():
                 yield
-
-        with progress if self._in_terminal else nullcontext():
-            yield step
+        finally:
+            self._shared = None
 
     @contextmanager
     def transfer(self, title: str, total: int | None) -> Iterator[Advance]:
