@@ -16,7 +16,7 @@ from ci.records.record import read_record
 from ci.records.validation import CheckResult, Outcome, ValidationReport
 from ci.text.figures import change, megabytes, seconds
 from ci.text.markdown import Markdown, code, link, table
-from ci.text.table import Section
+from ci.text.table import TitledTable
 
 # GitHub takes 65,536 characters for a comment; see ci/release/notes.py.
 LIMIT = 50_000
@@ -169,7 +169,7 @@ def _details(name: str, changes: Difference, rows: int) -> Iterator[Markdown]:
         yield _folded(f"Packages of {name}", packages.markdown(changes.packages, rows))
 
 
-def _cut(section: Section, rows: int) -> Markdown:
+def _cut(section: TitledTable, rows: int) -> Markdown:
     missing = len(section.rows) - rows
     more = f"\n\n{missing} more not shown here." if missing > 0 else ""
     return Markdown(f"{section.first(rows).markdown()}{more}")
