@@ -49,17 +49,14 @@ def open_source(
     origin(url)  # before anything else looks into it
     headers = {"Range": f"bytes={have}-", "If-Range": validator} if have and validator else {}
     with new_session() as session, _ask(session, url, headers, client) as response:
-        _require_same(response, have, validator)
-        yield _open_response(url, response, have, client.patience)
+        yield _open_response(url, response, have, validator, client.patience)
 
 
 def _ask(session: requests.Session, url: str, headers: dict[str, str], client: Client) -> requests.Response:
     """The answer to `url`; the public address is always tried first, without a token."""
-    response = get(session, url, client.patience, headers=headers)
-    access = client.github
-    if response.status_code != HTTPStatus.NOT_FOUND or not access or not access.token:
-        return response
-    if not is_release_asset(url, access):
+    response, access = get(session, url, client.patience, headers=headers), client.github
+    missing = response.status_code == HTTPStatus.NOT_FOUND
+    if not (missing and access and access.token and is_release_asset(url, access)):
         return response
     response.close()
     bearer = Bearer(access.token, access.api_url)
@@ -90,27 +87,24 @@ def _file_chunks(path: Path) -> Iterator[bytes]:
         raise FetchError(f"{path} cannot be read: {error.strerror}", hint="Check the file's permissions.") from error
 
 
-def _require_same(response: requests.Response, have: int, validator: str | None) -> None:
-    """Raise StalePartError where the part that is here cannot be continued; not every server heeds If-Range."""
-    if not have:
-        return
-    if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+def _open_response(
+    url: str, response: requests.Response, have: int, validator: str | None, patience: Patience
+) -> Source:
+    """What came, or StalePartError where the part that is here cannot be continued; not every server heeds If-Range."""
+    headers, status = response.headers, response.status_code
+    if have and status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         raise StalePartError("the server's file is not longer than the part that is here", retry_after=0)
-    etag, continued = response.headers.get("ETag"), response.status_code == HTTPStatus.PARTIAL_CONTENT
-    if continued and etag and validator and validator.startswith('"') and etag != validator:
-        raise StalePartError("the server's file was replaced", retry_after=0)
-
-
-def _open_response(url: str, response: requests.Response, have: int, patience: Patience) -> Source:
     require_success(url, response)
-    if response.headers.get("Content-Type", "").partition(";")[0].strip().lower() == "text/html":
+    if headers.get("Content-Type", "").partition(";")[0].strip().lower() == "text/html":
         raise html_error(url)
-    length = response.headers.get("Content-Length", "")
+    length = headers.get("Content-Length", "")
     offset, total = 0, int(length) if length.isdecimal() else None
-    if response.status_code == HTTPStatus.PARTIAL_CONTENT:
-        match = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    if status == HTTPStatus.PARTIAL_CONTENT:
+        match = CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
         if not have or match is None or int(match[1]) != have:
             raise StalePartError("the server sent another part than the one asked for", retry_after=0)
+        if validator and validator.startswith('"') and headers.get("ETag", validator) != validator:
+            raise StalePartError("the server's file was replaced", retry_after=0)
         offset, total = have, None if match[2] == "*" else int(match[2])
     return Source(chunks=body(response, patience), offset=offset, total=total, validator=_validator(response))
 
