@@ -21,6 +21,7 @@ from ci.records import artifacts
 from ci.records.build import BuildRecord
 from ci.records.record import read_record
 from ci.records.validation import Outcome, ValidationReport
+from ci.records.version import Version
 
 SSH_PORT = 3023
 
@@ -57,8 +58,8 @@ def demo(wanted: DemoRequest, reporter: Reporter) -> None:
     identity = throwaway_key(cache_folder() / "demo")
     built = _build(wanted, identity, reporter)
     report = _validate(wanted.output / built.image.file, identity, reporter)
-    rehearsed = rehearse.RehearseRequest(dist=wanted.output, tag=built.version, image=wanted.image)
-    rehearse.rehearse(rehearsed, reporter)
+    tag = Version.parse(built.version)
+    rehearse.rehearse(rehearse.RehearseRequest(dist=wanted.output, tag=tag, image=wanted.image), reporter)
     _summarise(wanted.output, built, report, reporter)
     _tell_how_to_start(wanted.output / built.image.file, identity, reporter)
 

@@ -25,6 +25,7 @@ from ci.host.progress import Reporter
 from ci.host.repository import ROOT
 from ci.host.workspace import cache_folder, work_folder
 from ci.records.manifest import UNPUBLISHED, Manifest, ManifestImage, parse_manifest
+from ci.records.version import Version
 from ci.rehearsal.faults import Effect, Fault, Moment
 from ci.rehearsal.server import GitHubServer
 from ci.release.dist import TestedImage, read_dist
@@ -67,7 +68,7 @@ class RehearseRequest:
     """The images in `dist` of the version `tag`, or of the only one there; the manifest points to that of `image`."""
 
     dist: Path
-    tag: str | None
+    tag: Version | None
     image: str
 
 
@@ -82,7 +83,7 @@ def arguments() -> argparse.ArgumentParser:
 
 def request(options: argparse.Namespace) -> RehearseRequest:
     """What the flags ask for."""
-    return RehearseRequest(dist=options.dist, tag=options.tag, image=options.image)
+    return RehearseRequest(dist=options.dist, tag=chosen_tag(options.tag, {}), image=options.image)
 
 
 def main(options: argparse.Namespace, reporter: Reporter) -> int:
@@ -94,7 +95,7 @@ def main(options: argparse.Namespace, reporter: Reporter) -> int:
 def rehearse(wanted: RehearseRequest, reporter: Reporter) -> None:
     """Raises what the two commands raise, and VerificationError where the outcome is not as it must be."""
     with reporter.step("Reading what was built and tested"):
-        images = read_dist(wanted.dist, version=chosen_tag(wanted.tag, {}), allow_dirty=True)
+        images = read_dist(wanted.dist, version=wanted.tag, allow_dirty=True)
     image, _ = primary_image(images, wanted.image)
     rows = []
     with work_folder(cache_folder() / "rehearsal") as folder, GitHubServer.start(folder) as server:

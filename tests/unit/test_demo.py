@@ -9,6 +9,7 @@ from ci.host.process import Completed
 from ci.host.progress import quiet_reporter
 from ci.host.repository import ROOT
 from ci.host.workspace import LOCK_NAME, cache_folder
+from ci.records.version import Version
 from tests.support.releasing import build_record, validation_report
 
 
@@ -78,4 +79,4 @@ def test_what_was_built_is_tested_and_what_was_tested_is_rehearsed(mocker: Mocke
     assert build.call_args.args == (wanted, key.return_value, reporter)
     assert validate.call_args.args == (tmp_path / built.image.file, key.return_value, reporter)
     (rehearsed, _) = rehearsing.call_args.args
-    assert rehearsed == rehearse.RehearseRequest(dist=tmp_path, tag=built.version, image="bookworm")
+    assert rehearsed == rehearse.RehearseRequest(dist=tmp_path, tag=Version.parse(built.version), image="bookworm")
