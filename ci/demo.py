@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from ci import build_image, rehearse, validate_image
+from ci import build_image, rehearse
 from ci.host import cli
 from ci.host.process import run
 from ci.host.progress import Reporter, short_path
@@ -22,6 +22,7 @@ from ci.records.build import BuildRecord
 from ci.records.record import read_record
 from ci.records.validation import Outcome, ValidationReport
 from ci.records.version import Version
+from ci.validate_image import ValidateRequest, validate_image
 
 SSH_PORT = 3023
 
@@ -57,11 +58,12 @@ def demo(wanted: DemoRequest, reporter: Reporter) -> None:
     """Build and boot-test an image, and rehearse its release; raises what these raise."""
     identity = throwaway_key(cache_folder() / "demo")
     built = _build(wanted, identity, reporter)
-    report = _validate(wanted.output / built.image.file, identity, reporter)
+    image = wanted.output / built.image.file
+    report = validate_image(ValidateRequest(image=image, identity=identity), reporter)
     tag = Version.parse(built.version)
     rehearse.rehearse(rehearse.RehearseRequest(dist=wanted.output, tag=tag, image=wanted.image), reporter)
     _summarise(wanted.output, built, report, reporter)
-    _tell_how_to_start(wanted.output / built.image.file, identity, reporter)
+    _tell_how_to_start(image, identity, reporter)
 
 
 def _build(wanted: DemoRequest, identity: Path, reporter: Reporter) -> BuildRecord:
@@ -72,12 +74,6 @@ def _build(wanted: DemoRequest, identity: Path, reporter: Reporter) -> BuildReco
     build_image.main(options, reporter)
     stem = load_definition(wanted.image, build_image.BUILD / "images").stem(options.version)
     return read_record(wanted.output / f"{stem}{artifacts.BUILD}", BuildRecord)
-
-
-def _validate(image: Path, identity: Path, reporter: Reporter) -> ValidationReport:
-    options = validate_image.arguments().parse_args([str(image), "--identity", str(identity)])
-    validate_image.validate(options, reporter)
-    return read_record(image.with_name(f"{image.stem}{artifacts.REPORT}"), ValidationReport)
 
 
 def throwaway_key(folder: Path) -> Path:

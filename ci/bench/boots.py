@@ -142,7 +142,7 @@ async def _start_to_report(subject: BenchSubject, spec: Spec) -> float:
     with held_port() as port:
         async with machine.start(spec(port), subject.acceleration, subject.folder) as running:
             seen = running.console.wait_for(re.compile(re.escape(REPORT)))
-            return round((await running.until(seen, limit, "the report of the init")).seconds, 2)
+            return round(await running.until(seen, limit, "the report of the init"), 2)
 
 
 def seed_user_data(public_key: str) -> str:

@@ -10,6 +10,7 @@ from ci.host.progress import quiet_reporter
 from ci.host.repository import ROOT
 from ci.host.workspace import LOCK_NAME, cache_folder
 from ci.records.version import Version
+from ci.validate_image import ValidateRequest
 from tests.support.releasing import build_record, validation_report
 
 
@@ -71,12 +72,13 @@ def test_what_was_built_is_tested_and_what_was_tested_is_rehearsed(mocker: Mocke
     built = build_record()
     key = mocker.patch.object(demo, "throwaway_key", return_value=Path("key"))
     build = mocker.patch.object(demo, "_build", return_value=built)
-    validate = mocker.patch.object(demo, "_validate", return_value=validation_report(built))
+    validate = mocker.patch.object(demo, "validate_image", return_value=validation_report(built))
     rehearsing = mocker.patch.object(rehearse, "rehearse")
     reporter = quiet_reporter()
     wanted = demo.DemoRequest(image="bookworm", output=tmp_path)
     demo.demo(wanted, reporter)
     assert build.call_args.args == (wanted, key.return_value, reporter)
-    assert validate.call_args.args == (tmp_path / built.image.file, key.return_value, reporter)
+    tested = ValidateRequest(image=tmp_path / built.image.file, identity=key.return_value)
+    assert validate.call_args.args == (tested, reporter)
     (rehearsed, _) = rehearsing.call_args.args
     assert rehearsed == rehearse.RehearseRequest(dist=tmp_path, tag=Version.parse(built.version), image="bookworm")

@@ -32,5 +32,5 @@ def test_a_tag_is_built_booted_released_and_proposed(
     assert {f"sha256:{attestation.sha256}" for attestation in made.side.attestations} == {image["digest"]}
     assert image["size"] > 100 << 20
     assert len(made.server.pulls(made.repository)) == 1
-    assert "Validation of fountainkit-toolsmith-debian-12" in run.summary
+    assert "Validation of `fountainkit-toolsmith-debian-12" in run.summary
     assert "passed" in run.summary
