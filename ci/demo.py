@@ -6,6 +6,7 @@ Needs neither KVM nor an image host. What it made stays in dist/ to look at.
 import argparse
 import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from ci import build_image, rehearse
@@ -20,36 +21,59 @@ from ci.records import artifacts
 from ci.records.build import BuildRecord
 from ci.records.record import read_record
 from ci.records.validation import Outcome, ValidationReport
+from ci.records.version import Version
 from ci.validate_image import ValidateRequest, validate_image
 
-DEFAULT_IMAGE = "bookworm"
 SSH_PORT = 3023
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoRequest:
+    """A definition of build/images, and the folder for what is made of it."""
+
+    image: str
+    output: Path
 
 
 def arguments() -> argparse.ArgumentParser:
     """The flags."""
     result = cli.parser("python -m ci.demo", __doc__)
-    result.add_argument("--image", default=DEFAULT_IMAGE, metavar="NAME", help="a file of build/images (%(default)s)")
+    result.add_argument("--image", default="bookworm", metavar="NAME", help="a file of build/images (%(default)s)")
     result.add_argument("--output", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist")
     return result
 
 
+def request(options: argparse.Namespace) -> DemoRequest:
+    """What the flags ask for."""
+    return DemoRequest(image=options.image, output=options.output)
+
+
 def main(options: argparse.Namespace, reporter: Reporter) -> int:
-    """Build and boot-test the demo image, and rehearse its release."""
-    identity = throwaway_key(cache_folder() / "demo")
-    output: Path = options.output
-    build_options = build_image.arguments().parse_args(
-        ["--image", options.image, "--authorized-keys", f"{identity}.pub", "--output", str(output)]
-    )
-    build_image.main(build_options, reporter)
-    version = str(build_image.chosen_version(build_options))
-    stem = load_definition(options.image, build_image.BUILD / "images").stem(version)
-    image = output / f"{stem}{artifacts.IMAGE}"
-    validate_image(ValidateRequest(image=image, identity=identity), reporter)
-    rehearse_options = rehearse.arguments().parse_args(["--dist", str(output), "--tag", version])
-    rehearse.main(rehearse_options, reporter)
-    _summarise(output, stem, identity, reporter)
+    """Show what the flags ask for."""
+    demo(request(options), reporter)
     return 0
+
+
+def demo(wanted: DemoRequest, reporter: Reporter) -> None:
+    """Build and boot-test an image, and rehearse its release; raises what these raise."""
+    identity = throwaway_key(cache_folder() / "demo")
+    built = _build(wanted, identity, reporter)
+    image = wanted.output / built.image.file
+    report = validate_image(ValidateRequest(image=image, identity=identity), reporter)
+    tag = Version.parse(built.version)
+    rehearse.rehearse(rehearse.RehearseRequest(dist=wanted.output, tag=tag, image=wanted.image), reporter)
+    _summarise(wanted.output, built, report, reporter)
+    _tell_how_to_start(image, identity, reporter)
+
+
+def _build(wanted: DemoRequest, identity: Path, reporter: Reporter) -> BuildRecord:
+    options = build_image.arguments().parse_args(
+        ["--image", wanted.image, "--authorized-keys", f"{identity}.pub", "--output", str(wanted.output)]
+    )
+    options.version = str(build_image.chosen_version(options))  # now: the day may end before the build does
+    build_image.main(options, reporter)
+    stem = load_definition(wanted.image, build_image.BUILD / "images").stem(options.version)
+    return read_record(wanted.output / f"{stem}{artifacts.BUILD}", BuildRecord)
 
 
 def throwaway_key(folder: Path) -> Path:
@@ -63,25 +87,28 @@ def throwaway_key(folder: Path) -> Path:
     return identity
 
 
-def _summarise(output: Path, stem: str, identity: Path, reporter: Reporter) -> None:
-    built = read_record(output / f"{stem}{artifacts.BUILD}", BuildRecord)
-    report = read_record(output / f"{stem}{artifacts.REPORT}", ValidationReport)
+def _summarise(output: Path, built: BuildRecord, report: ValidationReport, reporter: Reporter) -> None:
     passed = sum(check.outcome is Outcome.PASSED for check in report.checks)
-    boots = ", ".join(f"{boot.name} {boot.ssh_seconds:.0f} s" for boot in report.boots if boot.ssh_seconds)
-    image, evidence = short_path(output / built.image.file), short_path(output / stem)
+    evidence = short_path(output / built.name)
     rows = [
-        ("image", image),
+        ("image", short_path(output / built.image.file)),
         ("size", f"{built.image.size / 1e6:.0f} MB, {built.image.virtual_size >> 30} GiB virtual"),
         ("built in", f"{built.seconds:.0f} s"),
         ("boot test", f"{passed} of {len(report.checks)} checks passed in {len(report.boots)} boots"),
-        ("start to SSH", boots),
+        (
+            "start to SSH",
+            ", ".join(f"{boot.name} {boot.ssh_seconds:.0f} s" for boot in report.boots if boot.ssh_seconds),
+        ),
         ("release", "rehearsed: published, rolled out and fetched back, against a server on this machine"),
         ("what was checked", f"{evidence}{artifacts.REPORT_MARKDOWN}"),
-        ("what it looked like", f"{evidence}.console.png, .console.log, .boot.svg"),
+        ("what it looked like", f"{evidence}{artifacts.SCREENSHOT}, {artifacts.CONSOLE_LOG}, {artifacts.BOOT_CHART}"),
     ]
     reporter.table("The demo", ("what", "result"), rows)
+
+
+def _tell_how_to_start(image: Path, identity: Path, reporter: Reporter) -> None:
     command = [
-        QEMU, "-drive", f"file={image},if=virtio,snapshot=on", "-m", "512",
+        QEMU, "-drive", f"file={short_path(image)},if=virtio,snapshot=on", "-m", "512",
         "-netdev", f"user,id=net0,hostfwd=tcp:127.0.0.1:{SSH_PORT}-:3023",
         "-device", "virtio-net-pci,netdev=net0", "-nographic",
     ]  # fmt: skip

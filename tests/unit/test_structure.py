@@ -15,14 +15,10 @@ TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES}
 MAX_LINES = 400
 MAX_FILES = 18
 MAX_FUNCTION_LINES = 50
-LONG_FUNCTIONS = {
-    "ci.bench.release.make_dist",
-    "ci.validate_image.validate",
-}
 # Two classes of one name are two things of one word. Take out what has one home; put nothing in.
 NAMES_WITH_TWO_HOMES = {
-    "Answer", "Asset", "Base", "BaseFacts", "Change", "Contents", "Difference", "Finding", "Kind", "Origin", "Outcome",
-    "Package", "Part", "Patience", "Pulls", "Release", "Releases", "Side", "Subject", "Target",
+    "Answer", "Asset", "BaseFacts", "Change", "Contents", "Difference", "Finding", "Kind", "Outcome",
+    "Package", "Pulls", "Release", "Releases", "Side", "Subject", "Target",
 }  # fmt: skip
 
 # From the lowest floor to the highest: a room imports from itself and from lower floors, never from one beside it.
@@ -103,12 +99,13 @@ def test_no_function_is_too_long() -> None:
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     )
-    assert {name for name, lines in functions if lines > MAX_FUNCTION_LINES} <= LONG_FUNCTIONS
+    assert [name for name, lines in functions if lines > MAX_FUNCTION_LINES] == []
 
 
 def test_a_class_has_a_name_of_its_own() -> None:
     names = Counter(node.name for tree in TREES.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
-    assert {name for name, homes in names.items() if homes > 1} <= NAMES_WITH_TWO_HOMES
+    twice = {name for name, homes in names.items() if homes > 1 and not name.startswith("_")}
+    assert twice <= NAMES_WITH_TWO_HOMES
 
 
 def error_classes(base: type[errors.ToolsmithError] = errors.ToolsmithError) -> Iterator[type[errors.ToolsmithError]]:
