@@ -17,6 +17,7 @@ from ci.host.repository import ROOT
 from ci.rehearsal.server import GitHubServer
 from ci.rehearse import CONSUMER_EXAMPLE, FIRST_MANIFEST
 from ci.release.targets import CHANGELOG, CONSUMER_MANIFEST, MANIFEST
+from tests.support.locks import LOCKS
 from tests.support.workflows.engine import Engine, Event, Settings
 from tests.support.workflows.job import Machine
 from tests.support.workflows.language import Json, Language
@@ -365,9 +366,9 @@ def lay_out(workspace: Path, compiled: Path) -> None:
     for entry in Path(sys.prefix).iterdir():
         if entry.name != ".requirements-installed":
             (venv / entry.name).symlink_to(entry)
-    lock = run(["sha256sum"], timeout=60, stdin=workspace / "requirements.lock").stdout
     version = f"{sys.version_info.major} {sys.version_info.minor}\n"
-    (venv / ".requirements-installed").write_text(lock + version)
+    locks = run(["sha256sum", *LOCKS], timeout=60, cwd=workspace).stdout
+    (venv / ".requirements-installed").write_text(version + locks)
     for project in NPM_PROJECTS:
         modules = workspace / project / "node_modules"
         modules.mkdir()
