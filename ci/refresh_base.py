@@ -11,11 +11,11 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ci.fetch.retry import Patience
 from ci.github.answers import Commit
 from ci.github.client import GitHub
 from ci.github.context import Context
 from ci.github.failures import nothing_vanishes
-from ci.github.retry import Patience
 from ci.host import actions, cli
 from ci.host.errors import InputError, ToolsmithError
 from ci.host.progress import Reporter

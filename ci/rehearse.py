@@ -16,8 +16,8 @@ from pathlib import Path
 
 from ci import ensure_vm, propose_rollout, publish_release
 from ci.consume import bundle
+from ci.fetch.retry import Patience
 from ci.github.context import chosen_tag
-from ci.github.retry import Patience
 from ci.host import cli
 from ci.host.errors import RemoteError, ToolsmithError, VerificationError
 from ci.host.files import sha256_file, write_atomic

@@ -14,8 +14,8 @@ from urllib.parse import unquote
 
 from ci.fetch.open_url import ANONYMOUS, Client, open_source
 from ci.fetch.part import Part
-from ci.fetch.persistence import Patience, persist
 from ci.fetch.ranges import SINGLE
+from ci.fetch.retry import ATTEMPTS, Patience, Persistence
 from ci.fetch.source import (
     AbsentError,
     CrowdedError,
@@ -30,7 +30,6 @@ from ci.host.progress import Reporter
 from ci.host.workspace import require_space
 
 MAX_BYTES = 16 << 30
-ATTEMPTS = 6
 # An attempt that brought as much as this, or a hundredth of the whole, was not in vain: the count starts again.
 WORTHWHILE_BYTES = 8 << 20
 
@@ -106,7 +105,7 @@ def download(
                 reporter=reporter,
                 client=client,
             ),
-            Patience(reporter=reporter, attempts=attempts, sleep=sleep),
+            Patience(attempts=attempts, sleep=sleep),
         )
     except AbsentError:
         raise _absent(url) from None
@@ -124,7 +123,7 @@ def download_if_present(
     """Like `download`, but None where there is nothing at `url`; any other trouble is still an error."""
     job = _Job(url, target, sha256=None, size=None, max_bytes=max_bytes, reporter=reporter, client=ANONYMOUS)
     try:
-        return _run(job, Patience(reporter=reporter, attempts=attempts, sleep=sleep))
+        return _run(job, Patience(attempts=attempts, sleep=sleep))
     except AbsentError:
         return None
 
@@ -170,9 +169,9 @@ def read_url_if_present(
             _require_whole(len(data), source.total)
             return bytes(data)
 
-    patience = Patience(reporter=reporter, attempts=attempts, sleep=sleep)
+    patience = Patience(attempts=attempts, sleep=sleep)
     try:
-        return persist(public_url(url), patience, attempt, lambda: False)
+        return _persistence(patience, reporter).read(f"download of {public_url(url)}", attempt)
     except AbsentError:
         return None
 
@@ -189,8 +188,8 @@ def announced_size(
         with open_source(url, client=Client(lanes=SINGLE)) as source:
             return source.total
 
-    patience = Patience(reporter=reporter, attempts=attempts, sleep=sleep)
-    return persist(public_url(url), patience, attempt, lambda: False)
+    patience = Patience(attempts=attempts, sleep=sleep)
+    return _persistence(patience, reporter).read(f"download of {public_url(url)}", attempt)
 
 
 def parse_sha256(text: str) -> str:
@@ -206,9 +205,14 @@ def _run(job: _Job, patience: Patience) -> Downloaded:
     try:
         job.folder.mkdir(parents=True, exist_ok=True)
         job.part.load()
-        return persist(job.shown, patience, lambda: _attempt(job), _Progress(job))
+        persistence = _persistence(patience, job.reporter)
+        return persistence.read(f"download of {job.shown}", lambda: _attempt(job), _Progress(job))
     except OSError as error:
         raise _host_error(job, error) from error
+
+
+def _persistence(patience: Patience, reporter: Reporter) -> Persistence:
+    return Persistence(patience, reporter, FetchError)
 
 
 class _Progress:

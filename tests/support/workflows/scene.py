@@ -83,7 +83,7 @@ LIGHT: dict[str, Edit] = {
     "ci/host/appliance/check.py": stood_in("appliance", "check_appliance as check_appliance"),
     "ci/image/base/bootstrap.py": stood_in("bootstrap", "bootstrap_base as bootstrap_base"),
     "ci/image/build.py": stood_in("build", "provision as make_image"),
-    "ci/github/retry.py": in_turn(
+    "ci/fetch/retry.py": in_turn(
         replaced("seconds_between_requests: float = 0.25", "seconds_between_requests: float = 0"),
         replaced("seconds_between_writes: float = 1.0", "seconds_between_writes: float = 0"),
         replaced("LONGEST_WAIT = 30.0", "LONGEST_WAIT = 0.01"),
