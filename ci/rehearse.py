@@ -14,7 +14,7 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
-from ci import ensure_vm, propose_rollout, publish_release
+from ci import ensure_vm
 from ci.consume import bundle
 from ci.fetch.retry import Patience
 from ci.github.context import chosen_tag
@@ -24,7 +24,15 @@ from ci.host.files import sha256_file, write_atomic
 from ci.host.progress import Reporter
 from ci.host.repository import ROOT
 from ci.host.workspace import cache_folder, work_folder
+from ci.propose_rollout import (
+    FOUNTAINKIT_REPOSITORY,
+    FOUNTAINKIT_TOKEN,
+    ProposeRolloutRequest,
+    propose_rollout,
+)
+from ci.publish_release import PublishReleaseRequest, publish_release
 from ci.records.manifest import UNPUBLISHED, Manifest, ManifestImage, parse_manifest
+from ci.records.version import Version
 from ci.rehearsal.faults import Effect, Fault, Moment
 from ci.rehearsal.server import GitHubServer
 from ci.release.dist import TestedImage, read_dist
@@ -110,8 +118,8 @@ def _stage(folder: Path, image: TestedImage) -> Iterator[Stage]:
             "GITHUB_SERVER_URL": server.url,
             "GITHUB_REPOSITORY": repository,
             "GITHUB_TOKEN": server.tokens.workflow.secret,
-            propose_rollout.FOUNTAINKIT_REPOSITORY: consumer,
-            propose_rollout.FOUNTAINKIT_TOKEN: server.tokens.workflow.secret,
+            FOUNTAINKIT_REPOSITORY: consumer,
+            FOUNTAINKIT_TOKEN: server.tokens.workflow.secret,
         }
         yield Stage(server=server, repository=repository, consumer=consumer, environ=environ)
 
@@ -120,21 +128,19 @@ def _acts(
     stage: Stage, image: TestedImage, options: argparse.Namespace, folder: Path, reporter: Reporter
 ) -> Iterator[Act]:
     server, tag = stage.server, image.build.version
-    publish = publish_release.arguments().parse_args(
-        ["--dist", str(options.dist), "--tag", tag, "--image", options.image, "--allow-dirty"]
-    )
-    roll_out = propose_rollout.arguments().parse_args(["--tag", tag])
+    publish = PublishReleaseRequest(dist=options.dist, tag=Version.parse(tag), image=options.image, allow_dirty=True)
+    roll_out = ProposeRolloutRequest(tag=Version.parse(tag))
     # Nobody else uses this server: nothing to be patient for.
     patience = Patience(
         attempts=ATTEMPTS, seconds_between_requests=0, seconds_between_writes=0, sleep=lambda _seconds: None
     )
 
     def publishing() -> str:
-        publish_release.main(publish, reporter, environ=stage.environ, patience=patience)
+        publish_release(publish, reporter, environ=stage.environ, patience=patience)
         return _published(stage, image)
 
     def rolling_out() -> str:
-        propose_rollout.main(roll_out, reporter, environ=stage.environ, patience=patience)
+        propose_rollout(roll_out, reporter, environ=stage.environ, patience=patience)
         return _proposed(stage)
 
     def cut_off() -> str:
@@ -142,7 +148,7 @@ def _acts(
             Fault(effect=Effect.RESET, moment=Moment.MIDWAY, method="POST", path="^/api/uploads", times=ATTEMPTS)
         )
         try:
-            publish_release.main(publish, reporter, environ=stage.environ, patience=patience)
+            publish_release(publish, reporter, environ=stage.environ, patience=patience)
         except RemoteError as failure:
             reporter.note(f"cut off, as planned: {failure}")
         finally:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ci.comparison import packages, words
-from ci.comparison.image_facts import Side, difference, of_build
+from ci.comparison.image_facts import ComparedImage, difference, of_build
 from ci.host.errors import InputError
 from ci.records import artifacts
 from ci.records.build import BuildRecord
@@ -33,7 +33,7 @@ class Evidence:
     report: ValidationReport | None
 
     @property
-    def side(self) -> Side:
+    def image(self) -> ComparedImage:
         """The image, to be compared."""
         return of_build(self.build.name, self.build, self.packages, self.report)
 
@@ -44,7 +44,7 @@ class Before:
 
     tag: str
     url: str
-    side: Side
+    image: ComparedImage
 
 
 def read_evidence(folder: Path) -> dict[str, Evidence]:
@@ -88,7 +88,7 @@ def render(check: Check) -> str:
 
 def _render(check: Check, rows: int) -> str:
     images, found, before = check.images, check.found, check.before
-    changes = {name: difference(past.side, found[name].side) for name, past in before.items() if name in found}
+    changes = {name: difference(past.image, found[name].image) for name, past in before.items() if name in found}
     good = check.good and all(is_good(found.get(name)) for name in images)
     columns = ("image", "boot test", "size", "start to SSH", "packages", "configuration")
     blocks = [

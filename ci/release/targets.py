@@ -31,46 +31,42 @@ class Proposed:
     before: Mapping[str, str]
 
 
-def own(github: GitHub, record: ReleaseRecord, *, attested: bool) -> Proposed | None:
+def own(github: GitHub, record: ReleaseRecord) -> Proposed | None:
     """The change to this repository; None where its manifest points to the release already."""
     base, head = default_branch(github)
     manifest = text_at(github, MANIFEST, head)
     if is_rolled_out(parse_manifest(manifest.encode(), MANIFEST), record):
         return None
     log = text_at(github, CHANGELOG, head)
-    text = notes.pull_request(record, diff=record.changes, previous=record.previous, attested=attested)
+    text = notes.pull_request(record)
     change = Change(
         tag=record.tag,
         base=base,
         branch=branch_name(record.tag),
-        files=own_files(record, manifest, log, attested=attested),
+        files=own_files(record, manifest, log),
         title=text.title,
         body=text.body,
     )
     return Proposed(change=change, head=head, before={MANIFEST: manifest, CHANGELOG: log})
 
 
-def own_files(record: ReleaseRecord, manifest: str, log: str, *, attested: bool) -> dict[str, str]:
+def own_files(record: ReleaseRecord, manifest: str, log: str) -> dict[str, str]:
     """The files of this repository after the roll-out, by path; `manifest` and `log` are two of them before it."""
-    entry = notes.changelog_entry(record, diff=record.changes, previous=record.previous)
-    page = notes.release_page(record, diff=record.changes, previous=record.previous, attested=attested)
     return {
         MANIFEST: replace_image(manifest, image_fields(record), MANIFEST, add=True),
-        CHANGELOG: changelog.with_entry(log, record.tag, entry, CHANGELOG),
-        f"releases/{record.tag}.md": page,
+        CHANGELOG: changelog.with_entry(log, record.tag, notes.changelog_entry(record), CHANGELOG),
+        f"releases/{record.tag}.md": notes.release_page(record),
         f"releases/{record.tag}.json": record.to_json(),
     }
 
 
-def fountainkit(github: GitHub, record: ReleaseRecord, *, attested: bool) -> Proposed | None:
+def fountainkit(github: GitHub, record: ReleaseRecord) -> Proposed | None:
     """The change to the consumer's manifest, of the image's fields only; None where it is there already."""
     base, head = default_branch(github)
     manifest = text_at(github, CONSUMER_MANIFEST, head)
     if is_rolled_out(parse_manifest(manifest.encode(), CONSUMER_MANIFEST), record):
         return None
-    text = notes.consumer_pull_request(
-        record, diff=record.changes, previous=record.previous, attested=attested, manifest=CONSUMER_MANIFEST
-    )
+    text = notes.consumer_pull_request(record, CONSUMER_MANIFEST)
     change = Change(
         tag=record.tag,
         base=base,
