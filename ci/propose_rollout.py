@@ -5,10 +5,9 @@ failure: it finds its branch and its pull request, and brings them up to date.
 """
 
 import argparse
-import difflib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ci.fetch.retry import Patience
@@ -22,7 +21,7 @@ from ci.host.progress import Reporter
 from ci.records.version import Version
 from ci.release import rollout, targets
 from ci.release.read_back import read_published
-from ci.release.targets import Proposed
+from ci.release.rollout import ProposedChange
 
 FOUNTAINKIT_REPOSITORY = "FOUNTAINKIT_REPOSITORY"
 FOUNTAINKIT_TOKEN = "FOUNTAINKIT_TOKEN"  # noqa: S105 - a name, not a token
@@ -102,35 +101,27 @@ def _consumer(tag: str, reporter: Reporter, environ: Mapping[str, str], patience
 
 
 def _propose(
-    github: GitHub, proposed: Proposed | None, request: ProposeRolloutRequest, reporter: Reporter
+    github: GitHub, change: ProposedChange | None, request: ProposeRolloutRequest, reporter: Reporter
 ) -> Pull | None:
     repository = github.context.repository
-    if proposed is None:
+    if change is None:
         reporter.note(f"{repository}: the manifest points to this release already")
         return None
-    found = rollout.survey(github, proposed.change, proposed.head, reopen=request.reopen)
+    found = rollout.survey(github, change, reopen=request.reopen)
     if request.dry_run:
-        _show(repository, proposed, found, reporter)
+        _show(repository, change, found, reporter)
         return found.pull
-    result = rollout.carry_out(github, proposed.change, found, reporter)
+    result = rollout.carry_out(github, change, found, reporter)
     reporter.note(f"{repository}: pull request {result.outcome}: {result.pull.html_url}")
     return result.pull
 
 
-def _show(repository: str, proposed: Proposed, found: rollout.Survey, reporter: Reporter) -> None:
-    change = proposed.change
+def _show(repository: str, change: ProposedChange, found: rollout.Survey, reporter: Reporter) -> None:
     where = f"update {found.pull.html_url}" if found.pull else "open a pull request"
-    reporter.note(f"{repository}: would {where}, from {change.branch} to {change.base} at {proposed.head.sha}")
+    reporter.note(f"{repository}: would {where}, from {change.branch} to {change.base} at {change.head.sha}")
     for path, text in change.files.items():
-        reporter.note(_diff(path, proposed.before.get(path, ""), text))
+        reporter.note(rollout.shown_diff(path, change.before.get(path, ""), text))
     reporter.note(f"{change.title}\n\n{change.body}")
-
-
-def _diff(path: str, before: str, after: str) -> str:
-    lines: Sequence[str] = list(
-        difflib.unified_diff(before.splitlines(), after.splitlines(), f"a/{path}", f"b/{path}", lineterm="")
-    )
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

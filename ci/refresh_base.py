@@ -5,7 +5,6 @@ no image is fetched: the pull request's checks do that.
 """
 
 import argparse
-import difflib
 import os
 import sys
 from collections.abc import Mapping
@@ -140,9 +139,12 @@ def _refresh(
     found = find_newer(definition.base, path, root=ROOT, reporter=reporter, sleep=patience.sleep)
     if isinstance(found, Nothing):
         return _nothing(name, found, target, reporter)
-    refresh = Refresh(name=name, path=path, text=repinned(text, found.url, found.sha256, path), newer=found)
+    new = repinned(text, found.url, found.sha256, path)
+    refresh = Refresh(name=name, path=path, before=text, text=new, newer=found)
     if target is None:
-        return _show(refresh, text, reporter)
+        reporter.note(f"{name}: would propose {found.serial}:\n{rollout.shown_diff(path, text, new)}")
+        reporter.note(f"\n{base_refresh.text(refresh)}")
+        return Refreshed(text=Markdown(f"Would propose {refresh.serials}."))
     return _propose(refresh, target, reporter, reopen=reopen)
 
 
@@ -173,17 +175,8 @@ def _nothing(name: str, found: Nothing, target: RefreshTarget | None, reporter: 
     return Refreshed(text=Markdown(text))
 
 
-def _show(refresh: Refresh, before: str, reporter: Reporter) -> Refreshed:
-    lines = difflib.unified_diff(
-        before.splitlines(), refresh.text.splitlines(), f"a/{refresh.path}", f"b/{refresh.path}", lineterm=""
-    )
-    reporter.note(f"{refresh.name}: would propose {refresh.newer.serial}:\n" + "\n".join(lines))
-    reporter.note(f"\n{base_refresh.text(refresh)}")
-    return Refreshed(text=Markdown(f"Would propose {refresh.serials}."))
-
-
 def _propose(refresh: Refresh, target: RefreshTarget, reporter: Reporter, *, reopen: bool) -> Refreshed:
-    change = base_refresh.change(refresh, target.base)
+    change = base_refresh.change(refresh, target.base, target.head)
     if not reopen and (closed := rollout.turned_down(target.github, change)):
         # A decision, and no failure: the next serial is proposed again.
         word = "merged and taken back" if closed.merged_at else "closed"
@@ -191,14 +184,11 @@ def _propose(refresh: Refresh, target: RefreshTarget, reporter: Reporter, *, reo
         return Refreshed(
             text=Markdown(f"Nothing to do: {link(code(change.name), closed.html_url)} was {word}, and stays so.")
         )
-    found = rollout.survey(target.github, change, target.head, reopen=reopen)
+    found = rollout.survey(target.github, change, reopen=reopen)
     result = rollout.carry_out(target.github, change, found, reporter)
     reporter.note(f"{refresh.name}: pull request {result.outcome}: {result.pull.html_url}")
     what = link(f"Pull request {result.outcome}", result.pull.html_url)
-    return Refreshed(
-        text=Markdown(f"{what}: {refresh.serials}."),
-        pull=result.pull.html_url,
-    )
+    return Refreshed(text=Markdown(f"{what}: {refresh.serials}."), pull=result.pull.html_url)
 
 
 if __name__ == "__main__":

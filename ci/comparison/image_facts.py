@@ -3,15 +3,17 @@
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 
 from ci.comparison.packages import compare
+from ci.host.errors import InputError
 from ci.records import artifacts
 from ci.records.build import BuildRecord
 from ci.records.difference import BootChange, CheckChange, Difference, Facts, SetChanges
 from ci.records.packages import Package, growth, parse_packages
 from ci.records.published import require_bytes
-from ci.records.record import parse_record
+from ci.records.record import parse_record, read_record
 from ci.records.release import AssetRecord, ImageRelease, ReleaseRecord
 from ci.records.validation import CheckResult, Outcome, ValidationReport
 
@@ -33,10 +35,32 @@ class ComparedImage:
     checks: tuple[CheckResult, ...] | None = None
 
 
-def of_build(
-    source: str, build: BuildRecord, packages: tuple[Package, ...] | None, report: ValidationReport | None
-) -> ComparedImage:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What the build of an image left, and its boot test where that came to an end."""
+
+    build: BuildRecord
+    packages: tuple[Package, ...] | None
+    report: ValidationReport | None
+
+
+def read_build(path: Path) -> Evidence:
+    """A build by its record, with what lies beside it; raises InputError where a file is not what its name says."""
+    listed, tested = (artifacts.beside(path, ending) for ending in (artifacts.PACKAGES, artifacts.REPORT))
+    try:
+        packages = parse_packages(listed.read_bytes(), str(listed)) if listed.is_file() else None
+    except OSError as error:
+        raise InputError(f"{listed} cannot be read: {error.strerror}") from error
+    return Evidence(
+        build=read_record(path, BuildRecord),
+        packages=packages,
+        report=read_record(tested, ValidationReport) if tested.is_file() else None,
+    )
+
+
+def of_build(source: str, found: Evidence) -> ComparedImage:
     """A build, with its boot test where there was one."""
+    build, report = found.build, found.report
     boots = report.boots if report else ()
     return ComparedImage(
         facts=Facts(
@@ -50,7 +74,7 @@ def of_build(
             image_bytes=build.image.size,
             accelerator=report.accelerator if report else None,
         ),
-        packages=packages,
+        packages=found.packages,
         definition_sha256=build.definition_sha256,
         inputs=build.inputs,
         keys=tuple(build.authorized_keys),

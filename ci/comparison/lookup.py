@@ -9,19 +9,16 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, ValidationError
 
-from ci.comparison.image_facts import ComparedImage, of_build, of_packages, of_release
+from ci.comparison.image_facts import ComparedImage, of_build, of_packages, of_release, read_build
 from ci.fetch.download import read_url, read_url_if_present
 from ci.fetch.open_url import Client
 from ci.fetch.source import public_url
 from ci.host.errors import FetchError, InputError
 from ci.host.progress import Reporter
 from ci.records import artifacts
-from ci.records.build import BuildRecord
 from ci.records.packages import HEADER, parse_packages
 from ci.records.published import MAX_BYTES, parse_release, read_release
-from ci.records.record import parse_record
 from ci.records.release import AssetRecord, ReleaseRecord
-from ci.records.validation import ValidationReport
 from ci.records.version import Version
 
 KINDS = (
@@ -93,16 +90,7 @@ class Lookup:
         data, source = self._url(path.absolute().as_uri()), str(path)
         if _is_packages(data, path.name) or not _schema(data, source).startswith(_BUILD_SCHEMA):
             return self._parse(data, source, path.name)
-        build = parse_record(data, BuildRecord, source)
-        packages, report = (artifacts.beside(path, ending) for ending in (artifacts.PACKAGES, artifacts.REPORT))
-        return of_build(
-            source,
-            build,
-            parse_packages(self._url(packages.absolute().as_uri()), str(packages)) if packages.is_file() else None,
-            parse_record(self._url(report.absolute().as_uri()), ValidationReport, str(report))
-            if report.is_file()
-            else None,
-        )
+        return of_build(source, read_build(path))
 
     def _parse(self, data: bytes, source: str, name: str) -> Found:
         if _is_packages(data, name):

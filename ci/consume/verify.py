@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from ci.consume.hydrate import Means
 from ci.consume.wanted import Wanted
-from ci.fetch.download import download, read_url
+from ci.fetch.download import Downloaded, download, read_url
 from ci.fetch.source import public_url
 from ci.host.errors import FetchError, InputError, ToolError, VerificationError
 from ci.host.process import Argument, find_tool, run
@@ -165,15 +165,7 @@ def _compare_checksum(published: PromisedImage, means: Means) -> str:
 
 
 def _compare_image(published: PromisedImage, path: Path, means: Means) -> str:
-    got = download(
-        published.url,
-        path,
-        sha256=published.sha256,
-        size=published.size,
-        client=means.client,
-        reporter=means.reporter,
-        sleep=means.sleep,
-    )
+    got = _download(published.url, path, means, sha256=published.sha256, size=published.size)
     return f"{got.size} bytes, SHA-256 {got.sha256}"
 
 
@@ -202,17 +194,24 @@ def _compare_ensure_vm(published: PromisedImage, record: ReleaseRecord | None, f
 def _fetch(published: PromisedImage, asset: AssetRecord, folder: Path, means: Means) -> Path:
     """A small file as it lies beside the image; raises VerificationError where it is not what the record says."""
     path = folder / asset.name
-    download(
-        f"{published.folder}{quote(asset.name)}",
+    url = f"{published.folder}{quote(asset.name)}"
+    _download(url, path, means, sha256=asset.sha256, size=asset.size, max_bytes=LARGEST_FILE)
+    return path
+
+
+def _download(
+    url: str, path: Path, means: Means, *, sha256: str, size: int | None, max_bytes: int | None = None
+) -> Downloaded:
+    return download(
+        url,
         path,
-        sha256=asset.sha256,
-        size=asset.size,
-        max_bytes=LARGEST_FILE,
+        sha256=sha256,
+        size=size,
+        max_bytes=max_bytes,
         client=means.client,
         reporter=means.reporter,
         sleep=means.sleep,
     )
-    return path
 
 
 def _compare_provenance(

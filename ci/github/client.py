@@ -24,16 +24,16 @@ from ci.fetch.retry import Patience, Persistence
 from ci.fetch.source import AbsentError, TransientError
 from ci.github.answers import (
     Asset,
-    Assets,
+    AssetPage,
     Commit,
     Comparison,
-    Contents,
     Created,
+    FileContents,
     Pull,
-    Pulls,
+    PullPage,
     Reference,
     Release,
-    Releases,
+    ReleasePage,
     RepositoryFacts,
     Switch,
 )
@@ -106,11 +106,11 @@ class GitHub:
             return None
         return target.sha
 
-    # Releases
+    # ReleasePage
 
     def releases(self) -> list[Release]:
         """All releases, drafts included where the token may push."""
-        pages = self.pages("listing the releases", "/releases", Releases)
+        pages = self.pages("listing the releases", "/releases", ReleasePage)
         return [release for page in pages for release in page.root]
 
     def published_release(self, tag: str) -> Release | None:
@@ -146,7 +146,7 @@ class GitHub:
 
     def assets(self, release: Release) -> tuple[Asset, ...]:
         """All assets; a release's own list may leave out those that were never completed."""
-        pages = self.pages("listing the assets", f"/releases/{release.id}/assets", Assets)
+        pages = self.pages("listing the assets", f"/releases/{release.id}/assets", AssetPage)
         return tuple(asset for page in pages for asset in page.root)
 
     def delete_asset(self, asset: Asset) -> None:
@@ -198,7 +198,7 @@ class GitHub:
     def read_file(self, path: str, commit: str) -> bytes | None:
         """A file of a commit; None where it has none of this name."""
         try:
-            contents = self.read(f"reading {path}", f"/contents/{quote(path)}", Contents, {"ref": commit})
+            contents = self.read(f"reading {path}", f"/contents/{quote(path)}", FileContents, {"ref": commit})
         except AbsentError:
             return None
         if contents.encoding != "base64":
@@ -242,7 +242,7 @@ class GitHub:
     def pulls(self, branch: str) -> list[Pull]:
         """All pull requests from a branch of this repository, closed ones too, newest first."""
         query = {"head": f"{self.context.owner}:{branch}", "state": "all", "per_page": PER_PAGE}
-        found = self.read("looking for the pull request", "/pulls", Pulls, query).root
+        found = self.read("looking for the pull request", "/pulls", PullPage, query).root
         return sorted((pull for pull in found if pull.head.ref == branch), key=lambda pull: -pull.number)
 
     def create_pull(self, *, branch: str, base: str, title: str, body: str) -> Pull:

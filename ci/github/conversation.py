@@ -3,20 +3,20 @@
 from pydantic import RootModel
 
 from ci.fetch.source import AbsentError
-from ci.github.answers import Answer
+from ci.github.answers import ApiAnswer
 from ci.github.client import GitHub
 from ci.host.errors import RefusedError
 
 BOT = "github-actions[bot]"
 
 
-class User(Answer):
+class User(ApiAnswer):
     """Somebody, or a bot."""
 
     login: str
 
 
-class Comment(Answer):
+class Comment(ApiAnswer):
     """A comment on a pull request; `user` is None where the account is gone."""
 
     id: int
@@ -25,17 +25,17 @@ class Comment(Answer):
     user: User | None = None
 
 
-class Comments(RootModel[tuple[Comment, ...]]):
+class CommentPage(RootModel[tuple[Comment, ...]]):
     """A page of comments."""
 
 
-class Repository(Answer):
+class Repository(ApiAnswer):
     """A repository, as a run names it."""
 
     full_name: str
 
 
-class WorkflowRun(Answer):
+class WorkflowRun(ApiAnswer):
     """A run of a workflow; `path` is the workflow's file, `head_repository` where the commit came from."""
 
     id: int
@@ -59,7 +59,7 @@ def workflow_run(github: GitHub, number: int) -> WorkflowRun:
 
 def find_comment(github: GitHub, pull: int, marker: str) -> Comment | None:
     """The workflow's own comment that begins with `marker`; somebody else's copy of it does not count."""
-    for page in github.pages("listing the comments", f"/issues/{pull}/comments", Comments):
+    for page in github.pages("listing the comments", f"/issues/{pull}/comments", CommentPage):
         for comment in page.root:
             if comment.user and comment.user.login == BOT and (comment.body or "").startswith(marker):
                 return comment

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+from ci.github.answers import Commit
 from ci.image.base.refresh import Newer
-from ci.release.rollout import Change
+from ci.release.rollout import ProposedChange
 from ci.text.markdown import Markdown, code, link, table
 
 NOT_FETCHED = "They were not fetched: the build does that, and compares them with the digest."
@@ -18,10 +19,11 @@ CHECKS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refresh:
-    """A newer base of the definition `name`, whose file is `path`; `text` is its new content."""
+    """A newer base of the definition `name`, whose file is `path`; `text` is its new content, `before` the old."""
 
     name: str
     path: str
+    before: str
     text: str
     newer: Newer
 
@@ -36,14 +38,16 @@ def branch(name: str) -> str:
     return f"refresh-base/{name}"
 
 
-def change(refresh: Refresh, base: str) -> Change:
-    """The pull request to the branch `base`."""
+def change(refresh: Refresh, base: str, head: Commit) -> ProposedChange:
+    """The pull request to the branch `base`, whose head is `head`."""
     name, serial = refresh.name, refresh.newer.serial
     marker = f"<!-- fountainkit-toolsmith-image: base {name} {serial} -->"
-    return Change(
+    return ProposedChange(
         # The same for every serial: a later one finds its branch and knows the commit for its own.
         tag=branch(name),
         base=base,
+        head=head,
+        before={refresh.path: refresh.before},
         branch=branch(name),
         files={refresh.path: refresh.text},
         title=f"Refresh the base of {name} to {serial}",

@@ -4,23 +4,38 @@ from typing import Any
 
 import pytest
 
-from ci.comparison.image_facts import ComparedImage, check_changes, difference, of_build, of_packages, of_release
+from ci.comparison.image_facts import (
+    ComparedImage,
+    Evidence,
+    check_changes,
+    difference,
+    of_build,
+    of_packages,
+    of_release,
+)
 from ci.host.errors import InputError, VerificationError
+from ci.records.build import BuildRecord
 from ci.records.difference import SetChanges
 from ci.records.packages import Package, to_tsv
 from ci.records.release import AssetRecord, ImageRelease, ReleaseRecord, ValidationSummary
-from ci.records.validation import CheckResult, Outcome
+from ci.records.validation import CheckResult, Outcome, ValidationReport
 from tests.support.releasing import COMMIT, PACKAGES, TAG, build_record, validation_report
 
 GIT = Package(name="git", version="1:2.40", architecture="amd64", installed_kib=60_000)
 URL = "https://github.com/o/r/releases"
 
 
+def built(
+    source: str, record: BuildRecord, packages: tuple[Package, ...] | None, report: ValidationReport | None
+) -> ComparedImage:
+    return of_build(source, Evidence(build=record, packages=packages, report=report))
+
+
 def build(accelerator: str = "tcg", seconds: float = 20.0, **changes: Any) -> ComparedImage:  # noqa: ANN401 - the fields of BuildRecord
     record = build_record(**changes)
     report = validation_report(record, accelerator=accelerator)
     boots = [boot.model_copy(update={"ssh_seconds": seconds}) for boot in report.boots]
-    return of_build("a build", record, PACKAGES, report.model_copy(update={"boots": boots}))
+    return built("a build", record, PACKAGES, report.model_copy(update={"boots": boots}))
 
 
 def check(name: str, outcome: Outcome = Outcome.PASSED, boot: str = "full") -> CheckResult:

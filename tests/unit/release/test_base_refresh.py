@@ -6,6 +6,7 @@ import pytest
 from ci.image.base.refresh import Newer, Pinned
 from ci.image.base.streams import Serial
 from ci.release.base_refresh import Refresh, change, text
+from tests.support.answers import commit
 
 
 def serial(words: str) -> Serial:
@@ -27,7 +28,7 @@ NEW = Newer(
     checksums_signer="E" * 40,
     vanished=False,
 )
-REFRESH = Refresh(name="jammy", path="build/images/jammy.toml", text="[base]\n", newer=NEW)
+REFRESH = Refresh(name="jammy", path="build/images/jammy.toml", before="", text="[base]\n", newer=NEW)
 
 
 def newer(**changes: Any) -> Refresh:  # noqa: ANN401 - the fields of Newer
@@ -51,8 +52,9 @@ def test_a_vanished_serial_is_told() -> None:
 
 
 def test_the_branch_and_the_commits_tag_are_the_same_for_every_serial_and_the_marker_is_not() -> None:
-    one, other = change(REFRESH, "main"), change(newer(serial=serial("20260801.1")), "main")
-    assert (one.branch, one.tag, one.base) == (other.branch, other.tag, "main")
+    main = commit("Begin")
+    one, other = change(REFRESH, "main", main), change(newer(serial=serial("20260801.1")), "main", main)
+    assert (one.branch, one.tag, one.base, one.head) == (other.branch, other.tag, "main", main)
     assert one.marker in one.body
     assert one.marker not in other.body
     assert one.title != other.title
