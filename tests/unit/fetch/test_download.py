@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pytest
 import requests
+from pytest_mock import MockerFixture
 
 from ci.fetch import download as downloads
 from ci.fetch import partial_file
@@ -106,11 +107,11 @@ def test_other_urls_are_refused(url: str, target: Path) -> None:
 
 
 @pytest.mark.parametrize("proxy", ["socks5h://127.0.0.1:1080", "socks4://127.0.0.1:1080", "http:///"])
-def test_a_proxy_that_cannot_be_used_is_named(target: Path, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
-    def without_pysocks(*_: object, **__: object) -> None:
-        raise requests.exceptions.InvalidSchema("Missing dependencies for SOCKS support.")
-
-    monkeypatch.setattr(requests.adapters, "SOCKSProxyManager", without_pysocks)
+def test_a_proxy_that_cannot_be_used_is_named(
+    target: Path, monkeypatch: pytest.MonkeyPatch, mocker: MockerFixture, proxy: str
+) -> None:
+    without_pysocks = requests.exceptions.InvalidSchema("Missing dependencies for SOCKS support.")
+    mocker.patch("requests.adapters.SOCKSProxyManager", side_effect=without_pysocks)
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("http_proxy", proxy)
