@@ -8,7 +8,6 @@ is drawn beside its record, <stem>.sizes.svg.
 import argparse
 import os
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,9 @@ from pathlib import Path
 from ci.comparison.image_facts import difference
 from ci.comparison.lookup import Lookup
 from ci.comparison.words import markdown, text
-from ci.fetch.github_assets import SERVER_URL, access_from
+from ci.fetch.github_access import access_from
 from ci.fetch.open_url import Client
+from ci.fetch.retry import Patience
 from ci.github.context import require_repository
 from ci.host import cli
 from ci.host.errors import InputError
@@ -78,19 +78,19 @@ def compare(
     reporter: Reporter,
     *,
     environ: Mapping[str, str],
-    sleep: Callable[[float], None] = time.sleep,
+    patience: Patience | None = None,
 ) -> None:
     """Compare, or explain; raises what docs/exit-codes.md lists."""
     if request.repository:
         require_repository(request.repository)
+    access = access_from(environ)
     lookup = Lookup(
         dist=request.dist,
         releases=request.releases,
-        server=(environ.get("GITHUB_SERVER_URL") or SERVER_URL).rstrip("/"),
+        server=access.server_url,
         repository=request.repository,
-        client=Client(github=access_from(environ)),
+        client=Client(patience=patience or Patience(), github=access),
         reporter=reporter,
-        sleep=sleep,
     )
     if request.new is not None:
         found = difference(*lookup.pair(request.old, request.new, request.image))

@@ -18,7 +18,7 @@ from ci.consume.hydrate import Means
 from ci.consume.verify import from_manifest, from_tag, require_agreement, verify
 from ci.consume.wanted import read_manifest_file, wanted_image
 from ci.fetch.download import parse_sha256
-from ci.fetch.github_assets import SERVER_URL, access_from
+from ci.fetch.github_access import access_from
 from ci.fetch.open_url import Client
 from ci.fetch.retry import Patience
 from ci.github.client import GitHub
@@ -119,16 +119,14 @@ def verify_promise(
     asked: VerifyReleaseRequest, reporter: Reporter, environ: Mapping[str, str], patience: Patience
 ) -> None:
     """Compare all there is; raises VerificationError where something differs, FetchError where it is not there."""
-    means = Means(client=Client(github=access_from(environ)), reporter=reporter, sleep=patience.sleep)
+    access = access_from(environ)
+    means = Means(client=Client(patience=patience, github=access), reporter=reporter)
     if asked.tag is None:
-        manifest = read_manifest_file(
-            asked.manifest, Path(), client=means.client, reporter=means.reporter, sleep=means.sleep
-        )
+        manifest = read_manifest_file(asked.manifest, Path(), client=means.client, reporter=reporter)
         promised = from_manifest(wanted_image(manifest), manifest.where)
     else:
         require_repository(asked.repository or "")
-        server = (environ.get("GITHUB_SERVER_URL") or SERVER_URL).rstrip("/")
-        promised = from_tag(server, asked.repository or "", str(Version.parse(asked.tag)), means)
+        promised = from_tag(access.server_url, asked.repository or "", str(Version.parse(asked.tag)), means)
     with work_folder(cache_folder() / "verify") as folder:
         found = list(verify(promised, folder, means))
     reporter.table(

@@ -1,8 +1,6 @@
 """What a person names to be compared: a build, a release, a list of packages; here or on the network."""
 
 import re
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -48,7 +46,6 @@ class Lookup:
     repository: str
     client: Client
     reporter: Reporter
-    sleep: Callable[[float], None] = time.sleep
 
     def pair(self, old: str, new: str, image: str | None) -> tuple[ComparedImage, ComparedImage]:
         """Two images to compare; of a release that of the definition `image`, else one that the other has too."""
@@ -109,9 +106,7 @@ class Lookup:
                 hint="Name the repository that released it: --repository OWNER/NAME, or GITHUB_REPOSITORY.",
             )
         url = f"{self.server}/{self.repository}/releases/download/{tag}/{artifacts.RELEASE}"
-        data = read_url_if_present(
-            url, max_bytes=MAX_BYTES, reporter=self.reporter, client=self.client, sleep=self.sleep
-        )
+        data = read_url_if_present(url, max_bytes=MAX_BYTES, reporter=self.reporter, client=self.client)
         if data is None:
             raise FetchError(
                 f"{self.repository} has no release {tag}, or one without a {artifacts.RELEASE}",
@@ -124,7 +119,7 @@ class Lookup:
         return self._url(asset.url)
 
     def _url(self, url: str) -> bytes:
-        return read_url(url, max_bytes=MAX_BYTES, reporter=self.reporter, client=self.client, sleep=self.sleep)
+        return read_url(url, max_bytes=MAX_BYTES, reporter=self.reporter, client=self.client)
 
 
 def names(found: Found) -> set[str]:

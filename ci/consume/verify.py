@@ -24,6 +24,7 @@ from ci.records.sbom import read_sbom
 
 SCHEMA = "fountainkit-toolsmith-image/verification/1"
 SBOM_PREDICATE = "https://cyclonedx.org/bom"
+LARGEST_IMAGE = 16 << 30
 LARGEST_FILE = 64 << 20
 GH_SECONDS = 300
 # https://cli.github.com/manual/gh_help_exit-codes
@@ -200,7 +201,7 @@ def _fetch(published: PromisedImage, asset: AssetRecord, folder: Path, means: Me
 
 
 def _download(
-    url: str, path: Path, means: Means, *, sha256: str, size: int | None, max_bytes: int | None = None
+    url: str, path: Path, means: Means, *, sha256: str, size: int | None, max_bytes: int = LARGEST_IMAGE
 ) -> Downloaded:
     return download(
         url,
@@ -210,7 +211,6 @@ def _download(
         max_bytes=max_bytes,
         client=means.client,
         reporter=means.reporter,
-        sleep=means.sleep,
     )
 
 
@@ -249,7 +249,7 @@ def _record(folder: str, means: Means, tag: str | None = None) -> ReleaseRecord:
 
 
 def _read(url: str, means: Means) -> bytes:
-    return read_url(url, max_bytes=MAX_BYTES, reporter=means.reporter, client=means.client, sleep=means.sleep)
+    return read_url(url, max_bytes=MAX_BYTES, reporter=means.reporter, client=means.client)
 
 
 def require_agreement(found: Sequence[VerifiedPart]) -> None:

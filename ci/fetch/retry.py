@@ -25,14 +25,17 @@ LONGEST_RETRY_AFTER = 900.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """How many attempts in a row may bring nothing, and, for GitHub's API, how long one of them may take.
+    """How many attempts in a row may bring nothing, and how long one of them may take.
 
-    `timeout` is in seconds without a byte; `slowest` in bytes per second bounds one attempt of an upload.
+    `timeout` is in seconds: for an answer's headers, and then without a byte. An answer that brings fewer than `crawl`
+    bytes per second over such a time counts as hanging. `slowest`, in bytes per second too, bounds one attempt of an
+    upload.
     """
 
     attempts: int = ATTEMPTS
     sleep: Callable[[float], None] = time.sleep
-    timeout: int = 30
+    timeout: int = 60
+    crawl: int = 4096
     upload_timeout: float = 120.0
     slowest: float = 500_000.0
     seconds_between_requests: float = 0.25

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ci.fetch.download import read_url
+from ci.fetch.open_url import Client
+from ci.fetch.retry import Patience
 from ci.host.errors import InputError, ToolsmithError
 from ci.host.progress import Reporter
 from ci.records import artifacts
@@ -13,7 +15,7 @@ from ci.records.release import AssetRecord
 from ci.records.version import Version
 
 PACKAGES = artifacts.PACKAGES
-ATTEMPTS = 2
+IMPATIENT = Client(patience=Patience(attempts=2))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +48,7 @@ def of_releases(folder: Path, distribution: str, reporter: Reporter) -> Earlier 
         asset = _newest_list(folder, distribution)
         if asset is None:
             return None
-        data = require_bytes(read_url(asset.url, max_bytes=asset.size, reporter=reporter, attempts=ATTEMPTS), asset)
+        data = require_bytes(read_url(asset.url, max_bytes=asset.size, reporter=reporter, client=IMPATIENT), asset)
         return Earlier(name=asset.name, packages=parse_packages(data, asset.name))
     except (ToolsmithError, OSError) as error:
         reporter.note(f"What grew since the last release is not known: {error}")

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from ci.fetch.download import Downloaded, download
+from ci.fetch.download import MAX_BYTES, Downloaded, download
+from ci.fetch.open_url import Client
+from ci.fetch.retry import Patience
 from ci.host.errors import FetchError, HostError, VerificationError
 from ci.host.progress import Reporter
 from tests.support.certificates import self_signed
@@ -51,7 +53,7 @@ class Fetcher:
         return sorted(path.name for path in self.folder.iterdir())
 
     def __call__(
-        self, url: str, *, sha256: str | None = DIGEST, attempts: int = 6, max_bytes: int | None = None
+        self, url: str, *, sha256: str | None = DIGEST, attempts: int = 6, max_bytes: int = MAX_BYTES
     ) -> Downloaded:
         reporter = Reporter(Console(file=self.said, width=400), in_actions=False)
         return download(
@@ -59,9 +61,8 @@ class Fetcher:
             self.target,
             sha256=sha256,
             reporter=reporter,
-            attempts=attempts,
             max_bytes=max_bytes,
-            sleep=self.slept.append,
+            client=Client(patience=Patience(attempts=attempts, sleep=self.slept.append)),
         )
 
 

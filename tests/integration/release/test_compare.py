@@ -14,7 +14,7 @@ from ci.host.progress import quiet_reporter
 from ci.records.difference import Difference
 from ci.rehearsal.server import GitHubServer
 from tests.support.releasing import TAG
-from tests.support.stage import FILES, OLD_PACKAGES, OLDER, Stage
+from tests.support.stage import FILES, OLD_PACKAGES, OLDER, QUICK, Stage
 
 pytestmark = pytest.mark.integration
 
@@ -57,7 +57,7 @@ def compared(stage: Stage, old: str, new: str, **changes: str) -> Difference:
     )
     environ = dict(stage.environ) | changes
     with redirect_stdout(io.StringIO()) as printed:
-        compare(request, quiet_reporter(), environ=environ, sleep=lambda _: None)
+        compare(request, quiet_reporter(), environ=environ, patience=QUICK)
     return Difference.model_validate_json(printed.getvalue())
 
 

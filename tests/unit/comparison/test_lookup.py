@@ -27,7 +27,6 @@ def places(tmp_path: Path) -> Lookup:
         repository="",
         client=ANONYMOUS,
         reporter=quiet_reporter(),
-        sleep=lambda _: None,
     )
 
 
