@@ -49,7 +49,7 @@ from ci.release.identify import (
 
 MANIFEST = os.fspath(ROOT / "manifests" / "tools.json")
 RELEASES = ROOT / "releases"
-# For who asks a question, unlike for who publishes, a few attempts are enough.
+# For who asks a question, unlike for who fetches an image or publishes, a few attempts are enough.
 PATIENCE = Patience(attempts=3)
 
 
@@ -98,24 +98,34 @@ def request(options: argparse.Namespace, environ: Mapping[str, str]) -> VerifyRe
     )
 
 
-@nothing_vanishes()
 def main(
     options: argparse.Namespace,
     reporter: Reporter,
     *,
     environ: Mapping[str, str] = os.environ,
-    patience: Patience = PATIENCE,
+    patience: Patience | None = None,
 ) -> int:
     """Verify; raises what docs/exit-codes.md lists."""
-    asked = request(options, environ)
-    if asked.file is None and asked.digest is None:
-        verify_promise(asked, reporter, environ, patience)
-    else:
-        find_release(asked, reporter, environ, patience)
+    verify_release(request(options, environ), reporter, environ=environ, patience=patience)
     return 0
 
 
-def verify_promise(
+@nothing_vanishes()
+def verify_release(
+    request: VerifyReleaseRequest,
+    reporter: Reporter,
+    *,
+    environ: Mapping[str, str],
+    patience: Patience | None = None,
+) -> None:
+    """Verify what is promised, or find the release of a file; raises what docs/exit-codes.md lists."""
+    if request.file is None and request.digest is None:
+        _verify_promise(request, reporter, environ, patience or Patience())
+    else:
+        _find_release(request, reporter, environ, patience or PATIENCE)
+
+
+def _verify_promise(
     asked: VerifyReleaseRequest, reporter: Reporter, environ: Mapping[str, str], patience: Patience
 ) -> None:
     """Compare all there is; raises VerificationError where something differs, FetchError where it is not there."""
@@ -137,7 +147,7 @@ def verify_promise(
     require_agreement(found)
 
 
-def find_release(
+def _find_release(
     asked: VerifyReleaseRequest, reporter: Reporter, environ: Mapping[str, str], patience: Patience
 ) -> None:
     """Tell which release it is of; raises UnknownOriginError, VerificationError where it is not what was published."""
