@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ci.consume.bundle import write_archive
 from ci.fetch.retry import Patience
+from ci.github.answers import Release
 from ci.github.client import GitHub
 from ci.github.context import Context, chosen_tag, run_url
 from ci.github.failures import nothing_vanishes
@@ -21,6 +22,7 @@ from ci.host.progress import Reporter
 from ci.host.repository import ROOT, current_revision
 from ci.host.workspace import work_folder
 from ci.records import artifacts
+from ci.records.release import ReleaseRecord
 from ci.records.version import Version
 from ci.release import proposal as proposals
 from ci.release.dist import local_file, read_dist
@@ -133,17 +135,7 @@ def publish_release(
         with reporter.step("Looking at what is there"):
             releases = preflight(github, str(version), commit)
             immutable = github.releases_are_immutable()
-            earlier = newest_release(releases, below=version)
-            previous, changes = proposals.read_previous(github, earlier, primary)
-        record = proposals.release_record(
-            context,
-            version,
-            materials,
-            previous=previous,
-            changes=changes,
-            run=run_url(environ),
-            attested=request.attested,
-        )
+            record = _record(github, releases, version, materials, run=run_url(environ), attested=request.attested)
         newest = newest_release(releases)
         latest = newest is None or newest.version is None or newest.version <= version
         proposal = proposals.make_proposal(record, materials, folder / artifacts.RELEASE, latest=latest)
@@ -159,6 +151,23 @@ def publish_release(
         published = Publisher(github, proposal).carry_out(steps, situation)
     reporter.note(f"{proposal.tag} is published{'' if steps else ' already'}: {published.html_url}")
     actions.set_outputs({"tag": proposal.tag, "url": published.html_url}, environ)
+
+
+def _record(
+    github: GitHub,
+    releases: Sequence[Release],
+    version: Version,
+    materials: proposals.Materials,
+    *,
+    run: str | None,
+    attested: bool,
+) -> ReleaseRecord:
+    """What the release will say of itself, and of the one before it."""
+    earlier = newest_release(releases, below=version)
+    previous, changes = proposals.read_previous(github, earlier, materials.primary)
+    return proposals.release_record(
+        github.context, version, materials, previous=previous, changes=changes, run=run, attested=attested
+    )
 
 
 def _show_plan(proposal: Proposal, situation: Situation, steps: Sequence[Action], reporter: Reporter) -> None:

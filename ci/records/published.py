@@ -21,7 +21,10 @@ def parse_release(data: bytes, where: str, *, tag: str | None = None, repository
     if len(data) > MAX_BYTES:
         raise InputError(f"{where} is too large for a release record", hint="Look at who wrote it.")
     record = parse_record(data, ReleaseRecord, where)
-    Version.parse(record.tag)
+    try:
+        Version.parse(record.tag)
+    except InputError as error:
+        raise InputError(f"{where}: {error.message}", hint=error.hint) from error
     if tag not in {None, record.tag} or (repository or record.repository).lower() != record.repository.lower():
         raise VerificationError(
             f"{where}: the record of {tag or 'a release'} speaks of {record.tag} in {record.repository}",
