@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field, ValidationError
-
 from ci.comparison.image_facts import ComparedImage, of_build, of_packages, of_release, read_build
 from ci.fetch.download import read_url, read_url_if_present
 from ci.fetch.open_url import Client
@@ -16,6 +14,7 @@ from ci.host.progress import Reporter
 from ci.records import artifacts
 from ci.records.packages import HEADER, parse_packages
 from ci.records.published import MAX_BYTES, parse_release, read_release
+from ci.records.record import schema_of
 from ci.records.release import AssetRecord, ReleaseRecord
 from ci.records.version import Version
 
@@ -85,15 +84,15 @@ class Lookup:
 
     def _local(self, path: Path) -> Found:
         data, source = self._url(path.absolute().as_uri()), str(path)
-        if _is_packages(data, path.name) or not _schema(data, source).startswith(_BUILD_SCHEMA):
+        if _is_packages(data, path.name) or not _has_schema(data, _BUILD_SCHEMA):
             return self._parse(data, source, path.name)
         return of_build(source, read_build(path))
 
     def _parse(self, data: bytes, source: str, name: str) -> Found:
         if _is_packages(data, name):
             return of_packages(source, parse_packages(data, source))
-        if not _schema(data, source).startswith(_RELEASE_SCHEMA):
-            raise _unknown(source)
+        if not _has_schema(data, _RELEASE_SCHEMA):
+            raise InputError(f"{source} is neither a build, nor a release, nor a list of packages", hint=KINDS)
         return parse_release(data, source)
 
     def _release(self, tag: str) -> ReleaseRecord:
@@ -133,20 +132,5 @@ def _is_packages(data: bytes, name: str) -> bool:
     return name.endswith(artifacts.PACKAGES) or data.startswith(HEADER.encode())
 
 
-class _AnyRecord(BaseModel):
-    """What all records have."""
-
-    schema_: str = Field(alias="schema")
-
-
-def _schema(data: bytes, source: str) -> str:
-    try:
-        return _AnyRecord.model_validate_json(data).schema_
-    except ValidationError as error:
-        raise _unknown(source, str(error)) from error
-
-
-def _unknown(source: str, details: str = "") -> InputError:
-    return InputError(
-        f"{source} is neither a build, nor a release, nor a list of packages", hint=KINDS, details=details
-    )
+def _has_schema(data: bytes, beginning: str) -> bool:
+    return (schema_of(data) or "").startswith(beginning)

@@ -46,7 +46,7 @@ def parse_record(data: bytes, kind: type[RecordT], where: str) -> RecordT:
         return kind.model_validate_json(data)
     except ValidationError as error:
         expected = kind.model_fields["schema_"].default
-        if (found := _schema(data)) not in {None, expected}:
+        if (found := schema_of(data)) not in {None, expected}:
             raise InputError(
                 f"{where} is a record of schema {found!r}; this version of the repository reads {expected!r}",
                 hint="Use the commands of the commit that wrote it.",
@@ -58,7 +58,8 @@ def parse_record(data: bytes, kind: type[RecordT], where: str) -> RecordT:
         ) from error
 
 
-def _schema(data: bytes) -> str | None:
+def schema_of(data: bytes) -> str | None:
+    """The schema that a document names; None where it names none, or is no JSON."""
     try:
         document = json.loads(data)
     except (ValueError, RecursionError):
