@@ -40,6 +40,19 @@ def read_record(path: Path, kind: type[RecordT]) -> RecordT:
     return parse_record(read_bounded(path, MAX_BYTES), kind, str(path))
 
 
+def schema_of(data: bytes) -> str | None:
+    """The schema that a document names; None where it names none, or is no JSON."""
+    try:
+        document = parse_json(data)
+    except ValueError:
+        return None
+    match document:
+        case {"schema": str(schema)}:
+            return schema
+        case _:
+            return None
+
+
 def parse_record(data: bytes, kind: type[RecordT], where: str) -> RecordT:
     """A record in a file's bytes; raises InputError where it is not of that kind. `where` names the file."""
     try:
@@ -50,10 +63,9 @@ def parse_record(data: bytes, kind: type[RecordT], where: str) -> RecordT:
         return kind.model_validate(document)
     except ValidationError as error:
         expected = kind.model_fields["schema_"].default
-        match document:
-            case {"schema": str(found)} if found != expected:
-                raise InputError(
-                    f"{where} is a record of schema {found!r}; this version of the repository reads {expected!r}",
-                    hint="Use the commands of the commit that wrote it.",
-                ) from error
+        if (found := schema_of(data)) not in {None, expected}:
+            raise InputError(
+                f"{where} is a record of schema {found!r}; this version of the repository reads {expected!r}",
+                hint="Use the commands of the commit that wrote it.",
+            ) from error
         raise InputError(f"{where} is not a {kind.__name__}", hint=MAKE_AGAIN, details=str(error)) from error

@@ -87,7 +87,7 @@ LIGHT: dict[str, Edit] = {
     "ci/fetch/retry.py": in_turn(
         replaced("seconds_between_requests: float = 0.25", "seconds_between_requests: float = 0"),
         replaced("seconds_between_writes: float = 1.0", "seconds_between_writes: float = 0"),
-        replaced("LONGEST_WAIT = 30.0", "LONGEST_WAIT = 0.01"),
+        replaced("LONGEST_PAUSE = 30.0", "LONGEST_PAUSE = 0.01"),
     ),
 }
 
