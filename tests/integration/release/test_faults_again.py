@@ -11,7 +11,7 @@ from ci.rehearsal.faults import Moment
 from ci.release.targets import CONSUMER_MANIFEST
 from tests.support.killed import killed_at
 from tests.support.releasing import TAG
-from tests.support.sequence import Case, faults, kills
+from tests.support.sequence import Case, faults, kills, marks
 from tests.support.stage import (
     FILES,
     MANIFEST,
@@ -62,9 +62,14 @@ def cases(kind: Callable[[str, int], Iterator[tuple[str, Case]]]) -> list[Any]:
         return replace(case, fault=replace(case.fault, method=request.method, path=path))
 
     return [
-        pytest.param(request.scenario, there(request, case), id=f"{request.scenario} {request.method} {what}")
+        pytest.param(
+            request.scenario,
+            there(request, case),
+            id=f"{request.scenario} {case.step}: {what}",
+            marks=marks(case, first=request.scenario != "consumer"),
+        )
         for request in REQUESTS
-        for what, case in kind(f"{request.method} {request.path}", 1)
+        for what, case in kind(f"{request.method} {request.path.removeprefix('/')}", 1)
     ]
 
 
@@ -141,7 +146,7 @@ def scenario(request: pytest.FixtureRequest, new_stage: Callable[..., Stage]) ->
 
 
 def test_the_second_matrix_is_counted(figure: Callable[[str], None]) -> None:
-    figure(f"fault matrix of second runs and FountainKit: {len(FAULTS) + len(KILLS)} cases")
+    figure(f"fault matrix of second runs and FountainKit: {len(FAULTS)} faults and {len(KILLS)} killed processes")
     assert {request.scenario for request in REQUESTS} == SCENARIOS.keys()
 
 
