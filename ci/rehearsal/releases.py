@@ -13,11 +13,19 @@ from enum import StrEnum
 from pathlib import Path
 from urllib.parse import quote
 
+from aiohttp import web
+
 from ci.rehearsal.replies import ApiError, Json, invalid, not_found, problem
 
-DOCUMENTATION = "https://docs.github.com/rest/releases/releases"
 MAX_ASSET_BYTES = 1 << 31
 CREATION_RESTRICTED = "Repository rule violations found\n\nCannot create ref due to creations being restricted.\n\n"
+
+# What the API calls as it is called here.
+SAME_IN_ASSETS = ("id", "name", "label", "uploader", "content_type", "size", "digest", "created_at", "updated_at")
+SAME_IN_RELEASES = (
+    "id", "author", "tag_name", "target_commitish", "name", "draft", "immutable", "prerelease", "created_at",
+    "updated_at", "published_at", "body",
+)  # fmt: skip
 
 
 def timestamp() -> str:
@@ -69,6 +77,11 @@ class Release:
     assets: dict[int, Asset] = field(default_factory=dict)
     untagged: str = field(default_factory=lambda: f"untagged-{secrets.token_hex(10)}")
 
+    @property
+    def page(self) -> str:
+        """Its place in addresses of the web site."""
+        return quote(self.untagged if self.draft else self.tag_name)
+
     def asset_named(self, name: str) -> Asset | None:
         return next((asset for asset in self.assets.values() if asset.name == name), None)
 
@@ -103,14 +116,13 @@ class Shelf:
         """Raise the 422 for a tag that is taken or burned."""
         same = self.with_tag(release.tag_name)
         if same is not None and same.id != release.id:
-            raise invalid(problem("Release", "tag_name", "already_exists"), documentation=DOCUMENTATION)
+            raise invalid(problem("Release", "tag_name", "already_exists"))
         if release.tag_name in self.burned and same is None:
             # As recorded in https://github.com/github-community-projects/ospo-reusable-workflows/issues/83
             raise invalid(
                 problem("Release", "pre_receive", "custom", f"pre_receive {CREATION_RESTRICTED}"),
                 problem("Release", "tag_name", "custom", "tag_name was used by an immutable release"),
                 problem("Release", "", "custom", "Published releases must have a valid tag"),
-                documentation=DOCUMENTATION,
             )
 
     def publish(self, release: Release, make_latest: str) -> None:
@@ -181,70 +193,44 @@ class Releases:
             # The body that GitHub's upload host sent: @octokit/fixtures 23.1.2, release-assets-conflict
             raise upload_refusal(422, "Validation Failed", problem("ReleaseAsset", "name", "already_exists"))
         number = self.new_id()
-        asset = Asset(
-            id=number,
-            name=name,
-            label=label,
-            content_type=content_type,
-            uploader=uploader,
-            path=self._folder / f"{number}.bin",
-        )
+        path = self._folder / f"{number}.bin"
+        asset = Asset(id=number, name=name, label=label, content_type=content_type, uploader=uploader, path=path)
         release.assets[number] = asset
         return asset
 
     def asset_json(self, release: Release, asset: Asset) -> Json:
         """Schema `release-asset`."""
-        base = f"{self.url}/repos/{release.repository}/releases/assets/{asset.id}"
-        page = release.untagged if release.draft else release.tag_name
-        return {
-            "url": base,
-            "id": asset.id,
+        return {name: getattr(asset, name) for name in SAME_IN_ASSETS} | {
+            "url": f"{self.url}/repos/{release.repository}/releases/assets/{asset.id}",
             "node_id": f"RA_{asset.id}",
-            "name": asset.name,
-            "label": asset.label,
-            "uploader": asset.uploader,
-            "content_type": asset.content_type,
             "state": str(asset.state),
-            "size": asset.size,
-            "digest": asset.digest,
             "download_count": asset.downloads,
-            "created_at": asset.created_at,
-            "updated_at": asset.updated_at,
-            "browser_download_url": f"{self.url}/{release.repository}/releases/download/{quote(page)}/{asset.name}",
+            "browser_download_url": f"{self.url}/{release.repository}/releases/download/{release.page}/{asset.name}",
         }
 
     def json(self, release: Release) -> Json:
         """Schema `release`."""
         repository = f"{self.url}/repos/{release.repository}"
-        base = f"{repository}/releases/{release.id}"
-        page = release.untagged if release.draft else release.tag_name
-        return {
+        base, uploads = f"{repository}/releases/{release.id}", f"{self._uploads_url}/repos/{release.repository}"
+        tag = quote(release.tag_name)
+        return {name: getattr(release, name) for name in SAME_IN_RELEASES} | {
             "url": base,
             "assets_url": f"{base}/assets",
-            "upload_url": f"{self._uploads_url}/repos/{release.repository}/releases/{release.id}/assets{{?name,label}}",
-            "html_url": f"{self.url}/{release.repository}/releases/tag/{quote(page)}",
-            "id": release.id,
-            "author": release.author,
+            "upload_url": f"{uploads}/releases/{release.id}/assets{{?name,label}}",
+            "html_url": f"{self.url}/{release.repository}/releases/tag/{release.page}",
             "node_id": f"RE_{release.id}",
-            "tag_name": release.tag_name,
-            "target_commitish": release.target_commitish,
-            "name": release.name,
-            "draft": release.draft,
-            "immutable": release.immutable,
-            "prerelease": release.prerelease,
-            "created_at": release.created_at,
-            "updated_at": release.updated_at,
-            "published_at": release.published_at,
             "assets": [self.asset_json(release, asset) for asset in release.assets.values()],
-            "tarball_url": None if release.draft else f"{repository}/tarball/{quote(release.tag_name)}",
-            "zipball_url": None if release.draft else f"{repository}/zipball/{quote(release.tag_name)}",
-            "body": release.body,
+            "tarball_url": None if release.draft else f"{repository}/tarball/{tag}",
+            "zipball_url": None if release.draft else f"{repository}/zipball/{tag}",
         }
+
+
+RELEASES = web.AppKey("releases", Releases)
 
 
 def upload_refusal(status: int, message: str, *errors: Json) -> ApiError:
     """A refusal of the upload host: it tells the request, and repeats no status in the body."""
-    return ApiError(status, message, errors=errors, extra={"request_id": secrets.token_hex(12).upper()})
+    return ApiError(status, message, errors=errors, request_id=secrets.token_hex(12).upper())
 
 
 def stored_name(name: str) -> str:

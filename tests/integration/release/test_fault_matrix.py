@@ -124,13 +124,12 @@ def test_the_matrix_has_a_row_for_every_request(ready: Stage, figure: Callable[[
 @pytest.mark.parametrize("case", FAULTS)
 def test_a_fault(case: Case, ready: Stage) -> None:
     since = len(ready.server.exchanges)
-    fired = len(ready.server.faults.fired)
-    ready.server.faults.arm(case.fault)
+    armed = ready.server.faults.arm(case.fault)
     # PyGithub's shortest timeout is a second.
     patience = {"timeout": 1, "upload_timeout": 1.0} if case.hangs else {}
     runs = deploy(ready.with_patience(**patience))
     ready.server.faults.clear()
-    assert len(ready.server.faults.fired) > fired, "the fault did not happen"
+    assert armed.reached.is_set(), "the fault did not happen"
     assert_nothing_wrong_is_public(ready, ready.folder / "dist")
     if case.heals:
         assert done(runs), runs[-1].said

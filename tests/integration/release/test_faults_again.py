@@ -153,12 +153,11 @@ def test_the_second_matrix_is_counted(figure: Callable[[str], None]) -> None:
 @pytest.mark.parametrize(("scenario", "case"), FAULTS, indirect=["scenario"])
 def test_a_fault_of_a_second_run(case: Case, scenario: Scenario) -> None:
     server = scenario.stage.server
-    fired = len(server.faults.fired)
-    server.faults.arm(case.fault)
+    armed = server.faults.arm(case.fault)
     patience = {"timeout": 1, "upload_timeout": 1.0} if case.hangs else {}
     run = scenario.run(scenario.stage.with_patience(**patience))
     server.faults.clear()
-    assert len(server.faults.fired) > fired, "the fault did not happen"
+    assert armed.reached.is_set(), "the fault did not happen"
     assert run.code in allowed(case), run.said
     finish(scenario)
 
