@@ -68,7 +68,7 @@ search: setup ## draw other examples than the tests always do, and many more; SE
 
 .PHONY: faults
 faults: setup ## put every request of a release through every fault, not only one request of each kind
-	$(PYTHON) -m pytest tests/integration/release --full -m full
+	$(PYTHON) -m pytest tests/integration/github tests/integration/release --full -m full
 
 .PHONY: integration
 integration: setup-tests ## run the tests that use real libguestfs, QEMU and Chromium

@@ -64,11 +64,11 @@ def test_a_roll_out_that_is_rebased_edited_and_reopened(stage: Stage) -> None:
     assert_valid([*rebased.exchanges, *reopened.exchanges, *opened.exchanges])
 
 
-@pytest.mark.parametrize("role", ["workflow", "reader", "outsider", "expired"])
-def test_what_other_tokens_are_answered(stage: Stage, role: str) -> None:
+def test_what_other_tokens_are_answered(stage: Stage) -> None:
     stage.build()
-    run = stage.with_environ(GITHUB_TOKEN=getattr(stage.server.tokens, role).secret).publish()
-    assert_valid(run.exchanges)
+    tokens = stage.server.tokens
+    for token in (tokens.reader, tokens.outsider, tokens.expired, tokens.workflow):
+        assert_valid(stage.with_environ(GITHUB_TOKEN=token.secret).publish().exchanges)
 
 
 def test_every_request_tells_who_asks_and_shows_no_token_in_an_address_or_a_body(stage: Stage) -> None:
