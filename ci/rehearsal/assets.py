@@ -18,10 +18,10 @@ from ci.rehearsal.release_routes import BASE, release_of
 from ci.rehearsal.releases import (
     MAX_ASSET_BYTES,
     RELEASES,
-    Asset,
     AssetState,
-    Release,
     Shelf,
+    StoredAsset,
+    StoredRelease,
     stored_name,
     timestamp,
     upload_refusal,
@@ -65,7 +65,7 @@ async def upload(request: web.Request) -> web.Response:
     return reply(request.app[RELEASES].asset_json(release, asset), status=201)
 
 
-async def _begin(request: web.Request) -> tuple[Release, Asset]:
+async def _begin(request: web.Request) -> tuple[StoredRelease, StoredAsset]:
     release = release_of(request)
     if release.immutable:
         # As recorded in https://github.com/concourse/github-release-resource/issues/151
@@ -90,7 +90,7 @@ async def _begin(request: web.Request) -> tuple[Release, Asset]:
     )
 
 
-async def _receive(request: web.Request, asset: Asset) -> tuple[int, str]:
+async def _receive(request: web.Request, asset: StoredAsset) -> tuple[int, str]:
     """Write the body to the asset's file; its size and SHA-256 as far as it came."""
     digest, size = hashlib.sha256(), 0
     checkpoint, half = request.get(MIDWAY), (request.content_length or 0) // 2
@@ -129,7 +129,7 @@ async def delete(request: web.Request) -> web.Response:
     return no_content()
 
 
-def _asset(request: web.Request) -> tuple[Release, Asset]:
+def _asset(request: web.Request) -> tuple[StoredRelease, StoredAsset]:
     number, drafts = request.match_info["asset"], request[CALLER].can_push
     return request.app[RELEASES].find_asset(full_name(request), number, drafts=drafts)
 
@@ -187,7 +187,7 @@ async def _public_shelf(request: web.Request) -> Shelf:
     return request.app[RELEASES].shelf(repository["full_name"])
 
 
-def _redirect_to_bytes(request: web.Request, asset: Asset) -> web.Response:
+def _redirect_to_bytes(request: web.Request, asset: StoredAsset) -> web.Response:
     """302 to where the bytes are; raises the 404 for an asset that has none."""
     if asset.state is not AssetState.UPLOADED:
         raise not_found()
@@ -196,7 +196,7 @@ def _redirect_to_bytes(request: web.Request, asset: Asset) -> web.Response:
     return web.Response(status=302, headers={"Location": location})
 
 
-def _named(request: web.Request, release: Release | None) -> tuple[Release, Asset]:
+def _named(request: web.Request, release: StoredRelease | None) -> tuple[StoredRelease, StoredAsset]:
     asset = release.asset_named(request.match_info["name"]) if release else None
     if release is None or asset is None:
         raise not_found()

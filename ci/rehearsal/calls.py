@@ -5,7 +5,7 @@ from typing import Any
 from aiohttp import web
 
 from ci.rehearsal.access import CALLER
-from ci.rehearsal.emulator import EMULATOR, Answer
+from ci.rehearsal.emulator import EMULATOR, EmulatorAnswer
 from ci.rehearsal.replies import ApiError, Json, no_content, not_found, reply
 
 REPOSITORY = "/repos/{owner}/{repo}"
@@ -48,7 +48,7 @@ async def simple_user(request: web.Request) -> Json:
     }
 
 
-async def forward(request: web.Request) -> Answer:
+async def forward(request: web.Request) -> EmulatorAnswer:
     """The same request, to emulate."""
     body = await _body(request) if request.body_exists else None
     return await request.app[EMULATOR].request(request.method, request.rel_url.raw_path, body=body, query=request.query)
@@ -59,7 +59,7 @@ async def forwarded(request: web.Request) -> Any:  # noqa: ANN401 - JSON
     return check(await forward(request))
 
 
-def check(answer: Answer) -> Any:  # noqa: ANN401 - JSON
+def check(answer: EmulatorAnswer) -> Any:  # noqa: ANN401 - JSON
     """The body of an answer that is no error; raises ApiError for one."""
     if not answer.ok:
         message = (answer.body or {}).get("message", "")

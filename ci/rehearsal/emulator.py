@@ -38,7 +38,7 @@ REPOSITORY = re.compile(r"/repos/([^/]+/[^/]+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class EmulatorAnswer:
     """What emulate said; `body` is None where it said nothing, or nothing that is JSON; `links` is its Link header."""
 
     status: int
@@ -76,7 +76,7 @@ class Emulator:
         *,
         body: object = None,
         query: Mapping[str, str] | None = None,
-    ) -> Answer:
+    ) -> EmulatorAnswer:
         token = f"owner-{next(self._requests) // REQUESTS_PER_TOKEN}"
         headers = {"Authorization": f"Bearer {token}"}
         shown = self._shown_at(path)
@@ -93,7 +93,7 @@ class Emulator:
             is_json = text and "json" in response.content_type
             # Here emulate says where it is itself, whatever its --base-url.
             link = response.headers.get("Link", "").replace(self._url, self._known_as)
-            return Answer(
+            return EmulatorAnswer(
                 status=response.status,
                 body=json.loads(text) if is_json else None,
                 links={"Link": link} if link else {},
@@ -132,7 +132,7 @@ class Emulator:
 EMULATOR = web.AppKey("emulator", Emulator)
 
 
-def _successful(answer: Answer) -> Any:  # noqa: ANN401 - JSON
+def _successful(answer: EmulatorAnswer) -> Any:  # noqa: ANN401 - JSON
     if not answer.ok:
         raise ApiError(answer.status, (answer.body or {}).get("message", ""))
     return answer.body

@@ -19,7 +19,7 @@ ONLY_ALONE = (
 )  # fmt: skip
 
 
-class Pulls:
+class PullRequests:
     """What emulate does not keep of a pull request: its head when it was closed, and what it was merged as."""
 
     def __init__(self, emulator: Emulator) -> None:
@@ -145,7 +145,7 @@ class Pulls:
         return sha
 
 
-PULLS = web.AppKey("pulls", Pulls)
+PULLS = web.AppKey("pulls", PullRequests)
 routes = web.RouteTableDef()
 
 

@@ -8,7 +8,7 @@ from aiohttp import web
 from ci.rehearsal.access import CALLER
 from ci.rehearsal.calls import REPOSITORY, full_name, simple_user, wishes
 from ci.rehearsal.emulator import EMULATOR
-from ci.rehearsal.releases import RELEASES, Release, Shelf, timestamp
+from ci.rehearsal.releases import RELEASES, Shelf, StoredRelease, timestamp
 from ci.rehearsal.replies import Json, invalid, no_content, not_found, page_of, problem, reply
 
 EDITABLE = ("tag_name", "target_commitish", "name", "body", "draft", "prerelease")
@@ -45,7 +45,7 @@ async def create(request: web.Request) -> web.Response:
     repository, wanted, releases = request[CALLER].repository, await wishes(request), request.app[RELEASES]
     if not wanted.get("tag_name"):
         raise invalid(problem("Release", "tag_name", "missing_field"))
-    release = Release(
+    release = StoredRelease(
         id=releases.new_id(),
         repository=full_name(request),
         author=await simple_user(request),
@@ -90,7 +90,7 @@ async def delete(request: web.Request) -> web.Response:
     return no_content()
 
 
-def release_of(request: web.Request) -> Release:
+def release_of(request: web.Request) -> StoredRelease:
     """The release that the path names by its id; raises the 404."""
     number, drafts = request.match_info["id"], request[CALLER].can_push
     return request.app[RELEASES].find(full_name(request), number, drafts=drafts)
@@ -100,13 +100,13 @@ def _shelf(request: web.Request) -> Shelf:
     return request.app[RELEASES].shelf(full_name(request))
 
 
-def _answer(request: web.Request, release: Release | None) -> web.Response:
+def _answer(request: web.Request, release: StoredRelease | None) -> web.Response:
     if release is None:
         raise not_found()
     return reply(request.app[RELEASES].json(release))
 
 
-async def _commit(request: web.Request, release: Release) -> Json:
+async def _commit(request: web.Request, release: StoredRelease) -> Json:
     """The commit a release is of: its tag's, or where there is no such tag yet, its target's.
 
     "target_commitish: ... Can be any branch or commit SHA. Unused if the Git tag already exists."
@@ -117,7 +117,7 @@ async def _commit(request: web.Request, release: Release) -> Json:
     raise invalid(problem("Release", "target_commitish", "invalid"))
 
 
-async def _publish(request: web.Request, release: Release, make_latest: str) -> None:
+async def _publish(request: web.Request, release: StoredRelease, make_latest: str) -> None:
     """Publish it; its tag is made where there is none.
 
     "target_commitish: Specifies the commitish value that determines where the Git tag is created from."
@@ -130,7 +130,7 @@ async def _publish(request: web.Request, release: Release, make_latest: str) -> 
     shelf.publish(release, make_latest)
 
 
-def _check_frozen(release: Release, wanted: Json) -> None:
+def _check_frozen(release: StoredRelease, wanted: Json) -> None:
     """Of an immutable release only the name and the notes can still be edited.
 
     https://docs.github.com/code-security/concepts/supply-chain-security/immutable-releases; the message about `draft`

@@ -26,8 +26,8 @@ from ci.rehearsal.content import DEFAULT_BRANCH, add_commit, make_repository, re
 from ci.rehearsal.emulator import EMULATOR, Emulator, running_emulator
 from ci.rehearsal.exchanges import UPLOADS, Exchange, ExchangeLog
 from ci.rehearsal.faults import Faults
-from ci.rehearsal.pulls import PULLS, Pulls
-from ci.rehearsal.releases import RELEASES, AssetState, Releases
+from ci.rehearsal.pulls import PULLS, PullRequests
+from ci.rehearsal.releases import RELEASES, AssetState, ReleaseStore
 from ci.rehearsal.replies import Json
 
 ResultT = TypeVar("ResultT")
@@ -56,10 +56,10 @@ class GitHubServer:
         self._log = ExchangeLog()
         self._assets = folder / "assets"
         self._assets.mkdir(parents=True, exist_ok=True)
-        self._releases = Releases(url, self.upload_url, self._assets)
+        self._releases = ReleaseStore(url, self.upload_url, self._assets)
         self._loop = asyncio.new_event_loop()
         self._emulator: Emulator
-        self._pulls: Pulls
+        self._pulls: PullRequests
 
     @classmethod
     @contextmanager
@@ -157,7 +157,7 @@ class GitHubServer:
 
     @contextmanager
     def _running(self, listener: socket.socket) -> Iterator[None]:
-        thread = threading.Thread(target=self._loop.run_forever, name="github", daemon=True)
+        thread = threading.Thread(target=self._run, name="github", daemon=True)
         thread.start()
         site = self._site(listener)
         try:
@@ -170,12 +170,15 @@ class GitHubServer:
         finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
             thread.join()
-            self._loop.close()
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:  # which cancels what is left when it is closed
+            runner.get_loop().run_forever()
 
     @asynccontextmanager
     async def _site(self, listener: socket.socket) -> AsyncIterator[None]:
         async with running_emulator(self._assets.parent, url=self.url, owner=OWNER) as self._emulator:
-            self._pulls = Pulls(self._emulator)
+            self._pulls = PullRequests(self._emulator)
             access = Access(self.tokens, self._emulator)
             app = web.Application(
                 middlewares=[self._log.middleware, self.faults.middleware, access.middleware],
