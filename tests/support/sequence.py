@@ -102,8 +102,9 @@ class Case:
     heals: bool = True
 
     @property
-    def hangs(self) -> bool:
-        return self.fault.effect is Effect.HANG
+    def patience(self) -> dict[str, float]:
+        """The changes to a client's that spare waiting for a hang; PyGithub's shortest timeout is a second."""
+        return {"timeout": 1, "upload_timeout": 1.0} if self.fault.effect is Effect.HANG else {}
 
     @property
     def limit(self) -> bool:

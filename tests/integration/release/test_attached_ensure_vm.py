@@ -78,10 +78,7 @@ def test_a_checkout_that_is_not_of_the_released_commit_is_refused(
 def test_an_altered_tool_is_not_rolled_out(stage: Stage) -> None:
     stage.build()
     assert stage.publish().code == 0
-    (release,) = stage.releases()
-    asset = next(asset for asset in release["assets"] if asset["name"] == NAME)
-    stage.api("DELETE", f"/releases/assets/{asset['id']}")
-    stage.upload(release, NAME, b"x" * asset["size"])
+    stage.replace_asset(NAME, b"x" * len(stage.asset(NAME)))
     run = stage.roll_out()
     assert run.code != 0
     assert f"{NAME} is not what was tested" in run.said

@@ -23,7 +23,7 @@ def assert_valid(exchanges: Iterable[Exchange]) -> None:
 def test_a_whole_release_and_roll_out(new_stage: Callable[..., Stage], figure: Callable[[str], None]) -> None:
     """On top of an earlier release, which was rolled out and merged, with an annotated tag, and to FountainKit too."""
     stage, consumer = new_stage(), new_stage({CONSUMER_MANIFEST: FILES[MANIFEST]})
-    both = stage.with_environ(FOUNTAINKIT_REPOSITORY=consumer.repository, FOUNTAINKIT_TOKEN=consumer.server.token)
+    both = stage.with_consumer(consumer)
     release_older(stage)
     assert both.roll_out(tag=OLDER).code == 0
     stage.server.merge_pull(stage.repository, 1)

@@ -125,9 +125,7 @@ def test_the_matrix_has_a_row_for_every_request(ready: Stage, figure: Callable[[
 def test_a_fault(case: Case, ready: Stage) -> None:
     since = len(ready.server.exchanges)
     armed = ready.server.faults.arm(case.fault)
-    # PyGithub's shortest timeout is a second.
-    patience = {"timeout": 1, "upload_timeout": 1.0} if case.hangs else {}
-    runs = deploy(ready.with_patience(**patience))
+    runs = deploy(ready.with_patience(**case.patience))
     ready.server.faults.clear()
     assert armed.reached.is_set(), "the fault did not happen"
     assert_nothing_wrong_is_public(ready, ready.folder / "dist")

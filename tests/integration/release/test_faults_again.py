@@ -115,7 +115,7 @@ def reopened(stage: Stage, _: Stage) -> Scenario:
 
 def consumer(stage: Stage, other: Stage) -> Scenario:
     _rolled_out(stage)
-    both = stage.with_environ(FOUNTAINKIT_REPOSITORY=other.repository, FOUNTAINKIT_TOKEN=other.server.token)
+    both = stage.with_consumer(other)
 
     def check() -> None:
         _one_pull(stage)
@@ -154,8 +154,7 @@ def test_the_second_matrix_is_counted(figure: Callable[[str], None]) -> None:
 def test_a_fault_of_a_second_run(case: Case, scenario: Scenario) -> None:
     server = scenario.stage.server
     armed = server.faults.arm(case.fault)
-    patience = {"timeout": 1, "upload_timeout": 1.0} if case.hangs else {}
-    run = scenario.run(scenario.stage.with_patience(**patience))
+    run = scenario.run(scenario.stage.with_patience(**case.patience))
     server.faults.clear()
     assert armed.reached.is_set(), "the fault did not happen"
     assert run.code in allowed(case), run.said

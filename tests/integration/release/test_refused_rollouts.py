@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -96,43 +95,31 @@ def test_a_record_that_is_none(stage: Stage, data: bytes) -> None:
     assert_refused(stage, VerificationError, "is not a ReleaseRecord")
 
 
-def change_release(stage: Stage, name: str, data: bytes | None) -> None:
-    """Replace an asset of the published release, as anybody with a token can where releases are not immutable."""
-    (release,) = stage.releases()
-    asset = next(asset for asset in release["assets"] if asset["name"] == name)
-    stage.api("DELETE", f"/releases/assets/{asset['id']}")
-    if data is not None:
-        stage.upload(release, name, data)
-
-
 @pytest.mark.parametrize("change", [{"tag": OLDER}, {"repository": "somebody/else"}], ids=["tag", "repository"])
 def test_a_record_of_something_else(published: Stage, change: dict[str, str]) -> None:
     data = json.loads(published.asset(artifacts.RELEASE)) | change
-    change_release(published, artifacts.RELEASE, json.dumps(data).encode())
+    published.replace_asset(artifacts.RELEASE, json.dumps(data).encode())
     assert_refused(published, VerificationError, "speaks of")
 
 
 def test_an_asset_that_was_replaced(published: Stage) -> None:
     name = next(asset.name for asset in published.record().image.assets if asset.name.endswith(".validation.json"))
     size = len(published.asset(name))
-    change_release(published, name, b"x" * size)
+    published.replace_asset(name, b"x" * size)
     assert_refused(published, VerificationError, f"{name} is not what was tested")
 
 
 def test_an_asset_that_was_replaced_and_of_which_github_knows_no_digest(published: Stage) -> None:
     name = published.record().image.qcow2.name
-    change_release(published, name, b"x" * len(published.asset(name)))
-    shelf: Any = published.server._releases.shelf(published.repository)
-    for release in shelf.releases.values():
-        for asset in release.assets.values():
-            asset.digest = None
+    published.replace_asset(name, b"x" * len(published.asset(name)))
+    published.forget_digests()
     assert_refused(published, VerificationError, f"{name} is not what was tested")
 
 
 @pytest.mark.parametrize("data", [None, b"shorter"], ids=["deleted", "of another size"])
 def test_an_asset_that_is_gone_or_of_another_size(published: Stage, data: bytes | None) -> None:
     name = published.record().image.qcow2.name
-    change_release(published, name, data)
+    published.replace_asset(name, data)
     assert_refused(published, VerificationError, f"{name} is missing from the release, or incomplete")
 
 
@@ -195,10 +182,7 @@ def assert_consumer_refused(
 ) -> None:
     """Ours is rolled out all the same: it does not depend on the consumer's state."""
     before = consumer.state()
-    both = published.with_environ(
-        FOUNTAINKIT_REPOSITORY=consumer.repository, FOUNTAINKIT_TOKEN=token or consumer.server.token
-    )
-    run = both.roll_out()
+    run = published.with_consumer(consumer, token).roll_out()
     assert run.code == error.exit_code, run.said
     assert words in run.said
     assert "next:" in run.said

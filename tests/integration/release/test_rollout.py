@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -43,12 +42,6 @@ def published(stage: Stage) -> Stage:
 @pytest.fixture
 def consumer(new_stage: Callable[..., Stage]) -> Stage:
     return new_stage({CONSUMER_MANIFEST: CONSUMER_TEXT, "Sources/main.swift": "print()\n"})
-
-
-def with_consumer(stage: Stage, consumer: Stage, token: str | None = None) -> Stage:
-    return stage.with_environ(
-        FOUNTAINKIT_REPOSITORY=consumer.repository, FOUNTAINKIT_TOKEN=token or consumer.server.token
-    )
 
 
 def test_one_pull_request_changes_four_files_and_says_what_to_check(published: Stage) -> None:
@@ -136,7 +129,7 @@ def test_a_dry_run_tells_that_it_would_update(published: Stage) -> None:
 
 
 def test_in_fountainkit_only_the_images_own_fields_change(published: Stage, consumer: Stage) -> None:
-    run = with_consumer(published, consumer).roll_out()
+    run = published.with_consumer(consumer).roll_out()
     assert run.code == 0, run.said
     (pull,) = consumer.pulls()
     branch = pull["head"]["ref"]
@@ -157,7 +150,7 @@ def test_in_fountainkit_only_the_images_own_fields_change(published: Stage, cons
 def test_in_fountainkit_too_a_second_run_and_one_after_the_merge_write_nothing(
     published: Stage, consumer: Stage
 ) -> None:
-    both = with_consumer(published, consumer)
+    both = published.with_consumer(consumer)
     assert both.roll_out().code == 0
     assert both.roll_out().writes == []
     published.server.merge_pull(published.repository, 1)
@@ -169,7 +162,7 @@ def test_in_fountainkit_too_a_second_run_and_one_after_the_merge_write_nothing(
 def test_fountainkit_gets_its_pull_request_after_ours_was_merged_too(published: Stage, consumer: Stage) -> None:
     assert published.roll_out().code == 0
     published.server.merge_pull(published.repository, 1)
-    run = with_consumer(published, consumer).roll_out()
+    run = published.with_consumer(consumer).roll_out()
     assert run.code == 0, run.said
     assert len(consumer.pulls()) == 1
 
@@ -186,7 +179,7 @@ def test_without_fountainkits_token_its_pull_request_is_left_out_and_that_is_sai
 
 def test_a_dry_run_leaves_fountainkit_alone_too(published: Stage, consumer: Stage) -> None:
     before = consumer.state()
-    run = with_consumer(published, consumer).roll_out("--dry-run")
+    run = published.with_consumer(consumer).roll_out("--dry-run")
     assert (run.code, run.writes) == (0, [])
     assert f"a/{CONSUMER_MANIFEST}" in run.said
     assert consumer.state() == before
@@ -203,7 +196,7 @@ def test_a_workflows_own_token_can_roll_out(published: Stage) -> None:
 
 def test_later_steps_of_a_workflow_are_told_the_pull_requests(published: Stage, consumer: Stage) -> None:
     outputs = published.folder / "outputs"
-    assert with_consumer(published, consumer).with_environ(GITHUB_OUTPUT=str(outputs)).roll_out().code == 0
+    assert published.with_consumer(consumer).with_environ(GITHUB_OUTPUT=str(outputs)).roll_out().code == 0
     told = outputs.read_text(encoding="utf-8").splitlines()
     assert {published.pulls()[0]["html_url"], consumer.pulls()[0]["html_url"]} <= set(told)
 
@@ -217,18 +210,9 @@ def test_a_newer_release_does_not_wait_for_an_older_roll_out(published: Stage) -
 
 
 def test_an_asset_whose_digest_github_does_not_know_is_downloaded_to_compare(published: Stage) -> None:
-    forget_digests(published)
+    published.forget_digests()
     run = published.roll_out()
     assert run.code == 0, run.said
     image = published.record().image.qcow2.name
     assert f"Downloading {image} to compare" in run.said
     assert_proposed(published)
-
-
-def forget_digests(stage: Stage, tag: str = TAG) -> None:
-    """As with assets that were uploaded before June 2025: https://github.com/github/roadmap/issues/1136."""
-    shelf: Any = stage.server._releases.shelf(stage.repository)
-    for release in shelf.releases.values():
-        for asset in release.assets.values():
-            if release.tag_name == tag:
-                asset.digest = None
