@@ -70,6 +70,10 @@ search: SEED := $(or $(SEED),$(shell echo $$RANDOM))
 search: setup-lint ## draw other examples than the tests always do, and many more; SEED=... draws the same again
 	$(PYTHON) -m pytest tests/unit -m hypothesis --hypothesis-profile searching --hypothesis-seed $(SEED)
 
+.PHONY: faults
+faults: setup ## put every request of a release through every fault, not only one request of each kind
+	$(PYTHON) -m pytest tests/integration/github tests/integration/release --full -m full
+
 .PHONY: integration
 integration: setup-tests ## run the tests that use real libguestfs, QEMU and Chromium
 	$(PYTHON) -m pytest tests/integration

@@ -1,4 +1,4 @@
-"""For all tests: how the property tests draw their examples."""
+"""For all tests: how the property tests draw their examples, and what is left to the night."""
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -20,8 +20,20 @@ settings.register_profile("searching", settings.get_profile("repeatable"), deran
 settings.load_profile("repeatable")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="run the tests marked `full`, too; `make faults` runs them")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("full"):
+        left_out = [item for item in items if item.get_closest_marker("full")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("full")]
+
+
 @pytest.hookimpl(trylast=True)  # when the profile that was asked for is loaded
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "full: one more case of what another test has shown; left out without --full")
     if settings().derandomize:
         # Hypothesis draws literals of the modules that are loaded, too: of others when a test is run alone, and of none
         # where a folder above the checkout is called `tests`.

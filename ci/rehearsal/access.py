@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import NamedTuple
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -42,16 +43,12 @@ class Token:
     expired: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tokens:
+class Tokens(NamedTuple):
     admin: Token
     workflow: Token
     reader: Token
     expired: Token
     outsider: Token
-
-    def all(self) -> tuple[Token, ...]:
-        return self.admin, self.workflow, self.reader, self.expired, self.outsider
 
 
 def make_tokens(owner: str) -> Tokens:
@@ -90,7 +87,7 @@ class Access:
     """Lets a request through, with its caller noted, or refuses it; counts what is left of the rate limit."""
 
     def __init__(self, tokens: Tokens, emulator: Emulator) -> None:
-        self._tokens = {token.secret: token for token in tokens.all()}
+        self._tokens = {token.secret: token for token in tokens}
         self._emulator = emulator
         self._used: Counter[str] = Counter()
         self._reset = int(time.time()) + 3600
@@ -108,38 +105,33 @@ class Access:
                 response.headers.setdefault(name, value)
         return response
 
-    def rate(self, token: Token | None) -> dict[str, int]:
-        used = min(self._used[token.login if token else ""], HOURLY_LIMIT - 1)
-        return {"limit": HOURLY_LIMIT, "remaining": HOURLY_LIMIT - used, "used": used, "reset": self._reset}
-
     def _headers(self, token: Token | None) -> dict[str, str]:
-        self._used[token.login if token else ""] += 1
-        headers = {f"X-RateLimit-{name.title()}": str(value) for name, value in self.rate(token).items()}
-        if token and token.scopes is not None:
-            headers["X-OAuth-Scopes"] = token.scopes
-        return headers | {
+        login = token.login if token else ""
+        self._used[login] += 1
+        used = min(self._used[login], HOURLY_LIMIT - 1)
+        headers = {
+            "X-RateLimit-Limit": str(HOURLY_LIMIT),
+            "X-RateLimit-Remaining": str(HOURLY_LIMIT - used),
+            "X-RateLimit-Used": str(used),
+            "X-RateLimit-Reset": str(self._reset),
             "X-RateLimit-Resource": "core",
             "X-GitHub-Media-Type": "github.v3; format=json",
             "X-GitHub-Request-Id": secrets.token_hex(8).upper(),
         }
+        scopes = token.scopes if token else None
+        return headers if scopes is None else headers | {"X-OAuth-Scopes": scopes}
 
     async def _caller(self, request: web.Request) -> Caller:
-        token = self._authenticate(request)
-        place = REPOSITORY.match(request.path)
-        if place is None:
-            caller = Caller(token=token, permission=token.permission if token else Permission.NONE, repository=None)
-            if request.method not in READING:
-                _require_write(caller)
-            return caller
-        repository = await self._emulator.get(f"/repos/{place.group(1)}")
-        if repository is None:
-            raise not_found()
-        public = Permission.NONE if repository["private"] else Permission.PULL
-        permission = max(token.permission if token else Permission.NONE, public)
-        if permission is Permission.NONE:
-            # GitHub does not say that there is something: docs.github.com/rest/using-the-rest-api/
-            # troubleshooting-the-rest-api#404-not-found-for-an-existing-resource
-            raise not_found()
+        token, repository = self._authenticate(request), None
+        permission = token.permission if token else Permission.NONE
+        if place := REPOSITORY.match(request.path):
+            repository = await self._emulator.repository(place.group(1))
+            if repository is not None and not repository["private"]:
+                permission = max(permission, Permission.PULL)
+            if repository is None or permission is Permission.NONE:
+                # GitHub does not say that there is something: docs.github.com/rest/using-the-rest-api/
+                # troubleshooting-the-rest-api#404-not-found-for-an-existing-resource
+                raise not_found()
         caller = Caller(token=token, permission=permission, repository=repository)
         if request.method not in READING:
             _require_write(caller)
@@ -173,6 +165,5 @@ def _require_write(caller: Caller) -> None:
 
 def _not_accessible(permission: str) -> ApiError:
     # docs.github.com/rest/using-the-rest-api/troubleshooting-the-rest-api#resource-not-accessible
-    return ApiError(
-        403, "Resource not accessible by integration", headers={"X-Accepted-GitHub-Permissions": permission}
-    )
+    headers = {"X-Accepted-GitHub-Permissions": permission}
+    return ApiError(403, "Resource not accessible by integration", headers=headers)

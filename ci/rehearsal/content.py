@@ -14,8 +14,7 @@ async def make_repository(emulator: Emulator, name: str, files: Mapping[str, str
     """A repository whose default branch has one commit with these files; its full name."""
     made = await emulator.call("POST", "/user/repos", {"name": name, "private": private})
     full_name: str = made["full_name"]
-    commit = await _new_commit(emulator, full_name, files, message="Begin", parent=None, author=None)
-    await _create_branch(emulator, full_name, DEFAULT_BRANCH, commit)
+    await add_commit(emulator, full_name, files, branch=DEFAULT_BRANCH, message="Begin", author=None)
     return full_name
 
 
@@ -29,14 +28,21 @@ async def add_commit(
     author: Mapping[str, str] | None,
 ) -> str:
     """Commit files, None for those to delete, to a branch; the commit's SHA."""
-    head = await emulator.branch_head(repository, branch)
+    git, head = f"/repos/{repository}/git", await emulator.branch_head(repository, branch)
     parent = head or await emulator.branch_head(repository, DEFAULT_BRANCH)
-    commit = await _new_commit(emulator, repository, files, message=message, parent=parent, author=author)
+    tree: Json = {"tree": [_entry(path, text) for path, text in files.items()]}
+    if parent is not None:
+        tree["base_tree"] = (await emulator.call("GET", f"{git}/commits/{parent}"))["tree"]["sha"]
+    made = await emulator.call("POST", f"{git}/trees", tree)
+    commit: Json = {"message": message, "tree": made["sha"], "parents": [parent] if parent else []}
+    if author:
+        commit["author"] = commit["committer"] = dict(author)
+    sha: str = (await emulator.call("POST", f"{git}/commits", commit))["sha"]
     if head is None:
-        await _create_branch(emulator, repository, branch, commit)
+        await emulator.call("POST", f"{git}/refs", {"ref": f"refs/heads/{branch}", "sha": sha})
     else:
-        await emulator.call("PATCH", f"/repos/{repository}/git/refs/heads/{quote(branch)}", {"sha": commit})
-    return commit
+        await emulator.call("PATCH", f"{git}/refs/heads/{quote(branch)}", {"sha": sha})
+    return sha
 
 
 async def read_file(emulator: Emulator, repository: str, path: str, ref: str) -> str | None:
@@ -46,31 +52,6 @@ async def read_file(emulator: Emulator, repository: str, path: str, ref: str) ->
         return None
     blob = await emulator.call("GET", f"/repos/{repository}/git/blobs/{entry['sha']}")
     return base64.b64decode(blob["content"]).decode()
-
-
-async def _create_branch(emulator: Emulator, repository: str, branch: str, commit: str) -> None:
-    await emulator.call("POST", f"/repos/{repository}/git/refs", {"ref": f"refs/heads/{branch}", "sha": commit})
-
-
-async def _new_commit(
-    emulator: Emulator,
-    repository: str,
-    files: Mapping[str, str | None],
-    *,
-    message: str,
-    parent: str | None,
-    author: Mapping[str, str] | None,
-) -> str:
-    git = f"/repos/{repository}/git"
-    tree: Json = {"tree": [_entry(path, text) for path, text in files.items()]}
-    if parent is not None:
-        tree["base_tree"] = (await emulator.call("GET", f"{git}/commits/{parent}"))["tree"]["sha"]
-    made = await emulator.call("POST", f"{git}/trees", tree)
-    commit: Json = {"message": message, "tree": made["sha"], "parents": [parent] if parent else []}
-    if author:
-        commit["author"] = commit["committer"] = dict(author)
-    sha: str = (await emulator.call("POST", f"{git}/commits", commit))["sha"]
-    return sha
 
 
 def _entry(path: str, text: str | None) -> Json:

@@ -12,13 +12,14 @@ import logging
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import aiohttp
+from aiohttp import web
 
 from ci.host.errors import HostError
 from ci.host.files import write_atomic
@@ -37,12 +38,12 @@ REPOSITORY = re.compile(r"/repos/([^/]+/[^/]+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What emulate said; `body` is None where it said nothing, or nothing that is JSON."""
+class EmulatorAnswer:
+    """What emulate said; `body` is None where it said nothing, or nothing that is JSON; `links` is its Link header."""
 
     status: int
     body: Any
-    link: str | None = None
+    links: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -58,6 +59,8 @@ class Emulator:
         self._url = f"http://127.0.0.1:{port}"
         self._requests = itertools.count()
         self._shown: dict[str, dict[str, str]] = {}
+        self._repositories: dict[str, Json] = {}
+        self._user: Json | None = None
 
     def show_as(self, repository: str, commit: str, shown: str) -> None:
         """Have a commit appear under another SHA in everything that is said of its repository.
@@ -73,12 +76,14 @@ class Emulator:
         *,
         body: object = None,
         query: Mapping[str, str] | None = None,
-    ) -> Answer:
+    ) -> EmulatorAnswer:
         token = f"owner-{next(self._requests) // REQUESTS_PER_TOKEN}"
         headers = {"Authorization": f"Bearer {token}"}
         shown = self._shown_at(path)
         actual = {name: commit for commit, name in shown.items()}
         data = None
+        if method != "GET" and REPOSITORY.fullmatch(path):
+            self._repositories.clear()
         if body is not None:
             data = json.dumps(_whole_values(body, actual))
             headers["Content-Type"] = "application/json"
@@ -86,11 +91,12 @@ class Emulator:
         async with self._session.request(method, url, data=data, params=params, headers=headers) as response:
             text = _replaced(await response.text(), shown)
             is_json = text and "json" in response.content_type
-            return Answer(
+            # Here emulate says where it is itself, whatever its --base-url.
+            link = response.headers.get("Link", "").replace(self._url, self._known_as)
+            return EmulatorAnswer(
                 status=response.status,
                 body=json.loads(text) if is_json else None,
-                # Here emulate says where it is itself, whatever its --base-url.
-                link=response.headers.get("Link", "").replace(self._url, self._known_as) or None,
+                links={"Link": link} if link else {},
             )
 
     def _shown_at(self, path: str) -> Mapping[str, str]:
@@ -102,6 +108,17 @@ class Emulator:
         answer = await self.request("GET", path, query=query)
         return None if answer.status == HTTPStatus.NOT_FOUND else _successful(answer)
 
+    async def repository(self, name: str) -> Json | None:
+        """A repository's object, None where there is none; kept until it is changed, for each request needs it."""
+        if name not in self._repositories and (found := await self.get(f"/repos/{name}")):
+            self._repositories[name] = found
+        return self._repositories.get(name)
+
+    async def user(self) -> Json:
+        """The user who owns every repository."""
+        self._user = self._user or await self.call("GET", "/user")
+        return self._user
+
     async def branch_head(self, repository: str, branch: str) -> str | None:
         """The commit a branch is at, None where there is no such branch."""
         ref = await self.get(f"/repos/{repository}/git/ref/heads/{quote(branch)}")
@@ -112,7 +129,10 @@ class Emulator:
         return _successful(await self.request(method, path, body=body)) or {}
 
 
-def _successful(answer: Answer) -> Any:  # noqa: ANN401 - JSON
+EMULATOR = web.AppKey("emulator", Emulator)
+
+
+def _successful(answer: EmulatorAnswer) -> Any:  # noqa: ANN401 - JSON
     if not answer.ok:
         raise ApiError(answer.status, (answer.body or {}).get("message", ""))
     return answer.body

@@ -1,7 +1,6 @@
 """What was asked and what was answered, for tests that look at the whole conversation afterwards."""
 
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +21,7 @@ class Exchange:
 
     `path` is as sent, without the query. `authorized` tells whether it came with a token. `request_body` and
     `response_body` are the JSON, None where there was none. `status` is None where the client got no answer. `fault`
-    names what was done to it, `seconds` it took.
+    names what was done to it.
     """
 
     method: str
@@ -32,10 +31,8 @@ class Exchange:
     authorized: bool
     request_body: Any
     status: int | None
-    response_headers: Mapping[str, str]
     response_body: Any
     fault: str | None
-    seconds: float
 
 
 class ExchangeLog:
@@ -46,7 +43,6 @@ class ExchangeLog:
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        started = time.monotonic()
         # An upload is not read here, whatever its type: it may be larger than the memory.
         body = None if request.path.startswith(UPLOADS) else _parse(await request.read())
         response: web.StreamResponse | None = None
@@ -65,10 +61,8 @@ class ExchangeLog:
                     authorized="Authorization" in request.headers,
                     request_body=body,
                     status=answered.status if answered is not None else None,
-                    response_headers=dict(answered.headers) if answered is not None else {},
                     response_body=_parse(answered.body) if isinstance(answered, web.Response) else None,
                     fault=request.get(FAULT),
-                    seconds=time.monotonic() - started,
                 )
             )
         return response

@@ -21,23 +21,9 @@ POLL_SECONDS = 0.01
 # of the secondary limit as in https://github.com/app-sre/github-mirror/pull/62
 SECONDARY_LIMIT = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
 PRIMARY_LIMIT = "API rate limit exceeded for user ID 1."
-LIMITS = "https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api"
 
 
-class Checkpoint:
-    """Where an upload that is half through lets its fault happen."""
-
-    def __init__(self, faults: "Faults", armed: "Armed", request: web.Request) -> None:
-        self._faults = faults
-        self._armed = armed
-        self._request = request
-        self.response: web.StreamResponse | None = None
-
-    async def pass_by(self) -> None:
-        self.response = await self._faults.befall(self._armed, self._request)
-
-
-MIDWAY = web.RequestKey("midway", Checkpoint)
+INSTEAD = web.RequestKey("instead", web.StreamResponse)
 LEAVES_STARTER = web.RequestKey("leaves_starter", bool)
 
 
@@ -91,15 +77,6 @@ class Fault:
         return self.method in (None, request.method) and re.search(self.path, path) is not None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Firing:
-    """A fault that happened to a request."""
-
-    fault: Fault
-    method: str
-    path: str
-
-
 @dataclass(slots=True)
 class Armed:
     """A fault that waits for its request. `reached` is set when it fires.
@@ -120,19 +97,29 @@ class Armed:
         self._dropped = True
         self._decided.set()
 
-    async def let_go(self, request: web.Request) -> bool:
-        """Wait for the decision; True where the request goes on."""
-        # That a client is gone is no event either, so both are looked for.
-        while not self._decided.is_set() and not is_gone(request):  # noqa: ASYNC110
-            await asyncio.sleep(POLL_SECONDS)
-        return self._decided.is_set() and not self._dropped
+    async def befall(self, request: web.Request) -> None:
+        """Let it happen. Unless the request goes on as if nothing had been, INSTEAD is what it is answered."""
+        effect = self.fault.effect
+        request[FAULT] = f"{effect} {self.fault.moment}"
+        self.reached.set()
+        if effect in {Effect.PAUSE, Effect.HANG}:
+            # That a client is gone is no event, so it is looked for; as far as it is known without reading.
+            while not self._decided.is_set() and request.transport and not request.transport.is_closing():  # noqa: ASYNC110
+                await asyncio.sleep(POLL_SECONDS)
+        if effect is Effect.PAUSE and self._decided.is_set() and not self._dropped:
+            return
+        cut = effect in {Effect.PAUSE, Effect.HANG, Effect.RESET}
+        request[INSTEAD] = _cut(request) if cut else _refusal(self.fault).response()
+
+
+# On an upload: what is to befall it when it is half through.
+MIDWAY = web.RequestKey("midway", Armed)
 
 
 class Faults:
-    """The faults that are armed, and those that fired."""
+    """The faults that are armed."""
 
     def __init__(self) -> None:
-        self.fired: list[Firing] = []
         self._armed: list[Armed] = []
         self._lock = threading.Lock()
 
@@ -143,7 +130,7 @@ class Faults:
         return armed
 
     def clear(self) -> None:
-        """Disarm all of them; what hangs or pauses is cut off. `fired` is kept."""
+        """Disarm all of them; what hangs or pauses is cut off."""
         with self._lock:
             for armed in self._armed:
                 armed.drop()
@@ -154,21 +141,22 @@ class Faults:
         armed = self._next(request)
         if armed is None:
             return await handler(request)
+        answer: web.StreamResponse | None = None
         match armed.fault.moment:
             case Moment.BEFORE:
                 if armed.fault.effect is Effect.STARTER:
                     request[LEAVES_STARTER] = True
                     await handler(request)
-                return await self.befall(armed, request) or await handler(request)
+                await armed.befall(request)
             case Moment.MIDWAY:
-                request[MIDWAY] = checkpoint = Checkpoint(self, armed, request)
+                request[MIDWAY] = armed
                 answer = await handler(request)
-                return checkpoint.response or answer
             case Moment.AFTER:
                 answer = await handler(request)
-                return await self.befall(armed, request) or answer
+                await armed.befall(request)
             case other:
                 assert_never(other)
+        return request.get(INSTEAD) or answer or await handler(request)
 
     def _next(self, request: web.Request) -> Armed | None:
         with self._lock:
@@ -182,46 +170,24 @@ class Faults:
                     due = armed
         return due
 
-    async def befall(self, armed: Armed, request: web.Request) -> web.StreamResponse | None:
-        """Let it happen. The answer to give instead, None where the request goes on as if nothing had been."""
-        fault = armed.fault
-        request[FAULT] = f"{fault.effect} {fault.moment}"
-        self.fired.append(Firing(fault=fault, method=request.method, path=request.rel_url.raw_path))
-        armed.reached.set()
-        if fault.effect is Effect.PAUSE:
-            return None if await armed.let_go(request) else _cut(request)
-        if fault.effect is Effect.HANG:
-            await armed.let_go(request)
-        if fault.effect in {Effect.HANG, Effect.RESET}:
-            return _cut(request)
-        return _refusal(fault).response()
-
 
 def _refusal(fault: Fault) -> ApiError:
     match fault.effect:
         case Effect.SECONDARY_LIMIT | Effect.TOO_MANY_REQUESTS:
-            return ApiError(
-                429 if fault.effect is Effect.TOO_MANY_REQUESTS else 403,
-                SECONDARY_LIMIT,
-                documentation=f"{LIMITS}#about-secondary-rate-limits",
-                headers={"Retry-After": str(fault.seconds)},
-            )
+            status = 429 if fault.effect is Effect.TOO_MANY_REQUESTS else 403
+            headers = {"Retry-After": str(fault.seconds)}
+            return ApiError(status, SECONDARY_LIMIT, headers=headers)
         case Effect.PRIMARY_LIMIT:
-            reset = int(time.time()) + fault.seconds
-            headers = {"X-RateLimit-Limit": "5000", "X-RateLimit-Remaining": "0", "X-RateLimit-Used": "5000"}
-            return ApiError(
-                403,
-                PRIMARY_LIMIT,
-                documentation=LIMITS,
-                headers=headers | {"X-RateLimit-Reset": str(reset), "X-RateLimit-Resource": "core"},
-            )
+            headers = {
+                "X-RateLimit-Limit": "5000",
+                "X-RateLimit-Remaining": "0",
+                "X-RateLimit-Used": "5000",
+                "X-RateLimit-Reset": str(int(time.time()) + fault.seconds),
+                "X-RateLimit-Resource": "core",
+            }
+            return ApiError(403, PRIMARY_LIMIT, headers=headers)
         case _:
             return ApiError(502, "Server Error")
-
-
-def is_gone(request: web.Request) -> bool:
-    """Whether the client has closed the connection, as far as it is known without reading what it sent."""
-    return request.transport is None or request.transport.is_closing()
 
 
 def _cut(request: web.Request) -> web.Response:

@@ -8,12 +8,10 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from ci.rehearsal.emulator import Emulator
-from ci.rehearsal.incoming import REPOSITORY, full_name, wishes
-from ci.rehearsal.passthrough import check, forward
-from ci.rehearsal.replies import ApiError, Json, invalid, not_found, problem, reply
+from ci.rehearsal.calls import REPOSITORY, check, forwarded, full_name, wishes
+from ci.rehearsal.emulator import EMULATOR, Emulator
+from ci.rehearsal.replies import Json, invalid, not_found, problem, reply
 
-DOCUMENTATION = "https://docs.github.com/rest/pulls/pulls"
 # In a list GitHub leaves these out: schema `pull-request-simple`.
 ONLY_ALONE = (
     "additions", "changed_files", "comments", "commits", "deletions", "maintainer_can_modify", "mergeable",
@@ -21,7 +19,7 @@ ONLY_ALONE = (
 )  # fmt: skip
 
 
-class Pulls:
+class PullRequests:
     """What emulate does not keep of a pull request: its head when it was closed, and what it was merged as."""
 
     def __init__(self, emulator: Emulator) -> None:
@@ -41,8 +39,7 @@ class Pulls:
             return {name: value for name, value in pull.items() if name not in ONLY_ALONE}
         pull["merge_commit_sha"] = self._merged_as.get(key, pull["merge_commit_sha"])
         base = pull["base"]["ref"] if pull["state"] == "open" else pull["base"]["sha"]
-        between = await self.compare(repository, base, pull["head"]["sha"])
-        if between is not None:
+        if between := await self.compare(repository, base, pull["head"]["sha"]):
             files = between["files"]
             pull["commits"], pull["changed_files"] = between["ahead_by"], len(files)
             for count in ("additions", "deletions"):
@@ -56,16 +53,16 @@ class Pulls:
         """Raise GitHub's 422 for a pull request that cannot be opened."""
         for field, branch in (("head", head), ("base", base)):
             if await self._emulator.branch_head(repository, branch) is None:
-                raise _refused("create", problem("PullRequest", field, "invalid"))
+                raise invalid(problem("PullRequest", field, "invalid"))
         if await self.open_pull(repository, head, base) is not None:
             # https://github.com/vsoch/pull-request-action/issues/86
             taken = f"A pull request already exists for {repository.partition('/')[0]}:{head}."
-            raise _refused("create", problem("PullRequest", "", "custom", taken))
+            raise invalid(problem("PullRequest", "", "custom", taken))
         between = await self.compare(repository, base, head)
         if between is None or not between["ahead_by"]:
             # https://github.com/tgymnich/fork-sync/issues/112
             nothing = f"No commits between {base} and {head}"
-            raise _refused("create", problem("PullRequest", "", "custom", nothing))
+            raise invalid(problem("PullRequest", "", "custom", nothing))
 
     async def check_reopening(self, repository: str, pull: Json) -> None:
         """Raise GitHub's 422 for a pull request that stays closed.
@@ -89,13 +86,20 @@ class Pulls:
                 reason = f"The {branch} branch was force-pushed or recreated."
         if reason:
             message = f"state cannot be changed. {reason}"
-            raise _refused("update", problem("PullRequest", "state", "custom", message))
+            raise invalid(problem("PullRequest", "state", "custom", message))
 
     async def open_pull(self, repository: str, head: str, base: str) -> Json | None:
-        query = {"state": "open", "base": base, "head": f"{repository.partition('/')[0]}:{head}"}
-        answer = await self._emulator.request("GET", f"/repos/{repository}/pulls", query=query)
-        found: list[Json] = check(answer)
+        found = await self._listed(repository, head=f"{repository.partition('/')[0]}:{head}", base=base)
         return found[0] if found else None
+
+    async def all(self, repository: str) -> list[Json]:
+        """All of them, closed ones too, oldest first."""
+        found = await self._listed(repository, state="all", direction="asc", per_page="100")
+        return [await self.repaired(repository, pull, alone=True) for pull in found]
+
+    async def _listed(self, repository: str, **query: str) -> list[Json]:
+        found: list[Json] = check(await self._emulator.request("GET", f"/repos/{repository}/pulls", query=query))
+        return found
 
     async def close(self, repository: str, number: int) -> None:
         """Close one, as a person would."""
@@ -110,8 +114,7 @@ class Pulls:
 
     async def close_of_branch(self, repository: str, branch: str) -> None:
         """GitHub closes the pull requests of a branch that is deleted."""
-        query = {"head": f"{repository.partition('/')[0]}:{branch}"}
-        for pull in check(await self._emulator.request("GET", f"/repos/{repository}/pulls", query=query)):
+        for pull in await self._listed(repository, head=f"{repository.partition('/')[0]}:{branch}"):
             await self._emulator.call("PATCH", f"/repos/{repository}/pulls/{pull['number']}", {"state": "closed"})
 
     async def merge(self, repository: str, number: int) -> str:
@@ -142,54 +145,51 @@ class Pulls:
         return sha
 
 
-class PullRoutes:
-    def __init__(self, emulator: Emulator, pulls: Pulls) -> None:
-        self._emulator = emulator
-        self._pulls = pulls
-
-    def add_to(self, router: web.UrlDispatcher) -> None:
-        router.add_get(f"{REPOSITORY}/pulls", self.list_all)
-        router.add_post(f"{REPOSITORY}/pulls", self.create)
-        router.add_get(f"{REPOSITORY}/pulls/{{number:\\d+}}", self.get)
-        router.add_patch(f"{REPOSITORY}/pulls/{{number:\\d+}}", self.edit)
-
-    async def list_all(self, request: web.Request) -> web.Response:
-        query = dict(request.query)
-        if ":" not in query.get("head", ""):
-            # "Filter pulls by head user or head organization and branch name in the format of user:ref-name": a
-            # `head` of another form filters nothing.
-            query.pop("head", None)
-        answer = await self._emulator.request("GET", request.rel_url.raw_path, query=query)
-        found = [await self._pulls.repaired(full_name(request), pull, alone=False) for pull in check(answer)]
-        return reply(found, headers={"Link": answer.link} if answer.link else None)
-
-    async def create(self, request: web.Request) -> web.Response:
-        repository, wanted = full_name(request), await wishes(request)
-        for field in ("title", "head", "base"):
-            if not wanted.get(field):
-                raise _refused("create", problem("PullRequest", field, "missing_field"))
-        await self._pulls.check_new(repository, wanted["head"].rpartition(":")[2], wanted["base"])
-        pull = check(await forward(self._emulator, request))
-        body = await self._pulls.repaired(repository, pull, alone=True)
-        return reply(body, status=201, headers={"Location": body["url"]})
-
-    async def get(self, request: web.Request) -> web.Response:
-        pull = check(await forward(self._emulator, request))
-        return reply(await self._pulls.repaired(full_name(request), pull, alone=True))
-
-    async def edit(self, request: web.Request) -> web.Response:
-        repository, wanted = full_name(request), await wishes(request)
-        before = check(await self._emulator.request("GET", request.rel_url.raw_path))
-        if wanted.get("state") == "closed":
-            await self._pulls.note_closing(repository, before)
-        if wanted.get("state") == "open" and before["state"] == "closed":
-            await self._pulls.check_reopening(repository, before)
-        pull = check(await forward(self._emulator, request))
-        return reply(await self._pulls.repaired(repository, pull, alone=True))
+PULLS = web.AppKey("pulls", PullRequests)
+routes = web.RouteTableDef()
 
 
-def _refused(what: str, *errors: Json) -> ApiError:
-    return invalid(*errors, documentation=f"{DOCUMENTATION}#{what}-a-pull-request")
+@routes.get(f"{REPOSITORY}/pulls")
+async def list_all(request: web.Request) -> web.Response:
+    query = dict(request.query)
+    if ":" not in query.get("head", ""):
+        # "Filter pulls by head user or head organization and branch name in the format of user:ref-name": a `head` of
+        # another form filters nothing.
+        query.pop("head", None)
+    answer = await request.app[EMULATOR].request("GET", request.rel_url.raw_path, query=query)
+    pulls, repository = request.app[PULLS], full_name(request)
+    return reply([await pulls.repaired(repository, pull, alone=False) for pull in check(answer)], headers=answer.links)
+
+
+@routes.post(f"{REPOSITORY}/pulls")
+async def create(request: web.Request) -> web.Response:
+    repository, wanted = full_name(request), await wishes(request)
+    for field in ("title", "head", "base"):
+        if not wanted.get(field):
+            raise invalid(problem("PullRequest", field, "missing_field"))
+    await request.app[PULLS].check_new(repository, wanted["head"].rpartition(":")[2], wanted["base"])
+    body = await _forwarded(request)
+    return reply(body, status=201, headers={"Location": body["url"]})
+
+
+@routes.get(rf"{REPOSITORY}/pulls/{{number:\d+}}")
+async def get(request: web.Request) -> web.Response:
+    return reply(await _forwarded(request))
+
+
+@routes.patch(rf"{REPOSITORY}/pulls/{{number:\d+}}")
+async def edit(request: web.Request) -> web.Response:
+    pulls, repository, wanted = request.app[PULLS], full_name(request), await wishes(request)
+    before = check(await request.app[EMULATOR].request("GET", request.rel_url.raw_path))
+    if wanted.get("state") == "closed":
+        await pulls.note_closing(repository, before)
+    if wanted.get("state") == "open" and before["state"] == "closed":
+        await pulls.check_reopening(repository, before)
+    return reply(await _forwarded(request))
+
+
+async def _forwarded(request: web.Request) -> Json:
+    return await request.app[PULLS].repaired(full_name(request), await forwarded(request), alone=True)
 
 
 def _replaced(value: Any, old: str, new: str) -> Any:  # noqa: ANN401 - JSON

@@ -5,136 +5,132 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from ci.rehearsal.access import CALLER, Caller
-from ci.rehearsal.emulator import Emulator
-from ci.rehearsal.incoming import REPOSITORY, full_name, simple_user, wishes
-from ci.rehearsal.paging import page_of
-from ci.rehearsal.releases import DOCUMENTATION, Release, Releases, timestamp
-from ci.rehearsal.replies import Json, invalid, no_content, not_found, problem, reply
+from ci.rehearsal.access import CALLER
+from ci.rehearsal.calls import REPOSITORY, full_name, simple_user, wishes
+from ci.rehearsal.emulator import EMULATOR
+from ci.rehearsal.releases import RELEASES, Shelf, StoredRelease, timestamp
+from ci.rehearsal.replies import Json, invalid, no_content, not_found, page_of, problem, reply
 
 EDITABLE = ("tag_name", "target_commitish", "name", "body", "draft", "prerelease")
+BASE = f"{REPOSITORY}/releases"
+
+routes = web.RouteTableDef()
 
 
-class ReleaseRoutes:
-    def __init__(self, releases: Releases, emulator: Emulator) -> None:
-        self._releases = releases
-        self._emulator = emulator
-
-    def add_to(self, router: web.UrlDispatcher) -> None:
-        base = f"{REPOSITORY}/releases"
-        router.add_get(base, self.list_all)
-        router.add_post(base, self.create)
-        router.add_get(f"{base}/latest", self.latest)
-        router.add_get(f"{base}/tags/{{tag:.+}}", self.by_tag)
-        router.add_get(f"{base}/{{id}}", self.get)
-        router.add_patch(f"{base}/{{id}}", self.edit)
-        router.add_delete(f"{base}/{{id}}", self.delete)
-
-    async def list_all(self, request: web.Request) -> web.Response:
-        caller, repository = request[CALLER], full_name(request)
-        found = [
-            release
-            for release in self._releases.shelf(repository).releases.values()
-            if caller.can_push or not release.draft
-        ]
-        found.sort(key=lambda release: release.id, reverse=True)
-        page, headers = page_of(request, found)
-        return reply([self._releases.json(release) for release in page], headers=headers)
-
-    async def get(self, request: web.Request) -> web.Response:
-        release = self._find(request)
-        return reply(self._releases.json(release))
-
-    async def by_tag(self, request: web.Request) -> web.Response:
-        return self._found(self._releases.shelf(full_name(request)).with_tag(request.match_info["tag"]))
-
-    async def latest(self, request: web.Request) -> web.Response:
-        return self._found(self._releases.shelf(full_name(request)).latest_release())
-
-    def _found(self, release: Release | None) -> web.Response:
-        if release is None:
-            raise not_found()
-        return reply(self._releases.json(release))
-
-    async def create(self, request: web.Request) -> web.Response:
-        caller, repository = request[CALLER], full_name(request)
-        wanted = await wishes(request)
-        tag = wanted.get("tag_name")
-        if not tag:
-            raise invalid(problem("Release", "tag_name", "missing_field"), documentation=DOCUMENTATION)
-        release = Release(
-            id=self._releases.new_id(),
-            repository=repository,
-            author=await simple_user(self._emulator, caller),
-            tag_name=tag,
-            target_commitish=wanted.get("target_commitish") or _default_branch(caller),
-            name=wanted.get("name"),
-            body=wanted.get("body"),
-            draft=wanted.get("draft", False),
-            prerelease=wanted.get("prerelease", False),
-        )
-        release.created_at = _date(await self._commit(release))
-        if not release.draft:
-            await self._publish(release, wanted.get("make_latest", "true"))
-        self._releases.add(release)
-        location = {"Location": self._releases.json(release)["url"]}
-        return reply(self._releases.json(release), status=201, headers=location)
-
-    async def edit(self, request: web.Request) -> web.Response:
-        repository = full_name(request)
-        release = self._find(request)
-        wanted = await wishes(request)
-        _check_frozen(release, wanted)
-        edited = replace(release, **{name: wanted[name] for name in EDITABLE if name in wanted})
-        shelf, make_latest = self._releases.shelf(repository), wanted.get("make_latest")
-        if edited.draft or release.draft:
-            edited.created_at = _date(await self._commit(edited))
-        if release.draft and not edited.draft:
-            await self._publish(edited, make_latest or "true")
-        elif make_latest:
-            shelf.choose_latest(edited, make_latest)
-        edited.updated_at = timestamp()
-        shelf.releases[release.id] = edited
-        return reply(self._releases.json(edited))
-
-    async def delete(self, request: web.Request) -> web.Response:
-        repository = full_name(request)
-        release = self._find(request)
-        del self._releases.shelf(repository).releases[release.id]
-        for asset in release.assets.values():
-            asset.path.unlink(missing_ok=True)
-        return no_content()
-
-    def _find(self, request: web.Request) -> Release:
-        return self._releases.find(full_name(request), request.match_info["id"], drafts=request[CALLER].can_push)
-
-    async def _commit(self, release: Release) -> Json:
-        """The commit a release is of: its tag's, or where there is no such tag yet, its target's.
-
-        "target_commitish: ... Can be any branch or commit SHA. Unused if the Git tag already exists."
-        """
-        for name in (f"tags/{release.tag_name}", release.target_commitish):
-            if commit := await self._emulator.get(f"/repos/{release.repository}/commits/{quote(name)}"):
-                return commit
-        raise invalid(problem("Release", "target_commitish", "invalid"), documentation=DOCUMENTATION)
-
-    async def _publish(self, release: Release, make_latest: str) -> None:
-        """Publish it; its tag is made where there is none.
-
-        "target_commitish: Specifies the commitish value that determines where the Git tag is created from."
-        """
-        shelf = self._releases.shelf(release.repository)
-        shelf.check_publishable(release)
-        base = f"/repos/{release.repository}/git"
-        if await self._emulator.get(f"{base}/ref/tags/{quote(release.tag_name)}") is None:
-            commit = await self._commit(release)
-            await self._emulator.call(
-                "POST", f"{base}/refs", {"ref": f"refs/tags/{release.tag_name}", "sha": commit["sha"]}
-            )
-        shelf.publish(release, make_latest)
+@routes.get(BASE)
+async def list_all(request: web.Request) -> web.Response:
+    can_push = request[CALLER].can_push
+    found = [release for release in _shelf(request).releases.values() if can_push or not release.draft]
+    page, headers = page_of(request, sorted(found, key=lambda release: release.id, reverse=True))
+    return reply([request.app[RELEASES].json(release) for release in page], headers=headers)
 
 
-def _check_frozen(release: Release, wanted: Json) -> None:
+@routes.get(f"{BASE}/latest")
+async def latest(request: web.Request) -> web.Response:
+    return _answer(request, _shelf(request).latest_release())
+
+
+@routes.get(f"{BASE}/tags/{{tag:.+}}")
+async def by_tag(request: web.Request) -> web.Response:
+    return _answer(request, _shelf(request).with_tag(request.match_info["tag"]))
+
+
+@routes.get(f"{BASE}/{{id}}")
+async def get(request: web.Request) -> web.Response:
+    return _answer(request, release_of(request))
+
+
+@routes.post(BASE)
+async def create(request: web.Request) -> web.Response:
+    repository, wanted, releases = request[CALLER].repository, await wishes(request), request.app[RELEASES]
+    if not wanted.get("tag_name"):
+        raise invalid(problem("Release", "tag_name", "missing_field"))
+    release = StoredRelease(
+        id=releases.new_id(),
+        repository=full_name(request),
+        author=await simple_user(request),
+        tag_name=wanted["tag_name"],
+        target_commitish=wanted.get("target_commitish") or (repository or {})["default_branch"],
+        name=wanted.get("name"),
+        body=wanted.get("body"),
+        draft=wanted.get("draft", False),
+        prerelease=wanted.get("prerelease", False),
+    )
+    release.created_at = _date(await _commit(request, release))
+    if not release.draft:
+        await _publish(request, release, wanted.get("make_latest", "true"))
+    releases.add(release)
+    made = releases.json(release)
+    return reply(made, status=201, headers={"Location": made["url"]})
+
+
+@routes.patch(f"{BASE}/{{id}}")
+async def edit(request: web.Request) -> web.Response:
+    shelf, release, wanted = _shelf(request), release_of(request), await wishes(request)
+    make_latest = wanted.get("make_latest")
+    _check_frozen(release, wanted)
+    edited = replace(release, **{name: wanted[name] for name in EDITABLE if name in wanted})
+    if edited.draft or release.draft:
+        edited.created_at = _date(await _commit(request, edited))
+    if release.draft and not edited.draft:
+        await _publish(request, edited, make_latest or "true")
+    elif make_latest:
+        shelf.choose_latest(edited, make_latest)
+    edited.updated_at = timestamp()
+    shelf.releases[release.id] = edited
+    return _answer(request, edited)
+
+
+@routes.delete(f"{BASE}/{{id}}")
+async def delete(request: web.Request) -> web.Response:
+    release = release_of(request)
+    del _shelf(request).releases[release.id]
+    for asset in release.assets.values():
+        asset.path.unlink(missing_ok=True)
+    return no_content()
+
+
+def release_of(request: web.Request) -> StoredRelease:
+    """The release that the path names by its id; raises the 404."""
+    number, drafts = request.match_info["id"], request[CALLER].can_push
+    return request.app[RELEASES].find(full_name(request), number, drafts=drafts)
+
+
+def _shelf(request: web.Request) -> Shelf:
+    return request.app[RELEASES].shelf(full_name(request))
+
+
+def _answer(request: web.Request, release: StoredRelease | None) -> web.Response:
+    if release is None:
+        raise not_found()
+    return reply(request.app[RELEASES].json(release))
+
+
+async def _commit(request: web.Request, release: StoredRelease) -> Json:
+    """The commit a release is of: its tag's, or where there is no such tag yet, its target's.
+
+    "target_commitish: ... Can be any branch or commit SHA. Unused if the Git tag already exists."
+    """
+    for name in (f"tags/{release.tag_name}", release.target_commitish):
+        if commit := await request.app[EMULATOR].get(f"/repos/{release.repository}/commits/{quote(name)}"):
+            return commit
+    raise invalid(problem("Release", "target_commitish", "invalid"))
+
+
+async def _publish(request: web.Request, release: StoredRelease, make_latest: str) -> None:
+    """Publish it; its tag is made where there is none.
+
+    "target_commitish: Specifies the commitish value that determines where the Git tag is created from."
+    """
+    emulator, base, shelf = request.app[EMULATOR], f"/repos/{release.repository}/git", _shelf(request)
+    shelf.check_publishable(release)
+    if await emulator.get(f"{base}/ref/tags/{quote(release.tag_name)}") is None:
+        commit = await _commit(request, release)
+        await emulator.call("POST", f"{base}/refs", {"ref": f"refs/tags/{release.tag_name}", "sha": commit["sha"]})
+    shelf.publish(release, make_latest)
+
+
+def _check_frozen(release: StoredRelease, wanted: Json) -> None:
     """Of an immutable release only the name and the notes can still be edited.
 
     https://docs.github.com/code-security/concepts/supply-chain-security/immutable-releases; the message about `draft`
@@ -144,12 +140,7 @@ def _check_frozen(release: Release, wanted: Json) -> None:
     for name, field in frozen.items():
         if release.immutable and name in wanted and wanted[name] != getattr(release, name):
             message = f"{field} cannot be changed when release is immutable"
-            raise invalid(problem("Release", field, "custom", message), documentation=DOCUMENTATION)
-
-
-def _default_branch(caller: Caller) -> str:
-    branch: str = caller.repository["default_branch"] if caller.repository else ""
-    return branch
+            raise invalid(problem("Release", field, "custom", message))
 
 
 def _date(commit: Json) -> str:

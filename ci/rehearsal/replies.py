@@ -1,11 +1,15 @@
-"""GitHub's way to refuse: a status, a message, and for most 422s a list of what is wrong with which field."""
+"""How GitHub answers: JSON, lists in pages, and refusals that for most 422s list what is wrong with which field."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from aiohttp import web
 
 Json: TypeAlias = dict[str, Any]
+ItemT = TypeVar("ItemT")
+
+DEFAULT_PER_PAGE = 30
+MAX_PER_PAGE = 100
 
 REST_DOCUMENTATION = "https://docs.github.com/rest"
 # https://docs.github.com/rest/using-the-rest-api/getting-started-with-the-rest-api#media-types
@@ -21,20 +25,17 @@ class ApiError(Exception):
         message: str,
         *,
         errors: Sequence[Json] = (),
-        documentation: str = REST_DOCUMENTATION,
         headers: Mapping[str, str] | None = None,
-        extra: Mapping[str, str] | None = None,
+        request_id: str | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
-        self.body: Json = {"message": message, **(extra or {})}
+        self.headers = dict(headers or {})
+        self.body: Json = {"message": message, "documentation_url": REST_DOCUMENTATION}
         if errors:
             self.body["errors"] = list(errors)
-        self.body["documentation_url"] = documentation
-        if not extra:
-            # The API proper repeats the status in the body, the upload host does not.
-            self.body["status"] = str(status)
-        self.headers = dict(headers or {})
+        # The API proper repeats the status in the body, the upload host tells the request instead.
+        self.body |= {"request_id": request_id} if request_id else {"status": str(status)}
 
     def response(self) -> web.Response:
         return reply(self.body, status=self.status, headers=self.headers)
@@ -55,13 +56,13 @@ def not_found() -> ApiError:
     return ApiError(404, "Not Found")
 
 
-def invalid(*errors: Json, documentation: str = REST_DOCUMENTATION) -> ApiError:
+def invalid(*errors: Json) -> ApiError:
     """422 "Validation Failed" with its reasons.
 
     Its form: https://docs.github.com/rest/using-the-rest-api/troubleshooting-the-rest-api#validation-failed, schema
     `validation-error` of GitHub's OpenAPI description.
     """
-    return ApiError(422, "Validation Failed", errors=errors, documentation=documentation)
+    return ApiError(422, "Validation Failed", errors=errors)
 
 
 def problem(resource: str, field: str, code: str, message: str | None = None) -> Json:
@@ -72,3 +73,25 @@ def problem(resource: str, field: str, code: str, message: str | None = None) ->
     if message is not None:
         found["message"] = message
     return found
+
+
+def page_of(request: web.Request, items: Sequence[ItemT]) -> tuple[Sequence[ItemT], dict[str, str]]:
+    """The page that is asked for, and the headers that go with it.
+
+    https://docs.github.com/rest/using-the-rest-api/using-pagination-in-the-rest-api
+    """
+    size = min(max(_number(request, "per_page", DEFAULT_PER_PAGE), 1), MAX_PER_PAGE)
+    page = max(_number(request, "page", 1), 1)
+    last = max(-(-len(items) // size), 1)
+    places = {"prev": page - 1, "next": page + 1, "last": last, "first": 1}
+    if page >= last:
+        places.pop("next"), places.pop("last")
+    if page == 1:
+        places.pop("prev"), places.pop("first")
+    links = [f'<{request.url.update_query(page=str(number))}>; rel="{name}"' for name, number in places.items()]
+    return items[(page - 1) * size : page * size], {"Link": ", ".join(links)} if links else {}
+
+
+def _number(request: web.Request, name: str, default: int) -> int:
+    text = request.query.get(name, "")
+    return int(text) if text.isdecimal() else default

@@ -1,73 +1,107 @@
-"""The repository object, its settings, and who one is: https://docs.github.com/rest/repos/repos."""
+"""Repositories, their settings and references, and who one is: emulate's, with what it lacks and what GitHub refuses.
+
+https://docs.github.com/rest/repos/repos, https://docs.github.com/rest/git/refs
+"""
+
+from typing import Any
 
 from aiohttp import web
 
-from ci.rehearsal.access import CALLER, Access, Permission, require_admin
-from ci.rehearsal.emulator import Emulator
-from ci.rehearsal.incoming import REPOSITORY, full_name
-from ci.rehearsal.passthrough import check, forward
-from ci.rehearsal.releases import Releases
+from ci.rehearsal.access import CALLER, Permission, require_admin
+from ci.rehearsal.calls import REPOSITORY, check, forward, forwarded, full_name, wishes
+from ci.rehearsal.pulls import PULLS
+from ci.rehearsal.releases import CREATION_RESTRICTED, RELEASES
 from ci.rehearsal.replies import ApiError, Json, no_content, not_found, reply
 
 # What the schema `full-repository` requires and emulate leaves out.
 MISSING: Json = {"network_count": 0, "subscribers_count": 0, "has_discussions": False, "temp_clone_token": ""}
+REFS = f"{REPOSITORY}/git/refs"
+
+routes = web.RouteTableDef()
 
 
-class RepositoryRoutes:
-    def __init__(self, emulator: Emulator, releases: Releases, access: Access) -> None:
-        self._emulator = emulator
-        self._releases = releases
-        self._access = access
+@routes.get(REPOSITORY)
+async def get(request: web.Request) -> web.Response:
+    caller = request[CALLER]
+    body = MISSING | await forwarded(request)
+    body["pushed_at"] = body["pushed_at"] or body["created_at"]
+    body.pop("permissions", None)
+    if caller.token is not None:
+        body["permissions"] = {
+            "admin": caller.permission >= Permission.ADMIN,
+            "maintain": caller.permission >= Permission.ADMIN,
+            "push": caller.can_push,
+            "triage": caller.can_push,
+            "pull": caller.permission >= Permission.PULL,
+        }
+    return reply(body)
 
-    def add_to(self, router: web.UrlDispatcher) -> None:
-        router.add_get(REPOSITORY, self.get)
-        router.add_get(f"{REPOSITORY}/immutable-releases", self.immutable_releases)
-        router.add_put(f"{REPOSITORY}/immutable-releases", self.set_immutable_releases)
-        router.add_delete(f"{REPOSITORY}/immutable-releases", self.set_immutable_releases)
-        router.add_get("/rate_limit", self.rate_limit)
-        router.add_get("/user", self.user)
 
-    async def get(self, request: web.Request) -> web.Response:
-        caller = request[CALLER]
-        body = MISSING | check(await forward(self._emulator, request))
-        body["pushed_at"] = body["pushed_at"] or body["created_at"]
-        body.pop("permissions", None)
-        if caller.token is not None:
-            granted = caller.permission
-            body["permissions"] = {
-                "admin": granted >= Permission.ADMIN,
-                "maintain": granted >= Permission.ADMIN,
-                "push": granted >= Permission.PUSH,
-                "triage": granted >= Permission.PUSH,
-                "pull": granted >= Permission.PULL,
-            }
-        return reply(body)
+@routes.get(f"{REPOSITORY}/immutable-releases")
+async def immutable_releases(request: web.Request) -> web.Response:
+    """200 where they are enabled, 404 where not; "the authenticated user must have admin read access"."""
+    require_admin(request[CALLER])
+    if not request.app[RELEASES].shelf(full_name(request)).immutable:
+        raise not_found()
+    return reply({"enabled": True, "enforced_by_owner": False})
 
-    async def immutable_releases(self, request: web.Request) -> web.Response:
-        """200 where they are enabled, 404 where not; "the authenticated user must have admin read access"."""
-        require_admin(request[CALLER])
-        if not self._releases.shelf(full_name(request)).immutable:
-            raise not_found()
-        return reply({"enabled": True, "enforced_by_owner": False})
 
-    async def set_immutable_releases(self, request: web.Request) -> web.Response:
-        require_admin(request[CALLER])
-        self._releases.shelf(full_name(request)).immutable = request.method == "PUT"
+@routes.get("/user")
+async def user(request: web.Request) -> web.Response:
+    token = request[CALLER].token
+    if token is None:
+        raise ApiError(401, "Requires authentication")
+    if token.scopes is None:
+        # A workflow's token is no user's: docs.github.com/rest/using-the-rest-api/
+        # troubleshooting-the-rest-api#resource-not-accessible
+        raise ApiError(403, "Resource not accessible by integration")
+    return reply(await forwarded(request) | {"login": token.login})
+
+
+@routes.get(f"{REPOSITORY}/git/ref/{{ref:.+}}")
+@routes.get(f"{REPOSITORY}/git/matching-refs/{{ref:.*}}")
+async def get_ref(request: web.Request) -> web.Response:
+    return reply(_repaired(await forwarded(request)))
+
+
+@routes.post(REFS)
+async def create_ref(request: web.Request) -> web.Response:
+    wanted = await wishes(request)
+    tag = str(wanted.get("ref", "")).removeprefix("refs/tags/")
+    if tag in request.app[RELEASES].shelf(full_name(request)).burned:
+        raise _rule_violation(CREATION_RESTRICTED)
+    made = _repaired(await forwarded(request))
+    return reply(made, status=201, headers={"Location": made["url"]})
+
+
+@routes.patch(f"{REFS}/{{ref:.+}}")
+@routes.delete(f"{REFS}/{{ref:.+}}")
+async def change_ref(request: web.Request) -> web.Response:
+    name, repository = request.match_info["ref"], full_name(request)
+    kept = request.app[RELEASES].shelf(repository).with_tag(name.removeprefix("tags/"))
+    if kept is not None and kept.immutable:
+        # "Git tags cannot be moved or deleted": docs.github.com/code-security/concepts/supply-chain-security/
+        # immutable-releases
+        raise _rule_violation("Repository rule violations found\n\nCannot update this protected ref.\n\n")
+    answer = await forward(request)
+    if answer.status == 404:
+        # The description has no 404 for these two, only 422.
+        raise ApiError(422, "Reference does not exist")
+    body = check(answer)
+    if request.method == "DELETE":
+        await request.app[PULLS].close_of_branch(repository, name.removeprefix("heads/"))
         return no_content()
+    return reply(_repaired(body))
 
-    async def rate_limit(self, request: web.Request) -> web.Response:
-        body: Json = check(await forward(self._emulator, request))
-        rate = self._access.rate(request[CALLER].token) | {"resource": "core"}
-        body["resources"]["core"] = body["rate"] = rate
-        return reply(body)
 
-    async def user(self, request: web.Request) -> web.Response:
-        token = request[CALLER].token
-        if token is None:
-            raise ApiError(401, "Requires authentication")
-        if token.scopes is None:
-            # A workflow's token is no user's: docs.github.com/rest/using-the-rest-api/
-            # troubleshooting-the-rest-api#resource-not-accessible
-            raise ApiError(403, "Resource not accessible by integration")
-        body: Json = check(await forward(self._emulator, request))
-        return reply(body | {"login": token.login})
+def _repaired(body: Any) -> Any:  # noqa: ANN401 - one reference or a list of them
+    """GitHub's `url` of a reference says `refs`: @octokit/fixtures 23.1.2, scenario git-refs."""
+    if isinstance(body, list):
+        return [_repaired(ref) for ref in body]
+    ref: Json = body
+    return ref | {"url": ref["url"].replace("/git/ref/", "/git/refs/")}
+
+
+def _rule_violation(message: str) -> ApiError:
+    # As recorded in https://github.com/github-community-projects/ospo-reusable-workflows/issues/83
+    return ApiError(422, message)

@@ -12,7 +12,6 @@ import asyncio
 import socket
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
-from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -21,26 +20,20 @@ from urllib.parse import quote
 from aiohttp import web
 
 from ci.host.process import held_port
+from ci.rehearsal import assets, calls, pulls, release_routes, repositories
 from ci.rehearsal.access import Access, Tokens, make_tokens
-from ci.rehearsal.assets import AssetRoutes
 from ci.rehearsal.content import DEFAULT_BRANCH, add_commit, make_repository, read_file
-from ci.rehearsal.downloads import DownloadRoutes
-from ci.rehearsal.emulator import Emulator, running_emulator
+from ci.rehearsal.emulator import EMULATOR, Emulator, running_emulator
 from ci.rehearsal.exchanges import UPLOADS, Exchange, ExchangeLog
 from ci.rehearsal.faults import Faults
-from ci.rehearsal.passthrough import Passthrough
-from ci.rehearsal.pulls import PullRoutes, Pulls
-from ci.rehearsal.refs import RefRoutes
-from ci.rehearsal.release_routes import ReleaseRoutes
-from ci.rehearsal.releases import AssetState, Releases
+from ci.rehearsal.pulls import PULLS, PullRequests
+from ci.rehearsal.releases import RELEASES, AssetState, ReleaseStore
 from ci.rehearsal.replies import Json
-from ci.rehearsal.repositories import RepositoryRoutes
 
 ResultT = TypeVar("ResultT")
 
 OWNER = "fountain-coach"
 MAX_JSON_BYTES = 64 << 20
-START_SECONDS = 90.0
 CALL_SECONDS = 120.0
 SHUTDOWN_SECONDS = 1.0
 ACCEPTING_TURNS = 10  # of the event loop; accepting takes three or so
@@ -63,10 +56,10 @@ class GitHubServer:
         self._log = ExchangeLog()
         self._assets = folder / "assets"
         self._assets.mkdir(parents=True, exist_ok=True)
-        self._releases = Releases(url, self.upload_url, self._assets)
+        self._releases = ReleaseStore(url, self.upload_url, self._assets)
         self._loop = asyncio.new_event_loop()
         self._emulator: Emulator
-        self._pulls: Pulls
+        self._pulls: PullRequests
 
     @classmethod
     @contextmanager
@@ -141,7 +134,7 @@ class GitHubServer:
 
     def pulls(self, repository: str) -> list[Json]:
         """All pull requests, closed ones too, oldest first."""
-        return self._call(self._all_pulls(repository))
+        return self._call(self._pulls.all(repository))
 
     def releases(self, repository: str) -> list[Json]:
         """All releases, drafts too, oldest first."""
@@ -164,52 +157,37 @@ class GitHubServer:
 
     @contextmanager
     def _running(self, listener: socket.socket) -> Iterator[None]:
-        ready: Future[None] = Future()
-        stop = asyncio.Event()
-        thread = threading.Thread(target=self._run, args=(listener, ready, stop), name="github", daemon=True)
+        thread = threading.Thread(target=self._run, name="github", daemon=True)
         thread.start()
+        site = self._site(listener)
         try:
-            ready.result(START_SECONDS)
-            yield
+            self._call(site.__aenter__())
+            try:
+                yield
+            finally:
+                self.faults.clear()
+                self._call(site.__aexit__(None, None, None))
         finally:
-            self.faults.clear()
-            if thread.is_alive():
-                self._loop.call_soon_threadsafe(stop.set)
+            self._loop.call_soon_threadsafe(self._loop.stop)
             thread.join()
 
-    def _run(self, listener: socket.socket, ready: "Future[None]", stop: asyncio.Event) -> None:
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-            runner.run(self._serve(listener, ready, stop))
-
-    async def _serve(self, listener: socket.socket, ready: "Future[None]", stop: asyncio.Event) -> None:
-        try:
-            async with self._site(listener):
-                ready.set_result(None)
-                await stop.wait()
-        except BaseException as error:
-            if ready.done():
-                raise
-            ready.set_exception(error)
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:  # which cancels what is left when it is closed
+            runner.get_loop().run_forever()
 
     @asynccontextmanager
     async def _site(self, listener: socket.socket) -> AsyncIterator[None]:
         async with running_emulator(self._assets.parent, url=self.url, owner=OWNER) as self._emulator:
-            self._pulls = Pulls(self._emulator)
+            self._pulls = PullRequests(self._emulator)
             access = Access(self.tokens, self._emulator)
             app = web.Application(
                 middlewares=[self._log.middleware, self.faults.middleware, access.middleware],
                 client_max_size=MAX_JSON_BYTES,
             )
-            for routes in (
-                RepositoryRoutes(self._emulator, self._releases, access),
-                ReleaseRoutes(self._releases, self._emulator),
-                AssetRoutes(self._releases, self._emulator),
-                DownloadRoutes(self._releases, self._emulator),
-                RefRoutes(self._emulator, self._releases, self._pulls),
-                PullRoutes(self._emulator, self._pulls),
-                Passthrough(self._emulator),
-            ):
-                routes.add_to(app.router)
+            app[EMULATOR], app[RELEASES], app[PULLS] = self._emulator, self._releases, self._pulls
+            for routes in (repositories.routes, release_routes.routes, assets.routes, pulls.routes):
+                app.add_routes(routes)
+            app.add_routes(calls.everything_else)
             runner = web.AppRunner(
                 app, shutdown_timeout=SHUTDOWN_SECONDS, lingering_time=LINGERING_SECONDS, access_log=None
             )
@@ -226,8 +204,3 @@ class GitHubServer:
 
     def _call(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(CALL_SECONDS)
-
-    async def _all_pulls(self, repository: str) -> list[Json]:
-        query = {"state": "all", "direction": "asc", "per_page": "100"}
-        answer = await self._emulator.request("GET", f"/repos/{repository}/pulls", query=query)
-        return [await self._pulls.repaired(repository, pull, alone=True) for pull in answer.body]

@@ -1,4 +1,8 @@
-"""The requests of a whole release and roll-out, and the faults that each of them is put through."""
+"""The requests of a whole release and roll-out, and the faults that each of them is put through.
+
+By default one request of each kind is put through all of them: how a failure is told, and what is repeated, is the
+kind's. With --full every request is.
+"""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -45,6 +49,20 @@ ROLL_OUT = (
 )
 WHOLE = (*PUBLISH, *ROLL_OUT)
 
+# One request of each kind, at its first place. The last is of a second run.
+KINDS = (
+    "GET repository",  # an object
+    "GET immutable-releases",  # one whose refusal is an answer too
+    "GET releases",  # a list, in pages
+    "GET download release.json",  # an address that leads to another
+    "GET store release.json",  # bytes
+    "POST releases",  # something is made
+    "UPLOAD .qcow2",  # bytes on their way out
+    "PATCH releases/ID",  # something is changed
+    "POST git/trees",  # made, and pointed to by nothing yet
+    "DELETE releases/assets/",  # removed
+)
+
 # How long a limit lasts: a wait that no other failure leads to.
 LIMIT_SECONDS = 7
 FOR_EVER = 10_000
@@ -84,8 +102,9 @@ class Case:
     heals: bool = True
 
     @property
-    def hangs(self) -> bool:
-        return self.fault.effect is Effect.HANG
+    def patience(self) -> dict[str, float]:
+        """The changes to a client's that spare waiting for a hang; PyGithub's shortest timeout is a second."""
+        return {"timeout": 1, "upload_timeout": 1.0} if self.fault.effect is Effect.HANG else {}
 
     @property
     def limit(self) -> bool:
@@ -136,7 +155,22 @@ def kills(step: str, call: int, upload: int = 1) -> Iterator[tuple[str, Case]]:
 def rows(steps: Sequence[str], kind: Any) -> list[Any]:  # noqa: ANN401 - pytest's parameter sets
     """All cases of a sequence, as parameters with names such as `08 POST releases: reset after`."""
     return [
-        pytest.param(case, id=f"{call:02} {step}: {what}")
+        pytest.param(case, id=f"{call:02} {step}: {what}", marks=marks(case, first=step not in steps[: call - 1]))
         for call, step in enumerate(steps, start=1)
         for what, case in kind(step, call, sum(one.startswith("UPLOAD") for one in steps[:call]))
     ]
+
+
+def marks(case: Case, *, first: bool = True) -> list[pytest.MarkDecorator]:
+    """`full` for what is shown at another request of the kind.
+
+    What was done when the answer, or the process, was lost is each write's own; but the further uploads are told apart
+    by their names only. To be killed at a read is to be killed after the write before it.
+    """
+    fault, step = case.fault, case.step
+    killed, lost = fault.effect is Effect.PAUSE, fault.moment is Moment.AFTER and fault.times == 1
+    if step in KINDS and first and not (killed and step.startswith("GET")):
+        return []
+    if lost and fault.effect in {Effect.RESET, Effect.PAUSE} and not step.startswith(("GET", "UPLOAD")):
+        return []
+    return [pytest.mark.full]

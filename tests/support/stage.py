@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import requests
-
 from ci import propose_rollout, publish_release
 from ci.consume.bundle import NAME as ENSURE_VM_NAME
 from ci.fetch.retry import Patience
@@ -26,6 +24,7 @@ from ci.rehearsal.exchanges import Exchange
 from ci.rehearsal.faults import Armed
 from ci.rehearsal.server import GitHubServer
 from ci.release.state import marker
+from tests.support.calls import Api
 from tests.support.releasing import ENSURE_VM, TAG, make_dist, write_ensure_vm
 
 Json = dict[str, Any]
@@ -83,6 +82,12 @@ class Stage:
         """The same, with other variables; an empty value is as good as none."""
         return replace(self, environ=dict(self.environ) | changes)
 
+    def with_consumer(self, consumer: "Stage", token: str | None = None) -> "Stage":
+        """The same, with FountainKit's repository to roll out to."""
+        return self.with_environ(
+            FOUNTAINKIT_REPOSITORY=consumer.repository, FOUNTAINKIT_TOKEN=token or consumer.server.token
+        )
+
     def with_patience(self, **changes: Any) -> "Stage":  # noqa: ANN401 - the fields of Patience
         return replace(self, patience=replace(self.patience, **changes))
 
@@ -137,18 +142,31 @@ class Stage:
         **options: Any,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401 - JSON
         """A request of an administrator's, below the repository."""
-        return self._admin(method, f"{self.server.url}/repos/{self.repository}{path}", ok=ok, json=body, **options)
+        with self._administrator() as calls:
+            response = calls.call(method, path, json=body, **options)
+        assert response.ok or not ok, response.text
+        return response.json() if response.content else None
 
     def upload(self, release: Json, name: str, data: bytes) -> Json:
-        url = release["upload_url"].partition("{")[0]
-        uploaded: Json = self._admin("POST", url, params={"name": name}, data=data)
-        return uploaded
+        with self._administrator() as calls:
+            return calls.uploaded(release, name, data)
 
-    def _admin(self, method: str, url: str, *, ok: bool = True, **options: Any) -> Any:  # noqa: ANN401 - JSON
-        headers = {"Authorization": f"Bearer {self.server.token}"}
-        with requests.request(method, url, headers=headers, timeout=30, **options) as response:
-            assert response.ok or not ok, response.text
-            return response.json() if response.content else None
+    def _administrator(self) -> Api:
+        return Api(self.server, self.repository, self.server.tokens.admin)
+
+    def replace_asset(self, name: str, data: bytes | None) -> None:
+        """As anybody with a token can where releases are not immutable; without data it is only deleted."""
+        (release,) = self.releases()
+        asset = next(asset for asset in release["assets"] if asset["name"] == name)
+        self.api("DELETE", f"/releases/assets/{asset['id']}")
+        if data is not None:
+            self.upload(release, name, data)
+
+    def forget_digests(self) -> None:
+        """As with assets that were uploaded before June 2025: https://github.com/github/roadmap/issues/1136."""
+        for release in self.server._releases.shelf(self.repository).releases.values():
+            for asset in release.assets.values():
+                asset.digest = None
 
     def make_release(self, tag: str, files: Mapping[str, bytes], *, draft: bool = False, body: str = "") -> Json:
         """A release as somebody makes it by hand."""

@@ -105,12 +105,10 @@ def test_an_archived_repository_is_read_only(server: GitHubServer, repository: s
     assert told(api.call("POST", "/pulls", json={"title": "x", "head": "x", "base": "main"})) == refusal
 
 
-def test_every_answer_tells_the_rate_limit(server: GitHubServer, api: Api) -> None:
+def test_every_answer_tells_the_rate_limit(api: Api) -> None:
     first, second = (api.call("GET", "/releases").headers for _ in range(2))
     assert int(second["X-RateLimit-Remaining"]) == int(first["X-RateLimit-Remaining"]) - 1
     assert (first["X-RateLimit-Limit"], first["X-RateLimit-Resource"]) == ("5000", "core")
-    core = api.get(f"{server.url}/rate_limit")["resources"]["core"]
-    assert core["reset"] == int(first["X-RateLimit-Reset"])
     assert api.call("GET", "/releases/1").headers["X-RateLimit-Remaining"]
 
 

@@ -191,14 +191,6 @@ def test_a_starter_has_no_bytes(api: Api, draft: dict[str, Any], server: GitHubS
     assert api.call("GET", f"/releases/assets/{planted}", headers=octets).status_code == 404
 
 
-def test_an_asset_can_be_renamed(api: Api, draft: dict[str, Any]) -> None:
-    asset = api.uploaded(draft, "a.bin", DATA)
-    api.uploaded(draft, "b.bin", DATA)
-    assert errors_of(api.call("PATCH", f"/releases/assets/{asset['id']}", json={"name": "b.bin"}))
-    renamed = api.call("PATCH", f"/releases/assets/{asset['id']}", json={"name": "c.bin", "label": "C"}).json()
-    assert (renamed["name"], renamed["label"], renamed["digest"]) == ("c.bin", "C", DIGEST)
-
-
 def test_pygithub_sees_a_duplicate_as_its_exception(client: Repository, tmp_path: Path) -> None:
     file = tmp_path / "a.bin"
     file.write_bytes(DATA)

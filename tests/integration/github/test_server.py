@@ -125,6 +125,29 @@ def test_an_emulator_that_fails_does_not_say_that_there_is_nothing(
         assert api.call("GET").status_code == 500
 
 
+# And one that says by which token it was asked.
+ECHO = """
+import { createServer } from "node:http";
+createServer((request, response) => {
+  response.setHeader("Content-Type", "application/json");
+  response.end(JSON.stringify({ token: request.headers.authorization }));
+}).listen(0);
+"""
+
+
+def test_before_a_token_is_used_up_there_is_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(emulator, "REQUESTS_PER_TOKEN", 2)
+    monkeypatch.setattr(emulator, "EMULATE", tmp_path / "emulate.mjs")
+    emulator.EMULATE.write_text(ECHO)
+
+    async def ask() -> list[str]:
+        async with running_emulator(tmp_path, url="http://localhost", owner="owner") as running:
+            return [(await running.request("GET", "/")).body["token"] for _ in range(5)]
+
+    assert asyncio.run(ask()) == [f"Bearer owner-{number}" for number in (0, 0, 1, 1, 2)]
+
+
+@pytest.mark.full
 def test_emulate_does_not_run_into_its_own_rate_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(emulator, "REQUESTS_PER_TOKEN", 4000)
 

@@ -11,7 +11,7 @@ from ci.rehearsal.faults import Moment
 from ci.release.targets import CONSUMER_MANIFEST
 from tests.support.killed import killed_at
 from tests.support.releasing import TAG
-from tests.support.sequence import Case, faults, kills
+from tests.support.sequence import Case, faults, kills, marks
 from tests.support.stage import (
     FILES,
     MANIFEST,
@@ -62,9 +62,14 @@ def cases(kind: Callable[[str, int], Iterator[tuple[str, Case]]]) -> list[Any]:
         return replace(case, fault=replace(case.fault, method=request.method, path=path))
 
     return [
-        pytest.param(request.scenario, there(request, case), id=f"{request.scenario} {request.method} {what}")
+        pytest.param(
+            request.scenario,
+            there(request, case),
+            id=f"{request.scenario} {case.step}: {what}",
+            marks=marks(case, first=request.scenario != "consumer"),
+        )
         for request in REQUESTS
-        for what, case in kind(f"{request.method} {request.path}", 1)
+        for what, case in kind(f"{request.method} {request.path.removeprefix('/')}", 1)
     ]
 
 
@@ -110,7 +115,7 @@ def reopened(stage: Stage, _: Stage) -> Scenario:
 
 def consumer(stage: Stage, other: Stage) -> Scenario:
     _rolled_out(stage)
-    both = stage.with_environ(FOUNTAINKIT_REPOSITORY=other.repository, FOUNTAINKIT_TOKEN=other.server.token)
+    both = stage.with_consumer(other)
 
     def check() -> None:
         _one_pull(stage)
@@ -141,19 +146,17 @@ def scenario(request: pytest.FixtureRequest, new_stage: Callable[..., Stage]) ->
 
 
 def test_the_second_matrix_is_counted(figure: Callable[[str], None]) -> None:
-    figure(f"fault matrix of second runs and FountainKit: {len(FAULTS) + len(KILLS)} cases")
+    figure(f"fault matrix of second runs and FountainKit: {len(FAULTS)} faults and {len(KILLS)} killed processes")
     assert {request.scenario for request in REQUESTS} == SCENARIOS.keys()
 
 
 @pytest.mark.parametrize(("scenario", "case"), FAULTS, indirect=["scenario"])
 def test_a_fault_of_a_second_run(case: Case, scenario: Scenario) -> None:
     server = scenario.stage.server
-    fired = len(server.faults.fired)
-    server.faults.arm(case.fault)
-    patience = {"timeout": 1, "upload_timeout": 1.0} if case.hangs else {}
-    run = scenario.run(scenario.stage.with_patience(**patience))
+    armed = server.faults.arm(case.fault)
+    run = scenario.run(scenario.stage.with_patience(**case.patience))
     server.faults.clear()
-    assert len(server.faults.fired) > fired, "the fault did not happen"
+    assert armed.reached.is_set(), "the fault did not happen"
     assert run.code in allowed(case), run.said
     finish(scenario)
 

@@ -38,13 +38,7 @@ def test_a_draft_that_is_deleted_while_files_are_added(stage: Stage) -> None:
 def test_an_asset_that_is_deleted_before_the_comparison(stage: Stage) -> None:
     dist = stage.build()
     image = next(name for name in published_files(dist) if name.endswith(".qcow2"))
-
-    def delete() -> None:
-        (release,) = stage.releases()
-        asset = next(asset for asset in release["assets"] if asset["name"] == image)
-        stage.api("DELETE", f"/releases/assets/{asset['id']}")
-
-    with meanwhile(pause(stage, "GET", "/releases/[0-9]+/assets$"), delete):
+    with meanwhile(pause(stage, "GET", "/releases/[0-9]+/assets$"), lambda: stage.replace_asset(image, None)):
         run = stage.publish()
     assert run.code == VerificationError.exit_code, run.said
     assert image in run.said
@@ -69,14 +63,8 @@ def test_a_file_that_somebody_adds_before_the_comparison(stage: Stage) -> None:
 def test_an_asset_that_somebody_replaces_before_the_comparison(stage: Stage) -> None:
     dist = stage.build()
     image = next(name for name in published_files(dist) if name.endswith(".qcow2"))
-
-    def replace() -> None:
-        (release,) = stage.releases()
-        asset = next(asset for asset in release["assets"] if asset["name"] == image)
-        stage.api("DELETE", f"/releases/assets/{asset['id']}")
-        stage.upload(release, image, b"x" * asset["size"])
-
-    with meanwhile(pause(stage, "GET", "/releases/[0-9]+/assets$"), replace):
+    other = b"x" * (dist / image).stat().st_size
+    with meanwhile(pause(stage, "GET", "/releases/[0-9]+/assets$"), lambda: stage.replace_asset(image, other)):
         run = stage.publish()
     assert run.code == VerificationError.exit_code, run.said
     assert stage.releases()[0]["draft"] is True

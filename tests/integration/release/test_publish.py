@@ -12,6 +12,7 @@ from tests.support.releasing import TAG
 from tests.support.stage import (
     NEWER,
     OLDER,
+    Run,
     Stage,
     assert_released,
     published_files,
@@ -27,27 +28,32 @@ BESIDE = ("ensure-vm.pyz", artifacts.RELEASE)
 API = ("/repos/", "/api/uploads/")
 
 
-def test_a_release_has_every_file_and_its_record(stage: Stage) -> None:
+def test_a_release_has_every_file_and_a_record_that_tells_where_they_are(stage: Stage) -> None:
     dist = stage.build()
     run = stage.publish()
     assert run.code == 0, run.said
     assert_released(stage, dist)
     (release,) = stage.releases()
-    assert {asset["name"] for asset in release["assets"]} == {*published_files(dist), artifacts.RELEASE}
-    assert len(release["assets"]) == len(REQUIRED) + len(BESIDE)
+    where = {asset["name"]: asset["browser_download_url"] for asset in release["assets"]}
+    assert where.keys() == {*published_files(dist), artifacts.RELEASE}
+    assert len(where) == len(REQUIRED) + len(BESIDE)
     assert release["html_url"] in run.said
     assert release["name"] == TAG
     assert stage.server.tag_commit(stage.repository, TAG) == stage.head()
-
-
-def test_the_record_tells_where_everything_is(stage: Stage) -> None:
-    dist = stage.build()
-    assert stage.publish().code == 0
-    record, (release,) = stage.record(), stage.releases()
-    where = {asset["name"]: asset["browser_download_url"] for asset in release["assets"]}
+    record = stage.record()
     assert {asset.name: asset.url for asset in record.assets} == {name: where[name] for name in published_files(dist)}
     assert (record.tag, record.url, record.commit) == (TAG, release["html_url"], stage.head())
     assert record.previous is None
+    assert_asked_once(run)
+
+
+def assert_asked_once(run: Run) -> None:
+    """Every asset was sent once, and nothing was read twice."""
+    uploads = [exchange.query["name"] for exchange in run.exchanges if "/uploads/" in exchange.path]
+    assert len(uploads) == len(set(uploads)) == len(REQUIRED) + len(BESIDE)
+    reads = [(exchange.path, json.dumps(exchange.query)) for exchange in run.exchanges if exchange.method == "GET"]
+    assert len(reads) == len(set(reads))
+    assert run.slept == ()
 
 
 def test_a_second_run_writes_nothing(stage: Stage) -> None:
@@ -87,28 +93,23 @@ def test_a_release_before_that_was_made_by_hand_is_no_obstacle(stage: Stage) -> 
     assert stage.record().previous is None
 
 
-def test_only_the_newest_version_becomes_the_latest(stage: Stage) -> None:
+def test_only_the_newest_version_becomes_the_latest_and_none_is_compared_with_a_later_one(stage: Stage) -> None:
     def latest() -> str:
         tag: str = stage.api("GET", "/releases/latest")["tag_name"]
         return tag
 
-    for tag, expected in ((TAG, TAG), (OLDER, TAG), (f"{TAG}.1", f"{TAG}.1"), (NEWER, NEWER)):
+    steps = ((TAG, TAG, None), (OLDER, TAG, None), (f"{TAG}.1", f"{TAG}.1", TAG), (NEWER, NEWER, f"{TAG}.1"))
+    for tag, expected, before in steps:
         run = stage.publish(dist=stage.build(tag, folder=stage.folder / tag))
         assert run.code == 0, run.said
         assert latest() == expected
+        previous = stage.record(tag).previous
+        assert (previous and previous.tag) == before
 
 
-def test_an_older_release_is_compared_with_what_came_before_it_not_after(stage: Stage) -> None:
-    for tag in (OLDER, NEWER, TAG):
-        assert stage.publish(dist=stage.build(tag, folder=stage.folder / tag)).code == 0
-    assert (previous := stage.record(TAG).previous) is not None
-    assert previous.tag == OLDER
-
-
-@pytest.mark.parametrize("annotated", [False, True], ids=["lightweight", "annotated"])
-def test_a_tag_that_is_there_is_used(stage: Stage, *, annotated: bool) -> None:
+def test_a_tag_that_is_there_is_used(stage: Stage) -> None:
     dist = stage.build()
-    stage.make_tag(TAG, stage.head(), annotated=annotated)
+    stage.make_tag(TAG, stage.head(), annotated=True)
     stage.server.commit(stage.repository, {"more.txt": "More\n"})
     run = stage.publish()
     assert run.code == 0, run.said
@@ -211,13 +212,3 @@ def test_the_calls_of_a_release_and_its_roll_out_stay_few(stage: Stage, figure: 
     calls = [one for one in (*publish.exchanges, *roll_out.exchanges) if one.path.startswith(API)]
     figure(f"{len(calls)} API calls for a release and its roll-out, on top of an earlier release")
     assert len(calls) <= MOST_CALLS
-
-
-def test_every_asset_is_sent_once_and_nothing_is_asked_twice(stage: Stage) -> None:
-    stage.build()
-    run = stage.publish()
-    uploads = [exchange.query["name"] for exchange in run.exchanges if "/uploads/" in exchange.path]
-    assert len(uploads) == len(set(uploads)) == len(REQUIRED) + len(BESIDE)
-    reads = [(exchange.path, json.dumps(exchange.query)) for exchange in run.exchanges if exchange.method == "GET"]
-    assert len(reads) == len(set(reads))
-    assert run.slept == ()

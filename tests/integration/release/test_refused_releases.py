@@ -43,9 +43,8 @@ def assert_refused(run: Run, error: type[ToolsmithError], words: str, *, asked: 
 
 @pytest.mark.parametrize(
     "tag",
-    ["2026.11.23", "v2026.02.30", "v2026.11.23.0", "v2026.11.23.01", "v2026.11.23-rc1", "v2026.11.23 ", "v2026.1.2",
-     f"refs/tags/{TAG}", "", "v2026.11.23\n", "v\u0662\u0660\u0662\u0666.11.23", "v2026.11.23;id"],
-)  # fmt: skip
+    [f"refs/tags/{TAG}", "", "v2026.11.23;id"],
+)
 def test_a_tag_that_is_no_version(stage: Stage, tag: str) -> None:
     stage.build()
     assert_refused(stage.publish("--tag", tag), InputError, "is not a version", asked=False)
@@ -63,19 +62,16 @@ def test_another_tag_than_the_build_is_of(stage: Stage) -> None:
     assert_refused(run, RefusedError, f"the tag is {OLDER}, the build in", asked=False)
 
 
-@pytest.mark.parametrize(
-    "repository", ["", "image", "a/b/c", "a/b c", "-a/b", "a/..", "a/b?x", "https://github.com/a/b"]
-)
+@pytest.mark.parametrize("repository", ["", "https://github.com/a/b"])
 def test_a_repository_that_is_none(stage: Stage, repository: str) -> None:
     stage.build()
     run = stage.with_environ(GITHUB_REPOSITORY=repository).publish()
     assert_refused(run, InputError, "is not a repository", asked=False)
 
 
-@pytest.mark.parametrize("sha", ["main", "c0ffee", "C0FFEE" + "0" * 34])
-def test_a_commit_that_is_none(stage: Stage, sha: str) -> None:
+def test_a_commit_that_is_none(stage: Stage) -> None:
     stage.build()
-    assert_refused(stage.with_environ(GITHUB_SHA=sha).publish(), InputError, "not a commit", asked=False)
+    assert_refused(stage.with_environ(GITHUB_SHA="main").publish(), InputError, "not a commit", asked=False)
 
 
 def test_a_run_for_another_commit(stage: Stage) -> None:
@@ -86,9 +82,8 @@ def test_a_run_for_another_commit(stage: Stage) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["http://api.github.com", "http://192.0.2.1:80", "ftp://localhost", "localhost", "https://user:word@api.github.com",
-     "http://localhost.example.com", "file:///etc/passwd", "https://[::1"],
-)  # fmt: skip
+    ["http://192.0.2.1:80", "localhost"],
+)
 def test_an_address_where_no_token_may_be_sent(stage: Stage, url: str) -> None:
     stage.build()
     run = stage.with_environ(GITHUB_API_URL=url).publish()
@@ -98,85 +93,35 @@ def test_an_address_where_no_token_may_be_sent(stage: Stage, url: str) -> None:
 # What was built
 
 
-def edit_record(path: Path, **changes: Any) -> None:  # noqa: ANN401 - JSON
+def edit(path: Path, **changes: Any) -> None:  # noqa: ANN401 - JSON
     data = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps(data | changes), encoding="utf-8")
 
 
-def edit_build(dist: Path, **changes: Any) -> None:  # noqa: ANN401 - JSON
-    edit_record(dist / f"{STEM}.build.json", **changes)
-
-
-def edit_report(dist: Path, **changes: Any) -> None:  # noqa: ANN401 - JSON
-    edit_record(dist / f"{STEM}.validation.json", **changes)
-
-
-def add_line(path: Path) -> None:
-    path.write_text(path.read_text(encoding="utf-8") + f"{'0' * 64}  other\n", encoding="utf-8")
-
-
-def base_without_proof(dist: Path) -> None:
-    data = json.loads((dist / f"{STEM}.build.json").read_text(encoding="utf-8"))
-    edit_build(dist, base=data["base"] | {"verification": "none"})
-
-
-def too_large(dist: Path) -> None:
-    data = json.loads((dist / f"{STEM}.build.json").read_text(encoding="utf-8"))
-    edit_build(dist, image=data["image"] | {"size": 2 << 30})
-
-
-def failed_check(dist: Path) -> None:
-    data = json.loads((dist / f"{STEM}.validation.json").read_text(encoding="utf-8"))
-    edit_report(dist, checks=[*data["checks"][:-1], data["checks"][-1] | {"outcome": "failed"}])
-
-
+# One for each kind of error; that each is seen is shown by the unit tests of ci/release/dist.py and proposal.py.
 TAMPERED: dict[str, tuple[Callable[[Path], object], type[ToolsmithError], str]] = {
-    "image altered": (
-        lambda dist: (dist / f"{STEM}.qcow2").write_bytes(b"QFI\xfb THE image"),
-        VerificationError, "is not the file that was built",
-    ),
     "image cut off": (
         lambda dist: (dist / f"{STEM}.qcow2").write_bytes(b"QFI"),
         VerificationError, "is not the file that was built",
-    ),
-    "checksum of another file": (
-        lambda dist: (dist / f"{STEM}.qcow2.sha256").write_text(f"{'0' * 64}  {STEM}.qcow2\n"),
-        VerificationError, "does not hold the image's digest",
-    ),
-    "checksum with a second line": (
-        lambda dist: add_line(dist / f"{STEM}.qcow2.sha256"),
-        VerificationError, "does not hold the image's digest",
-    ),
-    "package missing": (
-        lambda dist: edit_build(dist, packages=3),
-        VerificationError, "has 2 packages, the build record says 3",
     ),
     "package list cut off": (
         lambda dist: (dist / f"{STEM}.packages.tsv").write_text("name\tversion"),
         InputError, "is not a list of packages",
     ),
-    "other bytes tested": (
-        lambda dist: edit_report(dist, image_sha256="0" * 64),
-        VerificationError, "the boot test was of",
-    ),
-    "test failed": (lambda dist: edit_report(dist, passed=False), RefusedError, "has not passed its boot test"),
-    "check failed": (failed_check, RefusedError, "has not passed its boot test: it failed ssh"),
-    "boot left out": (lambda dist: edit_report(dist, boots=[]), RefusedError, "lacks clone, consumer, full, seed"),
-    "identity not compared": (lambda dist: edit_report(dist, checks=[]), RefusedError, "did not compare"),
-    "report missing": (lambda dist: (dist / f"{STEM}.validation.json").unlink(), InputError, "lacks"),
     "picture missing": (lambda dist: (dist / f"{STEM}.console.png").unlink(), InputError, f"lacks {STEM}.console.png"),
-    "no build": (lambda dist: (dist / f"{STEM}.build.json").unlink(), InputError, "there is no build in"),
-    "record malformed": (lambda dist: (dist / f"{STEM}.build.json").write_text("{"), InputError, "build.json"),
     "record of another name": (
         lambda dist: (dist / f"{STEM}.build.json").rename(dist / "other.build.json"),
         InputError, "is not the record of",
     ),
-    "path in the record": (lambda dist: edit_build(dist, name="../../etc"), InputError, "is not the record of"),
-    "version that is none": (lambda dist: edit_build(dist, version="v2026.02.30"), InputError, "is not a version"),
-    "base not verified": (base_without_proof, RefusedError, "nothing vouches for the base"),
-    "changes not committed": (lambda dist: edit_build(dist, dirty=True), RefusedError, "with changes that are in no"),
-    "commit not known": (lambda dist: edit_build(dist, commit="unknown"), RefusedError, "from an unknown commit"),
-    "too large for GitHub": (too_large, RefusedError, "GitHub takes assets under 2 GiB"),
+    "version that is none": (
+        lambda dist: edit(dist / f"{STEM}.build.json", version="v2026.02.30"), InputError, "is not a version"
+    ),
+    "test failed": (
+        lambda dist: edit(dist / f"{STEM}.validation.json", passed=False), RefusedError, "has not passed its boot test"
+    ),
+    "commit not known": (
+        lambda dist: edit(dist / f"{STEM}.build.json", commit="unknown"), RefusedError, "from an unknown commit"
+    ),
 }  # fmt: skip
 
 
@@ -219,12 +164,12 @@ def test_no_token(stage: Stage) -> None:
     assert_refused(run, AccessError, "there is no token in GITHUB_TOKEN", asked=False)
 
 
-@pytest.mark.parametrize("role", ["reader", "expired", "outsider"])
-def test_a_token_that_may_not_write(stage: Stage, role: str) -> None:
+def test_a_token_that_may_not_write(stage: Stage) -> None:
     stage.build()
-    token = getattr(stage.server.tokens, role).secret
-    words = {"expired": "does not accept the token"}.get(role, "may not write to")
-    assert_refused(stage.with_environ(GITHUB_TOKEN=token).publish(), AccessError, words)
+    for role in ("reader", "expired", "outsider"):
+        token = getattr(stage.server.tokens, role).secret
+        words = {"expired": "does not accept the token"}.get(role, "may not write to")
+        assert_refused(stage.with_environ(GITHUB_TOKEN=token).publish(), AccessError, words)
 
 
 def test_a_private_repository_that_the_token_does_not_know(new_stage: Callable[..., Stage]) -> None:
@@ -299,11 +244,10 @@ def published_differently(change: str) -> Callable[[dict[str, bytes]], object]:
     return changes[change]
 
 
-@pytest.mark.parametrize("immutable", [False, True], ids=["mutable", "immutable"])
 @pytest.mark.parametrize("change", ["other bytes", "missing asset", "further asset", "no record"])
-def test_a_published_release_with_other_assets(stage: Stage, change: str, *, immutable: bool) -> None:
+def test_a_published_release_with_other_assets(stage: Stage, change: str) -> None:
     stage.build()
-    stage.server.set_immutable_releases(stage.repository, enabled=immutable)
+    stage.server.set_immutable_releases(stage.repository, enabled=change == "further asset")
     files = right_files(stage)
     published_differently(change)(files)
     stage.make_release(TAG, files, body=marker(stage.head()))
@@ -340,11 +284,9 @@ def test_a_tag_that_an_immutable_release_used_up(stage: Stage) -> None:
 # How GitHub answers
 
 
-@pytest.mark.parametrize("effect", [Effect.PRIMARY_LIMIT, Effect.SECONDARY_LIMIT, Effect.TOO_MANY_REQUESTS])
-def test_a_limit_that_lasts_longer_than_a_job_may_wait(stage: Stage, effect: Effect) -> None:
+def test_a_limit_that_lasts_longer_than_a_job_may_wait(stage: Stage) -> None:
     stage.build()
-    seconds = int(LONGEST_RETRY_AFTER) + 60
-    stage.server.faults.arm(Fault(effect=effect, seconds=seconds))
+    stage.server.faults.arm(Fault(effect=Effect.TOO_MANY_REQUESTS, seconds=int(LONGEST_RETRY_AFTER) + 60))
     run = stage.publish()
     assert_refused(run, RemoteError, "GitHub's rate limit is reached, for another 9")
     assert run.slept == ()

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -50,7 +49,7 @@ def test_no_tag(stage: Stage) -> None:
     assert "there is no tag to roll out" in run.said
 
 
-@pytest.mark.parametrize("tag", ["2026.11.23", "v2026.02.30", "v2026.11.23.0", "v2026.11.23/x", "../v2026.11.23", ""])
+@pytest.mark.parametrize("tag", ["v2026.02.30", "../v2026.11.23", ""])
 def test_a_tag_that_is_no_version(stage: Stage, tag: str) -> None:
     assert_refused(stage, InputError, "is not a version", tag=tag, asked=False)
 
@@ -60,11 +59,11 @@ def test_an_address_where_no_token_may_be_sent(stage: Stage) -> None:
     assert (run.code, run.exchanges) == (InputError.exit_code, ())
 
 
-@pytest.mark.parametrize("role", ["reader", "expired", "outsider"])
-def test_a_token_that_may_not_write(published: Stage, role: str) -> None:
-    token = getattr(published.server.tokens, role).secret
-    words = {"expired": "does not accept the token"}.get(role, "may not write to")
-    assert_refused(published.with_environ(GITHUB_TOKEN=token), AccessError, words)
+def test_a_token_that_may_not_write(published: Stage) -> None:
+    for role in ("reader", "expired", "outsider"):
+        token = getattr(published.server.tokens, role).secret
+        words = {"expired": "does not accept the token"}.get(role, "may not write to")
+        assert_refused(published.with_environ(GITHUB_TOKEN=token), AccessError, words)
 
 
 def test_an_archived_repository(published: Stage) -> None:
@@ -90,81 +89,53 @@ def test_a_release_that_was_made_by_hand(stage: Stage) -> None:
     assert_refused(stage, VerificationError, f"{TAG} has no {artifacts.RELEASE}")
 
 
-@pytest.mark.parametrize("data", [b"{}", b"not JSON", b"[]", b"\xff\xfe"])
+@pytest.mark.parametrize("data", [b"{}", b"\xff\xfe"])
 def test_a_record_that_is_none(stage: Stage, data: bytes) -> None:
     stage.make_release(TAG, {artifacts.RELEASE: data})
     assert_refused(stage, VerificationError, "is not a ReleaseRecord")
 
 
-def change_release(stage: Stage, name: str, data: bytes | None) -> None:
-    """Replace an asset of the published release, as anybody with a token can where releases are not immutable."""
-    (release,) = stage.releases()
-    asset = next(asset for asset in release["assets"] if asset["name"] == name)
-    stage.api("DELETE", f"/releases/assets/{asset['id']}")
-    if data is not None:
-        stage.upload(release, name, data)
-
-
 @pytest.mark.parametrize("change", [{"tag": OLDER}, {"repository": "somebody/else"}], ids=["tag", "repository"])
 def test_a_record_of_something_else(published: Stage, change: dict[str, str]) -> None:
     data = json.loads(published.asset(artifacts.RELEASE)) | change
-    change_release(published, artifacts.RELEASE, json.dumps(data).encode())
+    published.replace_asset(artifacts.RELEASE, json.dumps(data).encode())
     assert_refused(published, VerificationError, "speaks of")
 
 
-@pytest.mark.parametrize("suffix", [".qcow2", ".validation.json"])
-def test_an_asset_that_was_replaced(published: Stage, suffix: str) -> None:
-    name = next(asset.name for asset in published.record().image.assets if asset.name.endswith(suffix))
+def test_an_asset_that_was_replaced(published: Stage) -> None:
+    name = next(asset.name for asset in published.record().image.assets if asset.name.endswith(".validation.json"))
     size = len(published.asset(name))
-    change_release(published, name, b"x" * size)
+    published.replace_asset(name, b"x" * size)
     assert_refused(published, VerificationError, f"{name} is not what was tested")
 
 
 def test_an_asset_that_was_replaced_and_of_which_github_knows_no_digest(published: Stage) -> None:
     name = published.record().image.qcow2.name
-    change_release(published, name, b"x" * len(published.asset(name)))
-    shelf: Any = published.server._releases.shelf(published.repository)
-    for release in shelf.releases.values():
-        for asset in release.assets.values():
-            asset.digest = None
+    published.replace_asset(name, b"x" * len(published.asset(name)))
+    published.forget_digests()
     assert_refused(published, VerificationError, f"{name} is not what was tested")
 
 
 @pytest.mark.parametrize("data", [None, b"shorter"], ids=["deleted", "of another size"])
 def test_an_asset_that_is_gone_or_of_another_size(published: Stage, data: bytes | None) -> None:
     name = published.record().image.qcow2.name
-    change_release(published, name, data)
+    published.replace_asset(name, data)
     assert_refused(published, VerificationError, f"{name} is missing from the release, or incomplete")
 
 
 # The default branch
 
 
-def manifest(**image: object) -> str:
-    return json.dumps(GOOD | {"image": GOOD["image"] | image})
-
-
-MANIFESTS = {
-    "not JSON": ("{", "is not a manifest"),
-    "a list": ("[]", "is not a manifest"),
-    "key missing": ('{"image": {}, "tools": {}}', "is not a manifest"),
-    "byte order mark": ("\ufeff" + FILES[MANIFEST], "byte order mark"),
-    "key twice": (FILES[MANIFEST].replace('"tools": {}', '"tools": {}, "tools": {}'), "comes twice"),
-    "image key twice": (FILES[MANIFEST].replace('"sha256": ""', '"sha256": "", "sha256": ""'), "comes twice"),
-    "digest that is none": (manifest(sha256="abc"), "sha256"),
-    "path out of the folder": (manifest(tarball="../../etc/passwd"), "tarball"),
-    "number that is none": (FILES[MANIFEST].replace('"size": 0', '"size": NaN'), "is not a manifest"),
-    "nested too deeply": ("[" * 100_000, "is not a manifest"),
-    "empty": ("", "is not a manifest"),
-}
-
-
-@pytest.mark.parametrize("what", MANIFESTS)
-def test_a_manifest_that_is_none(published: Stage, what: str) -> None:
-    text, words = MANIFESTS[what]
-    published.server.commit(published.repository, {MANIFEST: text})
-    run = assert_refused(published, InputError, words)
-    assert MANIFEST in run.said
+def test_a_manifest_that_is_none(published: Stage) -> None:
+    texts = {
+        "is not a manifest": "[" * 100_000,
+        "comes twice": FILES[MANIFEST].replace('"sha256": ""', '"sha256": "", "sha256": ""'),
+        "tarball": json.dumps(GOOD | {"image": GOOD["image"] | {"tarball": "../../etc/passwd"}}),
+    }
+    for words, text in texts.items():
+        published.server.commit(published.repository, {MANIFEST: text})
+        run = assert_refused(published, InputError, words)
+        assert MANIFEST in run.said
 
 
 @pytest.mark.parametrize("path", [MANIFEST, CHANGELOG])
@@ -178,13 +149,12 @@ def test_a_changelog_that_would_hide_the_entry(published: Stage) -> None:
     assert_refused(published, InputError, "has no place for the entry")
 
 
-@pytest.mark.parametrize("path", [MANIFEST, CHANGELOG])
-def test_a_file_that_is_a_folder(published: Stage, path: str) -> None:
-    published.server.commit(published.repository, {path: None, f"{path}/file": "x\n"})
+def test_a_file_that_is_a_folder(published: Stage) -> None:
+    published.server.commit(published.repository, {MANIFEST: None, f"{MANIFEST}/file": "x\n"})
     before = published.state()
     run = published.roll_out()
     assert run.code == RemoteError.exit_code, run.said
-    assert f"reading {path} failed" in run.said
+    assert f"reading {MANIFEST} failed" in run.said
     assert (run.writes, published.state()) == ([], before)
 
 
@@ -212,10 +182,7 @@ def assert_consumer_refused(
 ) -> None:
     """Ours is rolled out all the same: it does not depend on the consumer's state."""
     before = consumer.state()
-    both = published.with_environ(
-        FOUNTAINKIT_REPOSITORY=consumer.repository, FOUNTAINKIT_TOKEN=token or consumer.server.token
-    )
-    run = both.roll_out()
+    run = published.with_consumer(consumer, token).roll_out()
     assert run.code == error.exit_code, run.said
     assert words in run.said
     assert "next:" in run.said
@@ -224,11 +191,10 @@ def assert_consumer_refused(
     assert_proposed(published)
 
 
-@pytest.mark.parametrize("role", ["reader", "expired", "outsider"])
-def test_a_token_that_may_not_write_to_fountainkit(published: Stage, consumer: Stage, role: str) -> None:
-    token = getattr(consumer.server.tokens, role).secret
-    words = {"expired": "does not accept the token"}.get(role, "may not write to")
-    assert_consumer_refused(published, consumer, AccessError, words, token)
+def test_a_token_that_may_not_write_to_fountainkit(published: Stage, consumer: Stage) -> None:
+    tokens = consumer.server.tokens
+    assert_consumer_refused(published, consumer, AccessError, "may not write to", tokens.reader.secret)
+    assert_consumer_refused(published, consumer, AccessError, "does not accept the token", tokens.expired.secret)
 
 
 def test_a_fountainkit_without_a_manifest(published: Stage, consumer: Stage) -> None:

@@ -30,10 +30,13 @@ def test_the_projects_tests_run_on_main(make_scene: MakeScene) -> None:
     assert run.result is Result.SUCCESS
 
 
-def test_every_night_the_property_tests_draw_from_a_seed_that_is_shown(make_scene: MakeScene) -> None:
+def test_every_night_the_property_tests_draw_from_a_seed_that_is_shown_and_all_faults_happen(
+    make_scene: MakeScene,
+) -> None:
     made = make_scene(tools={"make": 'exec /usr/bin/make --dry-run "$@"'})
-    run = made.run(made.schedule("search"))
-    assert run.results() == {"properties": "success"}
+    run = made.run(made.schedule("nightly"))
+    assert run.results() == {"properties": "success", "faults": "success"}
+    assert "--full -m full" in run.log
     assert re.search(r"pytest tests/unit -m hypothesis --hypothesis-profile searching --hypothesis-seed \d+\n", run.log)
 
 

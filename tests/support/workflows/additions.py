@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ci.github.conversation import BOT
-from ci.rehearsal.emulator import Answer
+from ci.rehearsal.emulator import EmulatorAnswer
 from ci.rehearsal.server import GitHubServer
 
 _RUN = re.compile(r"/repos/[^/]+/[^/]+/actions/runs/(\d+)")
@@ -22,10 +22,10 @@ class Additions:
 
     async def request(
         self, method: str, path: str, *, body: object = None, query: Mapping[str, str] | None = None
-    ) -> Answer:
+    ) -> EmulatorAnswer:
         if run := _RUN.fullmatch(path):
             known = self.runs.get(int(run[1]))
-            return Answer(status=200 if known else 404, body=known or {"message": "Not Found"})
+            return EmulatorAnswer(status=200 if known else 404, body=known or {"message": "Not Found"})
         answer = await self._request(method, path, body=body, query=query)
         if _COMMENTS.fullmatch(path) and answer.ok and answer.body:
             for comment in answer.body if isinstance(answer.body, list) else [answer.body]:
