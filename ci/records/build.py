@@ -64,7 +64,7 @@ class BuildRecord(Record):
     """`definition_sha256` is one digest over all of `inputs`, the repository's files that decide what the image is.
 
     `inputs` has each file's own digest by its path, `transaction` what became of the base's packages, `drivers` what
-    the kernel has of those that a start needs. Each is None in records from before it was kept.
+    the kernel has of those that a start needs.
     """
 
     schema_: Literal["fountainkit-toolsmith-image/build/1"] = Field(
@@ -74,7 +74,7 @@ class BuildRecord(Record):
     version: str
     definition: str
     definition_sha256: Sha256
-    inputs: dict[str, Sha256] | None = None
+    inputs: dict[str, Sha256]
     distribution: str
     commit: str
     dirty: bool
@@ -82,9 +82,9 @@ class BuildRecord(Record):
     base: BaseImageRecord
     image: ArtifactRecord
     packages: int
-    transaction: list[PackageStep] | None = None
+    transaction: list[PackageStep]
     kernel: str
-    drivers: dict[str, Driver] | None = None
+    drivers: dict[str, Driver]
     authorized_keys: list[str]
     accelerator: str
     tools: dict[str, str]

@@ -44,6 +44,7 @@ def build_record(**changes: object) -> BuildRecord:
         version=TAG,
         definition="bookworm",
         definition_sha256="d" * 64,
+        inputs={},
         distribution="debian-12",
         commit=COMMIT,
         dirty=False,
@@ -59,7 +60,9 @@ def build_record(**changes: object) -> BuildRecord:
             file=f"fountainkit-toolsmith-debian-12-{TAG}.qcow2", sha256="0" * 64, size=1, virtual_size=20 << 30
         ),
         packages=len(PACKAGES),
+        transaction=[],
         kernel="6.1.0-1-amd64",
+        drivers={},
         authorized_keys=[],
         accelerator="tcg: a test",
         tools={},

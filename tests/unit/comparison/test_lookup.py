@@ -47,13 +47,6 @@ def test_a_build_that_was_not_tested_yet_is_one_too(places: Places) -> None:
     assert found.packages == PACKAGES
 
 
-def test_a_record_from_before_digests_were_kept_can_still_be_read(places: Places) -> None:
-    path = places.dist / f"{STEM}.build.json"
-    path.write_text(build_record().to_json().replace('  "inputs": null,\n', ""))
-    assert "inputs" not in path.read_text()
-    assert side(STEM, places).inputs is None
-
-
 def test_a_list_of_packages_is_known_by_its_content_or_its_name(places: Places, tmp_path: Path) -> None:
     path = tmp_path / "list"
     path.write_text(to_tsv(PACKAGES))

@@ -80,7 +80,7 @@ def test_the_files_and_keys_that_changed_are_named() -> None:
     for row in ("| added | `build/guest/b` |", "| removed | `build/guest/<c>` |", "| changed | `build/guest/a` |"):
         assert row in report
     assert "| added | `SHA256:new` |" in report
-    unknown = text(found, before(*PACKAGES, definition_sha256="e" * 64))
+    unknown = text(found, before(*PACKAGES, definition_sha256="e" * 64, inputs=None))
     assert "| changed |\n" in unknown
     assert "Configuration of" not in unknown
 
