@@ -172,7 +172,7 @@ class TestDamage:
 
     def test_an_image_without_a_list_of_packages_is_refused(self, tree: Path, read: Callable[[], Contents]) -> None:
         (tree / "var/lib/dpkg/status").unlink()
-        with pytest.raises(BuildError, match="no partition with /var/lib/dpkg/status was found"):
+        with pytest.raises(BuildError, match="nothing is installed"):
             read()
 
     def test_a_disk_without_a_partition_is_refused(self, tmp_path: Path) -> None:
