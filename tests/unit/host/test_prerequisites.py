@@ -1,3 +1,4 @@
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from ci.host.prerequisites import (
     quick_check,
     quick_findings,
 )
+from ci.host.repository import ROOT
 
 VERSIONS = {
     "qemu-system-x86_64": "QEMU emulator version 8.2.2 (Debian 1:8.2.2+ds-0ubuntu1)",
@@ -237,3 +239,9 @@ def test_warnings_do_not_stop_a_build_but_a_bootstrap_needs_its_tool() -> None:
     quick_check(output=Path("/srv/dist"), cache=Path("/home/cache"), machine=machine)
     with pytest.raises(HostError, match="mmdebstrap"):
         quick_check(output=Path("/srv/dist"), cache=Path("/home/cache"), bootstrap=True, machine=machine)
+
+
+def test_the_package_of_each_tool_is_one_that_the_set_up_installs() -> None:
+    text = (ROOT / "scripts/setup.sh").read_text()
+    installed = set(re.findall(r"^    ([a-z0-9+.-]+):[a-z0-9_-]*$", text, re.MULTILINE))
+    assert {tool.package for tool in TOOLS} <= installed
