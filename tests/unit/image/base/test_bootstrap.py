@@ -26,7 +26,7 @@ def recipe(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     "change",
     [
-        {"suite": "trixie"}, {"packages": ("sudo",)}, {"packages": ("grub-pc", "sudo")}, {"separate_boot": True},
+        {"suite": "trixie"}, {"packages": ("sudo",)}, {"separate_boot": True},
     ],
 )  # fmt: skip
 def test_other_packages_or_partitions_make_another_base(recipe: Path, change: dict[str, object]) -> None:
@@ -48,7 +48,7 @@ def test_the_same_recipe_elsewhere_makes_the_same_base(recipe: Path, tmp_path: P
 def test_the_packages_are_vouched_for_by_the_definitions_keyring() -> None:
     argv = mmdebstrap_argv(BOOKWORM, [], Path("root.tar"))
     assert f"--keyring={BOOKWORM.keyring}" in argv
-    assert "--include=sudo,grub-pc" in argv
+    assert "--include=grub-pc,sudo" in argv
     assert argv[-2:] == ["bookworm", "root.tar"]
 
 
