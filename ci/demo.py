@@ -8,27 +8,27 @@ import shlex
 import sys
 from pathlib import Path
 
-from ci import build_image, rehearse, validate_image
+from ci import rehearse, validate_image
+from ci.build_image import BuildRequest, build_image
 from ci.host import cli
 from ci.host.process import run
 from ci.host.progress import Reporter, short_path
 from ci.host.qemu import QEMU
 from ci.host.repository import ROOT
 from ci.host.workspace import LOCK_NAME, cache_folder, exclusive
-from ci.image.definition import load_definition
+from ci.image.definition import DEMO_IMAGE
 from ci.records import artifacts
 from ci.records.build import BuildRecord
 from ci.records.record import read_record
 from ci.records.validation import Outcome, ValidationReport
 
-DEFAULT_IMAGE = "bookworm"
 SSH_PORT = 3023
 
 
 def arguments() -> argparse.ArgumentParser:
     """The flags."""
     result = cli.parser("python -m ci.demo", __doc__)
-    result.add_argument("--image", default=DEFAULT_IMAGE, metavar="NAME", help="a file of build/images (%(default)s)")
+    result.add_argument("--image", default=DEMO_IMAGE, metavar="NAME", help="a file of build/images (%(default)s)")
     result.add_argument("--output", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist")
     return result
 
@@ -37,13 +37,9 @@ def main(options: argparse.Namespace, reporter: Reporter) -> int:
     """Build and boot-test the demo image, and rehearse its release."""
     identity = throwaway_key(cache_folder() / "demo")
     output: Path = options.output
-    build_options = build_image.arguments().parse_args(
-        ["--image", options.image, "--authorized-keys", f"{identity}.pub", "--output", str(output)]
-    )
-    build_image.main(build_options, reporter)
-    version = str(build_image.chosen_version(build_options))
-    stem = load_definition(options.image, build_image.BUILD / "images").stem(version)
-    image = output / f"{stem}{artifacts.IMAGE}"
+    request = BuildRequest(image=options.image, authorized_keys=Path(f"{identity}.pub"), output=output)
+    built = build_image(request, reporter)
+    version, stem, image = built.version, built.name, output / built.image.file
     validate_options = validate_image.arguments().parse_args([str(image), "--identity", str(identity)])
     validate_image.validate(validate_options, reporter)
     rehearse_options = rehearse.arguments().parse_args(["--dist", str(output), "--tag", version])

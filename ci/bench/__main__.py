@@ -49,9 +49,8 @@ from ci.host.qcow2 import disk_format
 from ci.host.qemu import QEMU
 from ci.host.repository import ROOT, current_revision
 from ci.host.workspace import cache_folder, require_space, work_folder
-from ci.image.base.base_image import VerifiedBase, fetch_base
-from ci.image.base.bootstrap import bootstrap_base
-from ci.image.definition import GIB, Definition, load_definition
+from ci.image.base.base_image import VerifiedBase
+from ci.image.definition import DEMO_IMAGE, GIB, Definition, load_definition
 from ci.records import artifacts
 from ci.records.build import BuildRecord, StepRecord
 from ci.records.record import Part, read_record
@@ -115,7 +114,7 @@ class Folder:
 def arguments() -> argparse.ArgumentParser:
     """The flags."""
     result = cli.parser("python -m ci.bench", __doc__)
-    result.add_argument("--image", default="bookworm", metavar="NAME", help="a file of build/images (%(default)s)")
+    result.add_argument("--image", default=DEMO_IMAGE, metavar="NAME", help="a file of build/images (%(default)s)")
     result.add_argument(
         "--only", type=_parts, default=PARTS, metavar="PARTS", help=f"what to measure (default: {','.join(PARTS)})"
     )
@@ -156,7 +155,7 @@ def main(options: argparse.Namespace, reporter: Reporter) -> int:
         quick_check(output=folder.path, cache=cache_folder(), bootstrap=definition.base.bootstrap is not None)
         require_space(folder.path, SPACE_NEEDED)
         acceleration = probe_aloud(options.accel, reporter)
-        base = find_base(options.image, definition, acceleration, reporter)
+        base = build_image.find_base(build_image.BuildRequest(image=options.image), definition, acceleration, reporter)
         subject = Subject(name=options.image, definition=definition, base=base, acceleration=acceleration)
         parts: dict[str, Part] = {}
         try:
@@ -221,21 +220,6 @@ def _folder(keep: Path | None) -> Iterator[Folder]:
     with work_folder(cache_folder() / "bench") if keep is None else contextlib.nullcontext(keep.absolute()) as path:
         path.mkdir(parents=True, exist_ok=True)
         yield Folder(path=path, identity=throwaway_key(path / "key"))
-
-
-def find_base(name: str, definition: Definition, acceleration: Acceleration, reporter: Reporter) -> VerifiedBase:
-    """The base that the build takes too; made or fetched now, so that no build is charged for it."""
-    options = build_image.arguments().parse_args(["--image", name])
-    if definition.base.bootstrap and not options.base_url:
-        return bootstrap_base(
-            definition.base.bootstrap,
-            recipe=build_image.BUILD / "bootstrap",
-            cache=cache_folder(),
-            acceleration=acceleration,
-            reporter=reporter,
-        )
-    source = build_image.base_source(options, definition)
-    return fetch_base(source, cache=cache_folder(), allow_unverified=False, reporter=reporter)
 
 
 def measure_builds(subject: Subject, folder: Folder, reporter: Reporter) -> BuildComparison:
