@@ -17,7 +17,7 @@ from ci.image.contents.reader import read_contents
 from ci.image.make_image import Provisioned, make_image
 from ci.image.plan import Plan
 from ci.records import artifacts, sizes
-from ci.records.build import ArtifactRecord, BaseImageRecord, BuildRecord, PackageStep, StepRecord
+from ci.records.build import ArtifactRecord, BaseImageRecord, BuildRecord, StepRecord
 from ci.records.packages import to_tsv
 
 SPACE_NEEDED = 6 << 30
@@ -129,10 +129,7 @@ def _record(
         ),
         image=image,
         packages=packages,
-        transaction=[
-            PackageStep(name=change.name, before=change.before, after=change.after)
-            for change in found.transaction.changes
-        ],
+        transaction=list(found.transaction.changes),
         kernel=found.kernel.release,
         drivers=found.kernel.modules,
         authorized_keys=[key.fingerprint for key in plan.keys],

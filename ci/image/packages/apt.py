@@ -16,9 +16,10 @@ from pathlib import Path
 from ci.host.errors import BaseImageError, BuildError, FetchError, ToolError, ToolsmithError, VerificationError
 from ci.host.files import sha256_file, write_atomic
 from ci.host.process import TAIL_LINES, Completed, run
+from ci.image.definition import Packages
 from ci.image.packages import guard, kernels
 from ci.image.packages.dpkg import ARCHITECTURES, DIVERSIONS, STATUS, Package, installed, parse_packages
-from ci.image.packages.transaction import POLICY, Transaction, Wish, after, parse_changes, parse_files, request
+from ci.image.packages.transaction import POLICY, Transaction, after, parse_changes, parse_files, request
 
 # What of the base decides.
 FACT_FILES = ("/etc/apt/sources.list", "/var/lib/apt/extended_states", STATUS, ARCHITECTURES, DIVERSIONS)
@@ -53,7 +54,7 @@ class Apt:
         # Without, a list that could not be fetched is a warning, and the image would quietly lack updates.
         self._apt("update", "--error-on=any", timeout=UPDATE_SECONDS)
 
-    def choose(self, wish: Wish) -> Transaction:
+    def choose(self, wish: Packages) -> Transaction:
         """Plan what is installed, upgraded and removed, and change nothing.
 
         Raises BuildError where a package goes that must stay, or stays that must go, and BaseImageError where the base
@@ -75,7 +76,7 @@ class Apt:
         there |= {change.name: change.after for change in transaction.changes}
         return {name: version for name, version in there.items() if version}
 
-    def _plan(self, wish: Wish, leftovers: Sequence[str]) -> Transaction:
+    def _plan(self, wish: Packages, leftovers: Sequence[str]) -> Transaction:
         words = request(wish, self._installed, leftovers)
         # It leaves out the files that are there already.
         nowhere = f"Dir::Cache::archives={self._folder}/nowhere/"
@@ -89,7 +90,7 @@ class Apt:
             raise self._explained(error, wish) from error
         return Transaction(request=words, changes=changes, install=files)
 
-    def _explained(self, error: ToolError, wish: Wish) -> ToolsmithError:
+    def _explained(self, error: ToolError, wish: Packages) -> ToolsmithError:
         closure = self._run(
             "apt-cache", "depends", "--recurse", "--no-recommends", "--no-suggests", "--no-conflicts", "--no-breaks",
             "--no-replaces", "--no-enhances", *sorted(wish.install), timeout=CHOOSE_SECONDS,

@@ -12,7 +12,7 @@ from ci.image.packages import archive, dpkg
 from ci.image.packages.apt import FACT_FILES, FACT_FOLDERS, Apt
 from ci.image.packages.kernels import kernels, module_lists
 from ci.image.packages.requirements import Requirement, programs, require_met
-from ci.image.packages.transaction import Transaction, Wish
+from ci.image.packages.transaction import Transaction
 
 FACT_BYTES = 64 << 20
 # Goes up when what is kept of a base changes.
@@ -64,12 +64,11 @@ class BaseFacts:
         Raises BaseImageError, FetchError, VerificationError, or BuildError where the plan is not allowed or impossible.
         """
         dpkg.require_buildable(self.path, programs(requirements))
-        wish = Wish(install=packages.install, purge=packages.purge, upgrade=packages.upgrade)
         folder = self._cache / "apt"
         with exclusive(folder / ".lock"):  # apt's lists and files have one user at a time
             apt = Apt(folder / self._sha256[:16], self.path, self._cache / "packages")
             apt.update()
-            transaction = apt.choose(wish)
+            transaction = apt.choose(packages)
             require_met(requirements, apt.versions(transaction))
             files = apt.fetch(transaction)
             return Choice(transaction=transaction, files=files, described=apt.describe(transaction))

@@ -5,9 +5,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from ci.host.errors import BaseImageError, BuildError
+from ci.image.definition import Packages
 from ci.image.packages.dpkg import Package
 from ci.image.packages.kernels import kernels
-from ci.image.packages.transaction import Transaction, Wish, after
+from ci.image.packages.transaction import Transaction, after
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,7 @@ KERNEL = re.compile(r"linux-image-(?!unsigned-)[a-z].*|linux-(virtual|generic|am
 
 
 def require_allowed(
-    transaction: Transaction, wish: Wish, universe: Mapping[str, Package], base: Collection[str]
+    transaction: Transaction, wish: Packages, universe: Mapping[str, Package], base: Collection[str]
 ) -> None:
     """Raise BuildError where the transaction takes what must stay, or leaves what must go.
 
@@ -66,7 +67,7 @@ def refused(problems: Iterable[str]) -> BuildError:
     )
 
 
-def is_protected(name: str, wish: Wish, newest: str) -> bool:
+def is_protected(name: str, wish: Packages, newest: str) -> bool:
     """Whether a package must not go; `newest` is the kernel that boots."""
     patterns = (*(role.pattern for role in ROLES), KERNEL)
     return (
@@ -87,7 +88,7 @@ def _require_roles(known: Collection[str]) -> None:
         raise BaseImageError("the base image has no kernel", hint=KERNEL_HINT)
 
 
-def why_it_goes(name: str, transaction: Transaction, wish: Wish, universe: Mapping[str, Package]) -> str:
+def why_it_goes(name: str, transaction: Transaction, wish: Packages, universe: Mapping[str, Package]) -> str:
     """The chain that drags a package along, or what else does."""
     purged = {change.name for change in transaction.goes} & set(wish.purge)
     if name in purged:
@@ -106,7 +107,7 @@ def exclude_each_other(one: Package, other: Package) -> bool:
     return any(not {b.name, *b.provides}.isdisjoint(a.conflicts) for a, b in ((one, other), (other, one)))
 
 
-def why_they_stay(unwanted: Iterable[str], wish: Wish, universe: Mapping[str, Package]) -> list[str]:
+def why_they_stay(unwanted: Iterable[str], wish: Packages, universe: Mapping[str, Package]) -> list[str]:
     """For each package that should go and does not, a chain of what needs it."""
     found = []
     for name in sorted(unwanted):
@@ -116,7 +117,7 @@ def why_they_stay(unwanted: Iterable[str], wish: Wish, universe: Mapping[str, Pa
     return found
 
 
-def why_impossible(wish: Wish, universe: Mapping[str, Package]) -> list[str]:
+def why_impossible(wish: Packages, universe: Mapping[str, Package]) -> list[str]:
     """A chain for each package of `install` that needs something of `purge`, or else for what apt never removes."""
     lost = dragged(set(wish.purge) & universe.keys(), universe)
     if chains := _chains(wish.install, lost):

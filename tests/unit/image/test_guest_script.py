@@ -11,8 +11,8 @@ from ci.image import guest_script
 from ci.image.authorized_keys import AuthorizedKey
 from ci.image.definition import Definition
 from ci.image.disk.layout import Layout
-from ci.image.packages.transaction import Change, Transaction
-from ci.records.build import Driver
+from ci.image.packages.transaction import Transaction
+from ci.records.build import Driver, PackageStep
 from tests.support.scripted_guest import ScriptedGuest
 
 STEPS = [guest_script.PREPARE, guest_script.PACKAGES, guest_script.SETTINGS, guest_script.VERIFY, guest_script.CLEAN]
@@ -20,9 +20,9 @@ BARE = Layout(root="/dev/sda1", root_uuid="4b3a-9c8e")
 PLAN = Transaction(
     request=("dist-upgrade", "--auto-remove", "curl", "vim-"),
     changes=(
-        Change(name="curl", before="", after="7.88.1-10"),
-        Change(name="git", before="1:2.38", after="1:2.39"),
-        Change(name="vim", before="2:9.0", after=""),
+        PackageStep(name="curl", before="", after="7.88.1-10"),
+        PackageStep(name="git", before="1:2.38", after="1:2.39"),
+        PackageStep(name="vim", before="2:9.0", after=""),
     ),
     install=(),
 )

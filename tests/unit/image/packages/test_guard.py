@@ -1,10 +1,12 @@
 import pytest
 
 from ci.host.errors import BaseImageError, BuildError
+from ci.image.definition import Packages
 from ci.image.packages import dpkg
 from ci.image.packages.dpkg import Package
 from ci.image.packages.guard import require_allowed, why_impossible
-from ci.image.packages.transaction import Change, Transaction, Wish
+from ci.image.packages.transaction import Transaction
+from ci.records.build import PackageStep
 
 KERNEL = "linux-image-5.15.0-151-generic"
 OLD_KERNEL = "linux-image-5.15.0-9-generic"
@@ -24,23 +26,23 @@ BASE = [package(name) for name in (*ROLES.values(), KERNEL, "linux-image-virtual
 
 
 def plan(*, goes: tuple[str, ...] = (), comes: tuple[str, ...] = ()) -> Transaction:
-    gone = [Change(name=name, before="1", after="") for name in goes]
-    new = [Change(name=name, before="", after="1") for name in comes]
+    gone = [PackageStep(name=name, before="1", after="") for name in goes]
+    new = [PackageStep(name=name, before="", after="1") for name in comes]
     return Transaction(request=(), changes=tuple(sorted([*gone, *new])), install=())
 
 
-def wish(install: tuple[str, ...] = (), purge: tuple[str, ...] = ()) -> Wish:
-    return Wish(install=install, purge=purge, upgrade=True)
+def wish(install: tuple[str, ...] = (), purge: tuple[str, ...] = ()) -> Packages:
+    return Packages(install=install, purge=purge, upgrade=True)
 
 
-def judge(transaction: Transaction, wanted: Wish, *others: Package, base: list[Package] | None = None) -> None:
+def judge(transaction: Transaction, wanted: Packages, *others: Package, base: list[Package] | None = None) -> None:
     """`others` are packages beside those of the base, or instead of them; what does not come is in the base too."""
     universe = {one.name: one for one in [*(BASE if base is None else base), *others]}
     new = {change.name for change in transaction.comes}
     require_allowed(transaction, wanted, universe, universe.keys() - new)
 
 
-def refusal(transaction: Transaction, wanted: Wish, *others: Package) -> BuildError:
+def refusal(transaction: Transaction, wanted: Packages, *others: Package) -> BuildError:
     with pytest.raises(BuildError) as caught:
         judge(transaction, wanted, *others)
     assert caught.value.message.startswith(REFUSAL)
