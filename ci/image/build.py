@@ -13,7 +13,7 @@ from ci.host.qemu import QEMU
 from ci.host.workspace import exclusive, require_space, work_folder
 from ci.image import budget, earlier
 from ci.image.contents import sbom
-from ci.image.contents.reader import read_contents
+from ci.image.contents.image_contents import read_contents
 from ci.image.make_image import Provisioned, make_image
 from ci.image.plan import Plan
 from ci.records import artifacts, sizes
@@ -40,7 +40,7 @@ def build(plan: Plan, *, acceleration: Acceleration, reporter: Reporter) -> Buil
             digest = sha256_file(image)
         with reporter.step("Reading back what is in it"):
             contents = read_contents(image, work)
-            bill = sbom.to_cyclonedx(_subject(plan, digest), contents)
+            bill = sbom.to_cyclonedx(plan.identity, sha256=digest, base_url=plan.base.url, contents=contents)
         artifact = ArtifactRecord(
             file=image.name,
             sha256=digest,
@@ -82,18 +82,6 @@ def provisioned(
             return make_image(plan, image, Path(own), acceleration, reporter), acceleration
 
     return with_other(acceleration, attempt, reporter.note)
-
-
-def _subject(plan: Plan, sha256: str) -> sbom.Subject:
-    return sbom.Subject(
-        name=plan.stem,
-        version=plan.version,
-        commit=plan.commit,
-        built_at=plan.built_at,
-        sha256=sha256,
-        base_url=plan.base.url,
-        base_sha256=plan.base.sha256,
-    )
 
 
 def _earlier(plan: Plan, reporter: Reporter) -> earlier.Earlier | None:

@@ -17,6 +17,7 @@ from ci.image.disk.layers import Layer, LayerCache, layer_key
 from ci.image.disk.layout import Layout, Partition, Table
 from ci.image.guest_files import write_tar
 from ci.image.guest_script import Kernel
+from ci.image.packages.archive import make_archive
 from ci.image.packages.choose import BaseFacts, Choice
 from ci.image.packages.requirements import read_requirements
 from ci.image.packages.transaction import Transaction
@@ -153,7 +154,7 @@ def _start_from_base(base: _BaseDisk, choice: Choice, work: Path, reporter: Repo
     with reporter.step("Growing the root file system"):
         disk, where = base.grow()
     with reporter.step("Putting the packages on a disk"):
-        choice.write_archive(archive, work)
+        make_archive(choice.files, choice.described, archive, work)
     return _Start(disk=disk, disk_format=DiskFormat.RAW, layout=where, archive=archive)
 
 

@@ -55,7 +55,7 @@ class _Wanted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contents:
+class ImageContents:
     """`licenses` are by package, `owners` by the path of a Python distribution's metadata: the package it came with."""
 
     os: OsRelease
@@ -65,7 +65,7 @@ class Contents:
     owners: Mapping[str, str]
 
 
-def read_contents(image: Path, work: Path) -> Contents:
+def read_contents(image: Path, work: Path) -> ImageContents:
     """Look into the QCOW2 `image`, by way of a raw copy in `work`; raises BuildError where it makes no sense."""
     with _open_root(image, work) as (files, os_release):
         inventory = parse_status(files.read([STATUS], limit=STATUS_BYTES, total=STATUS_BYTES).get(STATUS, b""))
@@ -79,7 +79,7 @@ def read_contents(image: Path, work: Path) -> Contents:
         texts = files.read(wanted.paths, limit=TEXT_BYTES, total=TOTAL_BYTES)
     distributions = _distributions(texts, wanted.metadata)
     lists = [(package, texts[path]) for path, package in wanted.lists.items() if path in texts]
-    return Contents(
+    return ImageContents(
         os=read_os_release(os_release),
         inventory=inventory,
         licenses=find_licenses(

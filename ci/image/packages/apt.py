@@ -64,7 +64,7 @@ class Apt:
         # A second look where the first leaves a kernel that no longer boots.
         if old := kernels.leftovers(after(self._installed, transaction.changes)):
             transaction = self._plan(wish, old)
-        newest = kernels.kernels(after(self._installed, transaction.changes)).newest
+        newest = kernels.newest_kernel(after(self._installed, transaction.changes))
         kernels.require_shares(newest, self._facts)
         universe = self._installed | self._described(change.name for change in transaction.comes)
         guard.require_allowed(transaction, wish, universe, self._installed.keys())

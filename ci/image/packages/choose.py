@@ -8,7 +8,7 @@ from pathlib import Path
 from ci.host.workspace import exclusive, work_folder
 from ci.image.definition import Packages
 from ci.image.disk.root_files import RootFiles
-from ci.image.packages import archive, dpkg
+from ci.image.packages import dpkg
 from ci.image.packages.apt import FACT_FILES, FACT_FOLDERS, Apt
 from ci.image.packages.kernels import kernels, module_lists
 from ci.image.packages.requirements import Requirement, programs, require_met
@@ -26,10 +26,6 @@ class Choice:
     transaction: Transaction
     files: tuple[Path, ...]
     described: str
-
-    def write_archive(self, image: Path, work: Path) -> None:
-        """Write the disk from which the appliance installs them."""
-        archive.make_archive(self.files, self.described, image, work)
 
 
 class BaseFacts:
@@ -53,7 +49,7 @@ class BaseFacts:
         with work_folder(self._folder) as work:
             found = work / "facts"
             _copy(files, paths, found)
-            _copy(files, module_lists(kernels(dpkg.installed(found)).releases), found)
+            _copy(files, module_lists(kernels(dpkg.installed(found))), found)
             for earlier in self._folder.glob("[0-9a-f]*"):
                 shutil.rmtree(earlier)  # of a base that this one replaces
             found.rename(self.path)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ci.host.errors import BaseImageError, BuildError
 from ci.image.definition import Packages
 from ci.image.packages.dpkg import Package
-from ci.image.packages.kernels import kernels
+from ci.image.packages.kernels import kernels, newest_kernel
 from ci.image.packages.transaction import Transaction, after
 
 
@@ -46,7 +46,7 @@ def require_allowed(
     there = after(base, transaction.changes)
     known = {*base, *there}
     _require_roles(known)
-    newest = kernels(known).newest
+    newest = newest_kernel(known)
     problems = [
         f"{change.name} {why_it_goes(change.name, transaction, wish, universe)}"
         for change in transaction.goes
@@ -70,11 +70,7 @@ def refused(problems: Iterable[str]) -> BuildError:
 def is_protected(name: str, wish: Packages, newest: str) -> bool:
     """Whether a package must not go; `newest` is the kernel that boots."""
     patterns = (*(role.pattern for role in ROLES), KERNEL)
-    return (
-        name in wish.install
-        or any(pattern.fullmatch(name) for pattern in patterns)
-        or newest in kernels([name]).releases
-    )
+    return name in wish.install or any(pattern.fullmatch(name) for pattern in patterns) or newest in kernels([name])
 
 
 def _require_roles(known: Collection[str]) -> None:
@@ -84,7 +80,7 @@ def _require_roles(known: Collection[str]) -> None:
                 f"the base image has no {role.package}, its {role.name}",
                 hint="Use a cloud image of Debian or Ubuntu; docs/definitions.md says what a base must have.",
             )
-    if not kernels(known).releases:
+    if not kernels(known):
         raise BaseImageError("the base image has no kernel", hint=KERNEL_HINT)
 
 

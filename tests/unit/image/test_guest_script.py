@@ -44,10 +44,7 @@ def definition() -> Definition:
 
 
 def test_the_script_gets_a_name_per_line_and_empty_lists_as_empty_files() -> None:
-    keys = tuple(
-        AuthorizedKey(line=f"ssh-ed25519 AAAA {name}", type="ssh-ed25519", comment=name, fingerprint=name)
-        for name in ("one", "two")
-    )
+    keys = tuple(AuthorizedKey(line=f"ssh-ed25519 AAAA {name}", fingerprint=name) for name in ("one", "two"))
     assert guest_script.inputs(definition(), keys, PLAN) == {
         "request": "dist-upgrade\n--auto-remove\ncurl\nvim-\n",
         "plan": "curl - 7.88.1-10\ngit 1:2.38 1:2.39\nvim 2:9.0 -\n",

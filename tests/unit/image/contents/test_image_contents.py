@@ -1,9 +1,9 @@
 import pytest
 
 from ci.host.errors import BuildError
+from ci.image.contents.image_contents import OsRelease, find_licenses, find_owners, read_os_release
 from ci.image.contents.inventory import Inventory, parse_status
 from ci.image.contents.python_packages import Distribution
-from ci.image.contents.reader import OsRelease, find_licenses, find_owners, read_os_release
 from ci.records.packages import Package
 from tests.support.disks import stanza
 
