@@ -48,12 +48,8 @@ def build(plan: Plan, *, acceleration: Acceleration, reporter: Reporter) -> Buil
             virtual_size=qcow2.info(image).virtual_size,
         )
         packages = contents.inventory.packages
-        budget.require_within(
-            plan.definition.disk.max_image_mib,
-            artifact.size,
-            packages,
-            lambda: _earlier(plan, reporter),
-        )
+        limit = plan.definition.disk.max_image_mib
+        budget.require_within(limit, artifact.size, packages, lambda: _earlier(plan, reporter))
         record = _record(plan, artifact, found, acceleration, reporter, packages=len(packages))
         write_atomic(staging / f"{image.name}{artifacts.SHA256}", f"{digest}  {image.name}\n")
         write_atomic(staging / f"{plan.stem}{artifacts.PACKAGES}", to_tsv(packages))
@@ -108,13 +104,7 @@ def _record(
         commit=plan.commit,
         dirty=plan.dirty,
         built_at=plan.built_at,
-        base=BaseImageRecord(
-            url=plan.base.url,
-            sha256=plan.base.sha256,
-            size=plan.base.size,
-            verification=plan.base.verification,
-            verified_by=plan.base.verified_by,
-        ),
+        base=BaseImageRecord.model_validate(plan.base, from_attributes=True),
         image=image,
         packages=packages,
         transaction=list(found.transaction.changes),

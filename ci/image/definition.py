@@ -41,13 +41,13 @@ def _of_a_signed_index(url: AnyUrl) -> AnyUrl:
     return url
 
 
-class Section(BaseModel):
+class DefinitionTable(BaseModel):
     """A table of a definition; an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Bootstrap(Section):
+class Bootstrap(DefinitionTable):
     """A base made from `packages`, sorted, of `suite`, trusted through `keyring`.
 
     `archives` are asked for the suite, in this order, where none of this machine's own package archives has it. With
@@ -64,7 +64,7 @@ class Bootstrap(Section):
     separate_boot: bool = False
 
 
-class Streams(Section):
+class Streams(DefinitionTable):
     """Where newer bases are announced: an item of a product in a signed simplestreams index."""
 
     index: Annotated[AnyUrl, AfterValidator(_of_a_signed_index)]
@@ -72,7 +72,7 @@ class Streams(Section):
     item: StreamName
 
 
-class Base(Section):
+class Base(DefinitionTable):
     """Where the base image comes from: a URL, or a bootstrap."""
 
     url: AnyUrl | None = None
@@ -93,21 +93,21 @@ class Base(Section):
         return self
 
 
-class OperatingSystem(Section):
+class OperatingSystem(DefinitionTable):
     """What the base's /etc/os-release must say."""
 
     id: str
     version_id: str
 
 
-class Disk(Section):
+class Disk(DefinitionTable):
     """The virtual disk; the root file system fills it. A larger image than `max_image_mib` fails the build."""
 
     size_gib: Annotated[int, Field(ge=4, le=2048)]
     max_image_mib: Annotated[int, Field(ge=1)] | None = None
 
 
-class Packages(Section):
+class Packages(DefinitionTable):
     """Packages by name: `install` must be there afterwards, `purge` must not."""
 
     upgrade: bool = True
@@ -122,21 +122,21 @@ class Packages(Section):
         return self
 
 
-class Files(Section):
+class Files(DefinitionTable):
     """What packages bring and the image leaves out: all that `exclude` matches, except for what `include` matches."""
 
     exclude: tuple[PathPattern, ...] = ()
     include: tuple[PathPattern, ...] = ()
 
 
-class Services(Section):
+class Services(DefinitionTable):
     """systemd units: `mask` where they exist, `enable` always."""
 
     mask: tuple[UnitName, ...] = ()
     enable: tuple[UnitName, ...] = ()
 
 
-class Definition(Section):
+class Definition(DefinitionTable):
     """One image. `distribution` is part of the file names.
 
     `release` says whether releases carry it, `check` whether pull requests build it all the same where they do not.

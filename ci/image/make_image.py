@@ -2,6 +2,7 @@
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 from ci.host import qcow2
@@ -16,7 +17,7 @@ from ci.image.disk import layout
 from ci.image.disk.layers import Layer, LayerCache, layer_key
 from ci.image.disk.layout import Layout, Partition, Table
 from ci.image.guest_files import write_tar
-from ci.image.guest_script import Kernel
+from ci.image.guest_script import GuestKernel
 from ci.image.packages.archive import make_archive
 from ci.image.packages.choose import BaseFacts, Choice
 from ci.image.packages.requirements import read_requirements
@@ -43,7 +44,7 @@ class Provisioned:
     """What was done with the packages, and what the guest says: of its kernel, and of its folders' sizes (`du`)."""
 
     transaction: Transaction
-    kernel: Kernel
+    kernel: GuestKernel
     folder_sizes: str
 
 
@@ -97,13 +98,12 @@ class _BaseDisk:
     def __init__(self, plan: Plan, work: Path) -> None:
         self._plan = plan
         self._work = work
-        self._raw: Path | None = None
 
     def facts(self) -> BaseFacts:
         """What the base says about its packages, from the cache where it was read before."""
         facts = BaseFacts(self._plan.cache, self._plan.base.sha256)
         if not facts.path.exists():
-            raw, _, root = self._open()
+            raw, _, root = self._opened
             try:
                 facts.read(layout.root_files(raw, root, self._work))
             except BuildError as error:
@@ -112,24 +112,22 @@ class _BaseDisk:
 
     def grow(self) -> tuple[Path, Layout]:
         """The disk, as large as the definition wants it."""
-        raw, table, root = self._open()
+        raw, table, root = self._opened
         boot = layout.find_boot(raw, table, root, self._work)
         layout.grow_root(raw, root, self._plan.disk_bytes, self._work)
         return raw, layout.appliance_layout(table, root, boot)
 
-    def _open(self) -> tuple[Path, Table, Partition]:
-        base = self._plan.base.path
-        if self._raw is None:
-            raw = self._work / "disk.raw"
-            qcow2.convert_to_raw(base, raw, source_format=qcow2.disk_format(base))
-            self._raw = raw
-        table = layout.read_table(self._raw)
+    @cached_property
+    def _opened(self) -> tuple[Path, Table, Partition]:
+        base, raw = self._plan.base.path, self._work / "disk.raw"
+        qcow2.convert_to_raw(base, raw, source_format=qcow2.disk_format(base))
+        table = layout.read_table(raw)
         try:
-            root = layout.find_root(self._raw, table, self._plan.definition.os, self._work)
+            root = layout.find_root(raw, table, self._plan.definition.os, self._work)
         except BuildError as error:
             raise _unreadable(error) from error
         layout.require_growable(table, root)
-        return self._raw, table, root
+        return raw, table, root
 
 
 def _unreadable(error: BuildError) -> BaseImageError:
@@ -216,7 +214,7 @@ class _Session:
         files = guest_script.inputs(plan.definition, plan.keys, self.transaction)
         guest_script.install_script(self.guest, plan.provision / guest_script.SCRIPT, files)
 
-    def _perform(self, step: guest_script.Step) -> str:
+    def _perform(self, step: guest_script.GuestStep) -> str:
         with self.reporter.step(step.title, limit=step.timeout * self.scale):
             variables = guest_script.environment(self.layout)
             return guest_script.perform(self.guest, step, variables, scale=self.scale)

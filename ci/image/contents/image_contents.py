@@ -1,7 +1,7 @@
 """What is in a finished image, told by its own bytes: distribution, packages, licenses, Python distributions."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,19 +42,6 @@ class OsRelease:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Wanted:
-    """The paths of all that is read, most of them with the package that they speak of."""
-
-    lists: Mapping[str, str]
-    copyrights: Mapping[str, str]
-    metadata: Sequence[str]
-
-    @property
-    def paths(self) -> list[str]:
-        return [*self.lists, *self.copyrights, *self.metadata]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ImageContents:
     """`licenses` are by package, `owners` by the path of a Python distribution's metadata: the package it came with."""
 
@@ -71,22 +58,20 @@ def read_contents(image: Path, work: Path) -> ImageContents:
         inventory = parse_status(files.read([STATUS], limit=STATUS_BYTES, total=STATUS_BYTES).get(STATUS, b""))
         folders = files.names([DPKG_INFO, *LIBRARIES])
         require_file_lists(inventory, folders.get(DPKG_INFO, ()))
-        wanted = _Wanted(
-            lists=_list_paths(inventory, folders.get(DPKG_INFO, ())),
-            copyrights={f"/usr/share/doc/{package.name}/copyright": package.name for package in inventory.packages},
-            metadata=_metadata_paths(files, folders),
-        )
-        texts = files.read(wanted.paths, limit=TEXT_BYTES, total=TOTAL_BYTES)
-    distributions = _distributions(texts, wanted.metadata)
-    lists = [(package, texts[path]) for path, package in wanted.lists.items() if path in texts]
+        # Paths, those of the first two with the package that they speak of.
+        lists = _list_paths(inventory, folders.get(DPKG_INFO, ()))
+        copyrights = {f"/usr/share/doc/{package.name}/copyright": package.name for package in inventory.packages}
+        metadata = _metadata_paths(files, folders)
+        texts = files.read([*lists, *copyrights, *metadata], limit=TEXT_BYTES, total=TOTAL_BYTES)
+    distributions = _distributions(texts, metadata)
     return ImageContents(
         os=read_os_release(os_release),
         inventory=inventory,
         licenses=find_licenses(
-            inventory, {package: texts[path] for path, package in wanted.copyrights.items() if path in texts}
+            inventory, {package: texts[path] for path, package in copyrights.items() if path in texts}
         ),
         distributions=distributions,
-        owners=find_owners(distributions, lists),
+        owners=find_owners(distributions, ((package, texts[path]) for path, package in lists.items() if path in texts)),
     )
 
 

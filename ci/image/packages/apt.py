@@ -18,7 +18,7 @@ from ci.host.files import sha256_file, write_atomic
 from ci.host.process import TAIL_LINES, Completed, run
 from ci.image.definition import Packages
 from ci.image.packages import guard, kernels
-from ci.image.packages.dpkg import ARCHITECTURES, DIVERSIONS, STATUS, Package, installed, parse_packages
+from ci.image.packages.dpkg import ARCHITECTURES, DIVERSIONS, STATUS, PackageStanza, installed, parse_packages
 from ci.image.packages.transaction import POLICY, Transaction, after, parse_changes, parse_files, request
 
 # What of the base decides.
@@ -99,7 +99,7 @@ class Apt:
         problems = guard.why_impossible(wish, universe)
         return guard.refused(problems) if problems else error
 
-    def _described(self, names: Iterable[str]) -> dict[str, Package]:
+    def _described(self, names: Iterable[str]) -> dict[str, PackageStanza]:
         return parse_packages(self._show(names))
 
     def fetch(self, transaction: Transaction) -> tuple[Path, ...]:
@@ -230,7 +230,6 @@ def explain(error: ToolError, command: str) -> ToolError | BuildError | FetchErr
 
 def _source_files(facts: Path) -> Sequence[Path]:
     folder = facts / "etc/apt/sources.list.d"
-    parts = sorted(path for path in folder.glob("*") if path.suffix in {".list", ".sources"}) if folder.exists() else []
-    single = facts / "etc/apt/sources.list"
-    found = [path for path in (single, *parts) if path.is_file()]
-    return [path for path in found if path.name != "sources.list"] + [path for path in found if path == single]
+    parts = sorted(path for path in folder.glob("*") if path.suffix in {".list", ".sources"})
+    # In the one folder that all are copied to it comes last, and so wins over a part of the same name.
+    return [path for path in (*parts, facts / "etc/apt/sources.list") if path.is_file()]

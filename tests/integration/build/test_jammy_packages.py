@@ -49,7 +49,7 @@ OLDER = {
 
 def wish(*unwanted: str, upgrade: bool = True) -> Packages:
     """What the definition asks for, and to purge `unwanted` too."""
-    return Packages(install=PACKAGES.install, purge=(*PACKAGES.purge, *unwanted), upgrade=upgrade)
+    return PACKAGES.model_copy(update={"purge": (*PACKAGES.purge, *unwanted), "upgrade": upgrade})
 
 
 def base(folder: Path, marks: str, rows: Sequence[Row] = TABLE.installed, offered: Sequence[Row] = ()) -> Apt:

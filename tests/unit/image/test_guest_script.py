@@ -91,7 +91,7 @@ driver virtio_blk module
 driver virtio_pci built-in
 driver crc32c_generic absent
 """
-    assert guest_script.parse_kernel(output) == guest_script.Kernel(
+    assert guest_script.parse_kernel(output) == guest_script.GuestKernel(
         release="5.15.0-151-generic",
         modules={"virtio_blk": Driver.MODULE, "virtio_pci": Driver.BUILT_IN, "crc32c_generic": Driver.ABSENT},
     )
@@ -125,7 +125,7 @@ def test_the_script_is_put_into_a_folder_of_its_own_and_taken_out_again() -> Non
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
-def test_every_step_is_one_the_script_has(step: guest_script.Step) -> None:
+def test_every_step_is_one_the_script_has(step: guest_script.GuestStep) -> None:
     script = (ROOT / "build" / "provision" / guest_script.SCRIPT).read_text()
     assert f"\n{step.name}() {{\n" in script
     known = next(line for line in script.splitlines() if line.endswith(') "$1" ;;'))
