@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ci.host import cli
 from ci.host.accelerator import probe, with_other
-from ci.host.appliance.check import archive_host, check_appliance
+from ci.host.appliance.check import check_appliance
 from ci.host.errors import HostError
 from ci.host.prerequisites import Finding, Status, quick_findings, space_needs
 from ci.host.progress import Reporter
@@ -21,9 +21,6 @@ def arguments() -> argparse.ArgumentParser:
     parser = cli.parser("python -m ci.doctor", __doc__)
     parser.add_argument("--quick", action="store_true", help="leave out the start of libguestfs's appliance")
     parser.add_argument("--image-dir", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist")
-    parser.add_argument(
-        "--resolve", metavar="HOST", help="the name the appliance must resolve (default: the first package source's)"
-    )
     return parser
 
 
@@ -32,7 +29,7 @@ def main(options: argparse.Namespace, reporter: Reporter) -> int:
     with reporter.step("Looking at this machine"):
         findings = quick_findings(ThisMachine(), needs, with_accelerator=True)
     if not options.quick:
-        findings += _try_appliance(options, findings, reporter)
+        findings += _try_appliance(findings, reporter)
     rows = [(finding.name, finding.found, STYLE[finding.status], finding.fix) for finding in findings]
     reporter.table("Prerequisites", ("what", "found", "status", "fix"), rows)
     missing = [finding for finding in findings if finding.status is Status.MISSING]
@@ -45,13 +42,12 @@ def main(options: argparse.Namespace, reporter: Reporter) -> int:
     return 0
 
 
-def _try_appliance(options: argparse.Namespace, findings: list[Finding], reporter: Reporter) -> list[Finding]:
+def _try_appliance(findings: list[Finding], reporter: Reporter) -> list[Finding]:
     if any(finding.status is Status.MISSING for finding in findings):
         found = "not tried: see what is missing above"
         return [Finding(name="appliance starts", found=found, status=Status.WARNING)]
-    host = options.resolve or archive_host()
     with reporter.step("Starting libguestfs's appliance"):
-        return with_other(probe(), lambda acceleration: check_appliance(acceleration, host), reporter.note)
+        return with_other(probe(), check_appliance, reporter.note)
 
 
 if __name__ == "__main__":

@@ -228,7 +228,7 @@ def measure_builds(subject: Subject, folder: Folder, reporter: Reporter) -> Buil
     Ours goes first: what it leaves in the caches of the package archive then helps the classic recipe, not us.
     """
     with reporter.step("Starting the libguestfs appliance once, so that it is made"):
-        raise_for(check_appliance(subject.acceleration, None))
+        raise_for(check_appliance(subject.acceleration))
     record, ours = _measure_our_build(subject, folder, reporter, "Our build", "--no-cache")
     _, again = _measure_our_build(subject, folder, reporter, "Our build, with other guest files", "--version", AGAIN)
     classic = _measure_classic_recipe(subject, folder, reporter)
