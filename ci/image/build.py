@@ -7,6 +7,7 @@ from ci.host import qcow2
 from ci.host.accelerator import Acceleration, with_other
 from ci.host.cli import peak_memory
 from ci.host.files import publish_together, sha256_file, write_atomic
+from ci.host.prerequisites import OUTPUT_BYTES
 from ci.host.process import run
 from ci.host.progress import Reporter
 from ci.host.qemu import QEMU
@@ -20,7 +21,6 @@ from ci.records import artifacts, sizes
 from ci.records.build import ArtifactRecord, BaseImageRecord, BuildRecord, StepRecord
 from ci.records.packages import to_tsv
 
-SPACE_NEEDED = 6 << 30
 TOOLS = {
     "guestfish": ("guestfish", "--version"),
     "qemu-img": ("qemu-img", "--version"),
@@ -30,7 +30,7 @@ TOOLS = {
 
 def build(plan: Plan, *, acceleration: Acceleration, reporter: Reporter) -> BuildRecord:
     """Build the image and put its artifacts into `plan.output`, all of them or none; returns the build record."""
-    require_space(plan.output, SPACE_NEEDED)
+    require_space(plan.output, OUTPUT_BYTES)
     with work_folder(plan.output) as work:
         staging = work / "staging"
         staging.mkdir()

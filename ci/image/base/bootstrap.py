@@ -10,6 +10,7 @@ from ci.host.accelerator import Acceleration, with_other
 from ci.host.appliance import guestfish
 from ci.host.errors import BuildError, HostError
 from ci.host.files import sha256_file, write_atomic
+from ci.host.prerequisites import OUTPUT_BYTES
 from ci.host.process import run
 from ci.host.progress import Reporter
 from ci.host.workspace import exclusive, require_space, work_folder
@@ -26,7 +27,6 @@ EXT4_FEATURES = (
     "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,huge_file,"
     "dir_nlink,extra_isize,metadata_csum"
 )
-SPACE_NEEDED = 6 << 30
 INSTALL_SECONDS = 900
 
 
@@ -109,7 +109,7 @@ def contained_argv(argv: list[str], *, root: bool) -> list[str]:
 
 
 def _make(bootstrap: Bootstrap, recipe: Path, image: Path, acceleration: Acceleration, reporter: Reporter) -> None:
-    require_space(image.parent, SPACE_NEEDED)
+    require_space(image.parent, OUTPUT_BYTES)
     if not bootstrap.keyring.exists():
         raise HostError(
             f"{bootstrap.keyring} is missing: nothing would vouch for the packages",

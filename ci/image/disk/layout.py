@@ -14,11 +14,11 @@ from pathlib import Path
 from ci.host.appliance.guestfish import Guestfish
 from ci.host.errors import BaseImageError, ToolError, ToolTimeoutError
 from ci.host.process import Argument, run
+from ci.host.qcow2 import SECTOR_BYTES
 from ci.image.definition import OperatingSystem
 from ci.image.disk.root_files import RootFiles
 
 DISK = "/dev/sda"  # to guestfish; to a program in the appliance it may be another
-SECTOR_BYTES = 512
 SECONDS = 600
 OS_RELEASE = "/etc/os-release"
 FSTAB = "/etc/fstab"
