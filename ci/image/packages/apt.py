@@ -28,7 +28,7 @@ FACT_FOLDERS = ("/etc/apt/sources.list.d", "/etc/apt/trusted.gpg.d", "/etc/apt/k
 UPDATE_SECONDS = 600
 CHOOSE_SECONDS = 120
 FETCH_SECONDS = 3600
-KEEP_SECONDS = 60 * 24 * 3600  # a package file that no build used for so long goes
+KEEP_SECONDS = 60 * 24 * 3600  # what no build used for so long goes
 IMPOSSIBLE = 100  # apt-get's exit code for every error
 
 _ALLOWED = ("http", "https")
