@@ -18,8 +18,12 @@ help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
-setup: ## install what is missing on this machine
+setup: ## install what is missing on this machine for the demo
 	@./scripts/setup.sh
+
+.PHONY: setup-lint
+setup-lint: ## install what checks the sources and runs the unit tests, without root
+	@./scripts/setup.sh --lint
 
 .PHONY: setup-tests
 setup-tests: ## install what is missing, the browser that the tests need included
@@ -42,7 +46,7 @@ test: setup-tests lint ## run all checks and all tests
 	$(PYTHON) -m pytest tests/unit tests/integration
 
 .PHONY: lint
-lint: setup ## check style, types and shell scripts
+lint: setup-lint ## check style, types and shell scripts
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m mypy
@@ -57,13 +61,13 @@ lint: setup ## check style, types and shell scripts
 	.venv/bin/zizmor --quiet --offline --strict-collection --persona pedantic .
 
 .PHONY: unit
-unit: setup ## run the fast tests
+unit: setup-lint ## run the fast tests
 	$(PYTHON) -m pytest tests/unit
 
 .PHONY: search
 # Chosen once, so that the seed in the command that make shows is the one that was drawn from.
 search: SEED := $(or $(SEED),$(shell echo $$RANDOM))
-search: setup ## draw other examples than the tests always do, and many more; SEED=... draws the same again
+search: setup-lint ## draw other examples than the tests always do, and many more; SEED=... draws the same again
 	$(PYTHON) -m pytest tests/unit -m hypothesis --hypothesis-profile searching --hypothesis-seed $(SEED)
 
 .PHONY: integration
@@ -84,11 +88,15 @@ doctor: setup ## show whether this machine can build, and what to do where not
 	@$(PYTHON) -m ci.doctor
 
 .PHONY: lock
-lock: setup ## bring requirements.lock up to date with pyproject.toml
-	@env --unset=UV_INDEX --unset=UV_DEFAULT_INDEX --unset=UV_FIND_LINKS --unset=UV_EXTRA_INDEX_URL --unset=UV_INDEX_URL \
-		$(PYTHON) -m uv pip compile --no-config --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
-		--group dev --custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml
-	@./scripts/setup.sh
+# The longest first, with the newest of everything; the others are parts of it.
+COMPILE = env --unset=UV_INDEX --unset=UV_DEFAULT_INDEX --unset=UV_FIND_LINKS --unset=UV_EXTRA_INDEX_URL --unset=UV_INDEX_URL \
+	$(PYTHON) -m uv pip compile --no-config --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	--custom-compile-command 'make lock' pyproject.toml
+lock: setup-lint ## bring the locks, requirements*.lock, up to date with pyproject.toml
+	@$(COMPILE) --group rehearsal --group dev --output-file requirements-dev.lock
+	@$(COMPILE) --group rehearsal --constraint requirements-dev.lock --output-file requirements-rehearsal.lock
+	@$(COMPILE) --constraint requirements-dev.lock --output-file requirements.lock
+	@./scripts/setup.sh --lint
 
 .PHONY: clean
 clean: ## remove what builds and tests leave; not the environment, not the cache of downloads

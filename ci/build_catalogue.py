@@ -13,6 +13,7 @@ from ci.catalogue.site import PAGE, catalogue_files
 from ci.host import cli
 from ci.host.progress import Reporter, short_path
 from ci.host.repository import ROOT
+from ci.text.figures import plural
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -32,7 +33,7 @@ def main(options: argparse.Namespace, reporter: Reporter) -> int:
     """Write the folder; raises InputError where a record is wrong, with the folder left as it was."""
     records = read_releases(options.releases)
     write_folder(options.output, catalogue_files(records))
-    count = f"{len(records)} release{'' if len(records) == 1 else 's'}" if records else "no release yet"
+    count = plural(len(records), "release") if records else "no release yet"
     reporter.note(f"{short_path(options.output / PAGE)}: {count}")
     return 0
 

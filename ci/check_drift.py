@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ci.comparison.pull_request import Evidence, read_evidence
+from ci.fetch.retry import Patience
 from ci.github.context import Context, run_url
 from ci.github.failures import nothing_vanishes
 from ci.github.issues import Tracker
-from ci.github.retry import Patience
 from ci.github.transfer import Transfer
 from ci.host import actions, cli
 from ci.host.errors import InputError, RefusedError

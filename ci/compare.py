@@ -14,8 +14,9 @@ from pathlib import Path
 from ci.comparison.image_facts import difference
 from ci.comparison.lookup import Fetch, Places, look_up
 from ci.comparison.words import markdown, text
-from ci.fetch.github_assets import SERVER_URL, access_from
+from ci.fetch.github_access import access_from
 from ci.fetch.open_url import Client
+from ci.fetch.retry import Patience
 from ci.github.context import require_repository
 from ci.host import cli
 from ci.host.progress import Reporter
@@ -49,13 +50,15 @@ def main(
     repository = options.repository or environ.get("GITHUB_REPOSITORY", "")
     if repository:
         require_repository(repository)
+    access = access_from(environ)
     places = Places(
         dist=options.dist,
         releases=releases,
-        server=(environ.get("GITHUB_SERVER_URL") or SERVER_URL).rstrip("/"),
+        server=access.server_url,
         repository=repository,
     )
-    fetch = Fetch(client=Client(github=access_from(environ)), reporter=reporter, sleep=sleep)
+    client = Client(patience=Patience(sleep=sleep), github=access)
+    fetch = Fetch(client=client, reporter=reporter)
     old, new = look_up(options.old, places, fetch), look_up(options.new, places, fetch)
     found = difference(
         old.side(options.image, new.images, fetch),

@@ -6,9 +6,10 @@ Needs neither KVM nor an image host. What it made stays in dist/ to look at.
 import argparse
 import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
-from ci import rehearse, validate_image
+from ci import rehearse
 from ci.build_image import BuildRequest, build_image
 from ci.host import cli
 from ci.host.process import run
@@ -19,10 +20,19 @@ from ci.host.workspace import LOCK_NAME, cache_folder, exclusive
 from ci.image.definition import DEMO_IMAGE
 from ci.records import artifacts
 from ci.records.build import BuildRecord
-from ci.records.record import read_record
 from ci.records.validation import Outcome, ValidationReport
+from ci.records.version import Version
+from ci.validate_image import ValidateRequest, validate_image
 
 SSH_PORT = 3023
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoRequest:
+    """A definition of build/images, and the folder for what is made of it."""
+
+    image: str
+    output: Path
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -33,19 +43,28 @@ def arguments() -> argparse.ArgumentParser:
     return result
 
 
+def request(options: argparse.Namespace) -> DemoRequest:
+    """What the flags ask for."""
+    return DemoRequest(image=options.image, output=options.output)
+
+
 def main(options: argparse.Namespace, reporter: Reporter) -> int:
-    """Build and boot-test the demo image, and rehearse its release."""
-    identity = throwaway_key(cache_folder() / "demo")
-    output: Path = options.output
-    request = BuildRequest(image=options.image, authorized_keys=Path(f"{identity}.pub"), output=output)
-    built = build_image(request, reporter)
-    version, stem, image = built.version, built.name, output / built.image.file
-    validate_options = validate_image.arguments().parse_args([str(image), "--identity", str(identity)])
-    validate_image.validate(validate_options, reporter)
-    rehearse_options = rehearse.arguments().parse_args(["--dist", str(output), "--tag", version])
-    rehearse.main(rehearse_options, reporter)
-    _summarise(output, stem, identity, reporter)
+    """Show what the flags ask for."""
+    demo(request(options), reporter)
     return 0
+
+
+def demo(wanted: DemoRequest, reporter: Reporter) -> None:
+    """Build and boot-test an image, and rehearse its release; raises what these raise."""
+    identity = throwaway_key(cache_folder() / "demo")
+    public = Path(f"{identity}.pub")
+    built = build_image(BuildRequest(image=wanted.image, authorized_keys=public, output=wanted.output), reporter)
+    image = wanted.output / built.image.file
+    report = validate_image(ValidateRequest(image=image, identity=identity), reporter)
+    tag = Version.parse(built.version)
+    rehearse.rehearse(rehearse.RehearseRequest(dist=wanted.output, tag=tag, image=wanted.image), reporter)
+    _summarise(wanted.output, built, report, reporter)
+    _tell_how_to_start(image, identity, reporter)
 
 
 def throwaway_key(folder: Path) -> Path:
@@ -59,25 +78,28 @@ def throwaway_key(folder: Path) -> Path:
     return identity
 
 
-def _summarise(output: Path, stem: str, identity: Path, reporter: Reporter) -> None:
-    built = read_record(output / f"{stem}{artifacts.BUILD}", BuildRecord)
-    report = read_record(output / f"{stem}{artifacts.REPORT}", ValidationReport)
+def _summarise(output: Path, built: BuildRecord, report: ValidationReport, reporter: Reporter) -> None:
     passed = sum(check.outcome is Outcome.PASSED for check in report.checks)
-    boots = ", ".join(f"{boot.name} {boot.ssh_seconds:.0f} s" for boot in report.boots if boot.ssh_seconds)
-    image, evidence = short_path(output / built.image.file), short_path(output / stem)
+    evidence = short_path(output / built.name)
     rows = [
-        ("image", image),
+        ("image", short_path(output / built.image.file)),
         ("size", f"{built.image.size / 1e6:.0f} MB, {built.image.virtual_size >> 30} GiB virtual"),
         ("built in", f"{built.seconds:.0f} s"),
         ("boot test", f"{passed} of {len(report.checks)} checks passed in {len(report.boots)} boots"),
-        ("start to SSH", boots),
+        (
+            "start to SSH",
+            ", ".join(f"{boot.name} {boot.ssh_seconds:.0f} s" for boot in report.boots if boot.ssh_seconds),
+        ),
         ("release", "rehearsed: published, rolled out and fetched back, against a server on this machine"),
         ("what was checked", f"{evidence}{artifacts.REPORT_MARKDOWN}"),
-        ("what it looked like", f"{evidence}.console.png, .console.log, .boot.svg"),
+        ("what it looked like", f"{evidence}{artifacts.SCREENSHOT}, {artifacts.CONSOLE_LOG}, {artifacts.BOOT_CHART}"),
     ]
     reporter.table("The demo", ("what", "result"), rows)
+
+
+def _tell_how_to_start(image: Path, identity: Path, reporter: Reporter) -> None:
     command = [
-        QEMU, "-drive", f"file={image},if=virtio,snapshot=on", "-m", "512",
+        QEMU, "-drive", f"file={short_path(image)},if=virtio,snapshot=on", "-m", "512",
         "-netdev", f"user,id=net0,hostfwd=tcp:127.0.0.1:{SSH_PORT}-:3023",
         "-device", "virtio-net-pci,netdev=net0", "-nographic",
     ]  # fmt: skip

@@ -2,13 +2,11 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 from ci.host import cli
 from ci.host.accelerator import probe, with_other
 from ci.host.appliance.check import check_appliance
-from ci.host.errors import HostError
-from ci.host.prerequisites import Finding, Status, quick_findings, space_needs
+from ci.host.prerequisites import Finding, Status, quick_findings, raise_for, space_needs
 from ci.host.progress import Reporter
 from ci.host.repository import ROOT
 from ci.host.this_machine import ThisMachine
@@ -20,24 +18,18 @@ STYLE = {Status.OK: "ok", Status.WARNING: "warning", Status.MISSING: "MISSING"}
 def arguments() -> argparse.ArgumentParser:
     parser = cli.parser("python -m ci.doctor", __doc__)
     parser.add_argument("--quick", action="store_true", help="leave out the start of libguestfs's appliance")
-    parser.add_argument("--image-dir", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist")
     return parser
 
 
 def main(options: argparse.Namespace, reporter: Reporter) -> int:
-    needs = space_needs(options.image_dir, cache_folder())
+    needs = space_needs(ROOT / "dist", cache_folder())
     with reporter.step("Looking at this machine"):
         findings = quick_findings(ThisMachine(), needs, with_accelerator=True)
     if not options.quick:
         findings += _try_appliance(findings, reporter)
     rows = [(finding.name, finding.found, STYLE[finding.status], finding.fix) for finding in findings]
     reporter.table("Prerequisites", ("what", "found", "status", "fix"), rows)
-    missing = [finding for finding in findings if finding.status is Status.MISSING]
-    if missing:
-        raise HostError(
-            f"this machine cannot build an image yet; missing: {', '.join(finding.name for finding in missing)}",
-            hint="; ".join(dict.fromkeys(finding.fix for finding in missing if finding.fix)),
-        )
+    raise_for(findings)
     reporter.note("This machine can build and boot images.")
     return 0
 

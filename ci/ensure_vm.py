@@ -9,15 +9,16 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from ci.consume.cache import Cache
 from ci.consume.hydrate import Means, hydrate, locked
 from ci.consume.localize import localize
-from ci.consume.wanted import MANIFEST, ManifestFile, Wanted, is_web, read_manifest_file, wanted_image
-from ci.fetch.github_assets import access_from
+from ci.consume.wanted import MANIFEST, Wanted, is_web, read_manifest_file, wanted_image
+from ci.fetch.github_access import access_from
 from ci.fetch.open_url import Client
-from ci.fetch.ranges import Lanes
+from ci.fetch.retry import Patience
 from ci.host import actions, cli
 from ci.host.errors import InputError
 from ci.host.progress import Reporter
@@ -25,7 +26,18 @@ from ci.host.progress import Reporter
 SCHEMA = "fountainkit-toolsmith-image/ensure-vm/1"
 # What a step of a workflow hands on.
 OUTPUTS = ("path", "folder", "sha256", "version", "state")
-MOST_CONNECTIONS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnsureVmRequest:
+    """What to do for which workspace; `manifest` is a path or a URL, None for the workspace's own."""
+
+    workspace: Path = Path()
+    manifest: str | None = None
+    offline: bool = False
+    prune: bool = False
+    localize: bool = False
+    where: bool = False
 
 
 def arguments(prog: str = "ensure-vm") -> argparse.ArgumentParser:
@@ -40,21 +52,19 @@ def arguments(prog: str = "ensure-vm") -> argparse.ArgumentParser:
     )
     result.add_argument("--where", action="store_true", help="only tell where the image belongs; do nothing")
     result.add_argument("--json", action="store_true", help="print a JSON object instead of the path")
-    result.add_argument(
-        "--connections",
-        type=_connections,
-        default=Lanes().connections,
-        metavar="N",
-        help="at most so many to a server that is slow with one (default: %(default)s)",
-    )
     return result
 
 
-def _connections(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= MOST_CONNECTIONS:
-        raise argparse.ArgumentTypeError(f"{text} is not between 1 and {MOST_CONNECTIONS}")
-    return number
+def request(options: argparse.Namespace) -> EnsureVmRequest:
+    """What the flags ask for."""
+    return EnsureVmRequest(
+        workspace=options.workspace,
+        manifest=options.manifest,
+        offline=options.offline,
+        prune=options.prune,
+        localize=options.localize,
+        where=options.where,
+    )
 
 
 def main(
@@ -64,36 +74,37 @@ def main(
     environ: Mapping[str, str] = os.environ,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Do what the flags say; raises what reading the manifest and hydrating raise."""
-    started = time.monotonic()
-    workspace: Path = options.workspace
-    if not workspace.is_dir():
-        raise InputError(f"there is no folder {workspace}", hint="--workspace names the one that has .toolsmith in it.")
-    client = Client(github=access_from(environ), lanes=Lanes.of(options.connections))
-    means = Means(client=client, reporter=reporter, offline=options.offline, sleep=sleep)
-    manifest = _manifest(options.manifest, workspace, means)
-    wanted, cache = wanted_image(manifest), Cache.of(workspace)
-    result = _described(wanted, cache, manifest.where)
-    if not options.where:
-        hydrated = hydrate(wanted, cache, means)
-        result |= {"size": hydrated.size, "state": hydrated.how.value, "written": None, "removed": []}
-        if options.localize or options.prune:
-            with locked(cache, reporter):
-                if options.localize and (written := localize(manifest, wanted, hydrated, workspace)):
-                    reporter.note(f"{written} names the file in the cache now")
-                    result["written"] = str(written)
-                if options.prune:
-                    result["removed"] = [str(path) for path in cache.prune(wanted, reporter)]
-        result["seconds"] = round(time.monotonic() - started, 2)
+    """Do what the flags say; raises what `ensure_vm` raises."""
+    client = Client(patience=Patience(sleep=sleep), github=access_from(environ))
+    result = ensure_vm(request(options), reporter, client)
     sys.stdout.write((json.dumps(result, indent=2) if options.json else str(result["path"])) + "\n")
     actions.set_outputs({name: str(result[name]) for name in OUTPUTS}, environ)
     return 0
 
 
-def _manifest(given: str | None, workspace: Path, means: Means) -> ManifestFile:
-    if means.offline and given and is_web(given):
+def ensure_vm(request: EnsureVmRequest, reporter: Reporter, client: Client) -> dict[str, object]:
+    """Have the image in its place, and describe that; raises what reading the manifest and hydrating raise."""
+    started = time.monotonic()
+    workspace = request.workspace
+    if not workspace.is_dir():
+        raise InputError(f"there is no folder {workspace}", hint="--workspace names the one that has .toolsmith in it.")
+    if request.offline and request.manifest and is_web(request.manifest):
         raise InputError("--offline does not go with a manifest from the network", hint="Name a file.")
-    return read_manifest_file(given, workspace, client=means.client, reporter=means.reporter, sleep=means.sleep)
+    manifest = read_manifest_file(request.manifest, workspace, client=client, reporter=reporter)
+    wanted, cache = wanted_image(manifest), Cache.of(workspace)
+    result = _described(wanted, cache, manifest.where)
+    if request.where:
+        return result
+    hydrated = hydrate(wanted, cache, Means(client=client, reporter=reporter, offline=request.offline))
+    result |= {"size": hydrated.size, "state": hydrated.how.value, "written": None, "removed": []}
+    if request.localize or request.prune:
+        with locked(cache, reporter):
+            if request.localize and (written := localize(manifest, wanted, hydrated, workspace)):
+                reporter.note(f"{written} names the file in the cache now")
+                result["written"] = str(written)
+            if request.prune:
+                result["removed"] = [str(path) for path in cache.prune(wanted, reporter)]
+    return result | {"seconds": round(time.monotonic() - started, 2)}
 
 
 def _described(wanted: Wanted, cache: Cache, where: str) -> dict[str, object]:

@@ -10,11 +10,11 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
+from ci.fetch.retry import Patience
 from ci.github.answers import Pull
 from ci.github.client import GitHub
 from ci.github.context import Context, chosen_tag
 from ci.github.failures import nothing_vanishes
-from ci.github.retry import Patience
 from ci.github.transfer import Transfer
 from ci.host import actions, cli
 from ci.host.errors import InputError

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ci.consume.bundle import write_archive
+from ci.fetch.retry import Patience
 from ci.github.client import GitHub
 from ci.github.context import Context, chosen_tag, run_url
 from ci.github.failures import nothing_vanishes
-from ci.github.retry import Patience
 from ci.github.transfer import Transfer
 from ci.host import actions, cli
 from ci.host.errors import RefusedError

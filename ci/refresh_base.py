@@ -11,11 +11,12 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ci.fetch.open_url import Client
+from ci.fetch.retry import Patience
 from ci.github.answers import Commit
 from ci.github.client import GitHub
 from ci.github.context import Context
 from ci.github.failures import nothing_vanishes
-from ci.github.retry import Patience
 from ci.host import actions, cli
 from ci.host.errors import InputError, ToolsmithError
 from ci.host.progress import Reporter
@@ -116,7 +117,7 @@ def _refresh(
     path = f"{FOLDER}/{name}.toml"
     text = _read(path, target)
     definition = _follower(parse_definition(text, path, ROOT / FOLDER), name)
-    found = find_newer(definition.base, path, root=ROOT, reporter=reporter, sleep=patience.sleep)
+    found = find_newer(definition.base, path, root=ROOT, reporter=reporter, client=Client(patience=patience))
     if isinstance(found, Nothing):
         return _nothing(name, found, target, reporter)
     refresh = _as_refresh(name, path, repinned(text, found.url, found.sha256, path), found)

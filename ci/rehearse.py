@@ -9,15 +9,15 @@ import hashlib
 import io
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
 from ci import ensure_vm, propose_rollout, publish_release
 from ci.consume import bundle
+from ci.fetch.retry import Patience
 from ci.github.context import chosen_tag
-from ci.github.retry import Patience
 from ci.host import cli
 from ci.host.errors import RemoteError, ToolsmithError, VerificationError
 from ci.host.files import sha256_file, write_atomic
@@ -25,6 +25,7 @@ from ci.host.progress import Reporter
 from ci.host.repository import ROOT
 from ci.host.workspace import cache_folder, work_folder
 from ci.records.manifest import UNPUBLISHED, Manifest, ManifestImage, parse_manifest
+from ci.records.version import Version
 from ci.rehearsal.faults import Effect, Fault, Moment
 from ci.rehearsal.server import GitHubServer
 from ci.release.dist import TestedImage, read_dist
@@ -34,6 +35,12 @@ from ci.release.targets import CHANGELOG, CONSUMER_MANIFEST, MANIFEST
 REPOSITORY = "fountainkit-toolsmith-image"
 CONSUMER = "FountainKit"
 ATTEMPTS = 3
+# Nobody else uses this server: nothing to be patient for.
+PATIENCE = Patience(
+    attempts=ATTEMPTS, seconds_between_requests=0, seconds_between_writes=0, sleep=lambda _seconds: None
+)
+CUT_OFF = Fault(effect=Effect.RESET, moment=Moment.MIDWAY, method="POST", path="^/api/uploads", times=ATTEMPTS)
+COLUMNS = ("what", "result", "seconds", "API calls")
 
 # As before any release, whatever has been released since: a rehearsal's version may be older.
 FIRST_MANIFEST = Manifest(
@@ -57,23 +64,12 @@ CONSUMER_EXAMPLE = """\
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
-    """Where it is rehearsed: the server, the repositories on it, and the environment a workflow would have."""
+class RehearseRequest:
+    """The images in `dist` of the version `tag`, or of the only one there; the manifest points to that of `image`."""
 
-    server: GitHubServer
-    repository: str
-    consumer: str
-    environ: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Act:
-    """One thing that was rehearsed, for the table at the end."""
-
-    title: str
-    result: str
-    seconds: float
-    requests: int
+    dist: Path
+    tag: Version | None
+    image: str
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -85,153 +81,143 @@ def arguments() -> argparse.ArgumentParser:
     return result
 
 
+def request(options: argparse.Namespace) -> RehearseRequest:
+    """What the flags ask for."""
+    return RehearseRequest(dist=options.dist, tag=chosen_tag(options.tag, {}), image=options.image)
+
+
 def main(options: argparse.Namespace, reporter: Reporter) -> int:
-    """Rehearse; raises what the two commands raise, and VerificationError where the outcome is not as it must be."""
-    with reporter.step("Reading what was built and tested"):
-        images = read_dist(options.dist, version=chosen_tag(options.tag, {}), allow_dirty=True)
-    image, _ = primary_image(images, options.image)
-    with work_folder(cache_folder() / "rehearsal") as folder, _stage(folder, image) as stage:
-        acts = list(_acts(stage, image, options, folder, reporter))
-    columns = ("what", "result", "seconds", "API calls")
-    rows = [(act.title, act.result, f"{act.seconds:.1f}", str(act.requests)) for act in acts]
-    reporter.table(f"Rehearsal of {image.build.version}", columns, rows)
+    """Rehearse what the flags ask for."""
+    rehearse(request(options), reporter)
     return 0
 
 
-@contextmanager
-def _stage(folder: Path, image: TestedImage) -> Iterator[Stage]:
-    with GitHubServer.start(folder) as server:
+def rehearse(wanted: RehearseRequest, reporter: Reporter) -> None:
+    """Raises what the two commands raise, and VerificationError where the outcome is not as it must be."""
+    with reporter.step("Reading what was built and tested"):
+        images = read_dist(wanted.dist, version=wanted.tag, allow_dirty=True)
+    image, _ = primary_image(images, wanted.image)
+    rows = []
+    with work_folder(cache_folder() / "rehearsal") as folder, GitHubServer.start(folder) as server:
+        rehearsal = _Rehearsal(server, image, wanted, folder, reporter)
+        for title, act in rehearsal.acts().items():
+            started, before = time.monotonic(), len(server.exchanges)
+            result = act()
+            rows.append((title, result, f"{time.monotonic() - started:.1f}", str(len(server.exchanges) - before)))
+    reporter.table(f"Rehearsal of {image.build.version}", COLUMNS, rows)
+
+
+class _Rehearsal:
+    """A server with a repository and a consumer's, what is done there, and what must be seen afterwards."""
+
+    def __init__(
+        self, server: GitHubServer, image: TestedImage, wanted: RehearseRequest, folder: Path, reporter: Reporter
+    ) -> None:
+        self.server, self.image, self.wanted, self.folder, self.reporter = server, image, wanted, folder, reporter
         files = {path: (ROOT / path).read_text(encoding="utf-8") for path in ("README.md", CHANGELOG)}
-        repository = server.create_repository(REPOSITORY, files | {MANIFEST: FIRST_MANIFEST.to_json()})
-        server.show_head_as(repository, image.build.commit)
-        consumer = server.create_repository(CONSUMER, {CONSUMER_MANIFEST: CONSUMER_EXAMPLE})
-        environ = {
+        self.repository = server.create_repository(REPOSITORY, files | {MANIFEST: FIRST_MANIFEST.to_json()})
+        server.show_head_as(self.repository, image.build.commit)
+        self.consumer = server.create_repository(CONSUMER, {CONSUMER_MANIFEST: CONSUMER_EXAMPLE})
+        self.environ = {
             "GITHUB_API_URL": server.url,
             "GITHUB_SERVER_URL": server.url,
-            "GITHUB_REPOSITORY": repository,
+            "GITHUB_REPOSITORY": self.repository,
             "GITHUB_TOKEN": server.tokens.workflow.secret,
-            propose_rollout.FOUNTAINKIT_REPOSITORY: consumer,
+            propose_rollout.FOUNTAINKIT_REPOSITORY: self.consumer,
             propose_rollout.FOUNTAINKIT_TOKEN: server.tokens.workflow.secret,
         }
-        yield Stage(server=server, repository=repository, consumer=consumer, environ=environ)
 
+    def acts(self) -> dict[str, Callable[[], str]]:
+        """In their order; each tells what it came to."""
+        return {
+            "publish, cut off in the image's upload": self.cut_off,
+            "publish, run again": self.publish,
+            "publish, once more": lambda: self.unchanged(self.publish),
+            "roll out": self.roll_out,
+            "roll out, once more": lambda: self.unchanged(self.roll_out),
+            "merge, and fetch as a consumer": self.merge_and_fetch,
+            "roll out, after the merge": lambda: self.unchanged(self.roll_out),
+        }
 
-def _acts(
-    stage: Stage, image: TestedImage, options: argparse.Namespace, folder: Path, reporter: Reporter
-) -> Iterator[Act]:
-    server, tag = stage.server, image.build.version
-    publish = publish_release.arguments().parse_args(
-        ["--dist", str(options.dist), "--tag", tag, "--image", options.image, "--allow-dirty"]
-    )
-    roll_out = propose_rollout.arguments().parse_args(["--tag", tag])
-    # Nobody else uses this server: nothing to be patient for.
-    patience = Patience(
-        attempts=ATTEMPTS, seconds_between_requests=0, seconds_between_writes=0, sleep=lambda _seconds: None
-    )
+    def _publish(self) -> None:
+        flags = ["--tag", self.image.build.version, "--image", self.wanted.image, "--allow-dirty"]
+        options = publish_release.arguments().parse_args(["--dist", str(self.wanted.dist), *flags])
+        publish_release.main(options, self.reporter, environ=self.environ, patience=PATIENCE)
 
-    def publishing() -> str:
-        publish_release.main(publish, reporter, environ=stage.environ, patience=patience)
-        return _published(stage, image)
+    def _roll_out(self) -> None:
+        options = propose_rollout.arguments().parse_args(["--tag", self.image.build.version])
+        propose_rollout.main(options, self.reporter, environ=self.environ, patience=PATIENCE)
 
-    def rolling_out() -> str:
-        propose_rollout.main(roll_out, reporter, environ=stage.environ, patience=patience)
-        return _proposed(stage)
+    def _fetch(self, workspace: Path) -> Path:
+        options = ensure_vm.arguments().parse_args(["--workspace", str(workspace), "--localize"])
+        with redirect_stdout(io.StringIO()) as printed:
+            ensure_vm.main(options, self.reporter, environ={})
+        return Path(printed.getvalue().strip())
 
-    def cut_off() -> str:
-        server.faults.arm(
-            Fault(effect=Effect.RESET, moment=Moment.MIDWAY, method="POST", path="^/api/uploads", times=ATTEMPTS)
-        )
+    def cut_off(self) -> str:
+        """Publish, with each attempt to upload the image cut off."""
+        self.server.faults.arm(CUT_OFF)
         try:
-            publish_release.main(publish, reporter, environ=stage.environ, patience=patience)
+            self._publish()
         except RemoteError as failure:
-            reporter.note(f"cut off, as planned: {failure}")
+            self.reporter.note(f"cut off, as planned: {failure}")
         finally:
-            server.faults.clear()
-        return _nothing_visible(stage)
+            self.server.faults.clear()
+        releases = self.server.releases(self.repository)
+        if not all(release["draft"] for release in releases):
+            raise _wrong("a release became visible before it was whole")
+        return f"{len(releases)} draft, nothing public"
 
-    def merging() -> str:
-        for repository in (stage.repository, stage.consumer):
-            server.merge_pull(repository, server.pulls(repository)[0]["number"])
-        return _hydrated(stage, image, folder, reporter)
+    def publish(self) -> str:
+        """Publish; then there is one release, with exactly what was built."""
+        self._publish()
+        releases = self.server.releases(self.repository)
+        if [(release["tag_name"], release["draft"]) for release in releases] != [(self.image.build.version, False)]:
+            raise _wrong(f"there are releases that must not be there: {releases}")
+        digests = {asset["name"]: asset["digest"] for asset in releases[0]["assets"]}
+        wanted = {file.name: file.sha256 for file in self.image.files}
+        wanted[bundle.NAME] = hashlib.sha256(bundle.archive(ROOT)).hexdigest()
+        if missing := [name for name, sha256 in wanted.items() if digests.get(name) != f"sha256:{sha256}"]:
+            raise _wrong(f"assets are missing or wrong: {', '.join(missing)}")
+        return f"1 release, {len(digests)} assets"
 
-    yield _act("publish, cut off in the image's upload", cut_off, server)
-    yield _act("publish, run again", publishing, server)
-    yield _act("publish, once more", lambda: _unchanged(publishing, server), server)
-    yield _act("roll out", rolling_out, server)
-    yield _act("roll out, once more", lambda: _unchanged(rolling_out, server), server)
-    yield _act("merge, and fetch as a consumer", merging, server)
-    yield _act("roll out, after the merge", lambda: _unchanged(rolling_out, server), server)
+    def roll_out(self) -> str:
+        """Propose the roll-out; then there is one pull request in each repository."""
+        self._roll_out()
+        numbers = [len(self.server.pulls(repository)) for repository in (self.repository, self.consumer)]
+        if numbers != [1, 1]:
+            raise _wrong(f"there are {numbers} pull requests instead of one in each repository")
+        return "1 pull request here, 1 in FountainKit"
 
+    def unchanged(self, act: Callable[[], str]) -> str:
+        """Run something that has nothing left to do; a write would show that it does not know so."""
+        before = len(self.server.exchanges)
+        act()
+        if writes := [f"{one.method} {one.path}" for one in self.server.exchanges[before:] if one.method != "GET"]:
+            raise _wrong(f"a run with nothing to do wrote: {', '.join(writes)}")
+        return "nothing to do"
 
-def _act(title: str, play: Callable[[], str], server: GitHubServer) -> Act:
-    started, before = time.monotonic(), len(server.exchanges)
-    result = play()
-    return Act(title=title, result=result, seconds=time.monotonic() - started, requests=len(server.exchanges) - before)
+    def merge_and_fetch(self) -> str:
+        """Merge both; then a consumer who follows the manifest, from an empty folder, gets the tested bytes."""
+        for repository in (self.repository, self.consumer):
+            self.server.merge_pull(repository, self.server.pulls(repository)[0]["number"])
+        manifest = parse_manifest(self._read(self.repository, MANIFEST), MANIFEST)
+        text = self._read(self.consumer, CONSUMER_MANIFEST)
+        theirs = parse_manifest(text, CONSUMER_MANIFEST)
+        if theirs.image.qcow2 != manifest.image.qcow2 or "owner" not in (theirs.model_extra or {}):
+            raise _wrong("FountainKit's manifest is not as it must be")
+        workspace = self.folder / "workspace"
+        write_atomic(workspace / CONSUMER_MANIFEST, text)
+        path = self._fetch(workspace)
+        local = parse_manifest((workspace / CONSUMER_MANIFEST).read_bytes(), CONSUMER_MANIFEST).image
+        # Where Toolsmith looks: docs/consuming.md.
+        expected = workspace / ".toolsmith" / "cache" / local.name / local.qcow2_sha256 / local.qcow2
+        if path != expected or sha256_file(path) != self.image.build.image.sha256:
+            raise _wrong("the manifest leads to another image, or to another place")
+        return "the tested bytes, where Toolsmith looks"
 
-
-def _nothing_visible(stage: Stage) -> str:
-    releases = stage.server.releases(stage.repository)
-    if [release for release in releases if not release["draft"]]:
-        raise _wrong("a release became visible before it was whole")
-    return f"{len(releases)} draft, nothing public"
-
-
-def _published(stage: Stage, image: TestedImage) -> str:
-    releases = stage.server.releases(stage.repository)
-    if [(release["tag_name"], release["draft"]) for release in releases] != [(image.build.version, False)]:
-        raise _wrong(f"there are releases that must not be there: {releases}")
-    digests = {asset["name"]: asset["digest"] for asset in releases[0]["assets"]}
-    wanted = {file.name: file.sha256 for file in image.files} | {
-        bundle.NAME: hashlib.sha256(bundle.archive(ROOT)).hexdigest()
-    }
-    missing = [name for name, sha256 in wanted.items() if digests.get(name) != f"sha256:{sha256}"]
-    if missing:
-        raise _wrong(f"assets are missing or wrong: {', '.join(missing)}")
-    return f"1 release, {len(digests)} assets"
-
-
-def _proposed(stage: Stage) -> str:
-    numbers = [len(stage.server.pulls(repository)) for repository in (stage.repository, stage.consumer)]
-    if numbers != [1, 1]:
-        raise _wrong(f"there are {numbers} pull requests instead of one in each repository")
-    return "1 pull request here, 1 in FountainKit"
-
-
-def _unchanged(play: Callable[[], str], server: GitHubServer) -> str:
-    """Run something that has nothing left to do; a write would show that it does not know so."""
-    before = len(server.exchanges)
-    play()
-    if writes := [f"{one.method} {one.path}" for one in server.exchanges[before:] if one.method != "GET"]:
-        raise _wrong(f"a run with nothing to do wrote: {', '.join(writes)}")
-    return "nothing to do"
-
-
-def _hydrated(stage: Stage, image: TestedImage, folder: Path, reporter: Reporter) -> str:
-    """What a consumer gets who follows the manifest, from an empty folder."""
-    manifest = parse_manifest(_text(stage.server, stage.repository, MANIFEST).encode(), MANIFEST)
-    text = _text(stage.server, stage.consumer, CONSUMER_MANIFEST)
-    theirs = parse_manifest(text.encode(), CONSUMER_MANIFEST)
-    if theirs.image.qcow2 != manifest.image.qcow2 or "owner" not in (theirs.model_extra or {}):
-        raise _wrong("FountainKit's manifest is not as it must be")
-    workspace = folder / "workspace"
-    write_atomic(workspace / CONSUMER_MANIFEST, text)
-    fetch = ensure_vm.arguments().parse_args(["--workspace", str(workspace), "--localize"])
-    with redirect_stdout(io.StringIO()) as printed:
-        ensure_vm.main(fetch, reporter, environ={})
-    path = Path(printed.getvalue().strip())
-    local = parse_manifest((workspace / CONSUMER_MANIFEST).read_bytes(), CONSUMER_MANIFEST).image
-    # Where Toolsmith looks: docs/consuming.md.
-    expected = workspace / ".toolsmith" / "cache" / local.name / local.qcow2_sha256 / local.qcow2
-    if path != expected or sha256_file(path) != image.build.image.sha256:
-        raise _wrong("the manifest leads to another image, or to another place")
-    return "the tested bytes, where Toolsmith looks"
-
-
-def _text(server: GitHubServer, repository: str, path: str) -> str:
-    text = server.read(repository, path)
-    if text is None:
-        raise _wrong(f"{path} is gone")
-    return text
+    def _read(self, repository: str, path: str) -> bytes:
+        return (self.server.read(repository, path) or "").encode()
 
 
 def _wrong(what: str) -> ToolsmithError:

@@ -12,10 +12,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ci.fetch.retry import Patience
 from ci.github.client import GitHub
 from ci.github.context import Context
 from ci.github.failures import nothing_vanishes
-from ci.github.retry import Patience
 from ci.github.transfer import Transfer
 from ci.host import cli
 from ci.host.errors import InputError, ToolsmithError, UnknownOriginError, VerificationError

@@ -9,27 +9,45 @@ import datetime
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import asyncssh
 
-from ci.boot import image_file, interruptible, report, side_by_side
-from ci.boot import run as validation
-from ci.boot.boot import BOOT_SECONDS, Bench
+from ci.boot import all_boots, image_file, interruptible, report
+from ci.boot.all_boots import AllBoots, Capacity
+from ci.boot.boot import BOOT_SECONDS, BootSettings
+from ci.boot.image_file import ImageFile
 from ci.boot.vm import ssh
 from ci.host import actions, cli
-from ci.host.accelerator import CHOICES, Acceleration, probe_aloud, with_other
+from ci.host.accelerator import CHOICES, Acceleration, Choice, probe_aloud, with_other
 from ci.host.errors import BootError, CheckError, InputError
 from ci.host.files import sha256_file
-from ci.host.process import require_tool
+from ci.host.process import require_tool, run
 from ci.host.progress import Reporter
 from ci.host.qemu import QEMU
 from ci.host.workspace import work_folder
+from ci.records import artifacts
 from ci.records.validation import Outcome, ValidationReport
 
 UNKNOWN_VERSION = "unknown"
 # Looked for first: nothing should fail late for a reason known early.
 TOOLS = (QEMU, "qemu-img", "cloud-localds")
+MEMORY_MIB = 2048
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidateRequest:
+    """What to test and how; the flags say what each field means."""
+
+    image: Path
+    identity: Path | None = None
+    accelerator: Choice = "auto"
+    port: int | None = None
+    output: Path | None = None
+    memory_mib: int = MEMORY_MIB
+    at_most: int | None = None
+    boot_seconds: float = BOOT_SECONDS
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -50,7 +68,11 @@ def arguments() -> argparse.ArgumentParser:
         "--output", type=Path, metavar="DIR", help="where the evidence goes (default: beside the image)"
     )
     result.add_argument(
-        "--memory", type=_positive, default=2048, metavar="MIB", help="of all boots but the consumer's (default: 2048)"
+        "--memory",
+        type=_positive,
+        default=MEMORY_MIB,
+        metavar="MIB",
+        help="of all boots but the consumer's (default: %(default)s)",
     )
     result.add_argument(
         "--side-by-side",
@@ -86,68 +108,86 @@ def _at_most(text: str) -> int | None:
     return None if text == "auto" else _positive(text)
 
 
-def capacity(port: int | None, at_most: int | None) -> side_by_side.Capacity:
+def request(options: argparse.Namespace) -> ValidateRequest:
+    """What the flags ask for."""
+    return ValidateRequest(
+        image=options.image,
+        identity=options.identity,
+        accelerator=options.accel,
+        port=options.port,
+        output=options.output,
+        memory_mib=options.memory,
+        at_most=options.side_by_side,
+        boot_seconds=options.boot_timeout,
+    )
+
+
+def capacity(port: int | None, at_most: int | None) -> Capacity:
     """What the boots share; raises InputError where several are to take the same ports."""
     if port is not None and (at_most or 1) > 1:
         raise InputError(
             f"--port names the ports of one boot, not of {at_most} side by side",
             hint="Leave out one of the two: without --port each boot takes free ones.",
         )
-    return side_by_side.this_machine(1 if port is not None else at_most)
+    return all_boots.this_machine(1 if port is not None else at_most)
 
 
-def validate(options: argparse.Namespace, reporter: Reporter) -> int:
+def validate_image(asked: ValidateRequest, reporter: Reporter) -> ValidationReport:
     """Test an image; raises BootError where it does not boot, CheckError where a check failed."""
     started_at, started = datetime.datetime.now(datetime.UTC), time.monotonic()
-    shared = capacity(options.port, options.side_by_side)
-    subject = validation.read_subject(options.image)
-    identity = read_identity(options.identity, subject.record.authorized_keys if subject.record else None)
+    shared = capacity(asked.port, asked.at_most)
+    image = image_file.read_image_file(asked.image)
+    identity = read_identity(asked.identity, image.record.authorized_keys if image.record else None)
     for tool in TOOLS:
         require_tool(tool)
-    output = options.output or subject.path.parent
-    found = probe_aloud(options.accel, reporter)
-    before = digest(subject.path, reporter)
+    output = asked.output or image.path.parent
+    found = probe_aloud(asked.accelerator, reporter)
+    before = digest(image.path, reporter)
     with work_folder(output) as folder:
 
-        def boot(acceleration: Acceleration) -> tuple[validation.Results, Acceleration, Path]:
-            bench = Bench(
-                image=subject.path.absolute(),
+        def boot(acceleration: Acceleration) -> AllBoots:
+            settings = BootSettings(
+                image=image.path.absolute(),
                 acceleration=acceleration,
-                record=subject.record,
+                record=image.record,
                 identity=identity,
-                boot_seconds=options.boot_timeout,
-                port=options.port,
-                memory_mib=options.memory,
+                boot_seconds=asked.boot_seconds,
+                port=asked.port,
+                memory_mib=asked.memory_mib,
             )
             evidence = folder / acceleration.accelerator
             evidence.mkdir()
-            return interruptible.run(validation.boot_all(bench, evidence, reporter, shared)), acceleration, evidence
+            return interruptible.run(all_boots.boot_all(settings, evidence, reporter, shared))
 
-        results, acceleration, evidence = with_other(found, boot, reporter.note, proves=lambda done: not done[0].error)
-        after = digest(subject.path, reporter)
-        checks = (
-            *image_file.file_checks(subject.path, subject.info, before, subject.checksum, subject.record),
-            *results.checks,
-            image_file.unchanged(before, after),
-        )
-        document = ValidationReport(
-            image=subject.path.name,
-            image_sha256=before,
-            version=subject.record.version if subject.record else UNKNOWN_VERSION,
-            passed=not any(check.outcome is Outcome.FAILED for check in checks),
-            started_at=started_at,
-            accelerator=acceleration.accelerator,
-            accelerator_reason=acceleration.reason,
-            qemu=validation.qemu_version(),
-            boots=list(results.boots),
-            checks=[check.model_copy(update={"actual": report.printable(check.actual)}) for check in checks],
-            seconds=round(time.monotonic() - started, 1),
-        )
-        validation.publish(document, results.consoles, evidence, output, subject.stem)
+        boots = with_other(found, boot, reporter.note, proves=lambda boots: not boots.error)
+        digests = before, digest(image.path, reporter)
+        document = _document(image, boots, digests, started_at, time.monotonic() - started)
+        consoles = [(outcome.result.name, outcome.console) for outcome in boots.outcomes]
+        report.publish_evidence(document, consoles, folder / boots.acceleration.accelerator, output, image.stem)
     show(document, reporter)
     actions.append_summary(report.render_markdown(document))
-    conclude(document, results.error, output / f"{subject.stem}.validation.md")
-    return 0
+    conclude(document, boots.error, output / f"{image.stem}{artifacts.REPORT_MARKDOWN}")
+    return document
+
+
+def _document(
+    image: ImageFile, boots: AllBoots, digests: tuple[str, str], started_at: datetime.datetime, seconds: float
+) -> ValidationReport:
+    before, after = digests
+    checks = (*image_file.file_checks(image, before), *boots.checks, image_file.unchanged(before, after))
+    return ValidationReport(
+        image=image.path.name,
+        image_sha256=before,
+        version=image.record.version if image.record else UNKNOWN_VERSION,
+        passed=not any(check.outcome is Outcome.FAILED for check in checks),
+        started_at=started_at,
+        accelerator=boots.acceleration.accelerator,
+        accelerator_reason=boots.acceleration.reason,
+        qemu=run([QEMU, "--version"], timeout=30).stdout.partition("\n")[0].strip(),
+        boots=[outcome.result for outcome in boots.outcomes],
+        checks=[check.model_copy(update={"actual": report.printable(check.actual)}) for check in checks],
+        seconds=round(seconds, 1),
+    )
 
 
 def read_identity(path: Path | None, authorized: Sequence[str] | None) -> ssh.Key | None:
@@ -196,13 +236,18 @@ def conclude(document: ValidationReport, error: BootError | None, path: Path) ->
         failed = sorted({check.id for check in document.checks if check.outcome is Outcome.FAILED})
         raise CheckError(
             f"{len(failed)} checks failed: {', '.join(failed)}",
-            hint=f"Read {path}; docs/validation.md says what each check guards and how to repeat it by hand.",
+            hint=f"Read {path}: it says what each of them guards, how to repeat it, and where to look.",
         )
+
+
+def _validate(options: argparse.Namespace, reporter: Reporter) -> int:
+    validate_image(request(options), reporter)
+    return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the entrypoint and return its exit code."""
-    return cli.run(validate, arguments(), argv)
+    return cli.run(_validate, arguments(), argv)
 
 
 if __name__ == "__main__":

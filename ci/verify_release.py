@@ -15,8 +15,9 @@ from pathlib import Path
 from ci.consume.hydrate import Means
 from ci.consume.verify import Finding, Outcome, Published, findings, from_manifest, from_tag
 from ci.consume.wanted import read_manifest_file, wanted_image
-from ci.fetch.github_assets import SERVER_URL, access_from
+from ci.fetch.github_access import access_from
 from ci.fetch.open_url import Client
+from ci.fetch.retry import Patience
 from ci.host import cli
 from ci.host.errors import FetchError, InputError, VerificationError
 from ci.host.progress import Reporter
@@ -47,7 +48,8 @@ def main(
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
     """Compare all there is; raises VerificationError where something differs, FetchError where it is not there."""
-    means = Means(client=Client(github=access_from(environ)), reporter=reporter, sleep=sleep)
+    client = Client(patience=Patience(sleep=sleep), github=access_from(environ))
+    means = Means(client=client, reporter=reporter)
     published = _published(options, means, environ)
     with work_folder(cache_folder() / "verify") as folder:
         found = list(findings(published, folder, means))
@@ -63,13 +65,12 @@ def main(
 def _published(options: argparse.Namespace, means: Means, environ: Mapping[str, str]) -> Published:
     if options.tag is None:
         given = options.manifest or os.fspath(MANIFEST)
-        manifest = read_manifest_file(given, Path(), client=means.client, reporter=means.reporter, sleep=means.sleep)
+        manifest = read_manifest_file(given, Path(), client=means.client, reporter=means.reporter)
         return from_manifest(wanted_image(manifest), manifest.where)
     repository = options.repository or environ.get("GITHUB_REPOSITORY", "")
     if repository.count("/") != 1:
         raise InputError("which repository has the tag?", hint="Name it: --repository OWNER/NAME")
-    server = (environ.get("GITHUB_SERVER_URL") or SERVER_URL).rstrip("/")
-    return from_tag(server, repository, str(Version.parse(options.tag)), means)
+    return from_tag(access_from(environ).server_url, repository, str(Version.parse(options.tag)), means)
 
 
 def _document(published: Published, found: Sequence[Finding]) -> dict[str, object]:

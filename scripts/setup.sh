@@ -1,7 +1,13 @@
 #!/usr/bin/env bash
-# Install what the build and its tests need: only what is missing, and seconds where nothing is.
-# With --python only the environments of Python and Node.js: what publishing and checking need, without root.
-# With --tests also what no build needs: a browser, and a checker of what it shows.
+# Install what a part of this repository needs: only what is missing, and seconds where nothing is.
+#
+#   --python     the packages that every stage imports; nothing of the system's, so that it takes no root
+#   --rehearsal  these, and GitHub on this machine
+#   --lint       these, and what checks the sources and runs the unit tests
+#   --image      the packages that every stage imports, and the system's tools to build and boot images
+#   --tests      everything, a browser included
+#
+# Without an argument: what a person's machine needs for `make demo`, which is --image and --rehearsal.
 # Exit code 3: this machine lacks something that the script cannot install (docs/exit-codes.md).
 set -euo pipefail
 
@@ -9,8 +15,24 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$root/.venv
 stamp=$venv/.requirements-installed
 lookup_path=$PATH:/usr/sbin:/sbin
-part=${1:-}
 done_something=no
+
+# Each holds the packages of those before it, in the same versions: `make lock`.
+locks=(requirements.lock requirements-rehearsal.lock requirements-dev.lock)
+
+# What the part asks for: how many of the locks, the system's tools, a browser, projects of npm packages. Those are the
+# emulator that a release is rehearsed with; GitHub's own parser and the checker of accessibility, which tests stand on.
+depth=1 system=no browser=no npm_projects=()
+case ${1:-} in
+    --python) ;;
+    --rehearsal) depth=2 npm_projects=(ci/rehearsal) ;;
+    --lint) depth=3 ;;
+    --image) system=yes ;;
+    --tests) depth=3 system=yes browser=yes npm_projects=(ci/rehearsal tests/support) ;;
+    "") depth=2 system=yes npm_projects=(ci/rehearsal) ;;
+    *) echo "usage: $0 [--python | --rehearsal | --lint | --image | --tests]" >&2 && exit 2 ;;
+esac
+lock=${locks[depth - 1]}
 
 # Each package with the program it is needed for. libguestfs's appliance is put together from installed packages, so
 # its DHCP client must be on this machine: see find_missing_packages.
@@ -91,7 +113,7 @@ find_missing_dhcp_client() {
 has_browser() { has chromedriver && { has chromium || has google-chrome; }; }
 
 find_missing_browser() {
-    if [[ $part != --tests ]] || has_browser; then return; fi
+    if [[ $browser == no ]] || has_browser; then return; fi
     if is_ubuntu; then
         say "for the tests of the release catalogue, install Google Chrome and chromedriver; without them they are skipped"
     else
@@ -132,7 +154,7 @@ list_what_to_install() {
         if [[ -n $program ]] && ! has "$program"; then missing+=("$program (Debian: $package)"); fi
     done
     has dhclient || has dhcpcd || missing+=("dhclient or dhcpcd (Debian: isc-dhcp-client)")
-    if [[ $part == --tests ]] && ! has_browser; then missing+=("chromium and chromedriver (Debian: chromium-driver)"); fi
+    if [[ $browser == yes ]] && ! has_browser; then missing+=("chromium and chromedriver (Debian: chromium-driver)"); fi
     kernels >/dev/null || missing+=("a kernel in /boot and its modules (Debian: linux-image-amd64)")
     if ((${#missing[@]} > 0)); then
         say "there is no apt-get here; please install:"
@@ -154,33 +176,51 @@ find_python() {
     fail "no Python 3.11 or later found; install one, for example python3.11 with python3.11-venv"
 }
 
-# What the environment was made from; a system upgrade that replaces its Python makes it another.
+# What the environment holds once `lock` is installed: it and the locks before it, for this Python, which an upgrade of
+# the system may replace.
 wanted_state() {
-    sha256sum <"$root/requirements.lock"
     "$venv/bin/python" -c 'import sys; print(*sys.version_info[:2])'
+    (cd "$root" && sha256sum "${locks[@]:0:depth}")
+}
+
+# True where what the environment holds begins with what is wanted: with a longer lock installed, nothing is missing.
+has_packages() {
+    local wanted
+    recent_enough "$venv/bin/python" && [[ -f $stamp ]] || return 1
+    wanted=$(wanted_state)
+    [[ $(<"$stamp")$'\n' == "$wanted"$'\n'* ]]
+}
+
+# The system's pip installs into the environment, which needs none then: to give it one takes as long as ten packages.
+# Where there is none, or one before 22.3, which has no --python, the environment gets its own.
+install_with_pip() {
+    local pip=("$1" -m pip --python "$venv/bin/python")
+    if ! "${pip[@]}" --version >/dev/null 2>&1; then
+        pip=("$venv/bin/python" -m pip)
+        "${pip[@]}" --version >/dev/null 2>&1 || "$venv/bin/python" -m ensurepip >/dev/null || return
+    fi
+    # Only wheels: to install one runs nothing of it. What a job imports is compiled then, and the rest never.
+    "${pip[@]}" install --quiet --disable-pip-version-check --require-hashes --only-binary :all: --no-deps --no-compile \
+        --requirement "$root/$lock"
 }
 
 make_environment() {
     local python
-    if recent_enough "$venv/bin/python" && [[ -f $stamp && $(wanted_state) == "$(<"$stamp")" ]]; then return; fi
-    if ! recent_enough "$venv/bin/python" || ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
-        python=$(find_python)
+    if has_packages; then return; fi
+    python=$(find_python)
+    if ! recent_enough "$venv/bin/python"; then
         say "making $venv with $("$python" --version)"
-        "$python" -m venv --clear "$venv" || fail "$python could not make $venv"
+        "$python" -m venv --clear --without-pip "$venv" || fail "$python could not make $venv"
     fi
-    say "installing the Python packages of requirements.lock"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \
-        --requirement "$root/requirements.lock" || fail "the Python packages could not be installed"
+    : >"$stamp" # half an installation is never taken for a whole one
+    say "installing the Python packages of $lock"
+    install_with_pip "$python" || fail "the Python packages could not be installed"
     wanted_state >"$stamp"
     done_something=yes
 }
 
-# Projects of npm packages: the emulator that the rehearsal of a release talks to; GitHub's own parser and the checker of
-# accessibility, which the tests stand on. With the Node.js of the environment.
-npm_projects=(ci/rehearsal)
-if [[ $part == --tests ]]; then npm_projects+=(tests/support); fi
-
-# npm ci starts by removing the folder and the stamp in it, so that half an installation is never taken for a whole one.
+# With the Node.js of the environment. npm ci starts by removing the folder and the stamp in it, so that half an
+# installation is never taken for a whole one.
 install_npm_packages() {
     local project=$root/$1 installed
     installed=$project/node_modules/.installed
@@ -194,14 +234,10 @@ install_npm_packages() {
 
 main() {
     local project
-    case $part in
-        "" | --python | --tests) ;;
-        *) say "usage: $0 [--python | --tests]" && exit 2 ;;
-    esac
     # One set-up at a time: the lock is on the folder itself and ends with this process.
     exec 9<"$root"
     if has flock; then PATH=$lookup_path flock 9; fi
-    if [[ $part != --python ]]; then
+    if [[ $system == yes ]]; then
         if has apt-get && has dpkg-query; then install_packages; else list_what_to_install; fi
         make_kernel_readable
     fi

@@ -6,13 +6,12 @@ The floor is the start of the same disk and kernel with an init that does nothin
 
 import json
 import re
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-from ci.bench.image import BenchedImage
-from ci.bench.record import BootComparison, Stages
+from ci.bench.builds import USER, BenchSubject
+from ci.bench.record import Compared, MeasuredPart, in_turns
 from ci.boot import interruptible
 from ci.boot.vm import machine, seed, ssh
 from ci.boot.vm.qemu import ConsumerSpec, Forward, MachineSpec
@@ -22,96 +21,69 @@ from ci.host.errors import BootError
 from ci.host.files import sha256_file
 from ci.host.process import held_port
 from ci.host.progress import Reporter
+from ci.text import figures
 
-USER = "fountain"
+BOOT_RATIO = 0.3
+FLOOR_RATIO = 2.0
+LITTLE_MEMORY_RATIO = 2.0
+
 CPUS = 2
 MEMORY_MIB = 2048
-# Toolsmith gives no -m, which is 128 MiB; None stands for it.
-CONSUMER_MEMORY_MIB = (None, 2048)
-QEMU_MEMORY_MIB = 128
 
 # Limits in seconds for a machine with KVM.
 BOOT_SECONDS = 90
 COMMAND_SECONDS = 30
 
-# The kernel's clock runs from its own start; systemd notes on it when it was started itself, after the initramfs.
-# As root: SSH is there before D-Bus, through which everybody else asks systemd.
-CLOCKS = "cut -d' ' -f1 /proc/uptime && sudo -n systemctl show --value --property=UserspaceTimestampMonotonic"
-
 REPORT = "the floor is reached"
 REPORTING_INIT = f"#!/bin/sh\necho '{REPORT}' >/dev/console\nexec sleep infinity\n"
 
-# Takes the host's port, and the folder for logs.
-Starting: TypeAlias = Callable[[int, Path], Coroutine[Any, Any, float]]
+# A machine, for a port of the host that leads to its SSH.
+Spec: TypeAlias = Callable[[int], MachineSpec | ConsumerSpec]
 
 
-def measure_boots(bench: BenchedImage, base: Path, boots: int, reporter: Reporter) -> BootComparison:
-    """Start everything in turns, so that what else happens on the machine meets all alike."""
-    key = ssh.load_key(bench.identity.read_text(encoding="utf-8"))
-    disk = seed.make_seed(bench.folder, seed_user_data(key.public), seed.meta_data(instance="i-bench"))
+def measure_boots(subject: BenchSubject, image: Path, boots: int, reporter: Reporter) -> MeasuredPart:
+    """Start everything in turns."""
+    base = subject.base.path
+    disk = seed.make_seed(subject.folder, seed_user_data(subject.key.public), seed.meta_data(instance="i-bench"))
     with reporter.step("An overlay of our image with an init that only reports"):
-        floor = floor_disk(bench)
-    workspace = bench.folder / "workspace"
-    workspace.mkdir(exist_ok=True)
-    for path in (base, bench.image):
+        floor = floor_disk(subject, image)
+    for path in (base, image):
         sha256_file(path)  # into the page cache
-    little, much = CONSUMER_MEMORY_MIB
-    of_base: list[Start] = []
-    of_ours: list[Start] = []
-
-    def kept(starts: list[Start], image: Path, seed_disk: Path | None) -> Starting:
-        async def start(port: int, logs: Path) -> float:
-            starts.append(await start_to_both(bench, boot_spec(image, seed_disk, port), key, logs))
-            return starts[-1].login
-
-        return start
-
-    def consumer(memory_mib: int | None) -> Starting:
-        return lambda port, logs: start_to_command(
-            bench, consumer_spec(bench.image, workspace, port, memory_mib), key, logs
-        )
-
-    starts: dict[str, Starting] = {
-        "base": kept(of_base, base, disk),
-        "ours": kept(of_ours, bench.image, None),
-        "floor": lambda port, logs: start_to_report(bench, boot_spec(floor, None, port), logs),
-        "little": consumer(little),
-        "much": consumer(much),
+    ways: dict[str, Callable[[], float]] = {
+        "the base": lambda: start_to_command(subject, boot_spec(base, disk)),
+        "ours": lambda: start_to_command(subject, boot_spec(image)),
+        "the floor": lambda: interruptible.run(_start_to_report(subject, boot_spec(floor))),
+        "little memory": lambda: start_to_command(subject, consumer_spec(subject, image), "true"),
+        "much memory": lambda: start_to_command(subject, consumer_spec(subject, image, MEMORY_MIB), "true"),
     }
-    seconds = in_turns(bench, starts, boots, reporter)
-    with reporter.step(f"The base with {QEMU_MEMORY_MIB} MiB"), held_port() as port:
-        base_little = outcome_of_login(bench, boot_spec(base, disk, port, QEMU_MEMORY_MIB), key)
-    return BootComparison(
-        **seconds,
-        base_command=[start.command for start in of_base],
-        base_stages=[start.stages for start in of_base],
-        stages=[start.stages for start in of_ours],
-        base_little=base_little,
-        memory_mib=MEMORY_MIB,
-        cpus=CPUS,
+    return compared_starts(*in_turns(ways, boots, reporter).values())
+
+
+def compared_starts(*starts: Sequence[float]) -> MeasuredPart:
+    """The rows of the figures from the seconds of all starts: of the base, ours, the floor, little memory, and much."""
+    base, ours, floor, little, much = map(list, starts)
+    what_floor = "start to SSH (usual way: an init that only reports)"
+    what_little = "start to the first command on 3023, 128 MiB (usual way: 2 GiB)"
+    note = (
+        f"Starts: {len(ours)} of each, with {CPUS} CPUs and {MEMORY_MIB} MiB. The base with its seed: "
+        f"{', '.join(map(figures.seconds, base))}. Our image: {', '.join(map(figures.seconds, ours))}."
+    )
+    return MeasuredPart(
+        rows=[
+            Compared(what="start to SSH", usual=base, ours=ours, target=BOOT_RATIO),
+            Compared(what=what_floor, usual=floor, ours=ours, target=FLOOR_RATIO),
+            Compared(what=what_little, usual=much, ours=little, target=LITTLE_MEMORY_RATIO),
+        ],
+        notes=(note,),
     )
 
 
-def in_turns(
-    bench: BenchedImage, starts: Mapping[str, Starting], boots: int, reporter: Reporter
-) -> dict[str, list[float]]:
-    """The seconds of `boots` starts of each; every start gets a port and a folder for its logs."""
-    seconds: dict[str, list[float]] = {name: [] for name in starts}
-    for number in range(1, boots + 1):
-        for name, start in starts.items():
-            logs = bench.folder / f"boot-{name}-{number}"
-            logs.mkdir(exist_ok=True)
-            with reporter.step(f"Boot {number} of {boots}: {name}"), held_port() as port:
-                seconds[name].append(round(interruptible.run(start(port, logs)), 2))
-    return seconds
-
-
-def floor_disk(bench: BenchedImage) -> Path:
+def floor_disk(subject: BenchSubject, image: Path) -> Path:
     """The image with another /sbin/init, as an overlay: the image itself is not touched."""
-    overlay = bench.folder / "floor.qcow2"
+    overlay = subject.folder / "floor.qcow2"
     overlay.unlink(missing_ok=True)
-    qcow2.create_overlay(bench.image, overlay, qcow2.info(bench.image).virtual_size)
-    with guestfish.session(overlay, "qcow2", acceleration=bench.acceleration, temporary=bench.folder) as guest:
+    qcow2.create_overlay(image, overlay, qcow2.info(image).virtual_size)
+    with guestfish.session(overlay, "qcow2", acceleration=subject.acceleration, temporary=subject.folder) as guest:
         guest.start()
         guest.command("mount", "/dev/sda1", "/")
         guest.command("rm-f", "/sbin/init")
@@ -121,11 +93,11 @@ def floor_disk(bench: BenchedImage) -> Path:
     return overlay
 
 
-def boot_spec(image: Path, seed_disk: Path | None, port: int, memory_mib: int = MEMORY_MIB) -> MachineSpec:
-    """The machine both are started in."""
-    return MachineSpec(
+def boot_spec(image: Path, seed_disk: Path | None = None) -> Spec:
+    """What base, image and floor are started in."""
+    return lambda port: MachineSpec(
         image=image,
-        memory_mib=memory_mib,
+        memory_mib=MEMORY_MIB,
         cpus=CPUS,
         seed=seed_disk,
         forwards=(Forward(host_port=port),),
@@ -133,76 +105,48 @@ def boot_spec(image: Path, seed_disk: Path | None, port: int, memory_mib: int = 
     )
 
 
-def consumer_spec(image: Path, workspace: Path, port: int, memory_mib: int | None) -> ConsumerSpec:
-    """Toolsmith's machine, with its memory or more."""
-    return ConsumerSpec(image=image, workspace=workspace, host_port=port, memory_mib=memory_mib)
+def consumer_spec(subject: BenchSubject, image: Path, memory_mib: int | None = None) -> Spec:
+    """Toolsmith's machine. It gives no -m, which is 128 MiB; None stands for it."""
+    workspace = subject.folder / "workspace"
+    workspace.mkdir(exist_ok=True)
+    return lambda port: ConsumerSpec(image=image, workspace=workspace, host_port=port, memory_mib=memory_mib)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
-    """Seconds from QEMU's start to the first login, and to the end of the first command; and what came before."""
+def start_to_command(subject: BenchSubject, spec: Spec, *commands: str, limit: float | None = None) -> float:
+    """Seconds from QEMU's start to a login by SSH, and to the end of the commands where there are any.
 
-    login: float
-    command: float
-    stages: Stages
-
-
-async def start_to_both(bench: BenchedImage, spec: MachineSpec, key: ssh.Key, logs: Path) -> Start:
-    """Start, log in, and run a command."""
-    limit = bench.acceleration.scaled(BOOT_SECONDS)
-    patience = bench.acceleration.scaled(COMMAND_SECONDS)
-    async with machine.start(spec, bench.acceleration, logs) as running:
-        port = spec.forwards[0].host_port
-        async with await running.until(ssh.connect(port, USER, key), limit, f"a login as {USER}") as session:
-            login = round(running.elapsed(), 2)
-            await session.run("true", patience)
-            command = round(running.elapsed(), 2)
-            clocks = await session.run(CLOCKS, patience)
-            return Start(login=login, command=command, stages=stages_of(login, running.elapsed(), clocks.stdout))
+    The login may take `limit` seconds. Raises BootError where it does not come, or a command fails.
+    """
+    return interruptible.run(_start_to_command(subject, spec, commands, limit))
 
 
-def stages_of(login: float, now: float, clocks: str) -> Stages:
-    """What a start to the `login` was made of, by what CLOCKS says `now`; both in seconds from QEMU's start."""
-    uptime, microseconds = clocks.split()
-    loader = now - float(uptime)
-    kernel = int(microseconds) / 1e6
-    return Stages(loader=round(loader, 2), kernel=round(kernel, 2), services=round(login - loader - kernel, 2))
+async def _start_to_command(subject: BenchSubject, spec: Spec, commands: Sequence[str], limit: float | None) -> float:
+    limit = limit or subject.acceleration.scaled(BOOT_SECONDS)
+    patience = subject.acceleration.scaled(COMMAND_SECONDS)
+    with held_port() as port:
+        async with (
+            machine.start(spec(port), subject.acceleration, subject.folder) as running,
+            await running.until(ssh.connect(port, USER, subject.key), limit, f"a login as {USER}") as session,
+        ):
+            for command in commands:
+                done = await running.until(session.run(command, patience), patience, "the end of a command")
+                if done.exit_status != 0:
+                    words = done.stderr.strip().rpartition("\n")[2] or f"exit status {done.exit_status}"
+                    raise BootError(f"`{command.split()[0]}` failed: {words}")
+            return round(running.elapsed(), 2)
 
 
-def outcome_of_login(bench: BenchedImage, spec: MachineSpec, key: ssh.Key) -> str:
-    """What a start comes to that may fail: its seconds to the first login, or why there was none."""
-    logs = bench.folder / "boot-base-little"
-    logs.mkdir(exist_ok=True)
-    try:
-        return f"a login after {interruptible.run(start_to_both(bench, spec, key, logs)).login:.1f} s"
-    except BootError as error:
-        return error.message
-
-
-async def start_to_command(bench: BenchedImage, spec: ConsumerSpec, key: ssh.Key, logs: Path) -> float:
-    """Seconds from QEMU's start to the end of the first command."""
-    limit = bench.acceleration.scaled(BOOT_SECONDS)
-    async with machine.start(spec, bench.acceleration, logs) as running:
-        session = await running.until(ssh.connect(spec.host_port, USER, key), limit, f"a login as {USER}")
-        async with session:
-            await session.run("true", bench.acceleration.scaled(COMMAND_SECONDS))
-            return running.elapsed()
-
-
-async def start_to_report(bench: BenchedImage, spec: MachineSpec, logs: Path) -> float:
-    """Seconds from QEMU's start to the report on its console."""
-    limit = bench.acceleration.scaled(BOOT_SECONDS)
-    async with machine.start(spec, bench.acceleration, logs) as running:
-        seen = running.console.wait_for(re.compile(re.escape(REPORT)))
-        return (await running.until(seen, limit, "the report of the init")).seconds
+async def _start_to_report(subject: BenchSubject, spec: Spec) -> float:
+    """Seconds from QEMU's start to the report on the console."""
+    limit = subject.acceleration.scaled(BOOT_SECONDS)
+    with held_port() as port:
+        async with machine.start(spec(port), subject.acceleration, subject.folder) as running:
+            seen = running.console.wait_for(re.compile(re.escape(REPORT)))
+            return round(await running.until(seen, limit, "the report of the init"), 2)
 
 
 def seed_user_data(public_key: str) -> str:
     """What makes a bare cloud image usable: a login user with a key."""
-    user = {
-        "name": USER,
-        "shell": "/bin/bash",
-        "sudo": "ALL=(ALL) NOPASSWD:ALL",
-        "ssh_authorized_keys": [public_key],
-    }
+    sudo = "ALL=(ALL) NOPASSWD:ALL"
+    user = {"name": USER, "shell": "/bin/bash", "sudo": sudo, "ssh_authorized_keys": [public_key]}
     return f"#cloud-config\n{json.dumps({'users': [user]}, indent=2)}\n"  # JSON is YAML

@@ -4,22 +4,19 @@ Of use is: it starts, lets in by SSH on port 3023, and Python, git and curl do s
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from ci.bench.image import BenchedImage
-from ci.bench.record import MemoryMeasurement, MemoryTrial
-from ci.boot import interruptible
-from ci.boot.vm import machine, ssh
-from ci.boot.vm.qemu import ConsumerSpec
+from ci.bench.boots import BOOT_SECONDS, consumer_spec, start_to_command
+from ci.bench.builds import BenchSubject
+from ci.bench.record import Bounded, MeasuredPart
 from ci.host.errors import BootError
-from ci.host.process import held_port
 from ci.host.progress import Reporter
+from ci.text import figures
 
-USER = "fountain"
 STEPS_MIB = tuple(range(64, 129, 8))
 # In less memory than is enough a guest may swap for ever rather than end.
 PATIENCE = 4
-BOOT_SECONDS = 90
-COMMAND_SECONDS = 30
 
 WORK = (
     """python3 -c 'import json, sqlite3, ssl, urllib.request; print(json.dumps({"works": True}))'""",
@@ -31,20 +28,33 @@ WORK = (
 )
 
 
-def measure_memory(bench: BenchedImage, boots: int, reporter: Reporter) -> MemoryMeasurement:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryTrial:
+    """One start with `mib` MiB; `seconds` to the end of the work there, None with the reason where it failed."""
+
+    mib: int
+    seconds: float | None
+    failure: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.mib} MiB: {self.failure if self.seconds is None else figures.seconds(self.seconds)}"
+
+
+def measure_memory(subject: BenchSubject, image: Path, boots: int, reporter: Reporter) -> MeasuredPart:
     """Find the least memory by bisection, then start there `boots` times: the floor is where all of them work."""
-    key = ssh.load_key(bench.identity.read_text(encoding="utf-8"))
     trials: list[MemoryTrial] = []
-    limit = bench.acceleration.scaled(BOOT_SECONDS)
 
     def works(mib: int) -> bool:
+        limit = PATIENCE * slowest(trials) if trials else subject.acceleration.scaled(BOOT_SECONDS)
         with reporter.step(f"Start with {mib} MiB"):
-            trials.append(try_with(bench, mib, key, limit if not trials else PATIENCE * slowest(trials)))
-        reporter.note(f"         {trials[-1].outcome()}")
+            trials.append(try_with(subject, image, mib, limit))
+        reporter.note(f"         {trials[-1]}")
         return trials[-1].seconds is not None
 
-    floor = never_failing(STEPS_MIB, works, boots)
-    return MemoryMeasurement(floor_mib=floor, trials=trials)
+    row = Bounded(what="least memory", unit="MiB", ours=never_failing(STEPS_MIB, works, boots), target=STEPS_MIB[-1])
+    listed = "; ".join(map(str, trials))
+    note = f"Starts with less and less memory, to the end of some work with Python, git and curl: {listed}."
+    return MeasuredPart(rows=[row], notes=(note,))
 
 
 def slowest(trials: Sequence[MemoryTrial]) -> float:
@@ -69,27 +79,10 @@ def never_failing(steps: Sequence[int], works: Callable[[int], bool], times: int
     return None
 
 
-def try_with(bench: BenchedImage, mib: int, key: ssh.Key, limit: float) -> MemoryTrial:
+def try_with(subject: BenchSubject, image: Path, mib: int, limit: float) -> MemoryTrial:
     """One start; its seconds are to the end of the last command."""
-    logs = bench.folder / "memory"
-    workspace = logs / "workspace"
-    workspace.mkdir(parents=True, exist_ok=True)
-    with held_port() as port:
-        spec = ConsumerSpec(image=bench.image, workspace=workspace, host_port=port, memory_mib=mib)
-        try:
-            return MemoryTrial(mib=mib, seconds=round(interruptible.run(_work(bench, spec, key, limit)), 2))
-        except BootError as error:
-            return MemoryTrial(mib=mib, seconds=None, failure=error.message)
-
-
-async def _work(bench: BenchedImage, spec: ConsumerSpec, key: ssh.Key, limit: float) -> float:
-    async with machine.start(spec, bench.acceleration, bench.folder / "memory") as running:
-        session = await running.until(ssh.connect(spec.host_port, USER, key), limit, f"a login as {USER}")
-        async with session:
-            for command in WORK:
-                patience = bench.acceleration.scaled(COMMAND_SECONDS)
-                done = await running.until(session.run(command, patience), patience, "the end of a command")
-                if done.exit_status != 0:
-                    words = done.stderr.strip().rpartition("\n")[2] or f"exit status {done.exit_status}"
-                    raise BootError(f"`{command.split()[0]}` failed: {words}")
-            return running.elapsed()
+    try:
+        seconds = start_to_command(subject, consumer_spec(subject, image, mib), *WORK, limit=limit)
+    except BootError as error:
+        return MemoryTrial(mib=mib, seconds=None, failure=error.message)
+    return MemoryTrial(mib=mib, seconds=seconds)

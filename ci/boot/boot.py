@@ -1,23 +1,24 @@
 """One boot as a test sees it: the machine, the way in, and the results so far, which outlive the machine's end."""
 
 import asyncio
-import shlex
 import time
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ci.boot.checks.access import MACHINE_ID, USER
-from ci.boot.checks.check import Check, CommandCheck, command_result, judge, not_reached, result, skipped
+from ci.boot.checks.check import ImageCheck
+from ci.boot.checks.load import CHECKS
 from ci.boot.vm import machine, ssh
 from ci.boot.vm.console import Console
-from ci.boot.vm.machine import Machine
+from ci.boot.vm.machine import VirtualMachine
 from ci.boot.vm.qemu import ConsumerSpec, MachineSpec
 from ci.host.accelerator import Acceleration
 from ci.host.errors import BootError
 from ci.records.build import BuildRecord
 from ci.records.validation import BootResult, CheckResult
+
+USER = "fountain"
 
 # Limits in seconds for a machine with KVM; Acceleration.scaled() lengthens them.
 BOOT_SECONDS = 90.0
@@ -29,21 +30,9 @@ SHUTDOWN_SECONDS = 30.0
 # 4 took 60 to 66 s.
 CONCURRENCY = 2
 
-CAME_UP = Check(id="came-up", title="The image comes up", expected="it starts, and SSH lets fountain in")
-LOGIN_PROMPT = Check(id="login-prompt", title="The serial console shows a login prompt", expected="a login prompt")
-CONSOLE_CLEAN = Check(
-    id="console-clean", title="No errors on the console before the login prompt", expected="no line that tells of one"
-)
-SHUTDOWN = Check(
-    id="clean-shutdown",
-    title="`sudo shutdown now` ends the machine",
-    expected="the guest powers itself off (guest-shutdown), QEMU ends with exit code 0",
-)
-BOOT_CHECKS = (CAME_UP, LOGIN_PROMPT, CONSOLE_CLEAN, SHUTDOWN)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bench:
+class BootSettings:
     """What all boots of one test have in common.
 
     `identity` is a private key that the image lets in; without one, each boot makes a key and has the guest agent add
@@ -71,30 +60,26 @@ class BootShape:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """What must not be the same in two starts of one image."""
-
-    machine_id: str
-    host_key: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class BootOutcome:
-    """What one boot left behind. `error` is why it ended early, None where it did not."""
+    """What one boot left behind. `error` is why it ended early, None where it did not.
+
+    `machine_id` and `host_key` must not be the same in two starts of one image; '' where they were not learnt.
+    """
 
     result: BootResult
-    checks: tuple[CheckResult, ...]
-    identity: Identity | None
-    console: str
-    error: BootError | None
+    checks: tuple[CheckResult, ...] = ()
+    machine_id: str = ""
+    host_key: str = ""
+    console: str = ""
+    error: BootError | None = None
 
 
 @dataclass(slots=True, kw_only=True)
-class Visit:
-    """One boot under test. `folder` is its own."""
+class BootRun:
+    """One boot under test, and what is known of it so far. `folder` is its own."""
 
     name: str
-    bench: Bench
+    settings: BootSettings
     folder: Path
     key: ssh.Key
     results: list[CheckResult] = field(default_factory=list)
@@ -105,141 +90,152 @@ class Visit:
     ssh_seconds: float | None = None
     total_seconds: float = 0.0
 
-    def limit(self, seconds: float) -> float:
+    def limit(self, seconds: float = COMMAND_SECONDS) -> float:
         """A limit chosen for KVM, as this machine needs it."""
-        return self.bench.acceleration.scaled(seconds)
+        return self.settings.acceleration.scaled(seconds)
 
-    def add(self, check: Check, *, passed: bool, actual: str, seconds: float = 0.0) -> None:
+    def add(self, check_id: str, *, passed: bool, actual: str, seconds: float = 0.0) -> None:
         """Record a check that was judged here."""
-        self.results.append(result(check, self.name, passed=passed, actual=actual, seconds=seconds))
+        self.results.append(CHECKS[check_id].result(self.name, passed=passed, actual=actual, seconds=seconds))
 
     @asynccontextmanager
-    async def started(self, spec: MachineSpec | ConsumerSpec) -> AsyncIterator[Machine]:
-        """The machine, running; its console and its time are kept however it ends."""
-        async with machine.start(spec, self.bench.acceleration, self.folder) as running:
+    async def guest(
+        self, spec: MachineSpec | ConsumerSpec, port: int, *, add_key: bool = True
+    ) -> AsyncIterator["Guest"]:
+        """The guest, started and logged into; powered off as a person would when the block is left without an error.
+
+        Its console and its time are kept however it ends.
+        """
+        async with machine.start(spec, self.settings.acceleration, self.folder) as running:
             self.console = running.console
             try:
-                yield running
+                async with await self._log_in(running, port, add_key=add_key) as session:
+                    guest = Guest(self, running, session)
+                    yield guest
+                    await guest.shut_down()
             finally:
                 self.total_seconds = running.elapsed()
 
-    async def log_in(self, running: Machine, port: int, *, add_key: bool = True) -> ssh.Session:
+    async def _log_in(self, running: VirtualMachine, port: int, *, add_key: bool) -> ssh.Session:
         """Open the first SSH session, and wait for the login prompt too: then the guest has come up."""
-        limit = self.limit(self.bench.boot_seconds)
-        if add_key and self.bench.identity is None:
+        limit = self.limit(self.settings.boot_seconds)
+        if add_key and self.settings.identity is None:
             agent = await running.agent(limit)
             await running.until(agent.add_authorized_key(USER, self.key.public), limit, "adding a key")
         session = await running.until(ssh.connect(port, USER, self.key), limit, f"a login as {USER}")
         self.ssh_seconds = running.elapsed()
         self.host_key = session.host_key
         try:
-            self.login_prompt_seconds = await running.login_prompt(limit)
+            self.login_prompt_seconds = shown = await running.login_prompt(limit)
         except BaseException:
             await session.close()
             raise
-        self.add(CAME_UP, passed=True, actual=f"SSH after {self.ssh_seconds:.1f} s", seconds=self.ssh_seconds)
-        shown = self.login_prompt_seconds
-        self.add(LOGIN_PROMPT, passed=True, actual=f"a login prompt after {shown:.1f} s", seconds=shown)
+        self.add("came-up", passed=True, actual=f"SSH after {self.ssh_seconds:.1f} s", seconds=self.ssh_seconds)
+        self.add("login-prompt", passed=True, actual=f"a login prompt after {shown:.1f} s", seconds=shown)
         problems = running.console.problems()
-        self.add(CONSOLE_CLEAN, passed=not problems, actual="\n".join(problems) or "no line that tells of one")
+        self.add("console-clean", passed=not problems, actual="\n".join(problems) or "no line that tells of one")
         return session
 
-    async def ask(self, running: Machine, session: ssh.Session, checks: Sequence[CommandCheck]) -> None:
-        """Put all questions to the guest over one connection. The first is answered before the others are asked."""
-        each = self.limit(COMMAND_SECONDS)
-        answers = self._ask_all(running, session, checks)
-        await running.until(answers, each * (len(checks) + 1), "the answers of the guest", answers=True)
+    def finish(self, planned: Sequence[ImageCheck], shape: BootShape, error: BootError | None) -> BootOutcome:
+        """Everything this boot left behind, in the order of the plan; what it did not reach is skipped."""
+        if error is not None:
+            # The image may have come up and been lost later; the report must show a failure either way.
+            self.results = [done for done in self.results if done.id != "came-up"]
+            self.add("came-up", passed=False, actual="\n".join(filter(None, [error.message, error.details])))
+            # A report always names all checks.
+            seen = {done.id for done in self.results}
+            reason = f"not reached: {error.message}"
+            self.results += [check.skipped(self.name, reason) for check in planned if check.id not in seen]
+        order = {check.id: number for number, check in enumerate(planned)}
+        self.results.sort(key=lambda done: order[done.id])
+        return BootOutcome(
+            result=BootResult(
+                name=self.name,
+                memory_mib=shape.memory_mib,
+                cpus=shape.cpus,
+                login_prompt_seconds=_rounded(self.login_prompt_seconds),
+                ssh_seconds=_rounded(self.ssh_seconds),
+                total_seconds=round(self.total_seconds, 2),
+            ),
+            checks=tuple(self.results),
+            machine_id=self.machine_id,
+            host_key=self.host_key,
+            console=self.console.text if self.console else "",
+            error=error,
+        )
 
-    async def _ask_all(self, running: Machine, session: ssh.Session, checks: Sequence[CommandCheck]) -> None:
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """A guest that came up: what can be asked of it and tried on it."""
+
+    boot: BootRun
+    machine: VirtualMachine
+    session: ssh.Session
+
+    async def run(self, command: str) -> ssh.CommandResult:
+        """Run a command that is no check."""
+        return await self.session.run(command, self.boot.limit())
+
+    async def ask(self, checks: Sequence[ImageCheck]) -> None:
+        """Put all questions to the guest over one connection. The first is answered before the others are asked."""
+        limit = self.boot.limit() * (len(checks) + 1)
+        await self.machine.until(self._ask_all(checks), limit, "the answers of the guest", answers=True)
+
+    async def _ask_all(self, checks: Sequence[ImageCheck]) -> None:
         first, *others = checks
         gate = asyncio.Semaphore(CONCURRENCY)
-        await self._ask_one(running, session, first, gate)
+        await self._ask_one(first, gate)
         async with asyncio.TaskGroup() as group:
             for check in others:
-                group.create_task(self._ask_one(running, session, check, gate))
+                group.create_task(self._ask_one(check, gate))
 
-    async def _ask_one(
-        self, running: Machine, session: ssh.Session, check: CommandCheck, gate: asyncio.Semaphore
-    ) -> None:
-        if check.skip:
-            self.results.append(skipped(check, self.name, check.skip))
-            return
+    async def _ask_one(self, check: ImageCheck, gate: asyncio.Semaphore) -> None:
+        boot = self.boot
         async with gate:
             started = time.monotonic()
             try:
-                answer = await session.run(shell_line(check), self.limit(COMMAND_SECONDS))
+                answer = await self.run(check.shell_line())
             except BootError as error:
                 seconds = time.monotonic() - started
-                failed = command_result(check, self.name, passed=False, actual=error.message, seconds=seconds)
-                self.results.append(failed)
+                boot.results.append(check.result(boot.name, passed=False, actual=error.message, seconds=seconds))
                 return
-        running.answered()
-        self.results.append(judge(check, self.name, answer))
-        if check.id == MACHINE_ID.id:
-            self.machine_id = answer.stdout.strip()
+        self.machine.answered()
+        boot.results.append(check.judge(boot.name, answer))
+        if check.id == "machine-id":
+            boot.machine_id = answer.stdout.strip()
 
-    async def attempt(self, running: Machine, check: Check, trial: Awaitable[tuple[bool, str]]) -> None:
+    async def attempt(self, check_id: str, trial: Awaitable[tuple[bool, str]]) -> None:
         """Record what a trial found: whether it passed, and what it saw. One that cannot be made has failed."""
-        started = running.elapsed()
+        started = self.machine.elapsed()
+        limit = self.boot.limit(TRIAL_SECONDS)
         try:
-            passed, actual = await running.until(trial, self.limit(TRIAL_SECONDS), check.title)
+            passed, actual = await self.machine.until(trial, limit, CHECKS[check_id].title)
         except BootError as error:
             passed, actual = False, error.message
-        self.add(check, passed=passed, actual=actual, seconds=running.elapsed() - started)
+        self.boot.add(check_id, passed=passed, actual=actual, seconds=self.machine.elapsed() - started)
 
-    async def shut_down(self, running: Machine, session: ssh.Session) -> None:
+    async def shut_down(self) -> None:
         """Power the guest off as a person would, and see QEMU end by itself."""
-        before = running.elapsed()
+        before, limit = self.machine.elapsed(), self.boot.limit(SHUTDOWN_SECONDS)
         # The connection breaks while the command runs; what counts is how QEMU ends.
-        command = asyncio.ensure_future(session.run("sudo -n shutdown now", self.limit(SHUTDOWN_SECONDS)))
+        command = asyncio.ensure_future(self.session.run("sudo -n shutdown now", limit))
         try:
-            ended = await running.powered_off(self.limit(SHUTDOWN_SECONDS))
+            ended = await self.machine.powered_off(limit)
         except BootError as error:
-            self.add(SHUTDOWN, passed=False, actual=f"{error.message}\n{error.details}".strip())
+            self.boot.add("clean-shutdown", passed=False, actual=f"{error.message}\n{error.details}".strip())
             return
         finally:
             command.cancel()
             await asyncio.gather(command, return_exceptions=True)
         # Without a monitor nobody tells the reason.
         by_guest = ended.guest and ended.reason == "guest-shutdown" if ended.reason else True
-        self.add(
-            SHUTDOWN,
+        self.boot.add(
+            "clean-shutdown",
             passed=by_guest and ended.exit_code == 0,
             actual=f"{ended.reason or 'no monitor to tell the reason'}, exit code {ended.exit_code}",
-            seconds=running.elapsed() - before,
+            seconds=self.machine.elapsed() - before,
         )
-
-    def finish(self, planned: Sequence[Check | CommandCheck], spec: BootShape, error: BootError | None) -> BootOutcome:
-        """Everything this boot left behind, in the order of the plan; what it did not reach is skipped."""
-        if error is not None:
-            words = "\n".join(filter(None, [error.message, error.details]))
-            # The image may have come up and been lost later; the report must show a failure either way.
-            self.results = [done for done in self.results if done.id != CAME_UP.id]
-            self.add(CAME_UP, passed=False, actual=words)
-            self.results += not_reached(planned, self.results, self.name, f"not reached: {error.message}")
-        order = {check.id: number for number, check in enumerate(planned)}
-        self.results.sort(key=lambda done: order[done.id])
-        boot = BootResult(
-            name=self.name,
-            memory_mib=spec.memory_mib,
-            cpus=spec.cpus,
-            login_prompt_seconds=_rounded(self.login_prompt_seconds),
-            ssh_seconds=_rounded(self.ssh_seconds),
-            total_seconds=round(self.total_seconds, 2),
-        )
-        known = self.machine_id and self.host_key
-        return BootOutcome(
-            result=boot,
-            checks=tuple(self.results),
-            identity=Identity(machine_id=self.machine_id, host_key=self.host_key) if known else None,
-            console=self.console.text if self.console else "",
-            error=error,
-        )
-
-
-def shell_line(check: CommandCheck) -> str:
-    """What is sent to the guest: every part of a pipeline must succeed, not only its last."""
-    return f"{'sudo -n ' if check.root else ''}bash -o pipefail -c {shlex.quote(check.command)}"
 
 
 def _rounded(seconds: float | None) -> float | None:

@@ -1,10 +1,10 @@
 """The chart of how the guest spent its start, as systemd draws it."""
 
+import contextlib
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-from ci.boot.vm.machine import Machine
-from ci.boot.vm.ssh import Session
+from ci.boot.boot import Guest
 from ci.host.errors import BootError
 from ci.host.files import write_atomic
 
@@ -12,16 +12,12 @@ CHART_COMMAND = "systemd-analyze plot"
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-async def save_boot_chart(running: Machine, session: Session, path: Path, limit: float) -> bool:
-    """Write the chart to `path`, and tell whether the guest gave one. It is an extra: its lack is no failure."""
-    try:
-        answer = await running.until(session.run(CHART_COMMAND, limit), limit, "the boot chart")
-    except BootError:
-        return False
-    if answer.exit_status != 0 or not is_plain_svg(answer.stdout):
-        return False
-    write_atomic(path, answer.stdout)
-    return True
+async def save_boot_chart(guest: Guest, path: Path) -> None:
+    """Write the chart to `path`, where the guest gives one. It is an extra: its lack is no failure."""
+    with contextlib.suppress(BootError):
+        answer = await guest.machine.until(guest.run(CHART_COMMAND), guest.boot.limit(), "the boot chart")
+        if answer.exit_status == 0 and is_plain_svg(answer.stdout):
+            write_atomic(path, answer.stdout)
 
 
 def is_plain_svg(text: str) -> bool:

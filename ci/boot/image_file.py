@@ -1,101 +1,97 @@
 """The image as a file: what it claims to be, before anything boots it, and that no boot altered it."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from ci.boot.checks.access import NO_RECORD
-from ci.boot.checks.check import Check, result, skipped
-from ci.boot.checks.guest import DISK_GIB
+from ci.boot.checks.load import CHECKS
+from ci.host import qcow2
 from ci.host.errors import InputError, ToolError
-from ci.host.process import run
 from ci.records import artifacts
 from ci.records.build import BuildRecord
+from ci.records.record import read_record
 from ci.records.validation import CheckResult
 
 BOOT = "image"  # stands where other checks name their boot
-MAGIC = b"QFI\xfb"  # https://www.qemu.org/docs/master/interop/qcow2.html
-INFO_SECONDS = 60.0
-
-VIRTUAL_SIZE = Check(id="virtual-size", title="The disk has the promised size", expected=f"{DISK_GIB} GiB")
-CHECKSUM_FILE = Check(
-    id="checksum-file",
-    title="The checksum file beside the image holds its digest",
-    expected="the image's SHA-256 and its file name",
-)
-RECORD_DIGEST = Check(id="record-digest", title="The build record is of this very file", expected="the image's SHA-256")
-UNCHANGED = Check(
-    id="image-unchanged",
-    title="No boot altered the image",
-    expected="the same SHA-256 before the first boot and after the last",
-)
-IMAGE_CHECKS = (VIRTUAL_SIZE, CHECKSUM_FILE, RECORD_DIGEST, UNCHANGED)
+DISK_GIB = 20
+NO_RECORD = "no build record beside the image"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImageInfo:
-    """What qemu-img tells of an image; sizes in bytes."""
+class ImageFile:
+    """The image under test, with what stands beside it. `checksum` is the content of its checksum file."""
 
+    path: Path
     virtual_size: int
+    record: BuildRecord | None
+    checksum: str | None
+
+    @property
+    def stem(self) -> str:
+        """What the names of all files of this image begin with."""
+        return self.path.name.removesuffix(artifacts.IMAGE)
 
 
-def read_image_info(path: Path) -> ImageInfo:
-    """Look at the image without booting it; raises InputError where it is no QCOW2 that stands alone."""
+def read_image_file(path: Path) -> ImageFile:
+    """Look at the image and what is beside it; raises InputError where it is no QCOW2 that stands alone."""
+    size = _virtual_size(path)
+    record = path.with_name(path.name.removesuffix(artifacts.IMAGE) + artifacts.BUILD)
+    checksum = _checksum_path(path)
+    return ImageFile(
+        path=path,
+        virtual_size=size,
+        record=read_record(record, BuildRecord) if record.exists() else None,
+        checksum=checksum.read_text(encoding="utf-8", errors="replace") if checksum.exists() else None,
+    )
+
+
+def _virtual_size(path: Path) -> int:
     try:
         with path.open("rb") as file:
-            magic = file.read(len(MAGIC))
+            start = file.read(qcow2.SECTOR_BYTES)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}", hint="Name the .qcow2 file of a build.") from error
-    if magic != MAGIC:
+    if not start.startswith(qcow2.QCOW2_MAGIC):
         raise InputError(
             f"{path} is not a QCOW2 image", hint="Name the .qcow2 file of a build; `qemu-img info` tells what it is."
         )
+    # Before any tool opens it: what the header names, qemu-img would open.
+    if problems := qcow2.header_problems(start):
+        raise InputError(
+            f"{path} is not complete in itself: it has {', '.join(problems)}",
+            hint=f"Make it one file: `qemu-img convert -O qcow2 {path} complete.qcow2`.",
+        )
     try:
-        output = run(["qemu-img", "info", "--output=json", "--", path], timeout=INFO_SECONDS).stdout
+        return qcow2.info(path).virtual_size
     except ToolError as error:
         raise InputError(
             f"{path} is a damaged QCOW2 image", hint="Build or download it again.", details=error.details
         ) from error
-    return parse_image_info(path, output)
 
 
-def parse_image_info(path: Path, output: str) -> ImageInfo:
-    """Read `qemu-img info --output=json`; raises InputError where the image needs another file."""
-    info = json.loads(output)
-    specific = info.get("format-specific", {}).get("data", {})
-    for what, value in (("backing file", info.get("backing-filename")), ("data file", specific.get("data-file"))):
-        if value:
-            raise InputError(
-                f"{path} is not complete: it has a {what}, {value}",
-                hint=f"Make it one file: `qemu-img convert -O qcow2 {path} complete.qcow2`.",
-            )
-    return ImageInfo(virtual_size=int(info["virtual-size"]))
-
-
-def checksum_path(image: Path) -> Path:
-    """The checksum file beside an image."""
+def _checksum_path(image: Path) -> Path:
     return image.with_name(f"{image.name}{artifacts.SHA256}")
 
 
-def file_checks(
-    image: Path, info: ImageInfo, sha256: str, checksum: str | None, record: BuildRecord | None
-) -> list[CheckResult]:
-    """What can be told before the first boot. `checksum` is the content of the checksum file, None without one."""
-    size = info.virtual_size / (1 << 30)
-    results = [result(VIRTUAL_SIZE, BOOT, passed=size == DISK_GIB, actual=f"{size:g} GiB")]
-    if checksum is None:
-        results.append(skipped(CHECKSUM_FILE, BOOT, f"no {checksum_path(image).name} beside the image"))
+def file_checks(image: ImageFile, sha256: str) -> list[CheckResult]:
+    """What can be told before the first boot, of an image with this digest."""
+    size, checksum, record = CHECKS["virtual-size"], CHECKS["checksum-file"], CHECKS["record-digest"]
+    gib = image.virtual_size / (1 << 30)
+    results = [size.result(BOOT, passed=gib == DISK_GIB, actual=f"{gib:g} GiB")]
+    if image.checksum is None:
+        results.append(checksum.skipped(BOOT, f"no {_checksum_path(image.path).name} beside the image"))
     else:
         # sha256sum marks a file read as binary with an asterisk.
-        words = [word.removeprefix("*") for word in checksum.split()]
-        results.append(result(CHECKSUM_FILE, BOOT, passed=words == [sha256, image.name], actual=checksum.strip()))
-    if record is None:
-        results.append(skipped(RECORD_DIGEST, BOOT, NO_RECORD))
+        words = [word.removeprefix("*") for word in image.checksum.split()]
+        passed = words == [sha256, image.path.name]
+        results.append(checksum.result(BOOT, passed=passed, actual=image.checksum.strip()))
+    if image.record is None:
+        results.append(record.skipped(BOOT, NO_RECORD))
     else:
-        results.append(result(RECORD_DIGEST, BOOT, passed=record.image.sha256 == sha256, actual=record.image.sha256))
+        recorded = image.record.image.sha256
+        results.append(record.result(BOOT, passed=recorded == sha256, actual=recorded))
     return results
 
 
 def unchanged(before: str, after: str) -> CheckResult:
     """Compare the digests around all boots."""
-    return result(UNCHANGED, BOOT, passed=before == after, actual=f"{before} before, {after} after")
+    return CHECKS["image-unchanged"].result(BOOT, passed=before == after, actual=f"{before} before, {after} after")

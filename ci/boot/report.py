@@ -3,29 +3,32 @@
 import html
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from pathlib import Path
 
 from junitparser import Failure, JUnitXml, Skipped, TestCase, TestSuite
 
+from ci.boot.checks.check import ImageCheck
+from ci.boot.checks.load import CHECKS
+from ci.host.files import publish_together, write_atomic
+from ci.host.workspace import exclusive
+from ci.records import artifacts
 from ci.records.validation import BootResult, CheckResult, Outcome, ValidationReport
+from ci.text.markdown import Markdown, code, table
 
+EVIDENCE = (
+    artifacts.REPORT,
+    artifacts.REPORT_JUNIT,
+    artifacts.REPORT_MARKDOWN,
+    artifacts.CONSOLE_LOG,
+    artifacts.SCREENSHOT,
+    artifacts.BOOT_CHART,
+)
 MAX_CELL = 300
 
 # What XML 1.0 cannot hold, and what would move a terminal's cursor: https://www.w3.org/TR/xml/#charsets
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\ufffe\uffff]")
-_MARKDOWN = re.compile(r"([\\`*_\[\]~|#@])")
-
-_REFERENCE = re.compile(r"([@#])(?=\w)")
 
 _ORDER = {Outcome.FAILED: 0, Outcome.SKIPPED: 1, Outcome.PASSED: 2}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Console:
-    """What one boot wrote to its serial console."""
-
-    boot: str
-    text: str
 
 
 def printable(text: str) -> str:
@@ -54,17 +57,17 @@ def short(text: str) -> str:
     return text if len(text) <= MAX_CELL else f"{text[:MAX_CELL]}…"
 
 
-def seconds(value: float | None) -> str:
+def seconds(value: float | None) -> Markdown:
     """A time, or a dash for a point that was not reached."""
-    return "-" if value is None else f"{value:.1f} s"
+    return Markdown("-" if value is None else f"{value:.1f} s")
 
 
-def boot_row(boot: BootResult) -> list[str]:
+def boot_row(boot: BootResult) -> list[Markdown]:
     """A boot as a row under BOOT_COLUMNS."""
     return [
-        boot.name,
-        f"{boot.memory_mib} MiB",
-        str(boot.cpus),
+        Markdown(boot.name),
+        Markdown(f"{boot.memory_mib} MiB"),
+        Markdown(boot.cpus),
         seconds(boot.login_prompt_seconds),
         seconds(boot.ssh_seconds),
         seconds(boot.total_seconds),
@@ -72,73 +75,56 @@ def boot_row(boot: BootResult) -> list[str]:
 
 
 BOOT_COLUMNS = ("boot", "memory", "CPUs", "login prompt", "SSH", "whole boot")
+CHECK_COLUMNS = ("outcome", "boot", "check", "expected", "actual", "seconds")
 
 
 def render_markdown(report: ValidationReport) -> str:
     """The report for people; safe whatever the guest printed."""
     verdict = "passed" if report.passed else "failed"
-    lines = [
-        f"# Validation of {_cell(report.image)}: {verdict}",
-        "",
+    parts = [
+        f"# Validation of {code(report.image)}: {verdict}",
         f"{count(report.checks)} in {report.seconds:.0f} s.",
-        "",
-        f"{_cell(report.qemu)}, with {_cell(report.accelerator)}: {_cell(report.accelerator_reason)}.",
-        "",
+        f"{code(report.qemu)}, with {code(report.accelerator)}: {code(report.accelerator_reason)}.",
         f"SHA-256 `{report.image_sha256}`",
-        "",
-        *_table(BOOT_COLUMNS, [boot_row(boot) for boot in report.boots]),
-        "",
+        table(BOOT_COLUMNS, [boot_row(boot) for boot in report.boots]),
+        *(_failure(check) for check in report.checks if check.outcome is Outcome.FAILED),
+        "## Checks",
+        table(CHECK_COLUMNS, [_row(check) for check in failed_first(report.checks)]),
     ]
-    for check in report.checks:
-        if check.outcome is Outcome.FAILED:
-            lines += _failure(check)
-    lines += ["## Checks", ""]
-    lines += _table(
-        ("outcome", "boot", "check", "expected", "actual", "seconds"),
-        [
-            [
-                check.outcome,
-                check.boot,
-                f"{check.title} ({check.id})",
-                short(check.expected),
-                short(check.actual),
-                f"{check.seconds:.1f}",
-            ]
-            for check in failed_first(report.checks)
-        ],
-    )
-    return "\n".join(lines) + "\n"
+    return "\n\n".join(parts) + "\n"
 
 
-def _failure(check: CheckResult) -> list[str]:
-    return [
-        f"## Failed: {_cell(check.title)} ({_cell(check.boot)}, {_cell(check.id)})",
-        "",
-        "Expected:",
-        "",
-        f"<pre>{_preformatted(check.expected)}</pre>",
-        "",
-        "Actual:",
-        "",
-        f"<pre>{_preformatted(check.actual)}</pre>",
-        "",
-    ]
+def _row(check: CheckResult) -> list[Markdown]:
+    what = Markdown(f"{check.title} ({check.id})")
+    told = (check.outcome, check.boot, what, _lines(check.expected), _lines(check.actual), f"{check.seconds:.1f}")
+    return [Markdown(each) for each in told]
 
 
-def _preformatted(text: str) -> str:
+def _lines(text: str) -> str:
+    return "<br>".join(code(line) for line in short(text).split("\n") if line) or code("")
+
+
+def _failure(check: CheckResult) -> str:
+    parts = [f"## Failed: {check.title} ({check.boot}, {check.id})"]
+    known = CHECKS.get(check.id)
+    if known:
+        parts.append(known.why)
+    parts += ["Expected:", _quoted(check.expected), "Actual:", _quoted(check.actual)]
+    if known:
+        parts += [_repeating(known, f"```sh\n{known.command}\n```"), f"Where to look: {known.look_for}"]
+    return "\n\n".join(parts)
+
+
+def _repeating(check: ImageCheck, command: str) -> str:
+    """How a person does it; `command` is the check's in the form that suits the text around."""
+    if not check.command:
+        return f"To repeat it by hand: {check.by_hand}"
+    return f"To repeat it in the guest{', as root' if check.root else ''}:\n\n{command}"
+
+
+def _quoted(text: str) -> str:
     # An empty line would end the HTML block in some renderers.
-    return html.escape(printable(text)).replace("\n\n", "\n&#8203;\n")
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
-    return lines + ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in rows]
-
-
-def _cell(text: str) -> str:
-    escaped = _MARKDOWN.sub(r"\\\1", html.escape(printable(text), quote=False))
-    # An escaped mention still notifies somebody: https://github.com/github/cmark-gfm/issues/181
-    return _REFERENCE.sub("\\1\u200b", escaped).replace("\t", " ").replace("\n", "<br>")
+    return f"<pre>{html.escape(printable(text))}</pre>".replace("\n\n", "\n&#8203;\n")
 
 
 def render_junit(report: ValidationReport) -> str:
@@ -159,7 +145,10 @@ def _case(check: CheckResult) -> TestCase:
     match check.outcome:
         case Outcome.FAILED:
             failure = Failure(f"{check.title}: not as expected")
-            failure.text = f"expected:\n{printable(check.expected)}\n\nactual:\n{printable(check.actual)}"
+            parts = [f"expected:\n{printable(check.expected)}", f"actual:\n{printable(check.actual)}"]
+            if known := CHECKS.get(check.id):
+                parts += [known.why, _repeating(known, known.command), f"Where to look: {known.look_for}"]
+            failure.text = "\n\n".join(parts)
             case.result = [failure]
         case Outcome.SKIPPED:
             case.result = [Skipped(printable(check.actual))]
@@ -168,6 +157,28 @@ def _case(check: CheckResult) -> TestCase:
     return case
 
 
-def render_console(consoles: Sequence[Console]) -> str:
-    """All consoles in one text, each under a header."""
-    return "".join(f"{'=' * 20} boot: {console.boot} {'=' * 20}\n{console.text.rstrip()}\n\n" for console in consoles)
+def render_consoles(consoles: Sequence[tuple[str, str]]) -> str:
+    """What each boot wrote to its serial console in one text, each under a header."""
+    return "".join(f"{'=' * 20} boot: {boot} {'=' * 20}\n{text.rstrip()}\n\n" for boot, text in consoles)
+
+
+def publish_evidence(
+    report: ValidationReport, consoles: Sequence[tuple[str, str]], folder: Path, output: Path, stem: str
+) -> None:
+    """Make the evidence appear in `output`, the report last, and nothing of an earlier run beside it."""
+    write_atomic(folder / f"{stem}{artifacts.REPORT}", report.to_json())
+    write_atomic(folder / f"{stem}{artifacts.REPORT_JUNIT}", render_junit(report))
+    write_atomic(folder / f"{stem}{artifacts.REPORT_MARKDOWN}", render_markdown(report))
+    write_atomic(folder / f"{stem}{artifacts.CONSOLE_LOG}", render_consoles(consoles))
+    for ending in (artifacts.SCREENSHOT, artifacts.BOOT_CHART):
+        made = folder / "full" / f"full{ending}"
+        if made.exists():
+            made.rename(folder / f"{stem}{ending}")
+    # A build that publishes the same names at the same time holds this lock too.
+    with exclusive(output / ".lock"):
+        publish_together(
+            sorted(folder.glob(f"{stem}.*")),
+            output,
+            supersedes=[output / f"{stem}{ending}" for ending in EVIDENCE],
+            last=f"{stem}{artifacts.REPORT}",
+        )

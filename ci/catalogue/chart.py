@@ -5,8 +5,8 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ci.catalogue import figures
-from ci.catalogue.view import Release
+from ci.catalogue.view import ShownRelease
+from ci.text import figures
 
 WIDTH, HEIGHT = 420, 220
 LEFT, RIGHT, TOP, BOTTOM = 64, 8, 26, 30
@@ -18,20 +18,33 @@ TICKS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Dot:
-    """One release's figure; `value` is written beside the dot where `shown`. `hollow` ones are of another kind."""
+class ChartFigure:
+    """A release's figure: the number, how that reads, and what kind it is of. Those that do not compare are hollow."""
+
+    number: float
+    text: str
+    kind: str = ""
+    hollow: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChartDot:
+    """One release's figure, which is written beside the dot where `shown`."""
 
     x: float
     y: float
     tag: str
-    value: str
-    detail: str
+    figure: ChartFigure
     shown: bool
-    hollow: bool
+
+    @property
+    def detail(self) -> str:
+        """What is told of the dot that is pointed at."""
+        return f"{self.tag}: {self.figure.text}" + (f", boot {self.figure.kind}" if self.figure.kind else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tick:
+class ChartTick:
     """A mark on an axis, `at` its position."""
 
     at: float
@@ -46,98 +59,70 @@ class Chart:
     name: str
     title: str
     summary: str
-    dots: tuple[Dot, ...]
-    lines: tuple[str, ...]
-    levels: tuple[Tick, ...]
-    tags: tuple[Tick, ...]
+    dots: Sequence[ChartDot]
+    lines: Sequence[str]
+    levels: Sequence[ChartTick]
+    tags: Sequence[ChartTick]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """A release's figure: its place among the releases, the number, how that reads, and what kind it is of."""
-
-    place: int
-    tag: str
-    number: float
-    text: str
-    kind: str = ""
-    hollow: bool = False
-
-
-def size_chart(releases: Sequence[Release]) -> Chart:
+def size_chart(releases: Sequence[ShownRelease]) -> Chart:
     """The size of the image file over the releases, which come newest first."""
-    shown = _oldest_first(releases)
-    found = [
-        Figure(place=place, tag=one.tag, number=one.image.size, text=figures.size(one.image.size))
-        for place, one in enumerate(shown)
-    ]
-    return _chart("size", "Size of the image", [one.tag for one in shown], found, finest=1000, level_text=_size_level)
+
+    def figure(release: ShownRelease) -> ChartFigure:
+        size = release.record.image.qcow2.size
+        return ChartFigure(number=size, text=figures.size(size))
+
+    def level(value: float) -> str:
+        return figures.size(round(value)).replace(".0 ", " ")
+
+    return _chart("size", "Size of the image", releases, figure, finest=1000, level=level)
 
 
-def boot_chart(releases: Sequence[Release]) -> Chart:
+def boot_chart(releases: Sequence[ShownRelease]) -> Chart:
     """The time from the start of the machine to SSH; a release without one leaves its place empty."""
-    shown = _oldest_first(releases)
-    found = [
-        Figure(
-            place=place,
-            tag=one.tag,
-            number=boot.seconds,
-            text=figures.seconds(boot.seconds),
-            kind=f"{boot.name} {boot.how}",
-            hollow=boot.emulated,
-        )
-        for place, one in enumerate(shown)
-        if (boot := one.image.boot)
-    ]
-    return _chart("boot", "From start to SSH", [one.tag for one in shown], found, finest=0.1, level_text=_time_level)
 
+    def figure(release: ShownRelease) -> ChartFigure | None:
+        if not (boot := release.boot):
+            return None
+        text, kind = figures.seconds(boot.seconds), f"{boot.name} {boot.how}"
+        return ChartFigure(number=boot.seconds, text=text, kind=kind, hollow=boot.emulated)
 
-def _size_level(value: float) -> str:
-    return figures.size(round(value)).replace(".0 ", " ")
-
-
-def _time_level(value: float) -> str:
-    return f"{value:g} s"
-
-
-def _oldest_first(releases: Sequence[Release]) -> list[Release]:
-    return list(reversed(releases[:MOST_RELEASES]))
+    return _chart("boot", "From start to SSH", releases, figure, finest=0.1, level="{:g} s".format)
 
 
 def _chart(
     name: str,
     title: str,
-    tags: Sequence[str],
-    found: Sequence[Figure],
+    releases: Sequence[ShownRelease],
+    figure_of: Callable[[ShownRelease], ChartFigure | None],
     *,
     finest: float,
-    level_text: Callable[[float], str],
+    level: Callable[[float], str],
 ) -> Chart:
-    step, top = _scale(max((one.number for one in found), default=0.0), finest)
-    few = len(found) <= MOST_VALUES
-    dots = tuple(
-        Dot(
-            x=_x(one.place, len(tags)),
-            y=_y(one.number, top),
-            tag=one.tag,
-            value=one.text,
-            detail=f"{one.tag}: {one.text}" + (f", boot {one.kind}" if one.kind else ""),
-            shown=few or number in {0, len(found) - 1},
-            hollow=one.hollow,
+    tags = [one.record.tag for one in reversed(releases[:MOST_RELEASES])]
+    found = [(place, figure_of(one)) for place, one in enumerate(reversed(releases[:MOST_RELEASES]))]
+    measured = [(place, figure) for place, figure in found if figure]
+    step, top = _scale(max((figure.number for _, figure in measured), default=0.0), finest)
+    few = len(measured) <= MOST_VALUES
+    dots = [
+        ChartDot(
+            x=_x(place, len(tags)),
+            y=_y(figure.number, top),
+            tag=tags[place],
+            figure=figure,
+            shown=few or number in {0, len(measured) - 1},
         )
-        for number, one in enumerate(found)
-    )
+        for number, (place, figure) in enumerate(measured)
+    ]
+    values = [step * number for number in range(round(top / step) + 1)]
     return Chart(
         name=name,
         title=title,
-        summary=_summary(found),
+        summary=_summary(dots),
         dots=dots,
-        lines=tuple(_lines(found, dots)),
-        levels=tuple(
-            Tick(at=_y(step * number, top), label=level_text(step * number), anchor="end")
-            for number in range(round(top / step) + 1)
-        ),
-        tags=tuple(_tags(tags)),
+        lines=list(_lines(dots)),
+        levels=[ChartTick(at=_y(value, top), label=level(value), anchor="end") for value in values],
+        tags=list(_tags(tags)),
     )
 
 
@@ -159,40 +144,32 @@ def _y(number: float, top: float) -> float:
     return round(TOP + (HEIGHT - TOP - BOTTOM) * (1 - number / top), 1)
 
 
-def _lines(found: Sequence[Figure], dots: Sequence[Dot]) -> Iterator[str]:
+def _lines(dots: Sequence[ChartDot]) -> Iterator[str]:
     """Polylines through neighbours of one kind."""
-    pairs = zip(found, dots, strict=True)
-    for _, group in itertools.groupby(pairs, key=lambda pair: pair[0].kind):
-        points = [f"{dot.x},{dot.y}" for _, dot in group]
+    for _, group in itertools.groupby(dots, key=lambda dot: dot.figure.kind):
+        points = [f"{dot.x},{dot.y}" for dot in group]
         if len(points) > 1:
             yield " ".join(points)
 
 
-def _tags(tags: Sequence[str]) -> Iterator[Tick]:
+def _tags(tags: Sequence[str]) -> Iterator[ChartTick]:
     """The first, the last and one between, which is all that a phone has room for."""
     last = len(tags) - 1
     places = sorted({0, last // 2, last} if len(tags) >= MOST_TAGS else {0, last}) if tags else []
     for place in places:
-        anchor = "middle"
+        anchor, shift = "middle", 0
         if len(tags) > 1 and place in {0, last}:
-            anchor = "start" if place == 0 else "end"
-        shift = {"start": -INSET, "end": INSET, "middle": 0}[anchor]
-        yield Tick(at=_x(place, len(tags)) + shift, label=tags[place], anchor=anchor)
+            anchor, shift = ("start", -INSET) if place == 0 else ("end", INSET)
+        yield ChartTick(at=_x(place, len(tags)) + shift, label=tags[place], anchor=anchor)
 
 
-def _summary(found: Sequence[Figure]) -> str:
+def _summary(dots: Sequence[ChartDot]) -> str:
     """The chart in a sentence, for those who do not see it."""
-    if not found:
+    if not dots:
         return "No release has this figure."
-    first, last = found[0], found[-1]
-    if first is last:
-        return f"{last.text} in {last.tag}."
-    low, high = min(found, key=_number), max(found, key=_number)
-    return (
-        f"From {first.text} in {first.tag} to {last.text} in {last.tag}; "
-        f"lowest {low.text} in {low.tag}, highest {high.text} in {high.tag}."
-    )
-
-
-def _number(figure: Figure) -> float:
-    return figure.number
+    said = [f"{dot.figure.text} in {dot.tag}" for dot in dots]
+    if len(dots) == 1:
+        return f"{said[0]}."
+    numbers = [dot.figure.number for dot in dots]
+    low, high = numbers.index(min(numbers)), numbers.index(max(numbers))
+    return f"From {said[0]} to {said[-1]}; lowest {said[low]}, highest {said[high]}."

@@ -4,7 +4,6 @@ import base64
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -15,11 +14,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from pydantic import Field
 
-from ci.catalogue import figures, view
 from ci.catalogue.chart import HEIGHT, LEFT, RIGHT, WIDTH, boot_chart, size_chart
+from ci.catalogue.view import MOST_PACKAGES, VOUCHED_FOR, ShownRelease, safe_link, shown_releases
 from ci.records.record import Record
-from ci.records.release import ReleaseRecord
+from ci.records.release import ReleaseRecord, manifest_snippet
 from ci.records.version import Version
+from ci.text import figures
+from ci.text.markdown import visible
 
 PAGE, FEED, DOCUMENT = "index.html", "feed.xml", "releases.json"
 TEMPLATES = Path(__file__).parent / "templates"
@@ -37,40 +38,28 @@ class CatalogueDocument(Record):
     releases: tuple[ReleaseRecord, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """A release in the feed. `id` stays the same for ever, wherever the page is published."""
-
-    id: str
-    release: view.Release
-
-
 def catalogue_files(records: Sequence[ReleaseRecord]) -> dict[str, str]:
     """The texts by the names of their files, from records that come newest first."""
-    releases = view.releases(records)
+    releases = shown_releases(records)
     return {
         PAGE: _page(releases),
-        FEED: _feed(records, releases),
+        FEED: _feed(releases),
         DOCUMENT: CatalogueDocument(releases=tuple(records)).to_json(),
     }
 
 
-def _page(releases: Sequence[view.Release]) -> str:
+def _page(releases: Sequence[ShownRelease]) -> str:
     style, script = _source("style.css"), _source("catalogue.js")
-    return (
-        _environment()
-        .get_template("index.html.j2")
-        .render(
-            releases=releases,
-            charts=[size_chart(releases), boot_chart(releases)],
-            emulated=any(one.image.boot and one.image.boot.emulated for one in releases),
-            chart_size={"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": WIDTH - RIGHT},
-            style=style,
-            script=script,
-            policy=_policy(style, script),
-            feed=FEED,
-            document=DOCUMENT,
-        )
+    return _render(
+        "index.html.j2",
+        releases=releases,
+        charts=[size_chart(releases), boot_chart(releases)],
+        emulated=any(one.boot and one.boot.emulated for one in releases),
+        chart_size={"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": WIDTH - RIGHT},
+        style=style,
+        script=script,
+        policy=_policy(style, script),
+        document=DOCUMENT,
     )
 
 
@@ -100,31 +89,29 @@ def _source(name: str) -> Markup:
     return Markup(text)  # noqa: S704 - ours, and looked at above
 
 
-def _feed(records: Sequence[ReleaseRecord], releases: Sequence[view.Release]) -> str:
+def _feed(releases: Sequence[ShownRelease]) -> str:
+    """Each entry has a name that stays the same for ever, wherever the page is published."""
     # The oldest one, because it stays: neither a new release nor a new name of the repository makes another feed.
-    oldest = records[-1] if records else None
-    return (
-        _environment()
-        .get_template("feed.xml.j2")
-        .render(
-            id=_tag_uri(oldest, "releases") if oldest else "tag:localhost,1970:releases",
-            repository=releases[0].repository if releases else "Toolsmith image",
-            updated=max((one.built_at for one in releases), default=LONG_AGO),
-            entries=[
-                Entry(id=_tag_uri(record, record.tag), release=release)
-                for record, release in zip(records, releases, strict=True)
-            ][:FEED_ENTRIES],
-            page=PAGE,
-            feed=FEED,
-        )
+    oldest = releases[-1].record if releases else None
+    return _render(
+        "feed.xml.j2",
+        id=_tag_uri(oldest, "releases") if oldest else "tag:localhost,1970:releases",
+        repository=releases[0].record.repository if releases else "Toolsmith image",
+        updated=max((one.built_at for one in releases), default=LONG_AGO),
+        entries=[(_tag_uri(one.record, one.record.tag), one) for one in releases[:FEED_ENTRIES]],
+        page=PAGE,
     )
 
 
 def _tag_uri(record: ReleaseRecord, what: str) -> str:
     """A name that nobody else can give, as RFC 4151 has it."""
-    host = urlsplit(record.url).hostname if figures.safe_link(record.url) else None
+    host = urlsplit(record.url).hostname if safe_link(record.url) else None
     day = Version.parse(record.tag).day
     return f"tag:{host or 'localhost'},{day.isoformat()}:{quote(record.repository)}/{quote(what)}"
+
+
+def _render(template: str, **values: object) -> str:
+    return _environment().get_template(template).render(feed=FEED, **values)
 
 
 @cache
@@ -138,15 +125,17 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals |= {"MOST_PACKAGES": MOST_PACKAGES, "VOUCHED_FOR": VOUCHED_FOR}
     environment.filters |= {
-        "bytes": figures.size, "moment": _moment, "plural": figures.plural, "seconds": figures.seconds,
+        "bytes": figures.size, "moment": _moment, "plural": figures.plural, "safe_link": safe_link,
+        "seconds": figures.seconds, "snippet": manifest_snippet,
     }  # fmt: skip
     return environment
 
 
 def _finalize(value: object) -> object:
     """Whatever a template shows is escaped, and foreign text is made visible first."""
-    return figures.visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _moment(value: datetime) -> str:

@@ -2,8 +2,6 @@
 
 import os
 import re
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -54,15 +52,14 @@ class Fetch:
 
     client: Client
     reporter: Reporter
-    sleep: Callable[[float], None] = time.sleep
 
     def url(self, url: str) -> bytes:
         """The bytes at a URL; raises what `read_url` raises."""
-        return read_url(url, max_bytes=LARGEST, reporter=self.reporter, client=self.client, sleep=self.sleep)
+        return read_url(url, max_bytes=LARGEST, reporter=self.reporter, client=self.client)
 
     def url_if_present(self, url: str) -> bytes | None:
         """The same, or None where there is nothing."""
-        return read_url_if_present(url, max_bytes=LARGEST, reporter=self.reporter, client=self.client, sleep=self.sleep)
+        return read_url_if_present(url, max_bytes=LARGEST, reporter=self.reporter, client=self.client)
 
     def path(self, path: Path) -> bytes:
         """A local file's bytes; raises FetchError."""

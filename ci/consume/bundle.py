@@ -4,6 +4,9 @@ Our modules are those that the entrypoint imports, directly or not. The librarie
 which is locked by hashes; each file is compared with what its package recorded. Only pure Python goes in, so that the
 file runs wherever Python 3.10 or later does. Same sources, same bytes: entries are sorted, carry no time of their own,
 and are not compressed, because zlib differs between systems.
+
+Run as a program, which takes Python 3.10 and no library, it prints the lock file's entries for the libraries: for where
+pip installs them, and nothing else.
 """
 
 import ast
@@ -12,7 +15,7 @@ import hashlib
 import io
 import sys
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 
@@ -41,6 +44,8 @@ from ci.host import cli
 
 sys.exit(cli.run(ensure_vm.main, ensure_vm.arguments()))
 """
+
+LOCK = Path(__file__).resolve().parents[2] / "requirements.lock"
 
 # The first time that a zip archive can tell; zipfile's default is the current one.
 _TIME = (1980, 1, 1, 0, 0, 0)
@@ -94,6 +99,21 @@ def foreign_imports(root: Path) -> set[str]:
     return named - sys.stdlib_module_names - {"ci"}
 
 
+def locked_entries(lock: str, libraries: Collection[str]) -> str:
+    """The entries of `libraries`, hashes and all; raises ValueError where one is missing."""
+    entries: dict[str, list[str]] = {}
+    name = ""
+    for line in lock.splitlines():
+        if line[:1].isalnum():
+            name = line.partition("==")[0]
+        if name in libraries and not line.lstrip().startswith("#"):
+            entries.setdefault(name, []).append(line)
+    if missing := set(libraries) - entries.keys():
+        raise ValueError(f"the lock file lacks {', '.join(sorted(missing))}")
+    # The comments behind the last hash are gone, and with them what its backslash continues to.
+    return "".join("\n".join(lines).rstrip("\\ \n") + "\n" for lines in entries.values())
+
+
 def _source(root: Path, module: str) -> Path | None:
     path = root.joinpath(*module.split(".")).with_suffix(".py")
     return path if path.is_file() else None
@@ -134,3 +154,7 @@ def _zipped(entries: Mapping[str, bytes]) -> bytes:
             info.external_attr = 0o644 << 16
             file.writestr(info, content)
     return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    sys.stdout.write(locked_entries(LOCK.read_text(encoding="utf-8"), LIBRARIES))

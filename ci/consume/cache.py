@@ -30,14 +30,6 @@ class Condition(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """What was found, and what the file was then: another file, or another content, is to be looked at again."""
-
-    condition: Condition
-    identity: tuple[int, ...] | None
-
-
-@dataclass(frozen=True, slots=True)
 class Cache:
     """The cache of a workspace."""
 
@@ -57,32 +49,24 @@ class Cache:
         """Where the image belongs."""
         return self.folder / wanted.name / wanted.sha256 / wanted.file
 
-    def examine(self, wanted: Wanted, reporter: Reporter, before: Finding | None = None) -> Finding:
-        """Look at the image, reading it once; not at all where it is as it was `before`.
-
-        Raises HostError where something else is in its place, or it cannot be read.
-        """
+    def examine(self, wanted: Wanted, reporter: Reporter) -> Condition:
+        """Look at the image, reading it once; raises HostError where something is in its place, or cannot be read."""
         path = self.path(wanted)
         try:
-            identity = _identity(path)
-            if before is not None and identity == before.identity:
-                return before
-            if identity is None:
-                return Finding(Condition.ABSENT, None)
-            if not path.exists():  # a link to nowhere
-                return Finding(Condition.CORRUPT, identity)
+            if not path.exists():
+                return Condition.CORRUPT if path.is_symlink() else Condition.ABSENT
             if not path.is_file():
                 raise HostError(f"{path} is in the way: it is not a file", hint="Move it away.")
             size = path.stat().st_size
             if wanted.size is not None and size != wanted.size:
-                return Finding(Condition.CORRUPT, identity)
+                return Condition.CORRUPT
             with reporter.transfer(f"verify {path.name}", size) as advance:
                 good = sha256_file(path, advance) == wanted.sha256
         except OSError as error:
             raise HostError(
                 f"{path} cannot be read: {error.strerror}", hint="Check the permissions of the folders of the cache."
             ) from error
-        return Finding(Condition.VERIFIED if good else Condition.CORRUPT, identity)
+        return Condition.VERIFIED if good else Condition.CORRUPT
 
     def prune(self, wanted: Wanted, reporter: Reporter) -> list[Path]:
         """Remove the folders of all other digests of this image, and tell which; the wanted one stays."""
@@ -105,11 +89,3 @@ class Cache:
         with suppress(OSError):
             self.path(wanted).parent.rmdir()
             self.path(wanted).parent.parent.rmdir()
-
-
-def _identity(path: Path) -> tuple[int, ...] | None:
-    try:
-        found = path.stat() if path.exists() else path.lstat()
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

@@ -3,21 +3,19 @@
 Runs on Python 3.10 too, for consumers of the image.
 """
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from ci.consume.cache import Cache, Condition, Finding
+from ci.consume.cache import Cache, Condition
 from ci.consume.wanted import Wanted
 from ci.fetch.download import download
 from ci.fetch.open_url import Client
-from ci.fetch.part import Part, has_remains, part_path
 from ci.host.errors import FetchError, HostError, InputError, ToolsmithError
 from ci.host.progress import Reporter
-from ci.host.workspace import exclusive, require_space
+from ci.host.workspace import exclusive
 
 
 class How(Enum):
@@ -44,7 +42,6 @@ class Means:
     client: Client
     reporter: Reporter
     offline: bool = False
-    sleep: Callable[[float], None] = time.sleep
 
 
 def hydrate(wanted: Wanted, cache: Cache, means: Means) -> Hydrated:
@@ -53,14 +50,10 @@ def hydrate(wanted: Wanted, cache: Cache, means: Means) -> Hydrated:
     Raises VerificationError where what came is not it, FetchError where nothing came, InputError where nobody knows
     where it is, HostError where this machine cannot hold it.
     """
-    path, found = cache.path(wanted), cache.examine(wanted, means.reporter)
-    if found.condition is Condition.VERIFIED:
-        if has_remains(path):
-            with suppress(HostError), locked(cache, means.reporter):
-                Part(path, "").discard()
-        return _hydrated(path, How.CACHED)
+    if cache.examine(wanted, means.reporter) is Condition.VERIFIED:
+        return _hydrated(cache.path(wanted), How.CACHED)
     with locked(cache, means.reporter):
-        return _fill(wanted, cache, found, means)
+        return _fill(wanted, cache, means)
 
 
 @contextmanager
@@ -76,9 +69,9 @@ def locked(cache: Cache, reporter: Reporter) -> Iterator[None]:
         ) from error
 
 
-def _fill(wanted: Wanted, cache: Cache, found: Finding, means: Means) -> Hydrated:
+def _fill(wanted: Wanted, cache: Cache, means: Means) -> Hydrated:
     path = cache.path(wanted)
-    condition = cache.examine(wanted, means.reporter, before=found).condition
+    condition = cache.examine(wanted, means.reporter)
     if condition is Condition.VERIFIED:  # another run was faster
         return _hydrated(path, How.CACHED)
     if condition is Condition.CORRUPT:
@@ -86,17 +79,7 @@ def _fill(wanted: Wanted, cache: Cache, found: Finding, means: Means) -> Hydrate
         path.unlink()
     try:
         source = _required_source(wanted, offline=means.offline)
-        if wanted.size is not None:
-            require_space(_existing(path.parent), wanted.size - _size(part_path(path)))
-        download(
-            source,
-            path,
-            sha256=wanted.sha256,
-            size=wanted.size,
-            client=means.client,
-            reporter=means.reporter,
-            sleep=means.sleep,
-        )
+        download(source, path, sha256=wanted.sha256, size=wanted.size, client=means.client, reporter=means.reporter)
     except ToolsmithError:
         cache.forget_empty(wanted)
         raise
@@ -118,11 +101,3 @@ def _required_source(wanted: Wanted, *, offline: bool) -> str:
 
 def _hydrated(path: Path, how: How) -> Hydrated:
     return Hydrated(path=path, size=path.stat().st_size, how=how)
-
-
-def _existing(folder: Path) -> Path:
-    return folder if folder.exists() else _existing(folder.parent)
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0

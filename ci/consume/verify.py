@@ -168,7 +168,6 @@ def _compare_image(published: Published, path: Path, means: Means) -> str:
         size=published.size,
         client=means.client,
         reporter=means.reporter,
-        sleep=means.sleep,
     )
     return f"{got.size} bytes, SHA-256 {got.sha256}"
 
@@ -206,7 +205,6 @@ def _fetch(published: Published, asset: AssetRecord, folder: Path, means: Means)
         max_bytes=LARGEST_FILE,
         client=means.client,
         reporter=means.reporter,
-        sleep=means.sleep,
     )
     return path
 
@@ -250,4 +248,4 @@ def _record(folder: str, means: Means) -> ReleaseRecord:
 
 
 def _read(url: str, means: Means) -> bytes:
-    return read_url(url, max_bytes=LARGEST_TEXT, reporter=means.reporter, client=means.client, sleep=means.sleep)
+    return read_url(url, max_bytes=LARGEST_TEXT, reporter=means.reporter, client=means.client)

@@ -4,8 +4,6 @@ Runs on Python 3.10 too, for consumers of the image.
 """
 
 import os
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote, urljoin, urlsplit
@@ -61,19 +59,12 @@ def is_web(reference: str) -> bool:
     return reference.lower().startswith(tuple(f"{scheme}://" for scheme in WEB_SCHEMES))
 
 
-def read_manifest_file(
-    given: str | None,
-    workspace: Path,
-    *,
-    client: Client,
-    reporter: Reporter,
-    sleep: Callable[[float], None] = time.sleep,
-) -> ManifestFile:
+def read_manifest_file(given: str | None, workspace: Path, *, client: Client, reporter: Reporter) -> ManifestFile:
     """The manifest of the workspace, or another one by its path or URL; raises InputError or FetchError."""
     if given is not None and "://" in given:
         if given[:7].lower() == "file://":
             return _read_path(Path(unquote(urlsplit(given).path)))
-        data = read_url(given, max_bytes=MAX_BYTES, reporter=reporter, client=client, sleep=sleep)
+        data = read_url(given, max_bytes=MAX_BYTES, reporter=reporter, client=client)
         return ManifestFile(location=given, data=data, document=read_manifest(data, public_url(given)))
     path = workspace / MANIFEST if given is None else Path(given)
     if given is None and not path.exists():

@@ -5,32 +5,21 @@ Runs on Python 3.10 too, for consumers of the image. Two downloads to one target
 
 import errno
 import re
-import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from urllib.parse import unquote
 
 from ci.fetch.open_url import ANONYMOUS, Client, open_source
-from ci.fetch.part import Part
-from ci.fetch.persistence import Patience, persist
-from ci.fetch.ranges import SINGLE
-from ci.fetch.source import (
-    AbsentError,
-    CrowdedError,
-    Source,
-    StalePartError,
-    TransientError,
-    html_error,
-    public_url,
-)
+from ci.fetch.partial_file import PartialFile
+from ci.fetch.retry import Persistence
+from ci.fetch.source import AbsentError, Source, StalePartError, TransientError, collected, html_error, public_url
 from ci.host.errors import FetchError, HostError, InputError, VerificationError
 from ci.host.progress import Reporter
 from ci.host.workspace import require_space
 
 MAX_BYTES = 16 << 30
-ATTEMPTS = 6
 # An attempt that brought as much as this, or a hundredth of the whole, was not in vain: the count starts again.
 WORTHWHILE_BYTES = 8 << 20
 
@@ -44,39 +33,6 @@ class Downloaded:
     url: str
 
 
-class _Job:
-    """A download under way; what it learns on the way is in `part` and `client`."""
-
-    def __init__(
-        self,
-        url: str,
-        target: Path,
-        *,
-        sha256: str | None,
-        size: int | None,
-        max_bytes: int,
-        reporter: Reporter,
-        client: Client,
-    ) -> None:
-        self.url = url
-        self.part = Part(target, url)
-        self.folder = target.parent
-        self.sha256 = sha256
-        self.size = size
-        self.total = size
-        self.max_bytes = max_bytes
-        self.reporter = reporter
-        self.client = client
-
-    @property
-    def shown(self) -> str:
-        return public_url(self.url)
-
-    @property
-    def title(self) -> str:
-        return f"download {unquote(self.shown.rpartition('/')[2]) or self.shown}"
-
-
 def download(
     url: str,
     target: Path,
@@ -84,10 +40,8 @@ def download(
     sha256: str | None,
     reporter: Reporter,
     size: int | None = None,
-    max_bytes: int | None = None,
+    max_bytes: int = MAX_BYTES,
     client: Client = ANONYMOUS,
-    attempts: int = ATTEMPTS,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> Downloaded:
     """Fetch an https, http or file URL to `target`, replacing what is there.
 
@@ -95,102 +49,59 @@ def download(
     object. Raises FetchError, VerificationError (it is not of the `sha256` or of the `size` that is expected),
     InputError (no such kind of URL), AccessError (the token does not do) or HostError (no space).
     """
+    digest = None if sha256 is None else parse_sha256(sha256)
     try:
-        return _run(
-            _Job(
-                url,
-                target,
-                sha256=None if sha256 is None else parse_sha256(sha256),
-                size=size,
-                max_bytes=max_bytes or MAX_BYTES,
-                reporter=reporter,
-                client=client,
-            ),
-            Patience(reporter=reporter, attempts=attempts, sleep=sleep),
-        )
+        return _Download(url, target, digest, size, max_bytes, reporter, client).run()
     except AbsentError:
         raise _absent(url) from None
 
 
 def download_if_present(
-    url: str,
-    target: Path,
-    *,
-    reporter: Reporter,
-    max_bytes: int,
-    attempts: int = ATTEMPTS,
-    sleep: Callable[[float], None] = time.sleep,
+    url: str, target: Path, *, reporter: Reporter, max_bytes: int, client: Client = ANONYMOUS
 ) -> Downloaded | None:
     """Like `download`, but None where there is nothing at `url`; any other trouble is still an error."""
-    job = _Job(url, target, sha256=None, size=None, max_bytes=max_bytes, reporter=reporter, client=ANONYMOUS)
     try:
-        return _run(job, Patience(reporter=reporter, attempts=attempts, sleep=sleep))
+        return _Download(url, target, None, None, max_bytes, reporter, client).run()
     except AbsentError:
         return None
 
 
-def read_url(
-    url: str,
-    *,
-    max_bytes: int,
-    reporter: Reporter,
-    client: Client = ANONYMOUS,
-    attempts: int = ATTEMPTS,
-    sleep: Callable[[float], None] = time.sleep,
-) -> bytes:
+def read_url(url: str, *, max_bytes: int, reporter: Reporter, client: Client = ANONYMOUS) -> bytes:
     """The bytes of something small; raises what `download` raises."""
-    data = read_url_if_present(
-        url, max_bytes=max_bytes, reporter=reporter, client=client, attempts=attempts, sleep=sleep
-    )
+    data = read_url_if_present(url, max_bytes=max_bytes, reporter=reporter, client=client)
     if data is None:
         raise _absent(url)
     return data
 
 
-def read_url_if_present(
-    url: str,
-    *,
-    max_bytes: int,
-    reporter: Reporter,
-    client: Client = ANONYMOUS,
-    attempts: int = ATTEMPTS,
-    sleep: Callable[[float], None] = time.sleep,
-) -> bytes | None:
+def read_url_if_present(url: str, *, max_bytes: int, reporter: Reporter, client: Client = ANONYMOUS) -> bytes | None:
     """Like `read_url`, but None where there is nothing at `url`; any other trouble is still an error."""
 
     def attempt() -> bytes:
         with open_source(url, client=client) as source:
-            if source.total is not None and source.total > max_bytes:
+            data = None if (source.total or 0) > max_bytes else collected(source.chunks, max_bytes)
+            if data is None:
                 raise _too_large(public_url(url), max_bytes)
-            data = bytearray()
-            for chunk in source.chunks:
-                data += chunk
-                if len(data) > max_bytes:
-                    raise _too_large(public_url(url), max_bytes)
             _require_whole(len(data), source.total)
-            return bytes(data)
+            return data
 
-    patience = Patience(reporter=reporter, attempts=attempts, sleep=sleep)
     try:
-        return persist(public_url(url), patience, attempt, lambda: False)
+        return _persistence(client, reporter).read(f"download of {public_url(url)}", attempt)
     except AbsentError:
         return None
 
 
-def announced_size(
-    url: str, *, reporter: Reporter, attempts: int = ATTEMPTS, sleep: Callable[[float], None] = time.sleep
-) -> int | None:
+def announced_size(url: str, *, reporter: Reporter, client: Client = ANONYMOUS) -> int | None:
     """The bytes that a server says are at `url`, of which none is read; None where it does not say.
 
     Raises AbsentError where there is nothing, and otherwise what `download` raises.
     """
 
     def attempt() -> int | None:
-        with open_source(url, client=Client(lanes=SINGLE)) as source:
+        with open_source(url, client=client) as source:
             return source.total
 
-    patience = Patience(reporter=reporter, attempts=attempts, sleep=sleep)
-    return persist(public_url(url), patience, attempt, lambda: False)
+    return _persistence(client, reporter).read(f"download of {public_url(url)}", attempt)
 
 
 def parse_sha256(text: str) -> str:
@@ -202,127 +113,139 @@ def parse_sha256(text: str) -> str:
     )
 
 
-def _run(job: _Job, patience: Patience) -> Downloaded:
-    try:
-        job.folder.mkdir(parents=True, exist_ok=True)
-        job.part.load()
-        return persist(job.shown, patience, lambda: _attempt(job), _Progress(job))
-    except OSError as error:
-        raise _host_error(job, error) from error
+@dataclass(slots=True)
+class _Download:
+    """A download under way."""
 
+    url: str
+    target: Path
+    sha256: str | None
+    size: int | None
+    max_bytes: int
+    reporter: Reporter
+    client: Client
+    shown: str = field(init=False)
+    part: PartialFile = field(init=False)
+    total: int | None = field(init=False)
+    furthest: int = field(init=False, default=0)
 
-class _Progress:
-    """Tells whether the last attempt came far enough beyond all before it to be encouraged by."""
+    def __post_init__(self) -> None:
+        self.shown = public_url(self.url)
+        self.part = PartialFile(self.target, self.url)
+        self.total = self.size
 
-    def __init__(self, job: _Job) -> None:
-        self._job = job
-        self._best = job.part.size
+    def run(self) -> Downloaded:
+        """Try until it is here; raises what `download` raises."""
+        persistence = _persistence(self.client, self.reporter)
+        try:
+            self.part.load()
+            self.furthest = self.part.size
+            require_space(self.target.parent, (self.size or 0) - self.part.size)
+            return persistence.read(f"download of {self.shown}", self._attempt, self._moved)
+        except OSError as error:
+            raise self._host_error(error) from error
 
-    def __call__(self) -> bool:
-        size, total = self._job.part.size, self._job.total or 0
-        moved, self._best = size - self._best, max(size, self._best)
-        return moved >= min(WORTHWHILE_BYTES, max(total // 100, 1))
+    def _moved(self) -> bool:
+        """True where the last attempt came far enough beyond all before it to be encouraged by."""
+        moved, self.furthest = self.part.size - self.furthest, max(self.part.size, self.furthest)
+        return moved >= min(WORTHWHILE_BYTES, max((self.total or 0) // 100, 1))
 
+    def _attempt(self) -> Downloaded:
+        part = self.part
+        if not self.sha256 or part.sha256 != self.sha256:  # else all was there, only the rename was missing
+            have = part.size if part.validator else 0
+            try:
+                with open_source(self.url, have=have, validator=part.validator, client=self.client) as source:
+                    self._receive(source)
+            except StalePartError:
+                part.discard()
+                raise
+        if self.sha256 and part.sha256 != self.sha256:
+            return self._refuse()
+        part.finish()
+        return Downloaded(sha256=part.sha256, size=part.size, url=self.shown)
 
-def _attempt(job: _Job) -> Downloaded:
-    part = job.part
-    if job.sha256 and part.sha256 == job.sha256:
-        return _finish(job)  # all was there, only the rename was missing
-    have = part.size if part.validator else 0
-    try:
-        with open_source(job.url, have=have, validator=part.validator, client=job.client) as source:
-            return _receive(job, source)
-    except StalePartError:
-        part.discard()
-        raise
-    except CrowdedError:
-        job.client = replace(job.client, lanes=SINGLE)
-        raise
-    except _DamagedPartError:
-        job.reporter.note(f"{job.shown}: once more, without the part that an earlier run left")
-        return _attempt(job)
-
-
-class _DamagedPartError(Exception):
-    """The part that an earlier run left was not what it seemed; it is gone now."""
-
-
-def _receive(job: _Job, source: Source) -> Downloaded:
-    """Append `source` to the part, or start the part anew, then verify and rename it."""
-    part = job.part
-    _require_expected_size(job, source)
-    chunks = iter(source.chunks)
-    first = next(chunks, b"")  # looked at before anything on disk is given up for it
-    if not source.offset:
-        _require_file(job, first, source.total)
-        part.begin(source.validator)
-    job.total = job.size if source.total is None else source.total
-    with job.reporter.transfer(job.title, job.total) as advance:
-        advance(part.size)
-        part.append(_watched(job, chain([first], chunks), advance))
-    _require_whole(part.size, job.total)
-    return _verify(job)
-
-
-def _require_expected_size(job: _Job, source: Source) -> None:
-    """Refuse what cannot be the object, or cannot be kept, before its first byte."""
-    if source.total is None:
-        return
-    if job.size is not None and source.total != job.size:
-        job.part.discard()
+    def _refuse(self) -> Downloaded:
+        actual, inherited = self.part.sha256, self.part.inherited
+        self.part.discard()
+        if inherited:  # a power cut can leave the right length and the wrong bytes
+            self.reporter.note(f"{self.shown}: once more, without the part that an earlier run left")
+            return self._attempt()
         raise VerificationError(
-            f"{job.shown} is not the file that was expected: it has {source.total} bytes, expected {job.size}",
-            hint="The publisher may have replaced the file under the same name, or something on the way answers in "
-            "its place. Nothing was kept.",
+            f"{self.shown} is not the file that was expected: its SHA-256 is {actual}, expected {self.sha256}",
+            hint="The publisher may have replaced the file under the same name (take the digest from its SHA256SUMS), "
+            "or it was altered on the way (do not use it). The download was deleted.",
         )
-    if source.total > job.max_bytes:
-        raise _too_large(job.shown, job.max_bytes)
-    require_space(job.folder, source.total - source.offset)
+
+    def _receive(self, source: Source) -> None:
+        """Append `source` to the part, or start the part anew."""
+        self._require_expected_size(source)
+        chunks = iter(source.chunks)
+        first = next(chunks, b"")  # looked at before anything on disk is given up for it
+        if not source.offset:
+            self._require_file(first, source.total)
+            self.part.begin(source.validator)
+        self.total = self.size if source.total is None else source.total
+        with self.reporter.transfer(f"download {unquote(Path(self.shown).name)}", self.total) as advance:
+            advance(self.part.size)
+            self.part.append(self._bounded(chain([first], chunks), advance))
+        _require_whole(self.part.size, self.total)
+
+    def _require_expected_size(self, source: Source) -> None:
+        """Refuse what cannot be the object, or cannot be kept, before its first byte."""
+        if source.total is None:
+            return
+        if self.size is not None and source.total != self.size:
+            self.part.discard()
+            raise VerificationError(
+                f"{self.shown} is not the file that was expected: it has {source.total} bytes, expected {self.size}",
+                hint="The publisher may have replaced the file under the same name, or something on the way answers "
+                "in its place. Nothing was kept.",
+            )
+        if source.total > self.max_bytes:
+            raise _too_large(self.shown, self.max_bytes)
+        require_space(self.target.parent, source.total - source.offset)
+
+    def _require_file(self, first: bytes, total: int | None) -> None:
+        if not first and not total:
+            if total is None:
+                # Headers that break off look just like this: http.client takes them for complete.
+                raise TransientError("the answer ended before its first byte")
+            raise FetchError(f"{self.shown} is empty", hint="Check the URL; the publisher's upload may be incomplete.")
+        if first.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+            raise html_error(self.url)
+
+    def _bounded(self, chunks: Iterable[bytes], advance: Callable[[int], None]) -> Iterator[bytes]:
+        size, limit = self.part.size, self.max_bytes if self.size is None else self.size
+        for chunk in chunks:
+            size += len(chunk)
+            if size > limit:
+                self.part.discard()
+                raise _too_large(self.shown, limit)
+            yield chunk
+            advance(len(chunk))
+
+    def _host_error(self, error: OSError) -> HostError:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            self.part.discard()  # a full disk troubles others more than a second download troubles us
+            return HostError(
+                f"no space left in {self.target.parent} for {self.shown}",
+                hint="Free some space, or take a folder on another disk (--workspace, TOOLSMITH_CACHE), then run it "
+                "again.",
+            )
+        return HostError(
+            f"{error.filename or self.target} cannot be used: {error.strerror}",
+            hint="Check the folder's owner and permissions.",
+        )
 
 
-def _require_file(job: _Job, first: bytes, total: int | None) -> None:
-    if not first and not total:
-        if total is None:
-            # Headers that break off look just like this: http.client takes them for complete.
-            raise TransientError("the answer ended before its first byte")
-        raise FetchError(f"{job.shown} is empty", hint="Check the URL; the publisher's upload may be incomplete.")
-    if first.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
-        raise html_error(job.url)
-
-
-def _watched(job: _Job, chunks: Iterable[bytes], advance: Callable[[int], None]) -> Iterator[bytes]:
-    size, limit = job.part.size, job.max_bytes if job.size is None else job.size
-    for chunk in chunks:
-        size += len(chunk)
-        if size > limit:
-            job.part.discard()
-            raise _too_large(job.shown, limit)
-        yield chunk
-        advance(len(chunk))
+def _persistence(client: Client, reporter: Reporter) -> Persistence:
+    return Persistence(client.patience, reporter, FetchError)
 
 
 def _require_whole(size: int, total: int | None) -> None:
     if total is not None and size != total:
         raise TransientError(f"{size} bytes came, {total} were announced")
-
-
-def _verify(job: _Job) -> Downloaded:
-    actual, inherited = job.part.sha256, job.part.inherited
-    if job.sha256 and actual != job.sha256:
-        job.part.discard()
-        if inherited:  # a power cut can leave the right length and the wrong bytes
-            raise _DamagedPartError
-        raise VerificationError(
-            f"{job.shown} is not the file that was expected: its SHA-256 is {actual}, expected {job.sha256}",
-            hint="The publisher may have replaced the file under the same name (take the digest from its SHA256SUMS), "
-            "or it was altered on the way (do not use it). The download was deleted.",
-        )
-    return _finish(job)
-
-
-def _finish(job: _Job) -> Downloaded:
-    job.part.finish()
-    return Downloaded(sha256=job.part.sha256, size=job.part.size, url=job.shown)
 
 
 def _absent(url: str) -> FetchError:
@@ -335,16 +258,3 @@ def _absent(url: str) -> FetchError:
 
 def _too_large(shown: str, limit: int) -> FetchError:
     return FetchError(f"{shown} is larger than the {limit} bytes allowed for it", hint="Check the URL.")
-
-
-def _host_error(job: _Job, error: OSError) -> HostError:
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        job.part.discard()  # a full disk troubles others more than a second download troubles us
-        return HostError(
-            f"no space left in {job.folder} for {job.shown}",
-            hint="Free some space, or take a folder on another disk (--workspace, TOOLSMITH_CACHE), then run it again.",
-        )
-    return HostError(
-        f"{error.filename or job.part.target} cannot be used: {error.strerror}",
-        hint="Check the folder's owner and permissions.",
-    )

@@ -3,29 +3,32 @@
 Runs on Python 3.10 too, for consumers of the image.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import requests
 
-from ci.fetch.github_assets import GitHubAccess, asset_api_url, is_release_asset
-from ci.fetch.ranges import CONTENT_RANGE, Lanes, Whole, widened
-from ci.fetch.session import Bearer, Limits, Origin, body, get, new_session, require_success
+from ci.fetch.github_access import GitHubAccess
+from ci.fetch.github_assets import asset_api_url, is_release_asset
+from ci.fetch.retry import Patience
+from ci.fetch.session import Bearer, body, get, new_session, origin, require_success
 from ci.fetch.source import AbsentError, Source, StalePartError, html_error, public_url
 from ci.host.errors import FetchError, InputError
 from ci.host.files import CHUNK_BYTES
 
+CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
-    """How URLs are asked: how patiently, over how many connections, and with which token where one is needed."""
+    """How URLs are asked: how patiently, and at which GitHub with which token where one is needed."""
 
-    limits: Limits = field(default_factory=Limits)
-    lanes: Lanes = field(default_factory=Lanes)
+    patience: Patience = field(default_factory=Patience)
     github: GitHubAccess | None = None
 
 
@@ -43,28 +46,22 @@ def open_source(
     if url[:5].lower() == "file:":
         yield _open_file(url)
         return
-    Origin.of(url)  # before anything else looks into it
-    with new_session(client.limits) as session, _ask(session, url, have, validator, client) as (response, bearer):
-        _require_same(response, have, validator)
-        yield _open_response(url, response, have, bearer, client)
-
-
-@contextmanager
-def _ask(
-    session: requests.Session, url: str, have: int, validator: str | None, client: Client
-) -> Iterator[tuple[requests.Response, Bearer | None]]:
-    """The answer to `url`, and the token that was needed for it: the public address is always tried first."""
+    origin(url)  # before anything else looks into it
     headers = {"Range": f"bytes={have}-", "If-Range": validator} if have and validator else {}
-    response, bearer = get(session, url, client.limits, headers=headers), None
-    access = client.github
-    if response.status_code == HTTPStatus.NOT_FOUND and access and is_release_asset(url, access):
-        response.close()
-        bearer = access.bearer
-        headers["Accept"] = "application/octet-stream"
-        at = asset_api_url(session, url, access, client.limits)
-        response = get(session, at, client.limits, headers=headers, bearer=bearer)
-    with response:
-        yield response, bearer
+    with new_session() as session, _ask(session, url, headers, client) as response:
+        yield _open_response(url, response, have, validator, client.patience)
+
+
+def _ask(session: requests.Session, url: str, headers: dict[str, str], client: Client) -> requests.Response:
+    """The answer to `url`; the public address is always tried first, without a token."""
+    response, access = get(session, url, client.patience, headers=headers), client.github
+    missing = response.status_code == HTTPStatus.NOT_FOUND
+    if not (missing and access and access.token and is_release_asset(url, access)):
+        return response
+    response.close()
+    bearer = Bearer(access.token, access.api_url)
+    at = asset_api_url(session, url, access, bearer, client.patience)
+    return get(session, at, client.patience, headers={**headers, "Accept": "application/octet-stream"}, bearer=bearer)
 
 
 def _open_file(url: str) -> Source:
@@ -90,44 +87,26 @@ def _file_chunks(path: Path) -> Iterator[bytes]:
         raise FetchError(f"{path} cannot be read: {error.strerror}", hint="Check the file's permissions.") from error
 
 
-def _require_same(response: requests.Response, have: int, validator: str | None) -> None:
-    """Raise StalePartError where the part that is here cannot be continued; not every server heeds If-Range."""
-    if not have:
-        return
-    if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+def _open_response(
+    url: str, response: requests.Response, have: int, validator: str | None, patience: Patience
+) -> Source:
+    """What came, or StalePartError where the part that is here cannot be continued; not every server heeds If-Range."""
+    headers, status = response.headers, response.status_code
+    if have and status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         raise StalePartError("the server's file is not longer than the part that is here", retry_after=0)
-    etag, continued = response.headers.get("ETag"), response.status_code == HTTPStatus.PARTIAL_CONTENT
-    if continued and etag and validator and validator.startswith('"') and etag != validator:
-        raise StalePartError("the server's file was replaced", retry_after=0)
-
-
-def _open_response(url: str, response: requests.Response, have: int, bearer: Bearer | None, client: Client) -> Source:
     require_success(url, response)
-    if response.headers.get("Content-Type", "").partition(";")[0].strip().lower() == "text/html":
+    if headers.get("Content-Type", "").partition(";")[0].strip().lower() == "text/html":
         raise html_error(url)
-    length = response.headers.get("Content-Length", "")
-    total = int(length) if length.isdecimal() else None
-    offset = 0
-    if response.status_code == HTTPStatus.PARTIAL_CONTENT:
-        match = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    length = headers.get("Content-Length", "")
+    offset, total = 0, int(length) if length.isdecimal() else None
+    if status == HTTPStatus.PARTIAL_CONTENT:
+        match = CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
         if not have or match is None or int(match[1]) != have:
             raise StalePartError("the server sent another part than the one asked for", retry_after=0)
-        offset, total = have, None if match[3] == "*" else int(match[3])
-    chunks = body(response, client.limits)
-    source = Source(chunks=chunks, offset=offset, total=total, validator=_validator(response))
-    whole = _whole(response, total, bearer, client.limits)
-    if whole is None or client.lanes.connections < 2:
-        return source
-    return replace(source, chunks=widened(source, whole, client.lanes, response))
-
-
-def _whole(response: requests.Response, total: int | None, bearer: Bearer | None, limits: Limits) -> Whole | None:
-    """What further connections would ask for; None where the server gives no reason to think that it has ranges."""
-    etag = response.headers.get("ETag", "")
-    offered = response.status_code == HTTPStatus.PARTIAL_CONTENT or response.headers.get("Accept-Ranges") == "bytes"
-    if total is None or not offered or not etag.startswith('"'):
-        return None
-    return Whole(url=response.url, total=total, etag=etag, bearer=bearer, limits=limits)
+        if validator and validator.startswith('"') and headers.get("ETag", validator) != validator:
+            raise StalePartError("the server's file was replaced", retry_after=0)
+        offset, total = have, None if match[2] == "*" else int(match[2])
+    return Source(chunks=body(response, patience), offset=offset, total=total, validator=_validator(response))
 
 
 def _validator(response: requests.Response) -> str | None:

@@ -3,83 +3,51 @@
 Runs on Python 3.10 too, for consumers of the image.
 """
 
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from concurrent.futures import Future, wait
 from email.utils import parsedate_to_datetime
 from functools import partial
 from http import HTTPStatus
-from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
-import urllib3.connection
-import urllib3.connectionpool
 import urllib3.exceptions
-from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
+from ci.fetch.retry import Patience
 from ci.fetch.source import AbsentError, TransientError, public_url
 from ci.host.errors import FetchError, InputError
 
 CHUNK_BYTES = 1 << 18
+CONNECT_SECONDS = 15.0
 MAX_REDIRECTS = 10
 USER_AGENT = "fountainkit-toolsmith-image"
 DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """How long to wait for a server, in seconds: for a connection, for any byte, for all headers.
-
-    `slowest` is the rate, in bytes per second over a whole `window`, below which an answer counts as hanging.
-    """
-
-    connect: float = 15.0
-    silence: float = 60.0
-    headers: float = 60.0
-    window: float = 60.0
-    slowest: float = 4096.0
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """A server, in the sense of RFC 6454: what a token is for."""
-
-    scheme: str
-    host: str
-    port: int
-
-    @classmethod
-    def of(cls, url: str) -> "Origin":
-        """The server of an https or http URL; raises InputError where it has none."""
-        try:
-            parts = urlsplit(url)
-            scheme, host = parts.scheme.lower(), (parts.hostname or "").lower()
-            port = parts.port or DEFAULT_PORTS[scheme]
-        except (ValueError, KeyError):
-            scheme, host, port = "", "", 0
-        if not host:
-            raise InputError(
-                f"{public_url(url)!r} is not a URL that can be fetched",
-                hint="Use an https, http or file URL (file:///path/to/image).",
-            )
-        return cls(scheme, host, port)
-
-    @property
-    def keeps_secrets(self) -> bool:
-        """True where a token may be sent: by https, or to this machine."""
-        return self.scheme == "https" or self.host in {"localhost", "127.0.0.1", "::1"}
+def origin(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port of an https or http URL (RFC 6454): the server that a token is for. Raises InputError."""
+    try:
+        parts = urlsplit(url)
+        scheme, host = parts.scheme.lower(), (parts.hostname or "").lower()
+        port = parts.port or DEFAULT_PORTS[scheme]
+    except (ValueError, KeyError):
+        scheme, host, port = "", "", 0
+    if not host:
+        raise InputError(
+            f"{public_url(url)!r} is not a URL that can be fetched",
+            hint="Use an https, http or file URL (file:///path/to/image).",
+        )
+    return scheme, host, port
 
 
 class Bearer(AuthBase):
-    """A token for one server. Being requests' `auth`, it also keeps a .netrc from replacing it."""
+    """A token for the server of `url`. Being requests' `auth`, it also keeps a .netrc from replacing it."""
 
-    def __init__(self, token: str, origin: Origin) -> None:
-        self.origin = origin
+    def __init__(self, token: str, url: str) -> None:
+        self.origin = origin(url)
         self._token = token
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -87,20 +55,24 @@ class Bearer(AuthBase):
         return request
 
 
-@contextmanager
-def new_session(limits: Limits) -> Iterator[requests.Session]:
-    """A session whose servers must answer within the limits. It takes proxies from the environment, as curl does."""
-    with requests.Session() as session:
-        session.headers.update({"Accept-Encoding": "identity", "User-Agent": USER_AGENT})
-        for scheme in ("https://", "http://"):
-            session.mount(scheme, _BoundedAdapter(limits))
-        yield session
+class _Session(requests.Session):
+    """Leaves all redirects to `get`: requests would stumble over a Location that is no address."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002 - requests' signature
+        return None
+
+
+def new_session() -> requests.Session:
+    """A session for bytes as they were published. It takes proxies from the environment, as curl does."""
+    session = _Session()
+    session.headers.update({"Accept-Encoding": "identity", "User-Agent": USER_AGENT})
+    return session
 
 
 def get(
     session: requests.Session,
     url: str,
-    limits: Limits,
+    patience: Patience,
     *,
     headers: Mapping[str, str] | None = None,
     bearer: Bearer | None = None,
@@ -111,34 +83,63 @@ def get(
     """
     at = url
     for _ in range(MAX_REDIRECTS + 1):
-        auth = bearer if bearer and Origin.of(at) == bearer.origin else None
+        ask = partial(
+            session.get,
+            at,
+            headers=dict(headers or {}),
+            auth=bearer if bearer and origin(at) == bearer.origin else None,
+            stream=True,
+            timeout=(CONNECT_SECONDS, patience.timeout),
+            allow_redirects=False,
+        )
         try:
-            response = session.get(
-                at,
-                headers=dict(headers or {}),
-                auth=auth,
-                stream=True,
-                timeout=(limits.connect, limits.silence),
-                allow_redirects=False,
-            )
-            location = session.get_redirect_target(response)
-        except requests.RequestException as error:
+            response = _in_time(ask, patience.timeout)
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             # `from None` because requests puts the whole URL, tokens included, into its messages.
             raise _classify(url, error) from None
-        if location is None:
+        if not response.is_redirect:
             return response
         response.close()
-        at = _redirected(url, at, location)
+        at = _redirected(url, at, response.headers["Location"])
     raise FetchError(
         f"{public_url(url)} redirects in a circle, or more than {MAX_REDIRECTS} times", hint="Check the URL."
     )
 
 
+def _in_time(ask: Callable[[], requests.Response], seconds: float) -> requests.Response:
+    """What `ask` returns; raises TransientError where it takes longer.
+
+    A socket's own timeout is for each byte anew, and the look-up of a name has none.
+    """
+    result: Future[requests.Response] = Future()
+
+    def work() -> None:
+        try:
+            result.set_result(ask())
+        except BaseException as failure:  # noqa: BLE001 - it is raised again below
+            result.set_exception(failure)
+
+    threading.Thread(target=work, name="request", daemon=True).start()
+    if not wait([result], seconds).done:
+        result.add_done_callback(_close)
+        raise TransientError("the server did not answer in time")
+    return result.result()
+
+
+def _close(late: "Future[requests.Response]") -> None:
+    if late.exception() is None:
+        late.result().close()
+
+
 def _redirected(url: str, at: str, location: str) -> str:
-    target = urljoin(at, location)
-    scheme = urlsplit(target).scheme.lower()
-    if scheme not in DEFAULT_PORTS:
-        raise FetchError(f"{public_url(url)} redirects to something that is no web address", hint="Check the URL.")
+    try:
+        # As requests reads it: headers are Latin-1 to http.client, and UTF-8 to those who send them.
+        target = urljoin(at, location.encode("latin-1").decode("utf-8"))
+        scheme, _, _ = origin(target)
+    except (ValueError, InputError):
+        raise FetchError(
+            f"{public_url(url)} redirects to something that is no web address", hint="Check the URL."
+        ) from None
     if scheme == "http" and urlsplit(at).scheme.lower() == "https":
         raise FetchError(
             f"{public_url(url)} redirects to an unencrypted address",
@@ -160,23 +161,21 @@ def require_success(url: str, response: requests.Response) -> None:
     raise FetchError(f"{public_url(url)} cannot be fetched: {answer}", hint="Check the URL, and who may read it.")
 
 
-def body(
-    response: requests.Response, limits: Limits, *, clock: Callable[[], float] = time.monotonic
-) -> Iterator[bytes]:
+def body(response: requests.Response, patience: Patience) -> Iterator[bytes]:
     """The body as it was sent, in pieces as they come; raises TransientError where it breaks off or crawls."""
     waited, received = 0.0, 0
     try:
         while True:
-            before = clock()
+            before = time.monotonic()
             # Neither iter_content, which would undo a Content-Encoding (digests are of the bytes as published), nor
             # read, which waits for a full piece: a server that sends a byte now and then would never be caught.
             chunk = response.raw.read1(CHUNK_BYTES, decode_content=False)
-            waited += clock() - before
+            waited += time.monotonic() - before
             if not chunk:
                 return
             received += len(chunk)
-            if waited >= limits.window:
-                if received < limits.slowest * waited:
+            if waited >= patience.timeout:
+                if received < patience.crawl * waited:
                     raise TransientError(f"only {received} bytes came in {waited:.0f} s")
                 waited, received = 0.0, 0
             yield chunk
@@ -196,71 +195,19 @@ def retry_after(value: str | None) -> float | None:
         return None
 
 
-class _BoundedAdapter(HTTPAdapter):
-    def __init__(self, limits: Limits) -> None:
-        self._seconds = limits.headers
-        super().__init__()
-
-    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - passed on as it is
-        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
-        kind = _BoundedHTTPS if isinstance(pool, urllib3.connectionpool.HTTPSConnectionPool) else _BoundedHTTP
-        pool.ConnectionCls = partial(kind, header_seconds=self._seconds)  # pools only ever call it
-        return pool
-
-
-class _BoundedHTTP(urllib3.connection.HTTPConnection):
-    def __init__(self, *args: Any, header_seconds: float, **kwargs: Any) -> None:  # noqa: ANN401 - passed on as it is
-        self._header_seconds = header_seconds
-        super().__init__(*args, **kwargs)
-
-    def getresponse(self) -> urllib3.response.HTTPResponse:  # type: ignore[override]  # urllib3's is another one, too
-        with _deadline(self.sock, self._header_seconds):
-            return super().getresponse()
-
-
-class _BoundedHTTPS(urllib3.connection.HTTPSConnection):
-    def __init__(self, *args: Any, header_seconds: float, **kwargs: Any) -> None:  # noqa: ANN401 - passed on as it is
-        self._header_seconds = header_seconds
-        super().__init__(*args, **kwargs)
-
-    def getresponse(self) -> urllib3.response.HTTPResponse:  # type: ignore[override]  # urllib3's is another one, too
-        with _deadline(self.sock, self._header_seconds):
-            return super().getresponse()
-
-
-@contextmanager
-def _deadline(sock: socket.socket, seconds: float) -> Iterator[None]:
-    """Raise TimeoutError where the block, which reads from `sock`, takes longer.
-
-    A socket's own timeout is for each byte anew, and http.client takes headers that break off for complete ones.
-    """
-    expired = threading.Event()
-
-    def cut() -> None:
-        expired.set()
-        with suppress(OSError):  # it ended by itself just now
-            sock.shutdown(socket.SHUT_RDWR)
-
-    timer = threading.Timer(seconds, cut)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    except Exception:
-        if not expired.is_set():
-            raise
-    finally:
-        timer.cancel()
-    if expired.is_set():
-        raise TimeoutError("the headers did not come in time")
-
-
-def _classify(url: str, error: requests.RequestException) -> Exception:
+def _classify(url: str, error: Exception) -> Exception:
     shown = public_url(url)
     if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
         return FetchError(
             f"{shown}: the server's certificate cannot be verified",
             hint="Check the machine's clock and CA certificates; behind a TLS proxy, set REQUESTS_CA_BUNDLE.",
+        )
+    if isinstance(error, (requests.exceptions.InvalidSchema, requests.exceptions.InvalidProxyURL)):
+        # The URL's own scheme was looked at before.
+        return FetchError(
+            f"{shown} cannot be fetched through the proxy that the environment names",
+            hint="https_proxy, http_proxy and all_proxy take http://HOST:PORT; for SOCKS, PySocks is missing here. "
+            "no_proxy lists servers that need none.",
         )
     if isinstance(error, (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)):
         return TransientError(_cause(error, "no connection"))

@@ -36,12 +36,18 @@ class StalePartError(TransientError):
     """The server cannot continue the part that is here."""
 
 
-class CrowdedError(TransientError):
-    """The server refuses a further connection; one alone may do."""
-
-
 class AbsentError(Exception):
     """There is nothing at this URL."""
+
+
+def collected(chunks: Iterable[bytes], limit: int) -> bytes | None:
+    """The bytes of something small; None where there are more than `limit`, of which no more are read."""
+    data = bytearray()
+    for chunk in chunks:
+        data += chunk
+        if len(data) > limit:
+            return None
+    return bytes(data)
 
 
 def public_url(url: str) -> str:

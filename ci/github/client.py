@@ -3,7 +3,7 @@
 PyGithub brings authentication, connections, pacing and its sorting of errors. Requests are made by path and answers
 read into the types of ci/github/answers.py, because PyGithub's own objects fetch what they lack without being asked:
 a release must know each of its calls. Its retries are off, for they repeat uploads and writes blindly
-(https://github.com/PyGithub/PyGithub/blob/v2.10.0/github/GithubRetry.py); ci/github/retry.py has ours.
+(https://github.com/PyGithub/PyGithub/blob/v2.10.0/github/GithubRetry.py); ci/fetch/retry.py has ours.
 """
 
 import base64
@@ -19,6 +19,7 @@ import github
 import requests
 from pydantic import BaseModel, ValidationError
 
+from ci.fetch.retry import Patience, Persistence
 from ci.fetch.source import AbsentError, TransientError
 from ci.github.answers import (
     Asset,
@@ -37,7 +38,6 @@ from ci.github.answers import (
 )
 from ci.github.context import USER_AGENT, Context
 from ci.github.failures import from_status
-from ci.github.retry import Patience, Persistence
 from ci.host.errors import AccessError, RejectedError, RemoteError
 from ci.host.progress import Reporter
 

@@ -4,16 +4,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
-from urllib.parse import urlsplit
 
+from ci.fetch.github_access import SERVER_URL, TOKEN_VARIABLE, access_from
 from ci.host.errors import AccessError, InputError
-from ci.host.secrets import read_secret
 from ci.records.version import Version
 
 USER_AGENT = "fountainkit-toolsmith-image"
-API_URL = "https://api.github.com"
-SERVER_URL = "https://github.com"
-TOKEN_VARIABLE = "GITHUB_TOKEN"  # noqa: S105 - a name, not a token
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -52,19 +48,19 @@ class Context:
         commit = environ.get("GITHUB_SHA") or None
         if commit is not None and not _COMMIT.fullmatch(commit):
             raise InputError(f"GITHUB_SHA is {commit!r}, which is not a commit", hint="It has 40 hexadecimal digits.")
-        token = read_secret(environ, token_variable)
-        if token is None and not anonymous:
+        access = access_from(environ, token_variable)
+        if access.token is None and not anonymous:
             raise AccessError(
                 f"there is no token in {token_variable}",
                 hint="Outside Actions: a fine-grained token with contents and pull requests, read and write; "
                 "docs/releasing.md shows how to make one.",
             )
         return cls(
-            api_url=_url(environ, "GITHUB_API_URL", API_URL),
-            server_url=_url(environ, "GITHUB_SERVER_URL", SERVER_URL),
+            api_url=access.api_url,
+            server_url=access.server_url,
             repository=name,
             commit=commit,
-            token=token,
+            token=access.token,
         )
 
     @property
@@ -107,27 +103,9 @@ def run_url(environ: Mapping[str, str]) -> str | None:
     return f"{environ.get('GITHUB_SERVER_URL') or SERVER_URL}/{repository}/actions/runs/{run}"
 
 
-def _url(environ: Mapping[str, str], name: str, default: str) -> str:
-    value = (environ.get(name) or default).rstrip("/")
-    require_safe_url(value, name)
-    return value
-
-
 def require_repository(name: str) -> None:
     """Raise InputError unless `name` is OWNER/NAME."""
     if not _REPOSITORY.fullmatch(name) or name.endswith(("/.", "/..")):
         raise InputError(
             f"{name!r} is not a repository", hint="Name it as OWNER/NAME with --repository, or in GITHUB_REPOSITORY."
         )
-
-
-def require_safe_url(url: str, what: str) -> None:
-    """Raise InputError unless a token may be sent to `url`: by https, or to a server on this machine."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname
-    except ValueError:
-        host, parts = None, urlsplit("")
-    local = host in {"localhost", "127.0.0.1", "::1"}
-    if not host or parts.username or not (parts.scheme == "https" or (parts.scheme == "http" and local)):
-        raise InputError(f"{what} is {url!r}, where no token may be sent", hint=f"It begins like {API_URL}.")

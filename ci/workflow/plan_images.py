@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import assert_never
 
+from ci.fetch.retry import Patience
 from ci.github.context import Context, chosen_tag
 from ci.github.conversation import Conversation
-from ci.github.retry import Patience
 from ci.host import actions, cli
 from ci.host.errors import InputError, RefusedError, ToolError
 from ci.host.process import run

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from ci.comparison.image_facts import of_release
 from ci.comparison.pull_request import Before, Check, Evidence, read_evidence, render
+from ci.fetch.retry import Patience
 from ci.fetch.source import AbsentError
 from ci.github.answers import Release
 from ci.github.context import Context, run_url
 from ci.github.conversation import Conversation
-from ci.github.retry import Patience
 from ci.github.transfer import Transfer
 from ci.host import actions, cli
 from ci.host.errors import AccessError, InputError, RemoteError, VerificationError

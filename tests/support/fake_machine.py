@@ -7,14 +7,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self, TypeVar
 
-from ci.boot.vm.machine import ShutdownResult
 from ci.boot.vm.qemu import ConsumerSpec, MachineSpec
+from ci.boot.vm.qmp import Shutdown
 from ci.boot.vm.ssh import CommandResult
 from ci.host.errors import BootError
 
 T = TypeVar("T")
 
-POWERED_OFF = ShutdownResult(reason="guest-shutdown", guest=True, exit_code=0)
+POWERED_OFF = Shutdown(reason="guest-shutdown", guest=True, exit_code=0)
 PANIC = BootError("the kernel panicked", hint="Read the console.", details="last line of the console")
 
 
@@ -48,7 +48,7 @@ class FakeSession:
 class FakeMachine:
     """A machine whose every step can be made to fail."""
 
-    shutdown: ShutdownResult | BootError = POWERED_OFF
+    shutdown: Shutdown | BootError = POWERED_OFF
     login_error: Exception | None = None
     lost_at: str = ""
     console: Any = field(default_factory=lambda: SimpleNamespace(text="the console", problems=lambda: ()))
@@ -85,7 +85,7 @@ class FakeMachine:
     async def screenshot(self, path: Path) -> None:
         self.screenshots.append(path)
 
-    async def powered_off(self, _timeout: float) -> ShutdownResult:
+    async def powered_off(self, _timeout: float) -> Shutdown:
         if isinstance(self.shutdown, BootError):
             raise self.shutdown
         return self.shutdown

@@ -67,7 +67,6 @@ class File:
     body: bytes
     etag: str | None
     content_type: str
-    offers_ranges: bool = False
 
 
 Answer = tuple[int, dict[str, str], bytes]
@@ -88,8 +87,6 @@ class FaultServer:
         self.files: dict[str, File] = {}
         self.faults: dict[str, deque[Fault]] = defaultdict(deque)
         self.requests: list[Request] = []
-        self.further_connections: int | None = None
-        """The status that a request for a range with an end gets; None: that range."""
         self._leaving = threading.Event()
         server = self
 
@@ -133,9 +130,8 @@ class FaultServer:
         *,
         etag: str | None = '"1"',
         content_type: str = "application/octet-stream",
-        offers_ranges: bool = False,
     ) -> str:
-        self.files[path] = File(body, etag, content_type, offers_ranges)
+        self.files[path] = File(body, etag, content_type)
         return self.url(path)
 
     def arm(self, path: str, *faults: Fault) -> None:
@@ -154,9 +150,8 @@ class FaultServer:
         if file:
             answer = self._serve(file, handler.headers.get("Range"), handler.headers.get("If-Range"), fault)
         status, headers, body = answer
-        bounded = not handler.headers.get("Range", "-").endswith("-")
-        if failure := fault.status or (bounded and self.further_connections):
-            status, body = failure, b""
+        if fault.status:
+            status, body = fault.status, b""
         headers["Content-Length"] = str(len(body) if fault.announce is None else fault.announce)
         self.requests.append(Request(path=path, headers=dict(handler.headers), status=status))
         if fault.dribble is Dribble.HEADERS:
@@ -187,14 +182,11 @@ class FaultServer:
         headers = {"Content-Type": file.content_type}
         if file.etag:
             headers["ETag"] = file.etag
-        if file.offers_ranges:
-            headers["Accept-Ranges"] = "bytes"
         changed = condition and condition != file.etag and not fault.ignore_condition
         if not wanted or fault.ignore_range or changed:
             return 200, headers, file.body
-        first, _, last = wanted.removeprefix("bytes=").partition("-")
-        start, stop = int(first), min(int(last) + 1 if last else len(file.body), len(file.body))
+        start = int(wanted.removeprefix("bytes=").removesuffix("-"))
         if start >= len(file.body):
             return 416, headers | {"Content-Range": f"bytes */{len(file.body)}"}, b""
-        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(file.body)}"
-        return 206, headers, file.body[start:stop]
+        headers["Content-Range"] = f"bytes {start}-{len(file.body) - 1}/{len(file.body)}"
+        return 206, headers, file.body[start:]

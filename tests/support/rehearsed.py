@@ -13,7 +13,7 @@ from tests.support.stage import Stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rehearsal:
+class RehearsedRelease:
     """What one of the releases is made of: the image's bytes are noise, the figures were measured on real ones."""
 
     tag: str
@@ -42,17 +42,17 @@ SECOND = (
     package("curl", "7.88.1-10+deb12u14", 500),
     package("qemu-guest-agent", "1:7.2+dfsg-7+deb12u16", 1500),
 )
-REHEARSALS = (
-    Rehearsal(
+RELEASES = (
+    RehearsedRelease(
         tag="v2026.11.09", built_at=datetime(2026, 11, 9, 6, 40, tzinfo=UTC), size=3_640_000, accelerator="tcg",
         ssh_seconds={"full": 24.8, "clone": 24.6, "consumer": 31.3, "seed": 64.2}, packages=FIRST, base_sha256="b" * 64,
     ),
-    Rehearsal(
+    RehearsedRelease(
         tag="v2026.11.16", built_at=datetime(2026, 11, 16, 6, 41, tzinfo=UTC), size=3_580_000, accelerator="tcg",
         ssh_seconds={"full": 12.6, "clone": 12.6, "consumer": 16.9, "seed": 24.6}, packages=SECOND,
         base_sha256="b" * 64,
     ),
-    Rehearsal(
+    RehearsedRelease(
         tag="v2026.11.16.1", built_at=datetime(2026, 11, 16, 15, 2, tzinfo=UTC), size=3_581_000, accelerator="tcg",
         ssh_seconds={"full": 12.5, "clone": 12.4, "consumer": 16.4, "seed": 24.9}, packages=SECOND,
         base_sha256="c" * 64,
@@ -60,9 +60,9 @@ REHEARSALS = (
 )  # fmt: skip
 
 
-def rehearse(stage: Stage, rehearsals: tuple[Rehearsal, ...] = REHEARSALS) -> Path:
+def rehearse(stage: Stage) -> Path:
     """Publish, roll out and merge each; the folder `releases` as the repository then has it."""
-    for number, one in enumerate(rehearsals, start=1):
+    for number, one in enumerate(RELEASES, start=1):
         dist = _make_dist(stage, one)
         for ran in (stage.publish(dist=dist), stage.roll_out(tag=one.tag)):
             assert ran.code == 0, ran.said
@@ -75,7 +75,7 @@ def rehearse(stage: Stage, rehearsals: tuple[Rehearsal, ...] = REHEARSALS) -> Pa
     return folder
 
 
-def _make_dist(stage: Stage, one: Rehearsal) -> Path:
+def _make_dist(stage: Stage, one: RehearsedRelease) -> Path:
     image = b"QFI\xfb" + (one.tag.encode() * one.size)[: one.size - 4]
     folder = stage.build(
         one.tag,

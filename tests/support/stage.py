@@ -16,7 +16,7 @@ import requests
 
 from ci import propose_rollout, publish_release
 from ci.consume.bundle import NAME as ENSURE_VM_NAME
-from ci.github.retry import Patience
+from ci.fetch.retry import Patience
 from ci.host import cli
 from ci.host.repository import ROOT
 from ci.records import artifacts

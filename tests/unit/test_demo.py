@@ -1,12 +1,19 @@
 import fcntl
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pytest_mock import MockerFixture
 
-from ci import demo
+from ci import demo, rehearse
+from ci.build_image import BuildRequest
 from ci.host.process import Completed
+from ci.host.progress import quiet_reporter
 from ci.host.repository import ROOT
 from ci.host.workspace import LOCK_NAME, cache_folder
+from ci.records.version import Version
+from ci.validate_image import ValidateRequest
+from tests.support.releasing import build_record, validation_report
 
 
 @pytest.fixture
@@ -57,5 +64,25 @@ def test_the_key_stays_out_of_the_repository() -> None:
 
 
 def test_the_artifacts_go_to_dist_unless_told_otherwise() -> None:
-    assert demo.arguments().parse_args([]).output == ROOT / "dist"
-    assert demo.arguments().parse_args(["--output", "/elsewhere"]).output == Path("/elsewhere")
+    parse = demo.arguments().parse_args
+    assert demo.request(parse([])) == demo.DemoRequest(image="bookworm", output=ROOT / "dist")
+    asked = parse(["--output", "/elsewhere", "--image", "trixie"])
+    assert demo.request(asked) == demo.DemoRequest(image="trixie", output=Path("/elsewhere"))
+
+
+def test_what_was_built_is_tested_and_what_was_tested_is_rehearsed(mocker: MockerFixture, tmp_path: Path) -> None:
+    built = build_record()
+    key = mocker.patch.object(demo, "throwaway_key", return_value=Path("key"))
+    build = mocker.patch.object(demo, "build_image", return_value=built)
+    validate = mocker.patch.object(demo, "validate_image", return_value=validation_report(built))
+    rehearsing = mocker.patch.object(rehearse, "rehearse")
+    reporter = quiet_reporter()
+    wanted = demo.DemoRequest(image="bookworm", output=tmp_path)
+    demo.demo(wanted, reporter)
+    asked = BuildRequest(image="bookworm", authorized_keys=Path("key.pub"), output=tmp_path)
+    (request, _) = build.call_args.args
+    assert replace(request, version=asked.version) == asked
+    tested = ValidateRequest(image=tmp_path / built.image.file, identity=key.return_value)
+    assert validate.call_args.args == (tested, reporter)
+    (rehearsed, _) = rehearsing.call_args.args
+    assert rehearsed == rehearse.RehearseRequest(dist=tmp_path, tag=Version.parse(built.version), image="bookworm")

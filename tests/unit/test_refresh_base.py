@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from ci import refresh_base
-from ci.github.retry import Patience
+from ci.fetch.retry import Patience
 from ci.host.errors import AccessError, InputError, ToolsmithError, VerificationError
 from ci.host.progress import Reporter, quiet_reporter
 from ci.host.repository import ROOT

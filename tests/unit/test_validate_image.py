@@ -7,19 +7,20 @@ from pathlib import Path
 import pytest
 
 from ci import validate_image
-from ci.boot import run as validation
-from ci.boot import scenarios
-from ci.boot.boot import Bench, BootOutcome, Visit
-from ci.boot.report import Console
+from ci.boot import all_boots, report, scenarios
+from ci.boot.all_boots import AllBoots, Capacity
+from ci.boot.boot import BootOutcome, BootRun, BootSettings
 from ci.boot.scenarios import Scenario
-from ci.boot.side_by_side import Capacity
 from ci.boot.vm import ssh
 from ci.host.accelerator import Acceleration, Accelerator
 from ci.host.errors import BootError, CheckError, InputError, ToolsmithError
 from ci.host.progress import quiet_reporter
 from ci.records.validation import CheckResult, Outcome, ValidationReport
+from ci.validate_image import ValidateRequest
 
-BENCH = Bench(image=Path("image.qcow2"), acceleration=Acceleration(accelerator=Accelerator.TCG, reason="chosen"))
+SETTINGS = BootSettings(
+    image=Path("image.qcow2"), acceleration=Acceleration(accelerator=Accelerator.TCG, reason="chosen")
+)
 ALONE = Capacity(cpus=2, memory_mib=4096, at_most=1)
 PANIC = BootError("the kernel panicked", hint="Read the console.", details="the last line")
 
@@ -47,37 +48,36 @@ def make_report(*checks: CheckResult) -> ValidationReport:
 
 
 def outcome(scenario: Scenario, error: BootError | None) -> BootOutcome:
-    visit = Visit(name=scenario.name, bench=BENCH, folder=Path(), key=scenario.key)
-    return visit.finish(scenario.planned, scenario.shape, error)
+    boot = BootRun(name=scenario.name, settings=SETTINGS, folder=Path(), key=scenario.key)
+    return boot.finish(scenario.planned, scenario.shape, error)
 
 
-def boot_all(monkeypatch: pytest.MonkeyPatch, folder: Path, failing: str) -> validation.Results:
-    async def run_scenario(_bench: Bench, scenario: Scenario, _folder: Path) -> BootOutcome:
+def boot_all(monkeypatch: pytest.MonkeyPatch, folder: Path, failing: str) -> AllBoots:
+    async def run_scenario(_settings: BootSettings, scenario: Scenario, _folder: Path) -> BootOutcome:
         return outcome(scenario, PANIC if scenario.name == failing else None)
 
     monkeypatch.setattr(scenarios, "run_scenario", run_scenario)
-    return asyncio.run(validation.boot_all(BENCH, folder, quiet_reporter(), ALONE))
+    return asyncio.run(all_boots.boot_all(SETTINGS, folder, quiet_reporter(), ALONE))
 
 
 def test_all_four_boots_are_tried_even_where_a_later_one_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     results = boot_all(monkeypatch, tmp_path, failing="consumer")
-    assert [boot.name for boot in results.boots] == ["full", "clone", "consumer", "seed"]
+    assert [outcome.result.name for outcome in results.outcomes] == ["full", "clone", "consumer", "seed"]
     assert results.error is PANIC
-    assert [console.boot for console in results.consoles] == ["full", "clone", "consumer", "seed"]
 
 
 def test_where_the_first_boot_fails_the_others_are_skipped_with_the_reason(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     results = boot_all(monkeypatch, tmp_path, failing="full")
-    assert [boot.name for boot in results.boots] == ["full"]
+    assert [outcome.result.name for outcome in results.outcomes] == ["full"]
     others = [check for check in results.checks if check.boot in ("consumer", "seed")]
     assert {check.outcome for check in others} == {Outcome.SKIPPED}
     assert {check.actual for check in others} == {"the boot full did not come up"}
     named = {(check.boot, check.id) for check in results.checks}
     planned = {
         (scenario.name, planned.id)
-        for scenario in (make(BENCH) for make in scenarios.SCENARIOS)
+        for scenario in (make(SETTINGS) for make in scenarios.SCENARIOS)
         for planned in scenario.planned
     }
     assert planned <= named
@@ -89,7 +89,7 @@ def test_the_first_boot_is_alone_and_the_report_in_order(
 ) -> None:
     running: set[str] = set()
 
-    async def run_scenario(_bench: Bench, scenario: Scenario, _folder: Path) -> BootOutcome:
+    async def run_scenario(_settings: BootSettings, scenario: Scenario, _folder: Path) -> BootOutcome:
         assert running.isdisjoint({"full"})
         running.add(scenario.name)
         for _ in range({"full": 20, "clone": 9, "consumer": 6, "seed": 3}[scenario.name]):
@@ -98,9 +98,8 @@ def test_the_first_boot_is_alone_and_the_report_in_order(
         return outcome(scenario, None)
 
     monkeypatch.setattr(scenarios, "run_scenario", run_scenario)
-    results = asyncio.run(validation.boot_all(BENCH, tmp_path, quiet_reporter(), capacity))
-    assert [boot.name for boot in results.boots] == ["full", "clone", "consumer", "seed"]
-    assert [console.boot for console in results.consoles] == ["full", "clone", "consumer", "seed"]
+    results = asyncio.run(all_boots.boot_all(SETTINGS, tmp_path, quiet_reporter(), capacity))
+    assert [outcome.result.name for outcome in results.outcomes] == ["full", "clone", "consumer", "seed"]
 
 
 def test_boots_that_share_processors_have_longer_limits_and_the_first_has_not(
@@ -108,12 +107,12 @@ def test_boots_that_share_processors_have_longer_limits_and_the_first_has_not(
 ) -> None:
     limits: dict[str, float] = {}
 
-    async def run_scenario(bench: Bench, scenario: Scenario, _folder: Path) -> BootOutcome:
-        limits[scenario.name] = bench.acceleration.scaled(10)
+    async def run_scenario(settings: BootSettings, scenario: Scenario, _folder: Path) -> BootOutcome:
+        limits[scenario.name] = settings.acceleration.scaled(10)
         return outcome(scenario, None)
 
     monkeypatch.setattr(scenarios, "run_scenario", run_scenario)
-    asyncio.run(validation.boot_all(BENCH, tmp_path, quiet_reporter(), replace(ALONE, at_most=2)))
+    asyncio.run(all_boots.boot_all(SETTINGS, tmp_path, quiet_reporter(), replace(ALONE, at_most=2)))
     assert limits == {"full": 60.0, "clone": 120.0, "consumer": 120.0, "seed": 120.0}
 
 
@@ -123,14 +122,35 @@ def test_boots_that_share_processors_have_longer_limits_and_the_first_has_not(
 def test_how_many_at_a_time_is_for_the_machine_to_say_unless_a_port_is_named(
     flags: list[str], at_most: int | None
 ) -> None:
-    options = validate_image.arguments().parse_args(["image.qcow2", *flags])
-    assert validate_image.capacity(options.port, options.side_by_side).at_most == at_most
+    asked = validate_image.request(validate_image.arguments().parse_args(["image.qcow2", *flags]))
+    assert validate_image.capacity(asked.port, asked.at_most).at_most == at_most
+
+
+def test_the_flags_fill_the_request_and_without_them_it_is_the_default() -> None:
+    flags = [
+        "image.qcow2", "--identity", "key", "--accel", "tcg", "--port", "4000", "--output", "out", "--memory", "512",
+        "--side-by-side", "1", "--boot-timeout", "10",
+    ]  # fmt: skip
+    everything = ValidateRequest(
+        image=Path("image.qcow2"),
+        identity=Path("key"),
+        accelerator="tcg",
+        port=4000,
+        output=Path("out"),
+        memory_mib=512,
+        at_most=1,
+        boot_seconds=10,
+    )
+    assert validate_image.request(validate_image.arguments().parse_args(flags)) == everything
+    plain = validate_image.request(validate_image.arguments().parse_args(flags[:1]))
+    assert plain == ValidateRequest(image=Path("image.qcow2"))
 
 
 def test_one_pair_of_ports_is_not_for_two_boots() -> None:
-    options = validate_image.arguments().parse_args(["image.qcow2", "--port", "4000", "--side-by-side", "2"])
+    flags = ["image.qcow2", "--port", "4000", "--side-by-side", "2"]
+    asked = validate_image.request(validate_image.arguments().parse_args(flags))
     with pytest.raises(InputError, match="not of 2 side by side"):
-        validate_image.capacity(options.port, options.side_by_side)
+        validate_image.capacity(asked.port, asked.at_most)
 
 
 @pytest.mark.parametrize(
@@ -162,10 +182,10 @@ def test_the_evidence_stands_beside_the_image_and_nothing_old_with_it(tmp_path: 
     output, folder = tmp_path / "dist", tmp_path / "work"
     (folder / "full").mkdir(parents=True)
     output.mkdir()
-    (folder / "full" / "console.png").write_bytes(b"png")
+    (folder / "full" / "full.console.png").write_bytes(b"png")
     for name in ("image.boot.svg", "image.validation.xml", "image.packages.tsv", "other.boot.svg"):
         (output / name).write_text("old")
-    validation.publish(make_report(), [Console(boot="full", text="hello")], folder, output, "image")
+    report.publish_evidence(make_report(), [("full", "hello")], folder, output, "image")
     assert {path.name for path in output.iterdir() if not path.name.startswith(".")} == {
         "image.validation.json",
         "image.validation.xml",

@@ -11,7 +11,7 @@ if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))'; then
     exit 3
 fi
 if [[ ! -d $libraries ]]; then
-    python3 -I "$here/run.py" "$root" ci.consume.requirements >"$libraries.txt"
+    python3 -I "$here/run.py" "$root" ci.consume.bundle >"$libraries.txt"
     python3 -I -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
         --target "$libraries.new" --requirement "$libraries.txt"
     mv "$libraries.new" "$libraries"

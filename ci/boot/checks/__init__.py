@@ -1,1 +1,1 @@
-"""What is asked of a guest, as data, and how an answer becomes a result."""
+"""What an image is checked for, as data (checks.toml), and how an answer becomes a result."""

@@ -2,9 +2,9 @@
 
 import json
 import re
-from collections.abc import Sequence
+import shlex
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TypeAlias
 
 from ci.boot.vm.ssh import CommandResult
 from ci.records.validation import CheckResult, Outcome
@@ -12,29 +12,17 @@ from ci.records.validation import CheckResult, Outcome
 NOTHING = "(nothing)"
 
 
-class Matcher(Protocol):
-    """Judges the output of a command, which comes without its surrounding white space."""
-
-    def describe(self) -> str:
-        """The expectation in words, or as the text itself."""
-        ...
-
-    def accepts(self, output: str) -> bool:
-        """Whether `output` is as expected."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
-class Equals:
-    """Exactly this text."""
+class Lines:
+    """Exactly these lines, in any order."""
 
-    text: str
+    lines: tuple[str, ...]
 
     def describe(self) -> str:
-        return self.text or NOTHING
+        return "\n".join(sorted(self.lines)) or NOTHING
 
     def accepts(self, output: str) -> bool:
-        return output == self.text
+        return sorted(output.split("\n") if output else []) == sorted(self.lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,58 +40,21 @@ class Matches:
 
 
 @dataclass(frozen=True, slots=True)
-class Empty:
-    """Nothing at all."""
-
-    def describe(self) -> str:
-        return NOTHING
-
-    def accepts(self, output: str) -> bool:
-        return output == ""
-
-
-@dataclass(frozen=True, slots=True)
-class Between:
-    """A number from `low` to `high`, both included."""
+class NumberWithin:
+    """A number from `low` to `high`, both included; as large as it likes without `high`."""
 
     low: float
-    high: float
+    high: float | None
     unit: str
 
     def describe(self) -> str:
-        return f"{self.low:g} to {self.high:g} {self.unit}"
+        return f"{f'at least {self.low:g}' if self.high is None else f'{self.low:g} to {self.high:g}'} {self.unit}"
 
     def accepts(self, output: str) -> bool:
-        number = _number(output)
-        return number is not None and self.low <= number <= self.high
-
-
-@dataclass(frozen=True, slots=True)
-class AtLeast:
-    """A number of at least `low`."""
-
-    low: float
-    unit: str
-
-    def describe(self) -> str:
-        return f"at least {self.low:g} {self.unit}"
-
-    def accepts(self, output: str) -> bool:
-        number = _number(output)
-        return number is not None and number >= self.low
-
-
-@dataclass(frozen=True, slots=True)
-class Lines:
-    """Exactly these lines, in any order."""
-
-    lines: tuple[str, ...]
-
-    def describe(self) -> str:
-        return "\n".join(sorted(self.lines)) or NOTHING
-
-    def accepts(self, output: str) -> bool:
-        return sorted(output.splitlines()) == sorted(self.lines)
+        # float() also takes "nan" and "1_0", which no tool means as a number.
+        if not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", output):
+            return False
+        return self.low <= float(output) and (self.high is None or float(output) <= self.high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +74,6 @@ class JsonHas:
         return all(_at(document, path) == (True, value) for path, value in self.values)
 
 
-def _number(output: str) -> float | None:
-    # float() also takes "nan" and "1_0", which no tool means as a number.
-    return float(output) if re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", output) else None
-
-
 def _at(document: object, path: str) -> tuple[bool, object]:
     for key in path.split("."):
         if not isinstance(document, dict) or key not in document:
@@ -136,79 +82,72 @@ def _at(document: object, path: str) -> tuple[bool, object]:
     return True, document
 
 
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What the boot test judges itself, or knows only when it runs. No output is accepted for it."""
+
+    text: str
+
+    def describe(self) -> str:
+        return self.text
+
+    def accepts(self, output: str) -> bool:  # noqa: ARG002
+        return False
+
+
+# Each says what it expects, and judges the output of a command, which comes without its surrounding white space.
+Expectation: TypeAlias = Lines | Matches | NumberWithin | JsonHas | Words
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """Something the boot test looks at itself. `id` is its heading in docs/validation.md."""
+class ImageCheck:
+    """One thing that an image is checked for; checks.toml says what the fields mean.
 
-    id: str
-    title: str
-    expected: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommandCheck:
-    """A shell command for the guest, and what it should print.
-
-    It has failed too when its exit status is not 0 or it writes to stderr: a command that could not look must not
-    pass for one that found nothing. `root` runs it under sudo. `skip` is why it cannot run.
+    A command has failed too when its exit status is not 0 or it writes to stderr: one that could not look must not
+    pass for one that found nothing. Without a command the boot test judges itself, and `by_hand` is how a person does.
     """
 
     id: str
     title: str
-    command: str
-    expected: Matcher
+    boots: tuple[str, ...]
+    why: str
+    expected: Expectation
+    look_for: str
+    command: str = ""
     root: bool = False
-    skip: str = ""
+    by_hand: str = ""
 
+    def shell_line(self) -> str:
+        """What is sent to the guest: every part of a pipeline must succeed, not only its last."""
+        return f"{'sudo -n ' if self.root else ''}bash -o pipefail -c {shlex.quote(self.command)}"
 
-def result(check: Check, boot: str, *, passed: bool, actual: str, seconds: float = 0.0) -> CheckResult:
-    """The result of a check that the boot test judged itself."""
-    return CheckResult(
-        id=check.id,
-        boot=boot,
-        title=check.title,
-        expected=check.expected,
-        actual=actual or NOTHING,
-        outcome=Outcome.PASSED if passed else Outcome.FAILED,
-        seconds=round(seconds, 2),
-    )
+    def result(self, boot: str, *, passed: bool, actual: str, seconds: float = 0.0) -> CheckResult:
+        """The result of this check, judged already."""
+        outcome = Outcome.PASSED if passed else Outcome.FAILED
+        return self._with(boot, outcome, actual or NOTHING, seconds)
 
+    def skipped(self, boot: str, reason: str) -> CheckResult:
+        """The result where it could not run."""
+        return self._with(boot, Outcome.SKIPPED, reason, 0.0)
 
-def skipped(check: Check | CommandCheck, boot: str, reason: str) -> CheckResult:
-    """The result of a check that could not run."""
-    return CheckResult(
-        id=check.id,
-        boot=boot,
-        title=check.title,
-        expected=check.expected if isinstance(check, Check) else check.expected.describe(),
-        actual=reason,
-        outcome=Outcome.SKIPPED,
-        seconds=0.0,
-    )
+    def judge(self, boot: str, answer: CommandResult) -> CheckResult:
+        """The result where its command ended."""
+        output, complaints = answer.stdout.strip(), answer.stderr.strip()
+        parts = [output]
+        if answer.exit_status != 0:
+            parts.append(f"exit status {answer.exit_status}")
+        if complaints:
+            parts.append(f"stderr: {complaints}")
+        passed = len(parts) == 1 and self.expected.accepts(output)
+        return self.result(boot, passed=passed, actual="\n".join(filter(None, parts)), seconds=answer.seconds)
 
-
-def judge(check: CommandCheck, boot: str, answer: CommandResult) -> CheckResult:
-    """The result of a command that ended."""
-    output = answer.stdout.strip()
-    complaints = answer.stderr.strip()
-    parts = [output]
-    if answer.exit_status != 0:
-        parts.append(f"exit status {answer.exit_status}")
-    if complaints:
-        parts.append(f"stderr: {complaints}")
-    passed = len(parts) == 1 and check.expected.accepts(output)
-    return command_result(check, boot, passed=passed, actual="\n".join(filter(None, parts)), seconds=answer.seconds)
-
-
-def command_result(check: CommandCheck, boot: str, *, passed: bool, actual: str, seconds: float) -> CheckResult:
-    """The result of a command, judged already."""
-    plain = Check(id=check.id, title=check.title, expected=check.expected.describe())
-    return result(plain, boot, passed=passed, actual=actual, seconds=seconds)
-
-
-def not_reached(
-    planned: Sequence[Check | CommandCheck], done: Sequence[CheckResult], boot: str, reason: str
-) -> list[CheckResult]:
-    """Every planned check that has no result yet, as skipped: a report always names all of them."""
-    seen = {check.id for check in done}
-    return [skipped(check, boot, reason) for check in planned if check.id not in seen]
+    def _with(self, boot: str, outcome: Outcome, actual: str, seconds: float) -> CheckResult:
+        return CheckResult(
+            id=self.id,
+            boot=boot,
+            title=self.title,
+            expected=self.expected.describe(),
+            actual=actual,
+            outcome=outcome,
+            seconds=round(seconds, 2),
+        )

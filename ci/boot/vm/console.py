@@ -45,14 +45,6 @@ class Fatal:
     hint: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sighting:
-    """Text on the console, and when it was complete, in seconds since the start."""
-
-    text: str
-    seconds: float
-
-
 def _fatal(pattern: str, meaning: str, hint: str) -> Fatal:
     return Fatal(pattern=re.compile(pattern, re.MULTILINE | re.IGNORECASE), meaning=meaning, hint=hint)
 
@@ -120,7 +112,7 @@ class Console:
         self._text = ""
         self._dropped = 0  # characters that were forgotten at the text's beginning
         self._marks: list[tuple[int, float]] = []  # (end of a chunk, when it came)
-        self._waiters: list[tuple[re.Pattern[str], int, asyncio.Future[Sighting]]] = []
+        self._waiters: list[tuple[re.Pattern[str], int, asyncio.Future[float]]] = []
         self._fatal_at = 0
         self._closed = False
         self.heard = 0.0  # when its last bytes came, in seconds since the start
@@ -148,12 +140,15 @@ class Console:
                 waiter.set_exception(EOFError("the console ended"))
         self._waiters.clear()
 
-    async def wait_for(self, pattern: re.Pattern[str]) -> Sighting:
-        """Wait until `pattern` is on the console; it may be there already. Raises EOFError when QEMU ended."""
+    async def wait_for(self, pattern: re.Pattern[str]) -> float:
+        """Wait until `pattern` is on the console; it may be there already. Raises EOFError when QEMU ended.
+
+        Returns when it was complete, in seconds since the start.
+        """
         return await self._wait_from(0, pattern)
 
-    def find(self, pattern: re.Pattern[str]) -> Sighting | None:
-        """Where the console said this already: when."""
+    def find(self, pattern: re.Pattern[str]) -> float | None:
+        """When the console said this, in seconds since the start; None where it has not yet."""
         return self._find(pattern, self._dropped)
 
     def tail(self, lines: int = TAIL_LINES) -> str:
@@ -208,24 +203,24 @@ class Console:
         for pattern, start, waiter in self._waiters:
             if waiter.done():
                 continue
-            if sighting := self._find(pattern, max(start, searched_from)):
-                waiter.set_result(sighting)
-            else:
+            if (seconds := self._find(pattern, max(start, searched_from))) is None:
                 waiting.append((pattern, start, waiter))
+            else:
+                waiter.set_result(seconds)
         self._waiters = waiting
 
-    async def _wait_from(self, start: int, pattern: re.Pattern[str]) -> Sighting:
-        if sighting := self._find(pattern, max(start, self._dropped)):
-            return sighting
+    async def _wait_from(self, start: int, pattern: re.Pattern[str]) -> float:
+        if (seconds := self._find(pattern, max(start, self._dropped))) is not None:
+            return seconds
         if self._closed:
             raise EOFError("the console ended")
-        waiter: asyncio.Future[Sighting] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         self._waiters.append((pattern, start, waiter))
         return await waiter
 
-    def _find(self, pattern: re.Pattern[str], start: int) -> Sighting | None:
+    def _find(self, pattern: re.Pattern[str], start: int) -> float | None:
         found = pattern.search(self._text, start - self._dropped)
         if found is None:
             return None
         mark = bisect.bisect_left(self._marks, found.end() + self._dropped, key=lambda mark: mark[0])
-        return Sighting(text=found[0], seconds=self._marks[mark][1])
+        return self._marks[mark][1]

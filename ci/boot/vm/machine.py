@@ -4,22 +4,21 @@ import asyncio
 import contextlib
 import math
 import os
-import re
-import signal
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from qemu.qmp import QMPError
 
 from ci.boot.vm.console import LOGIN_PROMPT, Console
-from ci.boot.vm.qemu import ConsumerSpec, MachineSpec, Sockets
+from ci.boot.vm.exit import explain_exit
+from ci.boot.vm.qemu import AGENT_SOCKET, QMP_SOCKET, ConsumerSpec, MachineSpec
 from ci.boot.vm.qmp import GuestAgent, Monitor, Shutdown
 from ci.host.accelerator import LONGEST_SILENCE_SECONDS, Acceleration, Accelerator
-from ci.host.errors import AcceleratorError, BootError, HostError, ToolsmithError
+from ci.host.errors import AcceleratorError, BootError, ToolsmithError
 from ci.host.process import spawn_async
 
 CONSOLE_LOG = "console.log"
@@ -32,41 +31,8 @@ ROUNDING = 0.001  # of a clock that was waited for
 # The length of sun_path in unix(7), which the socket's name and its final NUL share.
 SOCKET_PATH_BYTES = 108
 
-PORT_IN_USE: Final = re.compile(r"Could not set up host forwarding rule '[^']*?:(\d+)-")
-NO_MEMORY: Final = re.compile(r"[Cc]annot set up guest memory|Cannot allocate memory")
-# QEMU's own words and KVM's, not a guest's.
-KVM_FAILED: Final = re.compile(
-    r"failed to initialize kvm|Could not access KVM|KVM internal error|KVM: entry failed|\bkvm_\w+: Assertion",
-    re.IGNORECASE,
-)
-# By what QEMU ends itself. A shell that ran it adds 128.
-CRASHES: Final = frozenset(
-    code
-    for number in (signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV, signal.SIGTRAP)
-    for code in (-number, 128 + number)
-)
-
-EXIT_MEANINGS: Final = {
-    "guest-shutdown": "the guest powered itself off",
-    "guest-reset": "the guest reset itself, as it does after a crash",
-    "guest-panic": "the guest panicked",
-}
-
 T = TypeVar("T")
 Clock: TypeAlias = Callable[[], float]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShutdownResult:
-    """How QEMU ended by itself.
-
-    `reason` and `guest` are from its SHUTDOWN event: `guest-shutdown` and True where the guest powered itself off.
-    Without instruments `reason` is '' and `guest` is False: nobody can tell.
-    """
-
-    reason: str
-    guest: bool
-    exit_code: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +43,7 @@ class Instruments:
     agent: GuestAgent
 
 
-class Machine:
+class VirtualMachine:
     """A running machine. All limits are in seconds as they are: lengthen them with `Acceleration.scaled`."""
 
     def __init__(
@@ -105,18 +71,11 @@ class Machine:
         """The guest answered a question: a sign of life that is not on its console."""
         self._answered = self._clock()
 
-    async def until(
-        self,
-        awaitable: Awaitable[T],
-        timeout: float,  # noqa: ASYNC109
-        what: str,
-        *,
-        answers: bool = False,
-    ) -> T:
+    async def until(self, awaitable: Awaitable[T], seconds: float, what: str, *, answers: bool = False) -> T:
         """Wait for `awaitable`, but no longer than the guest can still bring it about.
 
         Raises BootError when QEMU ends, the console shows that the guest is lost, it gives no sign of life for too
-        long, or `timeout` seconds have passed; `what` names what was waited for. Raises HostError when QEMU ended for a
+        long, or `seconds` have passed; `what` names what was waited for. Raises HostError when QEMU ended for a
         reason that lies in this machine, AcceleratorError where that or the silence is KVM's fault.
 
         Until its login prompt a guest writes on its console, and with `answers` it has something to answer. Silence
@@ -125,22 +84,22 @@ class Machine:
         task = asyncio.ensure_future(awaitable)
         began = self._clock()
         try:
-            await self._wait({task, self._exit, self._lost}, began, timeout, answers=answers)
+            await self._wait({task, self._exit, self._lost}, began, seconds, answers=answers)
             if not task.done():
-                raise await self._explain() or self._out_of_time(began, timeout, what)
+                raise await self._explain() or self._out_of_time(began, seconds, what)
             return await self._outcome(task, what)
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def login_prompt(self, timeout: float) -> float:  # noqa: ASYNC109
+    async def login_prompt(self, seconds: float) -> float:
         """Wait for the login prompt on the console and return when it was there, in seconds since the start."""
-        return (await self.until(self.console.wait_for(LOGIN_PROMPT), timeout, "the login prompt")).seconds
+        return await self.until(self.console.wait_for(LOGIN_PROMPT), seconds, "the login prompt")
 
-    async def agent(self, timeout: float) -> GuestAgent:  # noqa: ASYNC109
+    async def agent(self, seconds: float) -> GuestAgent:
         """Wait until the guest agent answers. The machine must have instruments."""
         agent = self._need_instruments().agent
-        await self.until(agent.answers(), timeout, "an answer of the guest agent")
+        await self.until(agent.answers(), seconds, "an answer of the guest agent")
         return agent
 
     async def screenshot(self, path: Path) -> None:
@@ -148,21 +107,16 @@ class Machine:
         monitor = self._need_instruments().monitor
         await self.until(monitor.screenshot(path), CONNECT_SECONDS, "a screenshot")
 
-    async def powered_off(self, timeout: float) -> ShutdownResult:  # noqa: ASYNC109
+    async def powered_off(self, seconds: float) -> Shutdown:
         """Wait for QEMU to end by itself, as it does when the guest powers off."""
-        await asyncio.wait({self._exit, self._lost}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({self._exit, self._lost}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if not self._exit.done():
             raise await self._explain() or BootError(
-                f"the guest did not power off within {timeout:.0f} s",
+                f"the guest did not power off within {seconds:.0f} s",
                 hint="A service may refuse to stop; the console's last lines show how far it came.",
                 details=self.console.tail(),
             )
-        event = await self._last_event()
-        return ShutdownResult(
-            reason=event.reason if event else "",
-            guest=event.guest if event else False,
-            exit_code=self._exit.result(),
-        )
+        return replace(await self._last_event(), exit_code=self._exit.result())
 
     async def connect(self) -> None:
         """Take the connections that QEMU makes to its instruments."""
@@ -182,19 +136,12 @@ class Machine:
         self.console.close()
         return await self._process.wait()
 
-    async def _wait(
-        self,
-        events: "set[asyncio.Future[Any]]",
-        began: float,
-        timeout: float,  # noqa: ASYNC109
-        *,
-        answers: bool,
-    ) -> None:
-        """Wait for the first of `events`, until `timeout` seconds after `began`, and only while the guest lives."""
+    async def _wait(self, events: "set[asyncio.Future[Any]]", began: float, seconds: float, *, answers: bool) -> None:
+        """Wait for the first of `events`, until `seconds` after `began`, and only while the guest lives."""
         while True:
-            up = not answers and self.console.find(LOGIN_PROMPT)
+            up = not answers and self.console.find(LOGIN_PROMPT) is not None
             silence = LONGEST_SILENCE_SECONDS if up else self._acceleration.silence
-            left = min(began + timeout, self._heard(began) + silence) - self._clock()
+            left = min(began + seconds, self._heard(began) + silence) - self._clock()
             done, _ = await asyncio.wait(events, timeout=max(left, 0), return_when=asyncio.FIRST_COMPLETED)
             if done or left <= 0:
                 return
@@ -203,9 +150,9 @@ class Machine:
         """When the guest gave its last sign of life; before a wait `began` nobody listened."""
         return max(began, self.console.heard, self._answered)
 
-    def _out_of_time(self, began: float, timeout: float, what: str) -> ToolsmithError:
+    def _out_of_time(self, began: float, seconds: float, what: str) -> ToolsmithError:
         silent = self._clock() - self._heard(began)
-        message = f"{what}: not within {timeout:.0f} s"
+        message = f"{what}: not within {seconds:.0f} s"
         if silent > self._acceleration.silence - ROUNDING:
             message = f"{what}: no sign of life for {silent:.0f} s"
             if self._acceleration.accelerator is Accelerator.KVM:
@@ -238,19 +185,18 @@ class Machine:
             event = await self._last_event()
             return explain_exit(
                 self._exit.result(),
-                event.reason if event else "",
+                event.reason,
                 self.console.text,
                 self.console.tail(),
                 self._acceleration.accelerator,
             )
         return None
 
-    async def _last_event(self) -> Shutdown | None:
-        if self._instruments is None or self._exit.result() != 0:
-            return None
-        with contextlib.suppress(TimeoutError):
-            return await asyncio.wait_for(self._instruments.monitor.shutdown(), GRACE_SECONDS)
-        return None
+    async def _last_event(self) -> Shutdown:
+        if self._instruments is not None and self._exit.result() == 0:
+            with contextlib.suppress(TimeoutError):
+                return await asyncio.wait_for(self._instruments.monitor.shutdown(), GRACE_SECONDS)
+        return Shutdown()
 
     def _need_instruments(self) -> Instruments:
         if self._instruments is None:
@@ -259,7 +205,9 @@ class Machine:
 
 
 @contextlib.asynccontextmanager
-async def start(spec: MachineSpec | ConsumerSpec, acceleration: Acceleration, folder: Path) -> AsyncIterator[Machine]:
+async def start(
+    spec: MachineSpec | ConsumerSpec, acceleration: Acceleration, folder: Path
+) -> AsyncIterator[VirtualMachine]:
     """A machine that is started now, and killed when the block is left. Its console goes to console.log in `folder`.
 
     Raises HostError where QEMU is missing or a port is in use, BootError where QEMU ends at once. Without instruments
@@ -276,7 +224,7 @@ async def start(spec: MachineSpec | ConsumerSpec, acceleration: Acceleration, fo
         console = Console(folder / CONSOLE_LOG, clock)
         try:
             async with spawn_async(argv) as process:
-                machine = Machine(process, console, clock, instruments, acceleration)
+                machine = VirtualMachine(process, console, clock, instruments, acceleration)
                 if instruments is not None:
                     await machine.connect()
                 yield machine
@@ -289,18 +237,17 @@ async def start(spec: MachineSpec | ConsumerSpec, acceleration: Acceleration, fo
 @contextlib.asynccontextmanager
 async def _listening(
     spec: MachineSpec | ConsumerSpec, acceleration: Acceleration
-) -> AsyncIterator[tuple[Sockets | None, Instruments | None]]:
+) -> AsyncIterator[tuple[Path | None, Instruments | None]]:
     """Sockets that QEMU can connect to the moment it starts; no later retry, no race."""
     if not spec.instruments:
         yield None, None
         return
     instruments = Instruments(monitor=Monitor(), agent=GuestAgent(patience=acceleration.scaled(AGENT_COMMAND_SECONDS)))
     with tempfile.TemporaryDirectory(prefix="toolsmith-", dir=_short_folder()) as folder:
-        sockets = Sockets(qmp=Path(folder, "qmp"), agent=Path(folder, "agent"))
         try:
-            await instruments.monitor.listen(sockets.qmp)
-            await instruments.agent.listen(sockets.agent)
-            yield sockets, instruments
+            await instruments.monitor.listen(Path(folder, QMP_SOCKET))
+            await instruments.agent.listen(Path(folder, AGENT_SOCKET))
+            yield Path(folder), instruments
         finally:
             await instruments.agent.close()
             await instruments.monitor.close()
@@ -310,33 +257,3 @@ def _short_folder() -> str:
     """The folder for temporary files, unless its name leaves no room for a socket's."""
     folder = tempfile.gettempdir()
     return folder if len(os.fsencode(folder)) < SOCKET_PATH_BYTES - 32 else "/tmp"  # noqa: S108 - mkdtemp's, private
-
-
-def explain_exit(code: int, reason: str, output: str, tail: str, accelerator: Accelerator) -> ToolsmithError:
-    """What it means that QEMU ended while something was still expected of the guest.
-
-    `reason` is from its SHUTDOWN event, if there was one.
-    """
-    if found := PORT_IN_USE.search(output):
-        return HostError(
-            f"port {found[1]} is already in use",
-            hint=f"`ss -ltnp 'sport = :{found[1]}'` shows by whom; or choose another port, or none to get a free one.",
-            details=tail,
-        )
-    if code != 0 and NO_MEMORY.search(output):
-        return HostError(
-            "the host has too little memory for QEMU",
-            hint="`python -m ci.doctor` shows what this machine has.",
-            details=tail,
-        )
-    if code != 0:
-        ended = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        if accelerator is Accelerator.KVM and (code in CRASHES or KVM_FAILED.search(output)):
-            return AcceleratorError(f"QEMU {ended}, with KVM", details=tail)
-        return BootError(f"QEMU {ended}", hint="Its last lines say why.", details=tail)
-    happened = EXIT_MEANINGS.get(reason, "the guest powered off, or reset itself after a crash")
-    return BootError(
-        f"QEMU ended by itself: {happened}",
-        hint="The console's last lines show what the guest did before.",
-        details=tail,
-    )

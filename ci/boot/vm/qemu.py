@@ -8,6 +8,9 @@ from ci.host.qemu import QEMU, escape
 
 LOOPBACK = "127.0.0.1"
 AGENT_CHANNEL = "org.qemu.guest_agent.0"
+# Where QEMU finds us listening: for its monitor (QMP), and for the guest agent's channel.
+QMP_SOCKET = "qmp"
+AGENT_SOCKET = "agent"
 CONSUMER_TAG = "work"
 CONSUMER_PORT = 3023
 SSH_PORT = 22
@@ -31,14 +34,6 @@ class Forward:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sockets:
-    """Where QEMU finds us listening: for its monitor (QMP), and for the guest agent's channel."""
-
-    qmp: Path
-    agent: Path
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class MachineSpec:
     """A virtual machine as the boot test wants it. The image is never written to.
 
@@ -53,9 +48,34 @@ class MachineSpec:
     seed: Path | None = None
     instruments: bool = True
 
-    def argv(self, acceleration: Acceleration, sockets: Sockets | None) -> list[str]:
-        """QEMU's command line; `sockets` are needed for instruments only."""
-        return qemu_argv(self, acceleration, sockets)
+    def argv(self, acceleration: Acceleration, sockets: Path | None) -> list[str]:
+        """QEMU's command line; the serial console is on its stdout. Without `sockets`, their folder, no instruments."""
+        # fmt: off
+        argv = [
+            QEMU, *acceleration.qemu_args(),
+            "-no-user-config",
+            "-nodefaults",
+            # Without graphics SeaBIOS and GRUB show their errors on the serial port too; the VGA card is for pictures.
+            "-machine", "graphics=off",
+            "-display", "none",
+            "-vga", "std",
+            "-serial", "stdio",
+            "-no-reboot",
+            "-m", str(self.memory_mib),
+            "-smp", str(self.cpus),
+            "-drive", f"file={escape(self.image)},if=virtio,snapshot=on,format=qcow2",
+        ]
+        if self.seed is not None:
+            argv += ["-drive", f"file={escape(self.seed)},if=virtio,format=raw,readonly=on"]
+        for share in self.shares:
+            argv += ["-virtfs", _virtfs(share, read_only="readonly=on")]
+        argv += [
+            "-netdev", ",".join(["user", "id=net0", *(_hostfwd(forward) for forward in self.forwards)]),
+            # Without its ROM, SeaBIOS does not try to boot from the network for half a minute.
+            "-device", "virtio-net-pci,netdev=net0,romfile=",
+        ]
+        # fmt: on
+        return argv + _instruments(sockets)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,64 +93,29 @@ class ConsumerSpec:
     memory_mib: int | None = None
     instruments: bool = False
 
-    def argv(self, acceleration: Acceleration, sockets: Sockets | None) -> list[str]:
-        """QEMU's command line; `sockets` are needed for instruments only."""
-        return consumer_argv(self, acceleration, sockets)
+    def argv(self, acceleration: Acceleration, sockets: Path | None) -> list[str]:
+        """QEMU's command line exactly as Toolsmith writes it; without KVM the accelerator is another.
 
-
-def qemu_argv(spec: MachineSpec, acceleration: Acceleration, sockets: Sockets | None) -> list[str]:
-    """QEMU's command line for one of our own starts; the serial console is on its stdout."""
-    # fmt: off
-    argv = [
-        QEMU, *acceleration.qemu_args(),
-        "-no-user-config",
-        "-nodefaults",
-        # Without graphics SeaBIOS and GRUB show their errors on the serial port too; the VGA card is for screenshots.
-        "-machine", "graphics=off",
-        "-display", "none",
-        "-vga", "std",
-        "-serial", "stdio",
-        "-no-reboot",
-        "-m", str(spec.memory_mib),
-        "-smp", str(spec.cpus),
-        "-drive", f"file={escape(spec.image)},if=virtio,snapshot=on,format=qcow2",
-    ]
-    if spec.seed is not None:
-        argv += ["-drive", f"file={escape(spec.seed)},if=virtio,format=raw,readonly=on"]
-    for share in spec.shares:
-        argv += ["-virtfs", _virtfs(share, read_only="readonly=on")]
-    argv += [
-        "-netdev", ",".join(["user", "id=net0", *(_hostfwd(forward) for forward in spec.forwards)]),
-        # Without its ROM, SeaBIOS does not try to boot from the network for half a minute.
-        "-device", "virtio-net-pci,netdev=net0,romfile=",
-    ]
-    # fmt: on
-    return argv + (_instruments(sockets) if spec.instruments else [])
-
-
-def consumer_argv(spec: ConsumerSpec, acceleration: Acceleration, sockets: Sockets | None) -> list[str]:
-    """QEMU's command line exactly as Toolsmith writes it, in its order, but for the accelerator where KVM is absent.
-
-    Memory and instruments come after it, and only where they are asked for.
-    """
-    workspace = Share(tag=CONSUMER_TAG, path=spec.workspace)
-    accelerator = ["-enable-kvm"] if acceleration.accelerator is Accelerator.KVM else ["-accel", "tcg"]
-    # fmt: off
-    argv = [
-        QEMU, *accelerator,
-        "-drive", f"file={escape(spec.image)},if=virtio,snapshot=on",
-    ]
-    for share in (workspace, *spec.exports):
-        argv += ["-virtfs", _virtfs(share, read_only="readonly")]
-    argv += [
-        "-netdev", f"user,id=net0,{_hostfwd(Forward(host_port=spec.host_port, guest_port=CONSUMER_PORT))}",
-        "-device", "virtio-net-pci,netdev=net0",
-        "-nographic",
-    ]
-    # fmt: on
-    if spec.memory_mib is not None:
-        argv += ["-m", str(spec.memory_mib)]
-    return argv + (_instruments(sockets) if spec.instruments else [])
+        Memory and instruments come after it, and only where they are asked for.
+        """
+        workspace = Share(tag=CONSUMER_TAG, path=self.workspace)
+        accelerator = ["-enable-kvm"] if acceleration.accelerator is Accelerator.KVM else ["-accel", "tcg"]
+        # fmt: off
+        argv = [
+            QEMU, *accelerator,
+            "-drive", f"file={escape(self.image)},if=virtio,snapshot=on",
+        ]
+        for share in (workspace, *self.exports):
+            argv += ["-virtfs", _virtfs(share, read_only="readonly")]
+        argv += [
+            "-netdev", f"user,id=net0,{_hostfwd(Forward(host_port=self.host_port, guest_port=CONSUMER_PORT))}",
+            "-device", "virtio-net-pci,netdev=net0",
+            "-nographic",
+        ]
+        # fmt: on
+        if self.memory_mib is not None:
+            argv += ["-m", str(self.memory_mib)]
+        return argv + _instruments(sockets)
 
 
 def _virtfs(share: Share, *, read_only: str) -> str:
@@ -142,14 +127,14 @@ def _hostfwd(forward: Forward) -> str:
     return f"hostfwd=tcp:{LOOPBACK}:{forward.host_port}-:{forward.guest_port}"
 
 
-def _instruments(sockets: Sockets | None) -> list[str]:
+def _instruments(sockets: Path | None) -> list[str]:
     if sockets is None:
-        raise ValueError("instruments need sockets")
+        return []
     # fmt: off
     return [
-        "-chardev", f"socket,id=qmp,path={escape(sockets.qmp)}",
+        "-chardev", f"socket,id=qmp,path={escape(sockets / QMP_SOCKET)}",
         "-mon", "chardev=qmp,mode=control",
-        "-chardev", f"socket,id=agent,path={escape(sockets.agent)}",
+        "-chardev", f"socket,id=agent,path={escape(sockets / AGENT_SOCKET)}",
         "-device", "virtio-serial-pci",
         "-device", f"virtserialport,chardev=agent,name={AGENT_CHANNEL}",
     ]

@@ -4,11 +4,8 @@ https://www.qemu.org/docs/master/interop/qemu-ga-ref.html
 """
 
 import asyncio
-import base64
 import contextlib
 import itertools
-import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,51 +14,55 @@ from qemu.qmp import EventListener, ExecuteError, QMPClient, QMPError
 from ci.host.errors import BootError, HostError
 
 SYNC_SECONDS = 5.0
-POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shutdown:
-    """QEMU's last event: whether the guest asked for it, and what happened (`guest-shutdown`, `guest-reset`, …)."""
+    """How QEMU ended by itself.
 
-    guest: bool
-    reason: str
+    `reason` and `guest` are from its last event: `guest-shutdown` and True where the guest powered itself off. Without
+    a monitor `reason` is '' and `guest` is False: nobody can tell. `exit_code` is None while QEMU is about to end.
+    """
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AgentResult:
-    """A program that the guest agent ran to its end."""
-
-    exit_status: int
-    stdout: str
-    stderr: str
+    reason: str = ""
+    guest: bool = False
+    exit_code: int | None = None
 
 
-class Monitor:
-    """QEMU's monitor."""
+class _Channel:
+    """A connection that QEMU makes to us, so that nothing has to be tried again until it is there."""
 
-    def __init__(self) -> None:
-        self._client = QMPClient("monitor")
-        self._shutdowns = EventListener(("SHUTDOWN",))
-        self._client.register_listener(self._shutdowns)
-        self._shutdown: Shutdown | None = None
+    def __init__(self, name: str) -> None:
+        self._client = QMPClient(name)
 
     async def listen(self, socket: Path) -> None:
         """Listen where QEMU will connect to; to be called before QEMU starts."""
         await self._client.start_server(str(socket))
 
     async def accept(self) -> None:
-        """Wait for QEMU to connect."""
+        """Wait for QEMU to connect, which says nothing about a guest agent behind it."""
         await self._client.accept()
 
-    async def command(self, name: str, arguments: Mapping[str, object] | None = None) -> object:
-        """Run a command; raises ExecuteError where QEMU refuses it."""
-        return await self._client.execute(name, dict(arguments or {}))
+    async def close(self) -> None:
+        """End the connection, if there is one."""
+        # QEMU may have hung up first, which the client reports here.
+        with contextlib.suppress(EOFError, OSError, QMPError):
+            await self._client.disconnect()
+
+
+class Monitor(_Channel):
+    """QEMU's monitor."""
+
+    def __init__(self) -> None:
+        super().__init__("monitor")
+        self._shutdowns = EventListener(("SHUTDOWN",))
+        self._client.register_listener(self._shutdowns)
+        self._shutdown: Shutdown | None = None
 
     async def screenshot(self, path: Path) -> None:
         """Write what the VGA card shows as a PNG; raises HostError where this QEMU cannot make one."""
         try:
-            await self.command("screendump", {"filename": str(Path.cwd() / path), "format": "png"})
+            await self._client.execute("screendump", {"filename": str(Path.cwd() / path), "format": "png"})
         except ExecuteError as error:
             raise HostError(
                 f"QEMU made no screenshot: {error}", hint="It needs QEMU 7.1 or newer, with PNG."
@@ -70,31 +71,21 @@ class Monitor:
     async def shutdown(self) -> Shutdown:
         """Wait for the event that says why QEMU is about to end."""
         if self._shutdown is None:
-            data = _mapping((await self._shutdowns.get())["data"])
+            data = (await self._shutdowns.get())["data"]
+            if not isinstance(data, dict):
+                raise BootError(f"an event is no object: {data!r}", hint="This QEMU is not a known one.")
             self._shutdown = Shutdown(guest=data["guest"] is True, reason=str(data.get("reason", "")))
         return self._shutdown
 
-    async def close(self) -> None:
-        """End the connection, if there is one."""
-        await _disconnect(self._client)
 
-
-class GuestAgent:
+class GuestAgent(_Channel):
     """The agent inside the guest. `patience` is how many seconds one command may take."""
 
     def __init__(self, *, patience: float) -> None:
-        self._client = QMPClient("agent")
+        super().__init__("agent")
         self._client.await_greeting = False
         self._client.negotiate = False
         self._patience = patience
-
-    async def listen(self, socket: Path) -> None:
-        """Listen where QEMU will connect the channel to; to be called before QEMU starts."""
-        await self._client.start_server(str(socket))
-
-    async def accept(self) -> None:
-        """Wait for QEMU to connect the channel, which says nothing about the agent."""
-        await self._client.accept()
 
     async def answers(self, sync_seconds: float = SYNC_SECONDS) -> None:
         """Wait until the agent answers.
@@ -118,14 +109,10 @@ class GuestAgent:
         return await self._client.execute("guest-sync", {"id": number}) == number
 
     async def command(self, name: str, **arguments: object) -> object:
-        """Run an agent command. Underscores in the names of `arguments` stand for the hyphens of the agent's.
-
-        Raises BootError where the agent refuses it, or does not answer in time.
-        """
-        named = {key.replace("_", "-"): value for key, value in arguments.items()}
+        """Run an agent command; raises BootError where the agent refuses it, or does not answer in time."""
         try:
             async with asyncio.timeout(self._patience):
-                return await self._client.execute(name, named)
+                return await self._client.execute(name, arguments)
         except ExecuteError as error:
             raise BootError(
                 f"the guest agent refused {name}: {error}",
@@ -139,45 +126,3 @@ class GuestAgent:
     async def add_authorized_key(self, user: str, public_key: str) -> None:
         """Let `public_key` (one line of an authorized_keys file) log in as `user`, until the guest ends."""
         await self.command("guest-ssh-add-authorized-keys", username=user, keys=[public_key.strip()])
-
-    async def execute(self, path: str, args: Sequence[str] = ()) -> AgentResult:
-        """Run a program in the guest as root, to its end."""
-        started = await self.command("guest-exec", path=path, arg=list(args), capture_output=True)
-        pid = _mapping(started)["pid"]
-        deadline = time.monotonic() + self._patience
-        while time.monotonic() < deadline:
-            status = _mapping(await self.command("guest-exec-status", pid=pid))
-            if status["exited"]:
-                return _agent_result(status)
-            await asyncio.sleep(POLL_SECONDS)  # the agent has no event for a program's end
-        raise BootError(f"{path} did not end in the guest within {self._patience:.0f} s")
-
-    async def close(self) -> None:
-        """End the connection, if there is one."""
-        await _disconnect(self._client)
-
-
-def _agent_result(status: Mapping[str, object]) -> AgentResult:
-    code = status.get("exitcode")
-    signal = status.get("signal")
-    return AgentResult(
-        exit_status=code if isinstance(code, int) else -(signal if isinstance(signal, int) else 1),
-        stdout=_decode(status.get("out-data", "")),
-        stderr=_decode(status.get("err-data", "")),
-    )
-
-
-def _decode(data: object) -> str:
-    return base64.b64decode(str(data)).decode("utf-8", "replace")
-
-
-def _mapping(reply: object) -> Mapping[str, object]:
-    if not isinstance(reply, dict):
-        raise BootError(f"an answer is no object: {reply!r}", hint="This QEMU or guest agent is not a known one.")
-    return reply
-
-
-async def _disconnect(client: QMPClient) -> None:
-    # QEMU may have hung up first, which the client reports here.
-    with contextlib.suppress(EOFError, OSError, QMPError):
-        await client.disconnect()

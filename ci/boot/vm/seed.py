@@ -6,23 +6,20 @@ https://cloudinit.readthedocs.io/en/latest/reference/datasources/nocloud.html
 import json
 from pathlib import Path
 
-from ci.host.process import Argument, run
+from ci.host.process import run
 
 SEED_SECONDS = 60.0
 SEED_NAME = "seed.img"
 
 
-def make_seed(folder: Path, user_data: str, meta_data: str, network_config: str | None = None) -> Path:
+def make_seed(folder: Path, user_data: str, meta_data: str) -> Path:
     """Make a seed disk in `folder`, which also keeps the files it was made of.
 
     It blocks for a moment; raises HostError where cloud-localds is missing, ToolError where it fails.
     """
     seed = folder / SEED_NAME
-    options: list[Argument] = []
-    if network_config is not None:
-        options = ["--network-config", _written(folder / "network-config", network_config)]
     user, meta = _written(folder / "user-data", user_data), _written(folder / "meta-data", meta_data)
-    run(["cloud-localds", *options, seed, user, meta], timeout=SEED_SECONDS)
+    run(["cloud-localds", seed, user, meta], timeout=SEED_SECONDS)
     return seed
 
 

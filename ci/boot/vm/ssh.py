@@ -7,8 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, TypeVar
 
 import asyncssh
 
@@ -34,10 +33,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key pair in memory. `public` is its line for authorized_keys."""
+    """A key pair in memory."""
 
     private: asyncssh.SSHKey
-    public: str
+
+    @property
+    def public(self) -> str:
+        """Its line for authorized_keys."""
+        return self.private.export_public_key("openssh").decode().strip()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,29 +53,30 @@ class CommandResult:
     seconds: float
 
 
-class Session:
+class Session(contextlib.AbstractAsyncContextManager["Session"]):
     """A logged-in connection. `host_key` is the server's, as a line of authorized_keys."""
 
     def __init__(self, connection: asyncssh.SSHClientConnection) -> None:
         self._connection = connection
-        self.host_key = _host_key(connection)
+        key = connection.get_server_host_key()
+        self.host_key = key.export_public_key("openssh").decode().strip() if key else ""
 
-    async def run(self, command: str, timeout: float) -> CommandResult:  # noqa: ASYNC109
-        """Run a shell command to its end; raises BootError after `timeout` seconds, or when no command can be run."""
+    async def run(self, command: str, seconds: float) -> CommandResult:
+        """Run a shell command to its end; raises BootError after `seconds`, or when no command can be run."""
         started = time.monotonic()
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(seconds):
                 done = await self._connection.run(
                     command, check=False, encoding="utf-8", errors="replace", stdin=asyncssh.DEVNULL
                 )
         except TimeoutError:
-            raise BootError(f"`{command}` did not end in the guest within {timeout:.0f} s") from None
+            raise BootError(f"`{command}` did not end in the guest within {seconds:.0f} s") from None
         except (asyncssh.Error, OSError) as error:
             raise BootError(f"`{command}` could not be run in the guest: {error}") from error
         return CommandResult(
             exit_status=CONNECTION_LOST if done.returncode is None else done.returncode,
-            stdout=_text(done.stdout),
-            stderr=_text(done.stderr),
+            stdout=str(done.stdout or ""),
+            stderr=str(done.stderr or ""),
             seconds=time.monotonic() - started,
         )
 
@@ -82,25 +86,18 @@ class Session:
         with contextlib.suppress(asyncssh.Error, OSError):
             await self._connection.wait_closed()
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
 
 def new_key() -> Key:
     """Make a key pair."""
-    private = asyncssh.generate_private_key("ssh-ed25519", comment="toolsmith-boot-test")
-    return Key(private=private, public=private.export_public_key("openssh").decode().strip())
+    return Key(asyncssh.generate_private_key("ssh-ed25519", comment="toolsmith-boot-test"))
 
 
 def load_key(text: str) -> Key:
     """A key pair from the text of a private key file that has no passphrase; raises asyncssh.KeyImportError."""
-    private = asyncssh.import_private_key(text)
-    return Key(private=private, public=private.export_public_key("openssh").decode().strip())
+    return Key(asyncssh.import_private_key(text))
 
 
 async def connect(port: int, user: str, key: Key, *, denials: int = DENIALS) -> Session:
@@ -243,12 +240,3 @@ async def _peek(sock: socket.socket) -> bytes:
     finally:
         loop.remove_reader(sock)
     return sock.recv(1, socket.MSG_PEEK)
-
-
-def _host_key(connection: asyncssh.SSHClientConnection) -> str:
-    key = connection.get_server_host_key()
-    return key.export_public_key("openssh").decode().strip() if key else ""
-
-
-def _text(output: object) -> str:
-    return output.decode("utf-8", "replace") if isinstance(output, bytes) else str(output or "")

@@ -2,14 +2,14 @@
 
 import hashlib
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from ci.fetch.download import download, download_if_present, parse_sha256
+from ci.fetch.open_url import ANONYMOUS, Client
 from ci.fetch.source import public_url
 from ci.host.errors import VerificationError
 from ci.host.files import sha256_file, sync_folder
@@ -21,8 +21,6 @@ from ci.records.build import Verification
 MAX_CHECKSUMS_BYTES = 1 << 20
 CHECKSUMS = "SHA256SUMS"
 SIGNATURE = "SHA256SUMS.gpg"
-
-Sleep = Callable[[float], None]
 
 WAITING = "Waiting for another run that fetches this base image"
 
@@ -64,7 +62,7 @@ class Promise:
 
 
 def fetch_base(
-    source: BaseSource, *, cache: Path, allow_unverified: bool, reporter: Reporter, sleep: Sleep = time.sleep
+    source: BaseSource, *, cache: Path, allow_unverified: bool, reporter: Reporter, client: Client = ANONYMOUS
 ) -> VerifiedBase:
     """Return the base image from the cache, fetching it where it is missing or damaged.
 
@@ -72,16 +70,16 @@ def fetch_base(
     promised, FetchError, InputError (digest, URL, fingerprint) or HostError (space, keyring).
     """
     folder = cache / "base"
-    promise = _find_promise(source, folder, allow_unverified=allow_unverified, reporter=reporter, sleep=sleep)
+    promise = _find_promise(source, folder, allow_unverified=allow_unverified, reporter=reporter, client=client)
     with _partial(folder, source.url, reporter) as partial:
         fetched = promise is None
         if promise is None:
-            got = download(source.url, partial, sha256=None, reporter=reporter, sleep=sleep)
+            got = download(source.url, partial, sha256=None, reporter=reporter, client=client)
             promise = _unverified(got.sha256, got.url, reporter)
         with _entry(folder, promise.sha256, reporter) as entry:
             if not _intact(entry, promise.sha256, reporter):
                 if not fetched:
-                    download(source.url, partial, sha256=promise.sha256, reporter=reporter, sleep=sleep)
+                    download(source.url, partial, sha256=promise.sha256, reporter=reporter, client=client)
                 _publish(partial, entry)
             partial.unlink(missing_ok=True)
             size = entry.stat().st_size
@@ -96,7 +94,7 @@ def fetch_base(
 
 
 def _find_promise(
-    source: BaseSource, folder: Path, *, allow_unverified: bool, reporter: Reporter, sleep: Sleep
+    source: BaseSource, folder: Path, *, allow_unverified: bool, reporter: Reporter, client: Client
 ) -> Promise | None:
     """What the image must be; None where nothing tells and that is allowed."""
     if source.sha256 is not None:
@@ -113,7 +111,7 @@ def _find_promise(
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".checksums-") as temporary:
             try:
-                promise = signed_promise(source, source.keyring, Path(temporary), reporter, sleep)
+                promise = signed_promise(source, source.keyring, Path(temporary), reporter, client)
             except UnlistedError as error:
                 raise VerificationError(str(error), hint=ONE_DIGEST) from error
         if promise:
@@ -130,7 +128,7 @@ def _find_promise(
 
 
 def signed_promise(
-    source: BaseSource, keyring: Path, temporary: Path, reporter: Reporter, sleep: Sleep
+    source: BaseSource, keyring: Path, temporary: Path, reporter: Reporter, client: Client
 ) -> Promise | None:
     """What the signed list beside the image says; None where there is no list or no signature.
 
@@ -140,7 +138,7 @@ def signed_promise(
     checksums, signature = temporary / CHECKSUMS, temporary / SIGNATURE
     for path in (checksums, signature):
         got = download_if_present(
-            sibling(source.url, path.name), path, reporter=reporter, max_bytes=MAX_CHECKSUMS_BYTES, sleep=sleep
+            sibling(source.url, path.name), path, reporter=reporter, max_bytes=MAX_CHECKSUMS_BYTES, client=client
         )
         if got is None:
             return None

@@ -5,16 +5,16 @@ Nothing here asks this machine's clock: serials are compared with each other and
 
 import re
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from ci.fetch.download import announced_size, download
+from ci.fetch.open_url import ANONYMOUS, Client
 from ci.fetch.source import AbsentError
 from ci.host.errors import InputError, VerificationError
 from ci.host.progress import Reporter
-from ci.image.base.base_image import CHECKSUMS, SIGNATURE, BaseSource, Sleep, sibling, signed_promise
+from ci.image.base.base_image import CHECKSUMS, SIGNATURE, BaseSource, sibling, signed_promise
 from ci.image.base.signatures import UnlistedError, read_clearsigned
 from ci.image.base.streams import Offer, Product, Serial, find_list, read_product
 from ci.image.definition import SIGNED_INDEX, Base, Streams
@@ -116,7 +116,9 @@ def new_url(pinned: Pinned, offer: Offer) -> str:
     return url
 
 
-def find_newer(base: Base, where: str, *, root: Path, reporter: Reporter, sleep: Sleep = time.sleep) -> Newer | Nothing:
+def find_newer(
+    base: Base, where: str, *, root: Path, reporter: Reporter, client: Client = ANONYMOUS
+) -> Newer | Nothing:
     """The newer base of a definition that has `base.streams`, or why there is none. `where` names it in errors.
 
     The keyring is relative to `root`. Raises VerificationError, InputError, FetchError or HostError.
@@ -131,7 +133,7 @@ def find_newer(base: Base, where: str, *, root: Path, reporter: Reporter, sleep:
             fingerprints=base.fingerprints,
             folder=Path(folder),
             reporter=reporter,
-            sleep=sleep,
+            client=client,
         )
         product, stream_signer = publisher.product()
         offer = choose(pinned, product)
@@ -164,7 +166,7 @@ class _Publisher:
     fingerprints: tuple[str, ...]
     folder: Path
     reporter: Reporter
-    sleep: Sleep
+    client: Client
 
     def product(self) -> tuple[Product, str]:
         """The product that the definition follows, and who signed the list that has it."""
@@ -177,21 +179,21 @@ class _Publisher:
 
     def _signed(self, url: str, name: str, limit: int) -> tuple[bytes, str]:
         path = self.folder / name
-        download(url, path, sha256=None, reporter=self.reporter, max_bytes=limit, sleep=self.sleep)
+        download(url, path, sha256=None, reporter=self.reporter, max_bytes=limit, client=self.client)
         return read_clearsigned(path, name=url, keyring=self.keyring, fingerprints=self.fingerprints)
 
     def confirm(self, url: str, offer: Offer) -> str | Nothing:
         """Who vouches for the image beside itself; Nothing where the serial is not published to the end yet."""
         self.reporter.note(f"Looking whether all is there: {url}")
         try:
-            size = announced_size(url, reporter=self.reporter, sleep=self.sleep)
+            size = announced_size(url, reporter=self.reporter, client=self.client)
         except AbsentError:
             return _unfinished(offer, "its image is not there yet")
         if size is not None and size != offer.size:
             return _unfinished(offer, f"its image has {size} bytes, {offer.size} are announced")
         source = BaseSource(url=url, keyring=self.keyring, fingerprints=self.fingerprints)
         try:
-            promise = signed_promise(source, self.keyring, self.folder, self.reporter, self.sleep)
+            promise = signed_promise(source, self.keyring, self.folder, self.reporter, self.client)
         except UnlistedError:
             return _unfinished(offer, f"{CHECKSUMS} beside its image has no line for it yet")
         if promise is None:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ci.boot.vm.machine import ShutdownResult, start
+from ci.boot.vm.machine import start
 from ci.boot.vm.qemu import Forward, MachineSpec, Share
+from ci.boot.vm.qmp import Shutdown
 from ci.boot.vm.seed import make_seed, meta_data
 from ci.boot.vm.ssh import (
     Key,
@@ -56,7 +57,7 @@ def test_a_seeded_guest_is_used_over_ssh_and_powers_itself_off(built: Built, tmp
     key = new_key()
     seed = seed_for(tmp_path, key)
 
-    async def main(port: int) -> ShutdownResult:
+    async def main(port: int) -> Shutdown:
         spec = MachineSpec(
             image=built.image,
             cpus=2,
@@ -87,7 +88,7 @@ def test_a_seeded_guest_is_used_over_ssh_and_powers_itself_off(built: Built, tmp
                 return await machine.powered_off(acceleration.scaled(30))
 
     with held_port() as port:
-        assert asyncio.run(main(port)) == ShutdownResult(reason="guest-shutdown", guest=True, exit_code=0)
+        assert asyncio.run(main(port)) == Shutdown(reason="guest-shutdown", guest=True, exit_code=0)
     assert len(distinct_bytes(tmp_path / "screen.png")) > 2
     assert b"seeded login:" in (tmp_path / "console.log").read_bytes()
     assert sha256_file(built.image) == before

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ci.boot import run as validation
 from ci.boot import scenarios
-from ci.boot.boot import Bench
-from ci.boot.side_by_side import this_machine
+from ci.boot.all_boots import boot_all, this_machine
+from ci.boot.boot import BootSettings
 from ci.host.accelerator import Acceleration
 from ci.host.appliance import guestfish
 from ci.host.progress import quiet_reporter
@@ -64,7 +63,7 @@ def test_every_fault_of_a_broken_image_is_found(
     shutil.copy(built.image, disk)
     break_image(disk, acceleration, tmp_path)
     monkeypatch.setattr(scenarios, "SCENARIOS", (scenarios.full,))
-    bench = Bench(image=disk, acceleration=acceleration, record=built.record)
-    results = asyncio.run(validation.boot_all(bench, tmp_path, quiet_reporter(), this_machine(at_most=1)))
+    settings = BootSettings(image=disk, acceleration=acceleration, record=built.record)
+    results = asyncio.run(boot_all(settings, tmp_path, quiet_reporter(), this_machine(at_most=1)))
     assert results.error is None
     assert {check.id for check in results.checks if check.outcome is Outcome.FAILED} == FOUND

@@ -12,9 +12,8 @@ import asyncssh
 import pytest
 
 from ci.boot import interruptible
-from ci.boot.boot import BOOT_SECONDS, shell_line
-from ci.boot.checks.access import USER
-from ci.boot.checks.consumer import NO_OOM
+from ci.boot.boot import BOOT_SECONDS, USER
+from ci.boot.checks.load import CHECKS
 from ci.boot.vm import ssh
 from ci.boot.vm.machine import start
 from ci.boot.vm.qemu import ConsumerSpec, Share
@@ -78,7 +77,7 @@ async def machine_of(
                 yield Consumer(
                     session=session, port=port, key=key, workspace=workspace, export=export, acceleration=acceleration
                 )
-                oom = await session.run(shell_line(NO_OOM), acceleration.scaled(COMMAND_SECONDS))
+                oom = await session.run(CHECKS["no-oom-kill"].shell_line(), acceleration.scaled(COMMAND_SECONDS))
                 assert (oom.exit_status, oom.stdout == "", oom.stderr) == (0, enough, "")
 
 

@@ -1,7 +1,6 @@
 """The client against a guest agent of a few lines, on a socket of this process."""
 
 import asyncio
-import base64
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ci.boot.vm.qmp import AgentResult, GuestAgent
+from ci.boot.vm.qmp import GuestAgent
 from ci.host.errors import BootError
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
@@ -84,33 +83,6 @@ def test_a_key_is_added_with_the_agents_own_command(tmp_path: Path) -> None:
     assert asked[0]["arguments"] == {"username": "fountain", "keys": ["ssh-ed25519 AAAA test"]}
 
 
-def test_a_program_is_awaited_and_its_output_decoded(tmp_path: Path) -> None:
-    states = [{"exited": False}, {"exited": True, "exitcode": 3, "out-data": base64.b64encode(b"a\xff").decode()}]
-    asked: list[Request] = []
-
-    def answer(request: Request) -> list[Reply]:
-        asked.append(request)
-        return [returns(request, {"pid": 7} if request["execute"] == "guest-exec" else states.pop(0))]
-
-    async def act(agent: GuestAgent) -> None:
-        done = await agent.execute("/bin/ls", ["-l"])
-        assert done == AgentResult(exit_status=3, stdout="a\N{REPLACEMENT CHARACTER}", stderr="")
-
-    talk(tmp_path, answer, act)
-    assert asked[0]["arguments"] == {"path": "/bin/ls", "arg": ["-l"], "capture-output": True}
-    assert asked[1]["arguments"] == {"pid": 7}
-
-
-def test_a_program_that_a_signal_ended_has_a_negative_status(tmp_path: Path) -> None:
-    def answer(request: Request) -> list[Reply]:
-        return [returns(request, {"pid": 7} if request["execute"] == "guest-exec" else {"exited": True, "signal": 9})]
-
-    async def act(agent: GuestAgent) -> None:
-        assert (await agent.execute("/bin/ls")).exit_status == -9
-
-    talk(tmp_path, answer, act)
-
-
 def test_a_refused_command_is_told_with_the_agents_reason(tmp_path: Path) -> None:
     def answer(request: Request) -> list[Reply]:
         return [{"error": {"class": "GenericError", "desc": "no such user"}, "id": request["id"]}]
@@ -125,11 +97,3 @@ def test_an_agent_that_falls_silent_is_given_up(tmp_path: Path) -> None:
 
     with pytest.raises(BootError, match="did not answer guest-ping"):
         talk(tmp_path, lambda _: [], act, patience=0.01)
-
-
-def test_an_answer_of_another_kind_is_an_error_and_no_crash(tmp_path: Path) -> None:
-    async def act(agent: GuestAgent) -> None:
-        await agent.execute("/bin/ls")
-
-    with pytest.raises(BootError, match="an answer is no object"):
-        talk(tmp_path, lambda request: [returns(request, [])], act)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ci.boot.vm import machine as machine_module
-from ci.boot.vm.machine import Machine, start
+from ci.boot.vm.machine import VirtualMachine, start
 from ci.boot.vm.qemu import ConsumerSpec, Forward, MachineSpec, Share
 from ci.host import accelerator
 from ci.host.accelerator import Acceleration, Accelerator
@@ -77,7 +77,7 @@ def folder(tmp_path: Path) -> Path:
 def in_machine(
     spec: MachineSpec | ConsumerSpec,
     folder: Path,
-    act: Callable[[Machine], Awaitable[None]],
+    act: Callable[[VirtualMachine], Awaitable[None]],
     acceleration: Acceleration = TCG,
 ) -> None:
     async def main() -> None:
@@ -91,7 +91,7 @@ def small(image: Path, **more: object) -> MachineSpec:
     return MachineSpec(image=image, memory_mib=16, **more)  # type: ignore[arg-type]
 
 
-async def never(machine: Machine) -> None:
+async def never(machine: VirtualMachine) -> None:
     await machine.login_prompt(LIMIT)
 
 
@@ -111,7 +111,7 @@ def test_a_panic_without_a_line_end_is_seen_too(make_image: MakeImage, folder: P
 
 
 def test_a_guest_that_hangs_is_given_up_with_its_last_words(make_image: MakeImage, folder: Path) -> None:
-    async def wait(machine: Machine) -> None:
+    async def wait(machine: VirtualMachine) -> None:
         await machine.until(machine.console.wait_for(re.compile("thinking")), LIMIT, "a thought")
         await machine.login_prompt(0.2)
 
@@ -139,7 +139,7 @@ def test_a_guest_that_falls_silent_before_its_login_prompt_is_given_up_early_and
 
 
 def test_a_guest_that_writes_has_the_whole_time(make_image: MakeImage, folder: Path, kvm: Acceleration) -> None:
-    async def wait(machine: Machine) -> None:
+    async def wait(machine: VirtualMachine) -> None:
         await machine.login_prompt(3.0)
 
     image = make_image(boot_sector(b"", bytes.fromhex("ba f8 03") + TALK))
@@ -150,7 +150,7 @@ def test_a_guest_that_writes_has_the_whole_time(make_image: MakeImage, folder: P
 def test_a_guest_may_be_silent_once_it_is_up_unless_it_has_something_to_answer(
     make_image: MakeImage, folder: Path, kvm: Acceleration
 ) -> None:
-    async def wait(machine: Machine, *, answers: bool) -> None:
+    async def wait(machine: VirtualMachine, *, answers: bool) -> None:
         await machine.login_prompt(LIMIT)
         await machine.until(asyncio.sleep(1.5), LIMIT, "an answer", answers=answers)
 
@@ -163,7 +163,7 @@ def test_a_guest_may_be_silent_once_it_is_up_unless_it_has_something_to_answer(
 def test_a_guest_that_is_up_may_not_be_silent_for_ever(
     make_image: MakeImage, folder: Path, kvm: Acceleration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def wait(machine: Machine) -> None:
+    async def wait(machine: VirtualMachine) -> None:
         await machine.login_prompt(LIMIT)
         await machine.until(asyncio.Event().wait(), LIMIT, "a login")
 
@@ -173,7 +173,7 @@ def test_a_guest_that_is_up_may_not_be_silent_for_ever(
 
 
 def test_an_answer_is_a_sign_of_life(make_image: MakeImage, folder: Path, kvm: Acceleration) -> None:
-    async def wait(machine: Machine) -> None:
+    async def wait(machine: VirtualMachine) -> None:
         await machine.login_prompt(LIMIT)
 
         async def answer() -> None:
@@ -202,7 +202,7 @@ def test_a_guest_that_powers_off_too_early_ends_the_wait(make_image: MakeImage, 
 def test_a_guest_that_powers_off_as_expected_is_told_from_a_crash(make_image: MakeImage, folder: Path) -> None:
     seen = []
 
-    async def wait(machine: Machine) -> None:
+    async def wait(machine: VirtualMachine) -> None:
         seen.append(await machine.powered_off(LIMIT))
 
     in_machine(small(make_image(boot_sector(b"", POWER_OFF))), folder, wait)
@@ -216,7 +216,7 @@ def test_a_guest_that_powers_off_as_expected_is_told_from_a_crash(make_image: Ma
 
 
 def test_a_guest_that_does_not_power_off_is_given_up(make_image: MakeImage, folder: Path) -> None:
-    async def wait(machine: Machine) -> None:
+    async def wait(machine: VirtualMachine) -> None:
         await machine.powered_off(0.2)
 
     with pytest.raises(BootError, match="did not power off within"):
@@ -241,7 +241,7 @@ def test_a_port_in_use_is_the_fault_of_this_machine(make_image: MakeImage, folde
 def test_a_held_port_leads_nowhere_until_qemu_takes_it(make_image: MakeImage, folder: Path) -> None:
     image = make_image(boot_sector(b"", HANG))
 
-    async def knock(_machine: Machine) -> None:
+    async def knock(_machine: VirtualMachine) -> None:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.close()
         await writer.wait_closed()
@@ -261,7 +261,7 @@ def test_a_file_that_is_no_disk_image_ends_qemu(folder: Path, tmp_path: Path) ->
 
 
 def test_the_consumers_arguments_start_a_machine(make_image: MakeImage, folder: Path, tmp_path: Path) -> None:
-    async def wait(machine: Machine) -> None:
+    async def wait(machine: VirtualMachine) -> None:
         await machine.until(machine.console.wait_for(re.compile("hello")), LIMIT, "a greeting")
         await machine.screenshot(tmp_path / "screen.png")
 
@@ -282,7 +282,7 @@ def test_nothing_is_left_when_the_block_is_left(
     image = make_image(boot_sector(b"", HANG))
     before = image.read_bytes()
 
-    async def leave(machine: Machine) -> None:
+    async def leave(machine: VirtualMachine) -> None:
         await machine.screenshot(tmp_path / "screen.png")
         raise ZeroDivisionError
 

@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from ci.fetch.open_url import Client
+from ci.fetch.retry import Patience
 from ci.host import process
 from ci.host.errors import HostError, InputError, VerificationError
 from ci.host.progress import Reporter
@@ -55,7 +57,7 @@ class Fetcher:
             cache=self.cache,
             allow_unverified=allow_unverified,
             reporter=Reporter(Console(file=self.said, width=400), in_actions=False),
-            sleep=lambda _: None,
+            client=Client(patience=Patience(sleep=lambda _: None)),
         )
 
 

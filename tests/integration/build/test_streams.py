@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from ci.fetch.open_url import Client
+from ci.fetch.retry import Patience
 from ci.host.errors import FetchError, InputError, ToolsmithError, VerificationError
 from ci.host.progress import Reporter
 from ci.image.base.refresh import Newer, Nothing, find_newer
@@ -49,7 +51,8 @@ def look(mirror: Mirror, serial: str = OLD, **changes: str) -> Newer | Nothing:
     table = tomllib.loads(mirror.definition(serial))["base"]
     table["streams"] |= changes
     reporter = Reporter(Console(file=io.StringIO()), in_actions=False)
-    return find_newer(Base.model_validate(table), "jammy.toml", root=Path("/"), reporter=reporter, sleep=lambda _: None)
+    client = Client(patience=Patience(sleep=lambda _: None))
+    return find_newer(Base.model_validate(table), "jammy.toml", root=Path("/"), reporter=reporter, client=client)
 
 
 def newer(mirror: Mirror, serial: str = OLD) -> Newer:

@@ -12,11 +12,11 @@ from ci.records.manifest import parse_manifest
 from ci.records.release import ReleaseRecord
 from tests.integration.catalogue.conftest import build, serving
 from tests.support.browser import Browser
-from tests.support.rehearsed import REHEARSALS
+from tests.support.rehearsed import RELEASES
 
 pytestmark = pytest.mark.integration
 
-TAGS = [one.tag for one in reversed(REHEARSALS)]
+TAGS = [one.tag for one in reversed(RELEASES)]
 WIDTHS = (1280, 768, 360, 320)
 
 SHOWN = """

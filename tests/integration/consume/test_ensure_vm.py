@@ -33,7 +33,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultServer]:
 def consumer(server: FaultServer, tmp_path: Path) -> Consumer:
     """A workspace whose manifest names an image on the server."""
     result = Consumer(tmp_path)
-    result.write(manifest(server.publish(PATH, IMAGE, offers_ranges=True), size=SIZE, version="v2026.11.23"))
+    result.write(manifest(server.publish(PATH, IMAGE), size=SIZE, version="v2026.11.23"))
     return result
 
 
@@ -150,8 +150,8 @@ def test_a_corrupt_image_is_replaced_or_gone(server: FaultServer, consumer: Cons
 
 
 def test_a_replaced_image_is_fetched_anew_and_not_joined(server: FaultServer, consumer: Consumer) -> None:
-    server.publish(PATH, os.urandom(SIZE), etag='"old"', offers_ranges=True)
-    renew = Fault(cut_after=SIZE // 2, after=lambda: server.publish(PATH, IMAGE, etag='"new"', offers_ranges=True))
+    server.publish(PATH, os.urandom(SIZE), etag='"old"')
+    renew = Fault(cut_after=SIZE // 2, after=lambda: server.publish(PATH, IMAGE, etag='"new"'))
     server.arm(PATH, renew)
     consumer.run()
     assert_hydrated(consumer)
@@ -215,7 +215,7 @@ def test_a_proxy_is_used_where_the_environment_names_one(
     server: FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = f"http://images.example{PATH}"
-    server.publish(url, IMAGE, offers_ranges=True)  # asked as a proxy, the server is given whole URLs
+    server.publish(url, IMAGE)  # asked as a proxy, the server is given whole URLs
     consumer = Consumer(tmp_path)
     consumer.write(manifest(url))
     monkeypatch.setenv("http_proxy", server.url(""))

@@ -10,6 +10,7 @@ import pytest
 
 from ci.host.process import run
 from ci.host.repository import ROOT
+from tests.support.locks import LOCKS
 
 pytestmark = pytest.mark.integration
 
@@ -25,9 +26,11 @@ def have_an_environment(project: Path) -> None:
     python = project / ".venv/bin/python"
     python.parent.mkdir(parents=True)
     python.symlink_to(sys.executable)
-    lock = project / "requirements.lock"
-    lock.write_text("# nothing\n")
-    state = f"{hashlib.sha256(lock.read_bytes()).hexdigest()}  -\n{sys.version_info.major} {sys.version_info.minor}\n"
+    nothing = "# nothing\n"
+    state = f"{sys.version_info.major} {sys.version_info.minor}\n"
+    for lock in LOCKS[:2]:
+        (project / lock).write_text(nothing)
+        state += f"{hashlib.sha256(nothing.encode()).hexdigest()}  {lock}\n"
     (project / ".venv/.requirements-installed").write_text(state)
 
 

@@ -1,16 +1,19 @@
 import os
+import re
 import shutil
+import sys
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
 
 from ci.host.process import run
 from ci.host.repository import ROOT
+from tests.support.locks import LOCKS
 
 pytestmark = pytest.mark.integration
 
 SETUP = ROOT / "scripts/setup.sh"
-
 
 FAKES = {
     "dpkg-query": 'case "${@: -1}" in gpgv | isc-dhcp-client) exit 1 ;; *) printf installed ;; esac',
@@ -21,9 +24,10 @@ FAKES = {
 
 @pytest.fixture
 def empty_project(tmp_path: Path) -> Path:
-    """A project with nothing but the script and an empty lock; returns the script."""
+    """A project with nothing but the script and empty locks; returns the script."""
     (tmp_path / "project/scripts").mkdir(parents=True)
-    (tmp_path / "project/requirements.lock").write_text("# nothing yet\n")
+    for lock in LOCKS:
+        (tmp_path / "project" / lock).write_text(f"# {lock}: nothing yet\n")
     return Path(shutil.copy(SETUP, tmp_path / "project/scripts"))
 
 
@@ -89,27 +93,48 @@ def test_the_browser_is_for_the_tests_only(
 
 def test_a_changed_lock_is_installed_once(empty_project: Path) -> None:
     project = empty_project.parents[1]
-    first = run([empty_project], timeout=600).stderr
+    first = run([empty_project, "--python"], timeout=600).stderr
     assert f"making {project}/.venv with Python 3." in first
-    assert "installing the Python packages" in first
-    assert "nothing to do" in run([empty_project], timeout=60).stderr
+    assert "installing the Python packages of requirements.lock" in first
+    assert "nothing to do" in run([empty_project, "--python"], timeout=60).stderr
     (project / "requirements.lock").write_text("# changed\n")
-    third = run([empty_project], timeout=600).stderr
+    third = run([empty_project, "--python"], timeout=600).stderr
     assert "installing the Python packages" in third
     assert "making" not in third
-    assert "nothing to do" in run([empty_project], timeout=60).stderr
+    assert "nothing to do" in run([empty_project, "--python"], timeout=60).stderr
+
+
+def test_a_part_of_what_is_installed_is_not_installed_again_and_what_is_more_is(empty_project: Path) -> None:
+    project = empty_project.parents[1]
+    run([empty_project, "--rehearsal"], timeout=600)
+    assert "nothing to do" in run([empty_project, "--python"], timeout=60).stderr
+    assert "packages of requirements-dev.lock" in run([empty_project, "--lint"], timeout=600).stderr
+    for part in ("--python", "--rehearsal"):
+        assert "nothing to do" in run([empty_project, part], timeout=60).stderr
+    (project / "requirements.lock").write_text("# changed\n")
+    assert "packages of requirements.lock" in run([empty_project, "--python"], timeout=600).stderr
+    assert "packages of requirements-dev.lock" in run([empty_project, "--lint"], timeout=600).stderr
+
+
+def test_where_the_system_has_no_pip_the_environment_gets_its_own(empty_project: Path, tmp_path: Path) -> None:
+    python = empty_project.parents[1] / ".venv/bin/python"
+    hidden = 'import sys\nif sys.prefix == sys.base_prefix:\n    sys.modules["pip"] = None\n'
+    (tmp_path / "sitecustomize.py").write_text(hidden)
+    run([empty_project, "--python"], timeout=600, env={"PYTHONPATH": str(tmp_path)})
+    assert run([python, "-m", "pip", "--version"], timeout=60).stdout.startswith("pip ")
 
 
 def test_a_broken_environment_is_made_anew(empty_project: Path) -> None:
     python = empty_project.parents[1] / ".venv/bin/python"
     python.parent.mkdir(parents=True)
     python.symlink_to("/nonexistent/python3")
-    assert "making" in run([empty_project], timeout=600).stderr
-    assert run([python, "-m", "pip", "--version"], timeout=60).stdout.startswith("pip ")
+    assert "making" in run([empty_project, "--python"], timeout=600).stderr
+    assert run([python, "-c", "print('here')"], timeout=60).stdout == "here\n"
 
 
-def test_the_lock_names_no_index_and_has_a_digest_for_everything() -> None:
-    lines = (ROOT / "requirements.lock").read_text().splitlines()
+@pytest.mark.parametrize("lock", LOCKS)
+def test_the_lock_names_no_index_and_has_a_digest_for_everything(lock: str) -> None:
+    lines = (ROOT / lock).read_text().splitlines()
     assert not [line for line in lines if "://" in line or "--index" in line or "--find-links" in line]
     starts = [number for number, line in enumerate(lines) if "==" in line]
     assert starts
@@ -135,3 +160,29 @@ def test_make_without_a_target_shows_the_front_door() -> None:
     text = run(["make", "--no-print-directory", "-C", ROOT], timeout=60).stdout
     for target in ("setup", "demo", "image", "test", "catalogue", "doctor"):
         assert f"make {target} " in text
+
+
+# The validator looks for what it needs only when it is used, so that no list of imports has it.
+ALONE = """
+import importlib, sys
+sys.path[:0] = sys.argv[1:3]
+for program in sys.argv[3:]:
+    importlib.import_module(program)
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+assert JsonStrictValidator(SchemaVersion.V1_6).validate_str("{}") is not None
+"""
+STAGES = (
+    "ci.build_image", "ci.validate_image", "ci.publish_release", "ci.propose_rollout", "ci.refresh_base",
+    "ci.verify_release", "ci.build_catalogue",
+)  # fmt: skip
+
+
+def test_the_stages_start_with_the_shortest_lock_alone(tmp_path: Path) -> None:
+    for name in re.findall(r"^([\w.-]+)==", (ROOT / LOCKS[0]).read_text(), re.MULTILINE):
+        for file in distribution(name).files or ():
+            entry = tmp_path / file.parts[0]
+            if file.parts[0] != ".." and not entry.exists():
+                entry.symlink_to(str(distribution(name).locate_file(file.parts[0])))
+    # -I and -S: nothing of this folder, of the environment or of the system.
+    run([sys.executable, "-I", "-S", "-c", ALONE, tmp_path, ROOT, *STAGES], timeout=60)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ci.github.retry import LONGEST_LIMIT_WAIT
+from ci.fetch.retry import LONGEST_RETRY_AFTER
 from ci.host.errors import (
     AccessError,
     InputError,
@@ -343,7 +343,7 @@ def test_a_tag_that_an_immutable_release_used_up(stage: Stage) -> None:
 @pytest.mark.parametrize("effect", [Effect.PRIMARY_LIMIT, Effect.SECONDARY_LIMIT, Effect.TOO_MANY_REQUESTS])
 def test_a_limit_that_lasts_longer_than_a_job_may_wait(stage: Stage, effect: Effect) -> None:
     stage.build()
-    seconds = int(LONGEST_LIMIT_WAIT) + 60
+    seconds = int(LONGEST_RETRY_AFTER) + 60
     stage.server.faults.arm(Fault(effect=effect, seconds=seconds))
     run = stage.publish()
     assert_refused(run, RemoteError, "GitHub's rate limit is reached, for another 9")

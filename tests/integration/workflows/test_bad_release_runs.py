@@ -78,7 +78,7 @@ def test_a_runner_or_a_repository_that_is_not_ready(make_scene: MakeScene, path:
 
 
 def test_a_run_that_is_cancelled_while_it_boots(make_scene: MakeScene) -> None:
-    made = make_scene(edits=LIGHT | {"ci/boot/run.py": stood_in("boot", "endless as boot_all")})
+    made = make_scene(edits=LIGHT | {"ci/boot/all_boots.py": stood_in("boot", "endless as boot_all")})
     made.interference.cancel_at[BOOT_TEST] = "waiting for the guest"
     run = made.run(made.push_tag(TAG))
     assert run.cancelled

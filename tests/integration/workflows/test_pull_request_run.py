@@ -53,7 +53,7 @@ def test_images_are_built_tested_and_reported_beside_the_last_release_in_one_com
         assert text in run.summary
 
     # The next push breaks it; one image's failure does not hide the other's.
-    again = made.run(made.push_to(event, {"ci/boot/run.py": stood_in("boot", "failed as boot_all")}))
+    again = made.run(made.push_to(event, {"ci/boot/all_boots.py": stood_in("boot", "failed as boot_all")}))
     assert again.results() == {
         "image/plan": "success", "image/image (jammy)": "failure", "image/image (bookworm)": "failure",
         "image/collect": "skipped", "report": "success", "gate": "failure",

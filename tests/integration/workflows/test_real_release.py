@@ -12,7 +12,7 @@ from tests.support.workflows.scene import LIGHT
 pytestmark = pytest.mark.integration
 
 TAG = "v2026.05.06"
-PACE = "ci/github/retry.py"  # all that is changed: nobody else uses this GitHub, so that it need not be spared
+PACE = "ci/fetch/retry.py"  # all that is changed: nobody else uses this GitHub, so that it need not be spared
 
 
 def test_a_tag_is_built_booted_released_and_proposed(
@@ -32,5 +32,5 @@ def test_a_tag_is_built_booted_released_and_proposed(
     assert {f"sha256:{attestation.sha256}" for attestation in made.side.attestations} == {image["digest"]}
     assert image["size"] > 100 << 20
     assert len(made.server.pulls(made.repository)) == 1
-    assert "Validation of fountainkit-toolsmith-debian-12" in run.summary
+    assert "Validation of `fountainkit-toolsmith-debian-12" in run.summary
     assert "passed" in run.summary

@@ -111,7 +111,7 @@ def test_a_release_that_fails_at_every_stage_is_continued_by_running_the_failed_
     make_scene: MakeScene, with_app: dict[str, Mapping[str, str]]
 ) -> None:
     once = stood_in("boot", "first_failed as boot_all")
-    made = make_scene(edits=LIGHT | {"ci/boot/run.py": once}, variables=with_app["variables"])
+    made = make_scene(edits=LIGHT | {"ci/boot/all_boots.py": once}, variables=with_app["variables"])
     event = made.push_tag(TAG)
 
     first = made.run(event)

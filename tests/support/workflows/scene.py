@@ -17,6 +17,7 @@ from ci.host.repository import ROOT
 from ci.rehearsal.server import GitHubServer
 from ci.rehearse import CONSUMER_EXAMPLE, FIRST_MANIFEST
 from ci.release.targets import CHANGELOG, CONSUMER_MANIFEST, MANIFEST
+from tests.support.locks import LOCKS
 from tests.support.workflows.engine import Engine, Event, Settings
 from tests.support.workflows.job import Machine
 from tests.support.workflows.language import Json, Language
@@ -78,12 +79,12 @@ def in_turn(*edits: Edit) -> Edit:
 
 # Where building and booting is not the point. Nobody else uses this GitHub, so that it need not be spared either.
 LIGHT: dict[str, Edit] = {
-    "ci/boot/run.py": stood_in("boot", "passed as boot_all"),
+    "ci/boot/all_boots.py": stood_in("boot", "passed as boot_all"),
     "ci/host/accelerator.py": stood_in("accelerator", "works as find_kvm_fault"),
     "ci/host/appliance/check.py": stood_in("appliance", "check_appliance as check_appliance"),
     "ci/image/base/bootstrap.py": stood_in("bootstrap", "bootstrap_base as bootstrap_base"),
     "ci/image/build.py": stood_in("build", "provision as make_image"),
-    "ci/github/retry.py": in_turn(
+    "ci/fetch/retry.py": in_turn(
         replaced("seconds_between_requests: float = 0.25", "seconds_between_requests: float = 0"),
         replaced("seconds_between_writes: float = 1.0", "seconds_between_writes: float = 0"),
         replaced("LONGEST_WAIT = 30.0", "LONGEST_WAIT = 0.01"),
@@ -365,9 +366,9 @@ def lay_out(workspace: Path, compiled: Path) -> None:
     for entry in Path(sys.prefix).iterdir():
         if entry.name != ".requirements-installed":
             (venv / entry.name).symlink_to(entry)
-    lock = run(["sha256sum"], timeout=60, stdin=workspace / "requirements.lock").stdout
     version = f"{sys.version_info.major} {sys.version_info.minor}\n"
-    (venv / ".requirements-installed").write_text(lock + version)
+    locks = run(["sha256sum", *LOCKS], timeout=60, cwd=workspace).stdout
+    (venv / ".requirements-installed").write_text(version + locks)
     for project in NPM_PROJECTS:
         modules = workspace / project / "node_modules"
         modules.mkdir()

@@ -2,8 +2,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ci.bench.memory import STEPS_MIB, never_failing, slowest
-from ci.bench.record import MemoryTrial
+from ci.bench.memory import STEPS_MIB, MemoryTrial, never_failing, slowest
 
 STEPS = (64, 72, 80, 88, 96, 104, 112, 120, 128)
 
@@ -45,3 +44,8 @@ def test_qemus_default_is_the_most_that_is_tried() -> None:
 def test_patience_is_with_what_worked() -> None:
     trials = [MemoryTrial(mib=128, seconds=20.0), MemoryTrial(mib=96, seconds=30.0), MemoryTrial(mib=64, seconds=None)]
     assert slowest(trials) == 30.0
+
+
+def test_a_trial_says_how_long_it_took_or_why_it_failed() -> None:
+    assert str(MemoryTrial(mib=128, seconds=40.0)) == "128 MiB: 40.0 s"
+    assert str(MemoryTrial(mib=96, seconds=None, failure="the kernel panicked")) == "96 MiB: the kernel panicked"

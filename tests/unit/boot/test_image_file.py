@@ -1,16 +1,16 @@
-import json
+import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ci.boot import image_file
-from ci.boot.image_file import ImageInfo
+from ci.boot.image_file import ImageFile
 from ci.host.errors import InputError
 from ci.records.validation import CheckResult, Outcome
 
 DIGEST = "a" * 64
-INFO = ImageInfo(virtual_size=20 << 30)
-IMAGE = Path("dist/image.qcow2")
+IMAGE = ImageFile(path=Path("dist/image.qcow2"), virtual_size=20 << 30, record=None, checksum=None)
 
 
 def only(results: list[CheckResult], check_id: str) -> CheckResult:
@@ -23,28 +23,31 @@ def test_a_file_that_is_no_qcow2_is_refused_before_any_tool_sees_it(content: byt
     path = tmp_path / "image.qcow2"
     path.write_bytes(content)
     with pytest.raises(InputError, match="not a QCOW2 image"):
-        image_file.read_image_info(path)
+        image_file.read_image_file(path)
 
 
 def test_a_missing_file_or_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="No such file"):
-        image_file.read_image_info(tmp_path / "missing.qcow2")
+        image_file.read_image_file(tmp_path / "missing.qcow2")
     with pytest.raises(InputError, match="directory"):
-        image_file.read_image_info(tmp_path)
+        image_file.read_image_file(tmp_path)
 
 
-def test_an_image_that_needs_another_file_is_refused() -> None:
-    backed = {"virtual-size": 1, "backing-filename": "base.qcow2"}
-    external = {"virtual-size": 1, "format-specific": {"type": "qcow2", "data": {"data-file": "data.raw"}}}
-    with pytest.raises(InputError, match="backing file, base"):
-        image_file.parse_image_info(IMAGE, json.dumps(backed))
-    with pytest.raises(InputError, match="data file, data"):
-        image_file.parse_image_info(IMAGE, json.dumps(external))
+@pytest.mark.parametrize(("offset", "value", "words"), [(8, 104, "a backing file"), (72, 4, "an external data file")])
+def test_an_image_that_needs_another_file_is_refused_before_any_tool_sees_it(
+    offset: int, value: int, words: str, tmp_path: Path
+) -> None:
+    header = bytearray(b"QFI\xfb" + struct.pack(">I", 3)).ljust(512, b"\0")
+    header[offset : offset + 8] = struct.pack(">Q", value)
+    path = tmp_path / "image.qcow2"
+    path.write_bytes(header)
+    with pytest.raises(InputError, match=f"not complete in itself: it has {words}"):
+        image_file.read_image_file(path)
 
 
 def test_a_disk_of_another_size_fails() -> None:
-    good = only(image_file.file_checks(IMAGE, INFO, DIGEST, None, None), "virtual-size")
-    small = only(image_file.file_checks(IMAGE, ImageInfo(virtual_size=2361393152), DIGEST, None, None), "virtual-size")
+    good = only(image_file.file_checks(IMAGE, DIGEST), "virtual-size")
+    small = only(image_file.file_checks(replace(IMAGE, virtual_size=2361393152), DIGEST), "virtual-size")
     assert (good.outcome, small.outcome) == (Outcome.PASSED, Outcome.FAILED)
     assert small.actual == "2.19922 GiB"
 
@@ -62,7 +65,7 @@ def test_a_disk_of_another_size_fails() -> None:
     ],
 )
 def test_the_checksum_file_must_be_of_this_file_and_name(content: str | None, outcome: Outcome) -> None:
-    assert only(image_file.file_checks(IMAGE, INFO, DIGEST, content, None), "checksum-file").outcome is outcome
+    assert only(image_file.file_checks(replace(IMAGE, checksum=content), DIGEST), "checksum-file").outcome is outcome
 
 
 def test_an_image_that_a_boot_altered_fails() -> None:

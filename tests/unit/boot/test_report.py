@@ -1,3 +1,4 @@
+import html
 import json
 import re
 import xml.etree.ElementTree as ET
@@ -5,9 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 from junitparser import JUnitXml
+from markdown_it import MarkdownIt
 
 from ci.boot import report
-from ci.boot.report import Console
+from ci.boot.checks.load import CHECKS
 from ci.records.validation import BootResult, CheckResult, Outcome, ValidationReport
 
 HOSTILE = [
@@ -67,15 +69,15 @@ def test_markdown_tables_keep_their_columns_whatever_the_guest_printed(text: str
     for line in markdown.splitlines():
         if line.startswith("|") and "---" not in line:
             assert len(re.findall(r"(?<!\\)\|", line)) == 7
-    assert "<script" not in markdown
+    assert "<script" not in MarkdownIt("commonmark").enable("table").render(markdown)
     assert re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]", markdown) is None
 
 
 @pytest.mark.parametrize("text", ["@someone", "see #1", r"\@someone", "a@b.example"])
 def test_nobody_is_mentioned_by_what_the_guest_printed(text: str) -> None:
     markdown = report.render_markdown(make_report([check(text)]))
-    table = [line for line in markdown.splitlines() if line.startswith("|")]
-    assert not any(re.search(r"[@#]\w", line) for line in table)
+    outside_code = re.sub(r"<(code|pre)>.*?</\1>", "", MarkdownIt("commonmark").enable("table").render(markdown))
+    assert not re.search(r"[@#]\w", outside_code)
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -91,6 +93,17 @@ def test_a_failure_is_quoted_whole_and_cannot_leave_its_block(text: str) -> None
 def test_the_report_survives_its_json(text: str) -> None:
     written = make_report([check(report.printable(text))])
     assert ValidationReport.model_validate(json.loads(written.to_json().encode("utf-8"))) == written
+
+
+@pytest.mark.parametrize("check_id", ["failed-units", "dpkg-audit", "clock"])
+def test_a_failed_check_says_why_it_matters_how_to_repeat_it_and_where_to_look(check_id: str) -> None:
+    known = CHECKS[check_id]
+    failed = make_report([check("x", check_id=check_id)])
+    as_root = "as root:" if known.root else ""
+    for text in (report.render_markdown(failed), html.unescape(report.render_junit(failed))):
+        for words in (known.why, known.look_for, known.by_hand, known.command, as_root):
+            assert words in text
+    assert known.why not in report.render_markdown(make_report([check("x", Outcome.PASSED, check_id)]))
 
 
 def test_failed_checks_come_first_then_skipped_ones_in_their_order() -> None:
@@ -109,7 +122,7 @@ def test_failed_checks_come_first_then_skipped_ones_in_their_order() -> None:
 
 def test_markdown_names_the_verdict_the_boots_and_the_numbers() -> None:
     markdown = report.render_markdown(make_report([check("", Outcome.PASSED), check("", Outcome.SKIPPED)]))
-    assert "# Validation of image.qcow2: passed" in markdown
+    assert "# Validation of `image.qcow2`: passed" in markdown
     assert "1 skipped, 1 passed in 100 s" in markdown
     assert "| full | 2048 MiB | 2 | 30.0 s | - | 60.0 s |" in markdown
     assert ": failed" in report.render_markdown(make_report([check("x")]))
@@ -136,7 +149,7 @@ def test_junit_counts_failures_and_skips_per_boot() -> None:
 
 
 def test_all_consoles_are_in_one_text_under_their_names() -> None:
-    text = report.render_console([Console(boot="full", text="one\n\n\n"), Console(boot="clone", text="two")])
+    text = report.render_consoles([("full", "one\n\n\n"), ("clone", "two")])
     lines = text.splitlines()
     assert [line for line in lines if line.strip("= ")] == [lines[0], "one", lines[3], "two"]
     assert "boot: full" in lines[0]

@@ -15,26 +15,26 @@ def tags(count: int) -> list[str]:
     return [str(Version(date(2026, 1, 1) + timedelta(days=number))) for number in range(count)]
 
 
-def history(*boots: tuple[str, float] | None, size: int = 364_200_000) -> list[view.Release]:
+def history(*boots: tuple[str, float] | None, size: int = 364_200_000) -> list[view.ShownRelease]:
     """Releases, newest first, from boots, oldest first: the accelerator and the seconds."""
     records: list[ReleaseRecord] = []
     for tag, boot in zip(tags(len(boots)), boots, strict=True):
         image = make_image(tag, size=size, times={"consumer": boot[1]} if boot else {})
         validation = image.validation.model_copy(update={"accelerator": boot[0] if boot else "kvm"})
         records.append(make_record(tag, image.model_copy(update={"validation": validation})))
-    return list(view.releases(records[::-1]))
+    return view.shown_releases(records[::-1])
 
 
 def test_dots_go_from_the_oldest_to_the_newest() -> None:
     drawn = chart.boot_chart(history(("kvm", 9.0), ("kvm", 7.0), ("kvm", 8.0)))
-    assert [dot.value for dot in drawn.dots] == ["9.0 s", "7.0 s", "8.0 s"]
+    assert [dot.figure.text for dot in drawn.dots] == ["9.0 s", "7.0 s", "8.0 s"]
     assert [dot.x for dot in drawn.dots] == sorted(dot.x for dot in drawn.dots)
     assert drawn.dots[1].y > drawn.dots[2].y > drawn.dots[0].y  # downwards, as in a picture
 
 
 def test_a_start_without_kvm_is_not_joined_to_one_with() -> None:
     drawn = chart.boot_chart(history(("tcg", 31.0), ("tcg", 30.0), ("kvm", 7.0), ("kvm", 6.0), ("tcg", 29.0)))
-    assert [dot.hollow for dot in drawn.dots] == [True, True, False, False, True]
+    assert [dot.figure.hollow for dot in drawn.dots] == [True, True, False, False, True]
     assert [len(line.split()) for line in drawn.lines] == [2, 2]
 
 
@@ -46,13 +46,13 @@ def test_a_release_without_a_measured_boot_leaves_its_place_empty() -> None:
 
 def test_without_any_figure_there_is_nothing_to_draw() -> None:
     drawn = chart.boot_chart(history(None))
-    assert (drawn.dots, drawn.lines, drawn.summary) == ((), (), "No release has this figure.")
+    assert (drawn.dots, drawn.lines, drawn.summary) == ([], [], "No release has this figure.")
 
 
 def test_a_single_release_is_one_dot() -> None:
     drawn = chart.size_chart(history(("kvm", 9.0)))
     assert len(drawn.dots) == 1
-    assert drawn.lines == ()
+    assert drawn.lines == []
     assert drawn.summary == "364.2 MB in v2026.01.01."
 
 
@@ -66,8 +66,8 @@ def test_the_chart_is_said_in_words() -> None:
 def test_many_releases_are_cut_to_the_newest_and_only_the_ends_have_their_values_written() -> None:
     drawn = chart.boot_chart(history(*[("kvm", float(number)) for number in range(chart.MOST_RELEASES + 5)]))
     assert len(drawn.dots) == chart.MOST_RELEASES
-    assert drawn.dots[0].value == "5.0 s"
-    assert [dot.value for dot in drawn.dots if dot.shown] == ["5.0 s", "64.0 s"]
+    assert drawn.dots[0].figure.text == "5.0 s"
+    assert [dot.figure.text for dot in drawn.dots if dot.shown] == ["5.0 s", "64.0 s"]
     assert len(drawn.tags) == chart.MOST_TAGS
 
 

@@ -12,9 +12,11 @@ import feedparser  # type: ignore[import-untyped]
 import pytest
 
 from ci.catalogue import site
-from ci.catalogue.figures import visible
 from ci.catalogue.site import DOCUMENT, FEED, PAGE, CatalogueDocument, catalogue_files
+from ci.catalogue.view import MOST_PACKAGES
+from ci.records.manifest import ManifestImage
 from ci.records.release import AttestationRecord, ReleaseFacts, ReleaseRecord
+from ci.text.markdown import visible
 from tests.support.release_records import (
     HOSTILE,
     make_asset,
@@ -235,4 +237,16 @@ def test_a_source_that_could_end_its_element_is_refused(tmp_path: Path, monkeypa
 def test_the_snippet_on_the_page_is_the_text_to_copy() -> None:
     text = catalogue_files(make_records(*TAGS))[PAGE]
     (found,) = re.findall(r'<pre id="latest-snippet"[^>]*><code>(.*?)</code>', text, re.DOTALL)
-    assert json.loads(html.unescape(found))["image"]["version"] == "v2026.11.23"
+    document = json.loads(html.unescape(found))
+    assert list(document) == ["image"]
+    image, qcow2 = ManifestImage.model_validate(document["image"]), make_record().image.qcow2
+    assert (image.version, image.qcow2, image.qcow2_sha256) == ("v2026.11.23", qcow2.url, qcow2.sha256)
+
+
+def test_a_long_list_of_packages_is_cut_and_the_rest_counted() -> None:
+    added = tuple(package(f"p{number}", "1") for number in range(MOST_PACKAGES + 7))
+    previous = ReleaseFacts.of(make_record("v2026.11.16"))
+    page = page_of(make_record(previous=previous, changes=make_changes(added=added)))
+    assert f"{len(added)} added" in page.words
+    assert "8 more packages: see the release's package list." in page.words  # these seven, and the one upgraded
+    assert [name in page.words for name in ("p299", "p300")] == [True, False]

@@ -14,7 +14,7 @@ from tests.support.releasing import PACKAGES, TAG, build_record, make_dist
 from tests.unit.comparison.test_image_facts import files, release
 
 STEM = f"fountainkit-toolsmith-debian-12-{TAG}"
-FETCH = Fetch(client=ANONYMOUS, reporter=quiet_reporter(), sleep=lambda _: None)
+FETCH = Fetch(client=ANONYMOUS, reporter=quiet_reporter())
 
 
 @pytest.fixture

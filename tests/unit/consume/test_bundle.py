@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from ci.consume import bundle
-from ci.consume.bundle import LIBRARIES, MAIN, archive, foreign_imports, own_modules
-from ci.consume.requirements import LOCK, selected
+from ci.consume.bundle import LIBRARIES, LOCK, MAIN, archive, foreign_imports, locked_entries, own_modules
 from ci.host.errors import VerificationError
 from ci.host.progress import quiet_reporter
 from ci.host.repository import ROOT
@@ -113,7 +112,7 @@ def test_a_library_that_was_altered_does_not_go_in(tmp_path: Path, monkeypatch: 
 
 def test_the_lock_files_entries_for_the_libraries_are_taken_over_whole() -> None:
     lock = LOCK.read_text(encoding="utf-8")
-    chosen = selected(lock, LIBRARIES)
+    chosen = locked_entries(lock, LIBRARIES)
     assert [line.partition("==")[0] for line in chosen.splitlines() if "==" in line] == sorted(LIBRARIES)
     for entry in re.split(r"^(?=\w)", chosen, flags=re.MULTILINE)[1:]:
         assert entry.rstrip("\n") in lock
@@ -123,7 +122,7 @@ def test_the_lock_files_entries_for_the_libraries_are_taken_over_whole() -> None
 
 def test_a_library_that_is_not_locked_is_missed() -> None:
     with pytest.raises(ValueError, match="lacks zzz"):
-        selected("aaa==1 \\\n    --hash=sha256:0\n", ["aaa", "zzz"])
+        locked_entries("aaa==1 \\\n    --hash=sha256:0\n", ["aaa", "zzz"])
 
 
 def test_the_first_lines_can_be_read_by_a_python_that_is_too_old() -> None:

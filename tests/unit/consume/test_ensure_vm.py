@@ -238,9 +238,3 @@ def test_a_file_where_the_cache_should_be_is_the_hosts_fault(beside: Consumer) -
     (beside.workspace / ".toolsmith" / "cache").write_text("")
     with pytest.raises(HostError):
         beside.run()
-
-
-@pytest.mark.parametrize("number", ["0", "17", "x", "-1"])
-def test_the_number_of_connections_has_bounds(number: str) -> None:
-    with pytest.raises(SystemExit):
-        ensure_vm.arguments().parse_args(["--connections", number])

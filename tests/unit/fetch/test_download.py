@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import requests
+from pytest_mock import MockerFixture
 
 from ci.fetch import download as downloads
-from ci.fetch import part
+from ci.fetch import partial_file
 from ci.fetch.download import download, download_if_present, parse_sha256
+from ci.fetch.open_url import Client
+from ci.fetch.retry import Patience
 from ci.fetch.session import retry_after as seconds_to_wait
 from ci.fetch.source import public_url
 from ci.host.errors import FetchError, HostError, InputError, VerificationError
@@ -37,11 +41,14 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def get(url: str, target: Path, sha256: str | None = None, max_bytes: int | None = None) -> downloads.Downloaded:
+def get(
+    url: str, target: Path, sha256: str | None = None, max_bytes: int = downloads.MAX_BYTES
+) -> downloads.Downloaded:
     def no_sleep(seconds: float) -> None:
         pytest.fail(f"slept {seconds} s")
 
-    return download(url, target, sha256=sha256, reporter=quiet_reporter(), max_bytes=max_bytes, sleep=no_sleep)
+    client = Client(patience=Patience(sleep=no_sleep))
+    return download(url, target, sha256=sha256, reporter=quiet_reporter(), max_bytes=max_bytes, client=client)
 
 
 def test_a_file_url_is_copied_and_hashed(published: Path, target: Path) -> None:
@@ -99,6 +106,20 @@ def test_other_urls_are_refused(url: str, target: Path) -> None:
         get(url, target)
 
 
+@pytest.mark.parametrize("proxy", ["socks5h://127.0.0.1:1080", "socks4://127.0.0.1:1080", "http:///"])
+def test_a_proxy_that_cannot_be_used_is_named(
+    target: Path, monkeypatch: pytest.MonkeyPatch, mocker: MockerFixture, proxy: str
+) -> None:
+    without_pysocks = requests.exceptions.InvalidSchema("Missing dependencies for SOCKS support.")
+    mocker.patch("requests.adapters.SOCKSProxyManager", side_effect=without_pysocks)
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", proxy)
+    with pytest.raises(FetchError, match="proxy") as failure:
+        get("http://example.org/image", target)
+    assert "SOCKS" in failure.value.hint
+
+
 def test_too_little_space_is_known_before_the_first_byte(
     published: Path, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,7 +140,7 @@ def test_a_disk_that_fills_up_is_the_hosts_fault(
     def full(_: Path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(part, "sync_file", full)
+    monkeypatch.setattr(partial_file, "sync_file", full)
     with pytest.raises(HostError, match="no space left"):
         get(published.as_uri(), target)
     assert names(target.parent) == []

@@ -1,6 +1,6 @@
 import pytest
 
-from ci.github.context import Context, chosen_tag, require_safe_url, run_url
+from ci.github.context import Context, chosen_tag, run_url
 from ci.host.errors import AccessError, InputError
 from ci.host.secrets import masked
 from ci.records.version import Version
@@ -38,29 +38,6 @@ def test_a_token_is_masked_once_it_was_read_and_never_shown() -> None:
     context = Context.from_environment(ENVIRONMENT | {"GITHUB_TOKEN": "ghs_0123456789abcdef"})
     assert "ghs_0123456789abcdef" not in repr(context)
     assert masked("Authorization: token ghs_0123456789abcdef!") == "Authorization: token ***!"
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "http://github.example",
-        "http://localhost.example",
-        "ftp://localhost",
-        "https://",
-        "https://user:x@github.com",
-        "//github.com",
-        "https://[",
-        "file:///etc/passwd",
-    ],
-)
-def test_a_token_is_not_sent_in_the_clear_or_to_what_is_no_server(url: str) -> None:
-    with pytest.raises(InputError, match="no token may be sent"):
-        require_safe_url(url, "GITHUB_API_URL")
-
-
-@pytest.mark.parametrize("url", ["https://github.example/api/v3", "http://localhost:4010", "http://127.0.0.1:1"])
-def test_servers_of_this_machine_and_by_https_are_fine(url: str) -> None:
-    require_safe_url(url, "GITHUB_API_URL")
 
 
 @pytest.mark.parametrize("commit", ["main", "0" * 39, "A" * 40])

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from ci.fetch.retry import Patience, Persistence
 from ci.github.answers import Asset, Release
 from ci.github.client import GitHub
-from ci.github.retry import Patience, Persistence
 from ci.github.transfer import Transfer
 from ci.host.errors import RefusedError, RejectedError, VerificationError
 from ci.host.progress import quiet_reporter

@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from ci.text.markdown import code, file_link, link, shell, table
+from ci.text.markdown import code, file_link, link, shell, table, visible
 
 HOSTILE = [
     "`",
@@ -62,6 +62,11 @@ def test_foreign_text_stays_in_its_cell(text: str) -> None:
 @example("\x60", "\\")
 def test_two_texts_never_look_the_same(one: str, other: str) -> None:
     assert (code(one) == code(other)) == (one == other)
+
+
+@given(st.text())
+def test_nothing_unseen_is_left(text: str) -> None:
+    assert visible(text).isprintable()
 
 
 def test_ordinary_names_stay_readable() -> None:

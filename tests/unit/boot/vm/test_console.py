@@ -139,8 +139,7 @@ def test_the_login_prompt_is_found_without_a_line_end_and_with_its_time(console:
         clock.now = 9.0
         first = await waiting
         assert await console.wait_for(LOGIN_PROMPT) == first
-        assert first.text == "guest login:"
-        return first.seconds
+        return first
 
     assert asyncio.run(main()) == 4.0
 
@@ -150,7 +149,7 @@ def test_what_was_said_before_the_question_is_found_with_the_time_it_was_said(co
         console.feed(data)
     found = console.find(re.compile("two"))
     assert found is not None
-    assert found.seconds == 2.0
+    assert found == 2.0
     assert console.find(re.compile("four")) is None
 
 
@@ -202,5 +201,5 @@ def test_a_guest_that_never_stops_talking_does_not_fill_the_memory(console: Cons
     console.feed(b"guest login: ")
     found = console.find(LOGIN_PROMPT)
     assert found is not None
-    assert found.seconds == 5.0
+    assert found == 5.0
     assert len(console.text) <= MAX_TEXT

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from ci.boot.vm.qemu import ConsumerSpec, Forward, MachineSpec, Share, Sockets
+from ci.boot.vm.qemu import ConsumerSpec, Forward, MachineSpec, Share
 from ci.host.accelerator import Acceleration, Accelerator
 
 
@@ -12,7 +12,7 @@ def words(line: str) -> list[str]:
 
 KVM = Acceleration(accelerator=Accelerator.KVM, reason="a test")
 TCG = Acceleration(accelerator=Accelerator.TCG, reason="a test")
-SOCKETS = Sockets(qmp=Path("/run/t/qmp"), agent=Path("/run/t/agent"))
+SOCKETS = Path("/run/t")
 
 INSTRUMENTS = words(
     "-chardev socket,id=qmp,path=/run/t/qmp -mon chardev=qmp,mode=control"
@@ -95,8 +95,3 @@ def test_a_comma_in_a_path_is_doubled(kind: str) -> None:
     values = [argument for argument in spec.argv(TCG, None) if "/a" in argument]
     assert len(values) in {2, 3}
     assert all("/a,,b" in value for value in values)
-
-
-def test_instruments_without_sockets_are_a_mistake_of_the_caller() -> None:
-    with pytest.raises(ValueError, match="sockets"):
-        MachineSpec(image=Path("/i")).argv(TCG, None)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from ci.boot.checks.load import CHECKS
 from ci.host.errors import BaseImageError
 from ci.host.repository import ROOT
 from ci.image.guest_script import SCRIPT
@@ -95,7 +96,8 @@ def scripts() -> list[str]:
 
 def all_that_is_ours() -> str:
     """What runs in the guest, and what is asked of it from outside, without comments."""
-    text = "\n".join([(PROVISION / SCRIPT).read_text(), *texts(GUEST), *texts(ROOT / "ci", "*.py")])
+    commands = [check.command for check in CHECKS.values()]
+    text = "\n".join([(PROVISION / SCRIPT).read_text(), *texts(GUEST), *texts(ROOT / "ci", "*.py"), *commands])
     return re.sub(r"(?m)(^|\s)#.*$", r"\1", text)
 
 

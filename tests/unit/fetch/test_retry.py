@@ -1,8 +1,8 @@
 import pytest
 
+from ci.fetch.retry import LONGEST_PAUSE, LONGEST_RETRY_AFTER, Patience, Persistence
 from ci.fetch.source import TransientError
-from ci.github.retry import LONGEST_LIMIT_WAIT, Patience, Persistence
-from ci.host.errors import RefusedError, RemoteError
+from ci.host.errors import FetchError, RefusedError, RemoteError
 from ci.host.progress import quiet_reporter
 
 
@@ -86,7 +86,7 @@ def test_the_server_says_how_long_to_wait(persistence: Persistence, clock: Clock
 
 
 def test_a_limit_that_outlasts_the_job_ends_it_at_once(persistence: Persistence, clock: Clock) -> None:
-    server = Server(TransientError("GitHub's rate limit is reached", retry_after=LONGEST_LIMIT_WAIT + 1))
+    server = Server(TransientError("GitHub's rate limit is reached", retry_after=LONGEST_RETRY_AFTER + 1))
     with pytest.raises(RemoteError, match="for another 901 s"):
         persistence.read("listing", server.create)
     assert clock.waits == []
@@ -97,3 +97,30 @@ def test_what_is_refused_is_not_repeated(persistence: Persistence) -> None:
     with pytest.raises(RefusedError):
         persistence.read("listing", server.create)
     assert server.made == 1
+
+
+@pytest.mark.parametrize("retry_after", [0, -3])
+def test_a_wait_that_is_over_is_none(persistence: Persistence, clock: Clock, retry_after: float) -> None:
+    persistence.read("listing", Server(TransientError("busy", retry_after=retry_after)).create)
+    assert clock.waits == [0]
+
+
+def test_growing_waits_have_an_end(clock: Clock) -> None:
+    server = Server(*[TransientError("status 503")] * 7)
+    Persistence(Patience(attempts=8, sleep=clock.sleep), quiet_reporter()).read("listing", server.create)
+    assert clock.waits == [1, 2, 4, 8, 16, LONGEST_PAUSE, LONGEST_PAUSE]
+
+
+def test_after_an_attempt_that_moved_things_on_the_count_starts_again(persistence: Persistence, clock: Clock) -> None:
+    server = Server(*[TransientError("connection reset")] * 6)
+    progress = iter([False, False, True, False, False, True])
+    assert persistence.read("download", server.create, lambda: next(progress)) == "object 7"
+    assert clock.waits == [1, 2, 1, 2, 4, 1]
+
+
+def test_a_download_that_is_given_up_is_a_fetch_error(clock: Clock) -> None:
+    server = Server(*[TransientError("connection reset")] * 2)
+    with pytest.raises(FetchError, match=r"download of x failed: connection reset \(tried 2 times\)"):
+        Persistence(Patience(attempts=2, sleep=clock.sleep), quiet_reporter(), FetchError).read(
+            "download of x", server.create
+        )

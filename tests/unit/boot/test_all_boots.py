@@ -3,9 +3,9 @@ import itertools
 
 import pytest
 
-from ci.boot.boot import BootShape, Visit
+from ci.boot.all_boots import QEMU_MIB, Capacity, fits, run_side_by_side, slowdown
+from ci.boot.boot import BootRun, BootShape
 from ci.boot.scenarios import Ports, Scenario
-from ci.boot.side_by_side import QEMU_MIB, Capacity, fits, run_all, slowdown
 from ci.boot.vm import ssh
 from ci.host.errors import HostError
 
@@ -15,12 +15,12 @@ KEY = ssh.new_key()
 PLENTY = 1 << 20
 
 
-async def nothing(_visit: Visit, _ports: Ports) -> None:
+async def nothing(_boot: BootRun, _ports: Ports) -> None:
     pass
 
 
 def scenario(name: str, shape: BootShape, usual_seconds: int = 10) -> Scenario:
-    return Scenario(name=name, shape=shape, usual_seconds=usual_seconds, planned=(), key=KEY, play=nothing)
+    return Scenario(name=name, shape=shape, usual_seconds=usual_seconds, key=KEY, play=nothing)
 
 
 THREE = (scenario("clone", BIG, 16), scenario("consumer", SMALL, 31), scenario("seed", BIG, 38))
@@ -60,7 +60,7 @@ class Runs:
 
 def played(runs: Runs, capacity: Capacity, *ends: str) -> list[str]:
     async def play() -> list[str]:
-        task = asyncio.ensure_future(run_all(THREE, runs, capacity))
+        task = asyncio.ensure_future(run_side_by_side(THREE, runs, capacity))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         await runs.end(*ends)
@@ -105,7 +105,7 @@ def test_an_interrupt_ends_all_boots() -> None:
     runs = Runs()
 
     async def interrupted() -> None:
-        task = asyncio.ensure_future(run_all(THREE, runs, Capacity(cpus=8, memory_mib=PLENTY)))
+        task = asyncio.ensure_future(run_side_by_side(THREE, runs, Capacity(cpus=8, memory_mib=PLENTY)))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         task.cancel()

@@ -1,0 +1,58 @@
+"""Why QEMU ended: the fault of the guest, of this machine, or of KVM."""
+
+import re
+import signal
+from typing import Final
+
+from ci.host.accelerator import Accelerator
+from ci.host.errors import AcceleratorError, BootError, HostError, ToolsmithError
+
+PORT_IN_USE: Final = re.compile(r"Could not set up host forwarding rule '[^']*?:(\d+)-")
+NO_MEMORY: Final = re.compile(r"[Cc]annot set up guest memory|Cannot allocate memory")
+# QEMU's own words and KVM's, not a guest's.
+KVM_FAILED: Final = re.compile(
+    r"failed to initialize kvm|Could not access KVM|KVM internal error|KVM: entry failed|\bkvm_\w+: Assertion",
+    re.IGNORECASE,
+)
+# By what QEMU ends itself. A shell that ran it adds 128.
+CRASHES: Final = frozenset(
+    code
+    for number in (signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV, signal.SIGTRAP)
+    for code in (-number, 128 + number)
+)
+
+EXIT_MEANINGS: Final = {
+    "guest-shutdown": "the guest powered itself off",
+    "guest-reset": "the guest reset itself, as it does after a crash",
+    "guest-panic": "the guest panicked",
+}
+
+
+def explain_exit(code: int, reason: str, output: str, tail: str, accelerator: Accelerator) -> ToolsmithError:
+    """What it means that QEMU ended while something was still expected of the guest.
+
+    `reason` is from its SHUTDOWN event, if there was one.
+    """
+    if found := PORT_IN_USE.search(output):
+        return HostError(
+            f"port {found[1]} is already in use",
+            hint=f"`ss -ltnp 'sport = :{found[1]}'` shows by whom; or choose another port, or none to get a free one.",
+            details=tail,
+        )
+    if code != 0 and NO_MEMORY.search(output):
+        return HostError(
+            "the host has too little memory for QEMU",
+            hint="`python -m ci.doctor` shows what this machine has.",
+            details=tail,
+        )
+    if code != 0:
+        ended = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        if accelerator is Accelerator.KVM and (code in CRASHES or KVM_FAILED.search(output)):
+            return AcceleratorError(f"QEMU {ended}, with KVM", details=tail)
+        return BootError(f"QEMU {ended}", hint="Its last lines say why.", details=tail)
+    happened = EXIT_MEANINGS.get(reason, "the guest powered off, or reset itself after a crash")
+    return BootError(
+        f"QEMU ended by itself: {happened}",
+        hint="The console's last lines show what the guest did before.",
+        details=tail,
+    )
