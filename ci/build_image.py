@@ -90,6 +90,11 @@ def request(options: argparse.Namespace) -> BuildRequest:
     return replace(asked, version=Version.parse(options.version)) if options.version else asked
 
 
+def request_of_environment() -> BuildRequest:
+    """What is built where there are no flags."""
+    return request(arguments().parse_args([]))
+
+
 def main(options: argparse.Namespace, reporter: Reporter) -> int:
     """Build what the flags ask for."""
     build_image(request(options), reporter)

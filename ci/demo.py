@@ -6,11 +6,11 @@ Needs neither KVM nor an image host. What it made stays in dist/ to look at.
 import argparse
 import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ci import rehearse
-from ci.build_image import BuildRequest, build_image
+from ci.build_image import build_image, request_of_environment
 from ci.host import cli
 from ci.host.process import run
 from ci.host.progress import Reporter, short_path
@@ -57,8 +57,10 @@ def main(options: argparse.Namespace, reporter: Reporter) -> int:
 def demo(wanted: DemoRequest, reporter: Reporter) -> None:
     """Build and boot-test an image, and rehearse its release; raises what these raise."""
     identity = throwaway_key(cache_folder() / "demo")
-    public = Path(f"{identity}.pub")
-    built = build_image(BuildRequest(image=wanted.image, authorized_keys=public, output=wanted.output), reporter)
+    asked = replace(
+        request_of_environment(), image=wanted.image, authorized_keys=Path(f"{identity}.pub"), output=wanted.output
+    )
+    built = build_image(asked, reporter)
     image = wanted.output / built.image.file
     report = validate_image(ValidateRequest(image=image, identity=identity), reporter)
     tag = Version.parse(built.version)

@@ -15,6 +15,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from ci.bench.builds import BenchSubject, measure_builds, our_image
 from ci.bench.fetch import measure_fetch
 from ci.bench.memory import measure_memory
 from ci.bench.record import COLUMNS, MeasuredPart, PerformanceRecord
-from ci.build_image import BUILD, BuildRequest, find_base
+from ci.build_image import BUILD, find_base, request_of_environment
 from ci.demo import throwaway_key
 from ci.host import cli
 from ci.host.accelerator import CHOICES, probe_aloud
@@ -107,7 +108,7 @@ def _subject(options: argparse.Namespace, folder: Path, reporter: Reporter) -> B
     return BenchSubject(
         name=options.image,
         definition=definition,
-        base=find_base(BuildRequest(image=options.image), definition, acceleration, reporter),
+        base=find_base(replace(request_of_environment(), image=options.image), definition, acceleration, reporter),
         acceleration=acceleration,
         folder=folder,
         identity=throwaway_key(folder / "key"),
