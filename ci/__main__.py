@@ -12,10 +12,7 @@ GROUPS = {
         "build_image", "validate_image", "publish_release", "propose_rollout",
     ),
     "To try it": ("demo", "rehearse", "doctor"),
-    "Around it": (
-        "refresh_base", "compare", "explain", "verify_release", "trace", "ensure_vm", "build_catalogue", "plan_drift",
-        "check_drift",
-    ),
+    "Around it": ("refresh_base", "compare", "verify_release", "ensure_vm", "build_catalogue"),
     "To measure it": ("bench",),
     "Called by workflows only": (
         "workflow.plan_images", "workflow.collect_images", "workflow.verify_images", "workflow.report_pull_request",

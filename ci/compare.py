@@ -1,36 +1,53 @@
-"""Compare two images: packages, sizes, configuration, checks, time to start. Each is a build, a release, or a list.
+"""Compare two images: packages, sizes, configuration, checks, time to start. Of one: where time and bytes went.
 
-A and B are each a file (*.build.json, *.packages.tsv, release.json), a folder with one build, the name of a build in
-dist/, a tag (of releases/, else of --repository), or an https URL of release.json or of a package list.
+A and B are each a build (*.build.json, or its name in dist/), a tag (of releases/, else of --repository), a list of
+packages (*.packages.tsv), or an https URL of a release.json or of a list of packages. A alone is a build; its picture
+is drawn beside its record, <stem>.sizes.svg.
 """
 
 import argparse
 import os
 import sys
-import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from ci.comparison.image_facts import difference
-from ci.comparison.lookup import Fetch, Places, look_up
+from ci.comparison.lookup import Lookup
 from ci.comparison.words import markdown, text
 from ci.fetch.github_access import access_from
 from ci.fetch.open_url import Client
 from ci.fetch.retry import Patience
 from ci.github.context import require_repository
 from ci.host import cli
+from ci.host.errors import InputError
 from ci.host.progress import Reporter
 from ci.host.repository import ROOT
+from ci.image.explain import explain
+from ci.records import artifacts
 from ci.records.difference import Difference
 
 FORMATS: Mapping[str, Callable[[Difference], str]] = {"text": text, "markdown": markdown, "json": Difference.to_json}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareRequest:
+    """What to compare, as people name it; without `new`, `old` is explained. `image` is a definition of a release's."""
+
+    old: str
+    new: str | None = None
+    output: str = "text"
+    image: str | None = None
+    dist: Path = ROOT / "dist"
+    releases: Path = ROOT / "releases"
+    repository: str = ""
 
 
 def arguments() -> argparse.ArgumentParser:
     """The flags."""
     result = cli.parser("python -m ci.compare", __doc__)
     result.add_argument("old", metavar="A", help="the older image")
-    result.add_argument("new", metavar="B", help="the newer image")
+    result.add_argument("new", metavar="B", nargs="?", help="the newer image")
     result.add_argument("--format", choices=FORMATS, default="text", help="what to print (default: text)")
     result.add_argument("--image", metavar="NAME", help="the definition, where a release has several images")
     result.add_argument("--dist", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist")
@@ -38,34 +55,51 @@ def arguments() -> argparse.ArgumentParser:
     return result
 
 
-def main(
-    options: argparse.Namespace,
+def request(options: argparse.Namespace, environ: Mapping[str, str]) -> CompareRequest:
+    """What the flags, and the variables for those that are missing, ask for."""
+    return CompareRequest(
+        old=options.old,
+        new=options.new,
+        output=options.format,
+        image=options.image,
+        dist=options.dist,
+        repository=options.repository or environ.get("GITHUB_REPOSITORY", ""),
+    )
+
+
+def main(options: argparse.Namespace, reporter: Reporter) -> int:
+    """Print the difference, or the tables of one image. Returns 0 whether there is a difference or not."""
+    compare(request(options, os.environ), reporter, environ=os.environ)
+    return 0
+
+
+def compare(
+    request: CompareRequest,
     reporter: Reporter,
     *,
-    environ: Mapping[str, str] = os.environ,
-    sleep: Callable[[float], None] = time.sleep,
-    releases: Path = ROOT / "releases",
-) -> int:
-    """Print the difference; raises what docs/exit-codes.md lists. Returns 0 whether there is one or not."""
-    repository = options.repository or environ.get("GITHUB_REPOSITORY", "")
-    if repository:
-        require_repository(repository)
+    environ: Mapping[str, str],
+    patience: Patience | None = None,
+) -> None:
+    """Compare, or explain; raises what docs/exit-codes.md lists."""
+    if request.repository:
+        require_repository(request.repository)
     access = access_from(environ)
-    places = Places(
-        dist=options.dist,
-        releases=releases,
+    lookup = Lookup(
+        dist=request.dist,
+        releases=request.releases,
         server=access.server_url,
-        repository=repository,
+        repository=request.repository,
+        client=Client(patience=patience or Patience(), github=access),
+        reporter=reporter,
     )
-    client = Client(patience=Patience(sleep=sleep), github=access)
-    fetch = Fetch(client=client, reporter=reporter)
-    old, new = look_up(options.old, places, fetch), look_up(options.new, places, fetch)
-    found = difference(
-        old.side(options.image, new.images, fetch),
-        new.side(options.image, old.images, fetch),
-    )
-    sys.stdout.write(FORMATS[options.format](found))
-    return 0
+    if request.new is not None:
+        found = difference(*lookup.pair(request.old, request.new, request.image))
+        sys.stdout.write(FORMATS[request.output](found))
+        return
+    path = lookup.local_file(request.old)
+    if path is None or not path.name.endswith(artifacts.BUILD):
+        raise InputError(f"{request.old!r} is no build", hint="Name its record: dist/<stem>.build.json")
+    explain(path, reporter)
 
 
 if __name__ == "__main__":

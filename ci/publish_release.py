@@ -7,20 +7,22 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ci.consume.bundle import write_archive
 from ci.fetch.retry import Patience
+from ci.github.answers import Release
 from ci.github.client import GitHub
 from ci.github.context import Context, chosen_tag, run_url
 from ci.github.failures import nothing_vanishes
-from ci.github.transfer import Transfer
 from ci.host import actions, cli
 from ci.host.errors import RefusedError
 from ci.host.progress import Reporter
 from ci.host.repository import ROOT, current_revision
 from ci.host.workspace import work_folder
 from ci.records import artifacts
+from ci.records.release import ReleaseRecord
 from ci.records.version import Version
 from ci.release import proposal as proposals
 from ci.release.dist import local_file, read_dist
@@ -30,15 +32,31 @@ from ci.release.publish import (
     Publisher,
     describe,
     examine,
-    is_newest,
-    newest_before,
     plan,
     preflight,
 )
+from ci.release.read_back import newest_release
 from ci.release.state import Situation
 
+DEFAULT_IMAGE = "jammy"
 # Makes the consumer's tool in a folder, of a commit or of whatever is checked out.
 Bundle = Callable[[Path, str | None], Path]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishReleaseRequest:
+    """What to publish: the images in `dist`, of `tag` or of the only version there; the manifest's is `image`.
+
+    `attested` tells that the images have attestations.
+    """
+
+    dist: Path = ROOT / "dist"
+    tag: Version | None = None
+    image: str = DEFAULT_IMAGE
+    repository: str | None = None
+    attested: bool = False
+    allow_dirty: bool = False
+    dry_run: bool = False
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -46,7 +64,7 @@ def arguments() -> argparse.ArgumentParser:
     result = cli.parser("python -m ci.publish_release", __doc__)
     result.add_argument("--dist", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist")
     result.add_argument("--tag", help="vYYYY.MM.DD[.N] [the pushed tag; the version in dist]")
-    result.add_argument("--image", default="jammy", metavar="NAME", help="the one the manifest points to, of several")
+    result.add_argument("--image", default=DEFAULT_IMAGE, metavar="NAME", help="of several, the manifest's")
     result.add_argument("--repository", metavar="OWNER/NAME", help="[GITHUB_REPOSITORY]")
     result.add_argument("--attested", action="store_true", help="the notes say how to verify the attestation")
     result.add_argument("--allow-dirty", action="store_true", help="accept a build with uncommitted changes")
@@ -67,7 +85,19 @@ def make_ensure_vm(folder: Path, commit: str | None) -> Path:
     return write_archive(ROOT, folder)
 
 
-@nothing_vanishes()
+def request(options: argparse.Namespace, environ: Mapping[str, str]) -> PublishReleaseRequest:
+    """What the flags, and the variables for those that are missing, ask for."""
+    return PublishReleaseRequest(
+        dist=options.dist,
+        tag=chosen_tag(options.tag, environ),
+        image=options.image,
+        repository=options.repository,
+        attested=options.attested,
+        allow_dirty=options.allow_dirty,
+        dry_run=options.dry_run,
+    )
+
+
 def main(
     options: argparse.Namespace,
     reporter: Reporter,
@@ -77,28 +107,37 @@ def main(
     bundle: Bundle = make_ensure_vm,
 ) -> int:
     """Publish, or show the plan; raises what docs/exit-codes.md lists."""
-    tag = chosen_tag(options.tag, environ)
-    context = Context.from_environment(environ, repository=options.repository)
+    publish_release(request(options, environ), reporter, environ=environ, patience=patience, bundle=bundle)
+    return 0
+
+
+@nothing_vanishes()
+def publish_release(
+    request: PublishReleaseRequest,
+    reporter: Reporter,
+    *,
+    environ: Mapping[str, str],
+    patience: Patience | None = None,
+    bundle: Bundle = make_ensure_vm,
+) -> None:
+    """Publish, or show the plan; raises what docs/exit-codes.md lists."""
+    context = Context.from_environment(environ, repository=request.repository)
     with reporter.step("Reading and hashing what was built and tested"):
-        images = read_dist(options.dist, version=tag, allow_dirty=options.allow_dirty)
-    primary, others = proposals.primary_image(images, options.image)
+        images = read_dist(request.dist, version=request.tag, allow_dirty=request.allow_dirty)
+    primary, others = proposals.primary_image(images, request.image)
     commit = proposals.check_commit(images, context)
     version = Version.parse(primary.build.version)
     github = GitHub(context, reporter, patience)
-    with work_folder(options.dist) as folder, Transfer(context, github.patience) as transfer:
-        ensure_vm = local_file(bundle(folder, None if options.allow_dirty else commit))
+    with work_folder(request.dist) as folder:
+        ensure_vm = local_file(bundle(folder, None if request.allow_dirty else commit))
         materials = proposals.Materials(primary=primary, others=others, ensure_vm=ensure_vm)
         # Everything up to the first write comes first, so that what can be refused is refused before it.
         with reporter.step("Looking at what is there"):
             releases = preflight(github, str(version), commit)
             immutable = github.releases_are_immutable()
-            earlier = newest_before(releases, version)
-            previous, changes = proposals.read_previous(github, transfer, earlier, primary, reporter)
-        run, attested = run_url(environ), options.attested
-        record = proposals.release_record(
-            context, version, materials, previous=previous, changes=changes, run=run, attested=attested
-        )
-        latest = is_newest(releases, version)
+            record = _record(github, releases, version, materials, run=run_url(environ), attested=request.attested)
+        newest = newest_release(releases)
+        latest = newest is None or newest.version is None or newest.version <= version
         proposal = proposals.make_proposal(record, materials, folder / artifacts.RELEASE, latest=latest)
         if immutable:
             reporter.note(
@@ -106,13 +145,29 @@ def main(
             )
         situation = examine(github, releases, proposal)
         steps = plan(situation, proposal)
-        if options.dry_run:
+        if request.dry_run:
             _show_plan(proposal, situation, steps, reporter)
-            return 0
-        published = Publisher(github, transfer, proposal, reporter).carry_out(steps, situation)
+            return
+        published = Publisher(github, proposal).carry_out(steps, situation)
     reporter.note(f"{proposal.tag} is published{'' if steps else ' already'}: {published.html_url}")
     actions.set_outputs({"tag": proposal.tag, "url": published.html_url}, environ)
-    return 0
+
+
+def _record(
+    github: GitHub,
+    releases: Sequence[Release],
+    version: Version,
+    materials: proposals.Materials,
+    *,
+    run: str | None,
+    attested: bool,
+) -> ReleaseRecord:
+    """What the release will say of itself, and of the one before it."""
+    earlier = newest_release(releases, below=version)
+    previous, changes = proposals.read_previous(github, earlier, materials.primary)
+    return proposals.release_record(
+        github.context, version, materials, previous=previous, changes=changes, run=run, attested=attested
+    )
 
 
 def _show_plan(proposal: Proposal, situation: Situation, steps: Sequence[Action], reporter: Reporter) -> None:

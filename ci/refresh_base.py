@@ -5,7 +5,6 @@ no image is fetched: the pull request's checks do that.
 """
 
 import argparse
-import difflib
 import os
 import sys
 from collections.abc import Mapping
@@ -21,11 +20,11 @@ from ci.host import actions, cli
 from ci.host.errors import InputError, ToolsmithError
 from ci.host.progress import Reporter
 from ci.host.repository import ROOT
-from ci.image.base.refresh import Newer, Nothing, find_newer
+from ci.image.base.refresh import Nothing, find_newer
 from ci.image.base.repin import repinned
 from ci.image.definition import Definition, load_definition, parse_definition
 from ci.release import base_refresh, rollout
-from ci.release.base_refresh import BaseFacts, Refresh
+from ci.release.base_refresh import Refresh
 from ci.release.targets import default_branch, text_at
 from ci.text.markdown import Markdown, code, link
 
@@ -33,7 +32,17 @@ FOLDER = "build/images"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class RefreshBaseRequest:
+    """Which definition to look for, or all that follow a stream; `reopen` proposes again what a person closed."""
+
+    image: str | None = None
+    repository: str | None = None
+    reopen: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshTarget:
     """Where refreshes go: a repository, its default branch and that branch's head."""
 
     github: GitHub
@@ -42,7 +51,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class Refreshed:
     """What became of one definition: for the run's page, and the pull request if there is one."""
 
     text: Markdown
@@ -62,7 +71,13 @@ def arguments() -> argparse.ArgumentParser:
     return result
 
 
-@nothing_vanishes()
+def request(options: argparse.Namespace) -> RefreshBaseRequest:
+    """What the flags ask for."""
+    return RefreshBaseRequest(
+        image=options.image, repository=options.repository, reopen=options.reopen, dry_run=options.dry_run
+    )
+
+
 def main(
     options: argparse.Namespace,
     reporter: Reporter,
@@ -71,14 +86,26 @@ def main(
     patience: Patience | None = None,
 ) -> int:
     """Look, and propose or show; raises what docs/exit-codes.md lists."""
-    patience = patience or Patience()
-    names = followers(options.image)
-    target = None if options.dry_run else _target(options, reporter, environ, patience)
+    refresh_base(request(options), reporter, environ=environ, patience=patience or Patience())
+    return 0
+
+
+@nothing_vanishes()
+def refresh_base(
+    request: RefreshBaseRequest, reporter: Reporter, *, environ: Mapping[str, str], patience: Patience
+) -> None:
+    """Look, and propose or show; raises the first failure, after all definitions were looked at."""
+    names = followers(request.image)
+    target = None
+    if not request.dry_run:
+        github = GitHub(Context.from_environment(environ, repository=request.repository), reporter, patience)
+        base, head = default_branch(github, "A refresh")
+        target = RefreshTarget(github=github, base=base, head=head)
     failures: list[ToolsmithError] = []
     pulls: list[str] = []
     for name in names:
         try:
-            told = _refresh(name, target, options, reporter, patience)
+            told = _refresh(name, target, reporter, patience, reopen=request.reopen)
         except ToolsmithError as failure:
             if failures:  # the first one is told by its exit code
                 reporter.warn(f"{name}: {failure.message}")
@@ -89,7 +116,6 @@ def main(
     actions.set_outputs({"pull-requests": "\n".join(pulls)}, environ)
     if failures:
         raise failures[0]
-    return 0
 
 
 def followers(only: str | None) -> list[str]:
@@ -105,28 +131,25 @@ def followers(only: str | None) -> list[str]:
     return found
 
 
-def _target(options: argparse.Namespace, reporter: Reporter, environ: Mapping[str, str], patience: Patience) -> Target:
-    github = GitHub(Context.from_environment(environ, repository=options.repository), reporter, patience)
-    base, head = default_branch(github, "A refresh")
-    return Target(github=github, base=base, head=head)
-
-
 def _refresh(
-    name: str, target: Target | None, options: argparse.Namespace, reporter: Reporter, patience: Patience
-) -> Told:
+    name: str, target: RefreshTarget | None, reporter: Reporter, patience: Patience, *, reopen: bool
+) -> Refreshed:
     path = f"{FOLDER}/{name}.toml"
     text = _read(path, target)
     definition = _follower(parse_definition(text, path, ROOT / FOLDER), name)
     found = find_newer(definition.base, path, root=ROOT, reporter=reporter, client=Client(patience=patience))
     if isinstance(found, Nothing):
         return _nothing(name, found, target, reporter)
-    refresh = _as_refresh(name, path, repinned(text, found.url, found.sha256, path), found)
+    new = repinned(text, found.url, found.sha256, path)
+    refresh = Refresh(name=name, path=path, before=text, text=new, newer=found)
     if target is None:
-        return _show(refresh, text, reporter)
-    return _propose(refresh, target, reporter, reopen=options.reopen)
+        reporter.note(f"{name}: would propose {found.serial}:\n{rollout.shown_diff(path, text, new)}")
+        reporter.note(f"\n{base_refresh.text(refresh)}")
+        return Refreshed(text=Markdown(f"Would propose {refresh.serials}."))
+    return _propose(refresh, target, reporter, reopen=reopen)
 
 
-def _read(path: str, target: Target | None) -> str:
+def _read(path: str, target: RefreshTarget | None) -> str:
     """The definition: of the default branch, which may be ahead of this checkout, or of this checkout."""
     if target is None:
         return (ROOT / path).read_text(encoding="utf-8")
@@ -142,24 +165,7 @@ def _follower(definition: Definition, name: str) -> Definition:
     return definition
 
 
-def _as_refresh(name: str, path: str, text: str, found: Newer) -> Refresh:
-    old = found.pinned
-    return Refresh(
-        name=name,
-        path=path,
-        text=text,
-        old=BaseFacts(serial=str(old.serial), url=old.url, sha256=old.sha256),
-        new=BaseFacts(serial=str(found.serial), url=found.url, sha256=found.sha256),
-        size=found.size,
-        index=found.index,
-        updated=found.updated,
-        stream_signer=found.stream_signer,
-        checksums_signer=found.checksums_signer,
-        vanished=found.vanished,
-    )
-
-
-def _nothing(name: str, found: Nothing, target: Target | None, reporter: Reporter) -> Told:
+def _nothing(name: str, found: Nothing, target: RefreshTarget | None, reporter: Reporter) -> Refreshed:
     tell = reporter.warn if found.unusual else reporter.note
     tell(f"{name}: nothing to do: {found.reason}")
     text = f"Nothing to do: {code(found.reason)}."
@@ -167,35 +173,23 @@ def _nothing(name: str, found: Nothing, target: Target | None, reporter: Reporte
         if pull.open:
             reporter.warn(f"{name}: {pull.html_url} is open all the same; see whether it still applies")
             text += f" {link('A pull request', pull.html_url)} is open all the same: see whether it still applies."
-    return Told(text=Markdown(text))
+    return Refreshed(text=Markdown(text))
 
 
-def _show(refresh: Refresh, before: str, reporter: Reporter) -> Told:
-    lines = difflib.unified_diff(
-        before.splitlines(), refresh.text.splitlines(), f"a/{refresh.path}", f"b/{refresh.path}", lineterm=""
-    )
-    reporter.note(f"{refresh.name}: would propose {refresh.new.serial}:\n" + "\n".join(lines))
-    reporter.note(f"\n{base_refresh.text(refresh)}")
-    return Told(text=Markdown(f"Would propose {code(refresh.new.serial)} instead of {code(refresh.old.serial)}."))
-
-
-def _propose(refresh: Refresh, target: Target, reporter: Reporter, *, reopen: bool) -> Told:
-    change = base_refresh.change(refresh, target.base)
+def _propose(refresh: Refresh, target: RefreshTarget, reporter: Reporter, *, reopen: bool) -> Refreshed:
+    change = base_refresh.change(refresh, target.base, target.head)
     if not reopen and (closed := rollout.turned_down(target.github, change)):
         # A decision, and no failure: the next serial is proposed again.
         word = "merged and taken back" if closed.merged_at else "closed"
         reporter.warn(f"{refresh.name}: nothing to do: {change.name} was {word}: {closed.html_url} (--reopen)")
-        return Told(
+        return Refreshed(
             text=Markdown(f"Nothing to do: {link(code(change.name), closed.html_url)} was {word}, and stays so.")
         )
-    found = rollout.survey(target.github, change, target.head, reopen=reopen)
+    found = rollout.survey(target.github, change, reopen=reopen)
     result = rollout.carry_out(target.github, change, found, reporter)
     reporter.note(f"{refresh.name}: pull request {result.outcome}: {result.pull.html_url}")
     what = link(f"Pull request {result.outcome}", result.pull.html_url)
-    return Told(
-        text=Markdown(f"{what}: {code(refresh.new.serial)} instead of {code(refresh.old.serial)}."),
-        pull=result.pull.html_url,
-    )
+    return Refreshed(text=Markdown(f"{what}: {refresh.serials}."), pull=result.pull.html_url)
 
 
 if __name__ == "__main__":

@@ -6,16 +6,15 @@ that nothing is left to do. Needs no token and leaves nothing behind.
 
 import argparse
 import hashlib
-import io
 import sys
 import time
 from collections.abc import Callable
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
-from ci import ensure_vm, propose_rollout, publish_release
 from ci.consume import bundle
+from ci.ensure_vm import EnsureVmRequest, ensure_vm
+from ci.fetch.open_url import Client
 from ci.fetch.retry import Patience
 from ci.github.context import chosen_tag
 from ci.host import cli
@@ -24,7 +23,10 @@ from ci.host.files import sha256_file, write_atomic
 from ci.host.progress import Reporter
 from ci.host.repository import ROOT
 from ci.host.workspace import cache_folder, work_folder
-from ci.records.manifest import UNPUBLISHED, Manifest, ManifestImage, parse_manifest
+from ci.propose_rollout import FOUNTAINKIT_REPOSITORY, FOUNTAINKIT_TOKEN, ProposeRolloutRequest, propose_rollout
+from ci.publish_release import PublishReleaseRequest, publish_release
+from ci.records.manifest import Manifest, ManifestImage, parse_manifest
+from ci.records.manifest_rules import UNPUBLISHED
 from ci.records.version import Version
 from ci.rehearsal.faults import Effect, Fault, Moment
 from ci.rehearsal.server import GitHubServer
@@ -114,6 +116,7 @@ class _Rehearsal:
         self, server: GitHubServer, image: TestedImage, wanted: RehearseRequest, folder: Path, reporter: Reporter
     ) -> None:
         self.server, self.image, self.wanted, self.folder, self.reporter = server, image, wanted, folder, reporter
+        self.version = Version.parse(image.build.version)
         files = {path: (ROOT / path).read_text(encoding="utf-8") for path in ("README.md", CHANGELOG)}
         self.repository = server.create_repository(REPOSITORY, files | {MANIFEST: FIRST_MANIFEST.to_json()})
         server.show_head_as(self.repository, image.build.commit)
@@ -123,8 +126,8 @@ class _Rehearsal:
             "GITHUB_SERVER_URL": server.url,
             "GITHUB_REPOSITORY": self.repository,
             "GITHUB_TOKEN": server.tokens.workflow.secret,
-            propose_rollout.FOUNTAINKIT_REPOSITORY: self.consumer,
-            propose_rollout.FOUNTAINKIT_TOKEN: server.tokens.workflow.secret,
+            FOUNTAINKIT_REPOSITORY: self.consumer,
+            FOUNTAINKIT_TOKEN: server.tokens.workflow.secret,
         }
 
     def acts(self) -> dict[str, Callable[[], str]]:
@@ -140,19 +143,17 @@ class _Rehearsal:
         }
 
     def _publish(self) -> None:
-        flags = ["--tag", self.image.build.version, "--image", self.wanted.image, "--allow-dirty"]
-        options = publish_release.arguments().parse_args(["--dist", str(self.wanted.dist), *flags])
-        publish_release.main(options, self.reporter, environ=self.environ, patience=PATIENCE)
+        wanted = PublishReleaseRequest(
+            dist=self.wanted.dist, tag=self.version, image=self.wanted.image, allow_dirty=True
+        )
+        publish_release(wanted, self.reporter, environ=self.environ, patience=PATIENCE)
 
     def _roll_out(self) -> None:
-        options = propose_rollout.arguments().parse_args(["--tag", self.image.build.version])
-        propose_rollout.main(options, self.reporter, environ=self.environ, patience=PATIENCE)
+        propose_rollout(ProposeRolloutRequest(tag=self.version), self.reporter, environ=self.environ, patience=PATIENCE)
 
     def _fetch(self, workspace: Path) -> Path:
-        options = ensure_vm.arguments().parse_args(["--workspace", str(workspace), "--localize"])
-        with redirect_stdout(io.StringIO()) as printed:
-            ensure_vm.main(options, self.reporter, environ={})
-        return Path(printed.getvalue().strip())
+        found = ensure_vm(EnsureVmRequest(workspace=workspace, localize=True), self.reporter, Client())
+        return Path(str(found["path"]))
 
     def cut_off(self) -> str:
         """Publish, with each attempt to upload the image cut off."""

@@ -1,43 +1,101 @@
-"""Verify a published image as anybody could, given only its manifest or its tag.
+"""Verify what a manifest or a tag promises, as anybody could; or find the release that a file is of.
 
-Compares the release's record, its checksum file and the image's bytes with what is promised, and with the help of `gh`,
-where that is installed, the image's provenance. Everything is compared, whatever the first comparison says.
+Of a release it compares the record, the checksum file, the image's bytes, the SBOM and the consumer's tool with what is
+promised, and with the help of `gh`, where that is installed, the image's provenance. For a file, or a SHA-256, it tells
+the release, whether the bytes are the published ones, what went in and what came after; it looks into releases/ first,
+then at GitHub. A token in GITHUB_TOKEN is used where there is one; public releases need none.
 """
 
 import argparse
 import json
 import os
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from ci.consume.hydrate import Means
-from ci.consume.verify import Finding, Outcome, Published, findings, from_manifest, from_tag
+from ci.consume.verify import from_manifest, from_tag, require_agreement, verify
 from ci.consume.wanted import read_manifest_file, wanted_image
+from ci.fetch.download import parse_sha256
 from ci.fetch.github_access import access_from
 from ci.fetch.open_url import Client
 from ci.fetch.retry import Patience
+from ci.github.client import GitHub
+from ci.github.context import Context, require_repository
+from ci.github.failures import nothing_vanishes
 from ci.host import cli
-from ci.host.errors import FetchError, InputError, VerificationError
+from ci.host.errors import InputError, ToolsmithError
+from ci.host.files import sha256_file
 from ci.host.progress import Reporter
 from ci.host.repository import ROOT
 from ci.host.workspace import cache_folder, work_folder
+from ci.records.published import read_releases
+from ci.records.release import ReleaseRecord
 from ci.records.version import Version
+from ci.release.identify import (
+    Aftermath,
+    Identified,
+    Unidentified,
+    document,
+    identify,
+    identify_at,
+    later,
+    look_after,
+    require_intact,
+    rows,
+    unknown,
+)
 
-SCHEMA = "fountainkit-toolsmith-image/verification/1"
-MANIFEST = ROOT / "manifests" / "tools.json"
+MANIFEST = os.fspath(ROOT / "manifests" / "tools.json")
+RELEASES = ROOT / "releases"
+# For who asks a question, unlike for who fetches an image or publishes, a few attempts are enough.
+PATIENCE = Patience(attempts=3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyReleaseRequest:
+    """What to verify: a file or a digest of any release, else a tag of `repository`, else what `manifest` leads to."""
+
+    manifest: str = MANIFEST
+    tag: str | None = None
+    file: Path | None = None
+    digest: str | None = None
+    repository: str | None = None
+    releases: Path = RELEASES
+    offline: bool = False
+    as_json: bool = False
 
 
 def arguments() -> argparse.ArgumentParser:
     """The flags."""
     result = cli.parser("python -m ci.verify_release", __doc__)
     what = result.add_mutually_exclusive_group()
-    what.add_argument("--manifest", metavar="PATH|URL", help="default: manifests/tools.json")
+    what.add_argument("--manifest", default=MANIFEST, metavar="PATH|URL", help="default: manifests/tools.json")
     what.add_argument("--tag", help="vYYYY.MM.DD[.N], of --repository")
-    result.add_argument("--repository", metavar="OWNER/NAME", help="[GITHUB_REPOSITORY]")
+    what.add_argument("--file", type=Path, help="which release is it of? Any file of a release")
+    what.add_argument("--digest", metavar="SHA256", help="the same of a file that is not here")
+    result.add_argument("--repository", metavar="OWNER/NAME", help="[GITHUB_REPOSITORY; what a file's record says]")
+    result.add_argument(
+        "--releases", type=Path, default=RELEASES, metavar="FOLDER", help="of a file (default: releases)"
+    )
+    result.add_argument("--offline", action="store_true", help="of a file: ask nobody, only --releases")
     result.add_argument("--json", action="store_true", help="print what was found as JSON")
     return result
+
+
+def request(options: argparse.Namespace, environ: Mapping[str, str]) -> VerifyReleaseRequest:
+    """What the flags, and the variables for those that are missing, ask for."""
+    return VerifyReleaseRequest(
+        manifest=options.manifest,
+        tag=options.tag,
+        file=options.file,
+        digest=options.digest,
+        repository=options.repository or environ.get("GITHUB_REPOSITORY") or None,
+        releases=options.releases,
+        offline=options.offline,
+        as_json=options.json,
+    )
 
 
 def main(
@@ -45,52 +103,100 @@ def main(
     reporter: Reporter,
     *,
     environ: Mapping[str, str] = os.environ,
-    sleep: Callable[[float], None] = time.sleep,
+    patience: Patience | None = None,
 ) -> int:
-    """Compare all there is; raises VerificationError where something differs, FetchError where it is not there."""
-    client = Client(patience=Patience(sleep=sleep), github=access_from(environ))
-    means = Means(client=client, reporter=reporter)
-    published = _published(options, means, environ)
-    with work_folder(cache_folder() / "verify") as folder:
-        found = list(findings(published, folder, means))
-    reporter.table(
-        f"Verification of {published.file}", ("what", "", "detail"), [(f.subject, f.outcome, f.detail) for f in found]
-    )
-    if options.json:
-        sys.stdout.write(json.dumps(_document(published, found), indent=2) + "\n")
-    _raise_for(found)
+    """Verify; raises what docs/exit-codes.md lists."""
+    verify_release(request(options, environ), reporter, environ=environ, patience=patience)
     return 0
 
 
-def _published(options: argparse.Namespace, means: Means, environ: Mapping[str, str]) -> Published:
-    if options.tag is None:
-        given = options.manifest or os.fspath(MANIFEST)
-        manifest = read_manifest_file(given, Path(), client=means.client, reporter=means.reporter)
-        return from_manifest(wanted_image(manifest), manifest.where)
-    repository = options.repository or environ.get("GITHUB_REPOSITORY", "")
-    if repository.count("/") != 1:
-        raise InputError("which repository has the tag?", hint="Name it: --repository OWNER/NAME")
-    return from_tag(access_from(environ).server_url, repository, str(Version.parse(options.tag)), means)
+@nothing_vanishes()
+def verify_release(
+    request: VerifyReleaseRequest,
+    reporter: Reporter,
+    *,
+    environ: Mapping[str, str],
+    patience: Patience | None = None,
+) -> None:
+    """Verify what is promised, or find the release of a file; raises what docs/exit-codes.md lists."""
+    if request.file is None and request.digest is None:
+        _verify_promise(request, reporter, environ, patience or Patience())
+    else:
+        _find_release(request, reporter, environ, patience or PATIENCE)
 
 
-def _document(published: Published, found: Sequence[Finding]) -> dict[str, object]:
-    return {
-        "schema": SCHEMA,
-        "url": published.url,
-        "sha256": published.sha256,
-        "size": published.size,
-        "tag": published.tag,
-        "findings": [{"subject": f.subject, "outcome": f.outcome.value, "detail": f.detail} for f in found],
-    }
+def _verify_promise(
+    asked: VerifyReleaseRequest, reporter: Reporter, environ: Mapping[str, str], patience: Patience
+) -> None:
+    """Compare all there is; raises VerificationError where something differs, FetchError where it is not there."""
+    access = access_from(environ)
+    means = Means(client=Client(patience=patience, github=access), reporter=reporter)
+    if asked.tag is None:
+        manifest = read_manifest_file(asked.manifest, Path(), client=means.client, reporter=reporter)
+        promised = from_manifest(wanted_image(manifest), manifest.where)
+    else:
+        require_repository(asked.repository or "")
+        promised = from_tag(access.server_url, asked.repository or "", str(Version.parse(asked.tag)), means)
+    with work_folder(cache_folder() / "verify") as folder:
+        found = list(verify(promised, folder, means))
+    reporter.table(
+        f"Verification of {promised.file}", ("what", "", "detail"), [(f.part, f.verdict, f.detail) for f in found]
+    )
+    if asked.as_json:
+        sys.stdout.write(json.dumps(promised.document(found), indent=2) + "\n")
+    require_agreement(found)
 
 
-def _raise_for(found: Sequence[Finding]) -> None:
-    for outcome, error, hint in (
-        (Outcome.DIFFERS, VerificationError, "Do not use this image, and tell its publisher."),
-        (Outcome.UNREACHABLE, FetchError, "Check the URL and the network, then run it again."),
-    ):
-        if wrong := [f"{finding.subject}: {finding.detail}" for finding in found if finding.outcome is outcome]:
-            raise error(f"the release is not what it promises: {wrong[0]}", hint=hint, details="\n".join(wrong))
+def _find_release(
+    asked: VerifyReleaseRequest, reporter: Reporter, environ: Mapping[str, str], patience: Patience
+) -> None:
+    """Tell which release it is of; raises UnknownOriginError, VerificationError where it is not what was published."""
+    subject = read_subject(asked, reporter)
+    records = list(read_releases(asked.releases))
+    known = [one for one in records if isinstance(one, ReleaseRecord)]
+    problems = [one for one in records if isinstance(one, ToolsmithError)]
+    found, after = identify(subject, known), None
+    repository = asked.repository or (found.record.repository if found else None)
+    if repository and not asked.offline:
+        context = Context.from_environment(environ, repository=repository, anonymous=True)
+        found, after = _ask(GitHub(context, reporter, patience), subject, found)
+    if found is None:
+        raise problems[0] if problems else unknown(subject, repository if not asked.offline else None)
+    for problem in problems:
+        reporter.warn(problem.message)
+    newer = later(found.record.tag, [one.tag for one in known] + ([after.newest] if after and after.newest else []))
+    reporter.table(f"Release of {subject.given}", ("what", "it is"), rows(subject, found, after, newer))
+    if asked.as_json:
+        sys.stdout.write(json.dumps(document(subject, found, after, newer), indent=2) + "\n")
+    require_intact(subject, found, after)
+
+
+def read_subject(asked: VerifyReleaseRequest, reporter: Reporter) -> Unidentified:
+    """What is asked about; raises InputError where it is no file and no digest."""
+    if asked.file is None:
+        return Unidentified(given=asked.digest or "", sha256=parse_sha256((asked.digest or "").removeprefix("sha256:")))
+    path = asked.file
+    try:
+        with reporter.step(f"Hashing {path.name}"):
+            return Unidentified(given=str(path), sha256=sha256_file(path), name=path.name, size=path.stat().st_size)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read: {error.strerror}", hint="Check the path, and who may read it."
+        ) from error
+
+
+def _ask(github: GitHub, subject: Unidentified, found: Identified | None) -> tuple[Identified | None, Aftermath | None]:
+    """What GitHub adds. Where the release is known already, it is no failure that GitHub cannot be asked."""
+    try:
+        with github.reporter.step(f"Asking for the releases of {github.context.repository}"):
+            releases = github.releases()
+            found = found or identify_at(github, subject, releases)
+            return found, look_after(github, releases, found.record) if found else None
+    except ToolsmithError as failure:
+        if found is None:
+            raise
+        github.reporter.warn(f"GitHub tells nothing about it: {failure.message}")
+        return found, None
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from ci.boot.boot import BootOutcome, BootSettings, BootShape
 from ci.boot.scenarios import Scenario
 from ci.host.accelerator import Acceleration
 from ci.host.errors import BootError
-from ci.host.progress import Reporter, Step
+from ci.host.progress import Reporter
 from ci.host.this_machine import ThisMachine
 from ci.records.validation import CheckResult
 
@@ -102,34 +102,30 @@ async def boot_all(settings: BootSettings, folder: Path, reporter: Reporter, cap
     """
     first, *others = (make(settings) for make in scenarios.SCENARIOS)
 
-    async def run(planned: Sequence[Scenario], step: Step) -> list[BootOutcome]:
+    async def run(planned: Sequence[Scenario]) -> list[BootOutcome]:
         """Limits grow where guests have a processor for several of theirs."""
         sharing = slowdown([scenario.shape for scenario in planned], capacity)
         scaled = replace(settings, acceleration=replace(settings.acceleration, sharing=sharing))
-        return await run_side_by_side(
-            planned, lambda scenario: _boot(scaled, scenario, folder, reporter, step), capacity
-        )
+        return await run_side_by_side(planned, lambda scenario: _boot(scaled, scenario, folder, reporter), capacity)
 
-    outcomes = await run([first], reporter.step)
+    outcomes = await run([first])
     skipped: list[CheckResult] = []
     if outcomes[0].error is not None:
         reason = f"the boot {first.name} did not come up"
         skipped = [check.skipped(other.name, reason) for other in others for check in other.planned]
     else:
-        with reporter.side_by_side() as step:
-            outcomes += await run(others, step)
+        with reporter.side_by_side():
+            outcomes += await run(others)
     checks = [check for outcome in outcomes for check in outcome.checks]
     checks += [*skipped, *scenarios.compare_clones(outcomes)]
     return AllBoots(outcomes=tuple(outcomes), checks=tuple(checks), acceleration=settings.acceleration)
 
 
-async def _boot(
-    settings: BootSettings, scenario: Scenario, folder: Path, reporter: Reporter, step: Step
-) -> BootOutcome:
+async def _boot(settings: BootSettings, scenario: Scenario, folder: Path, reporter: Reporter) -> BootOutcome:
     own = folder / scenario.name
     own.mkdir()
     title = f"Boot `{scenario.name}` ({scenario.shape.memory_mib} MiB, {scenario.shape.cpus} CPUs)"
-    with step(title, silence=settings.acceleration.silence):
+    with reporter.step(title, silence=settings.acceleration.silence):
         outcome = await scenarios.run_scenario(settings, scenario, own)
     reporter.note(f"         {report.count(outcome.checks)}")
     return outcome

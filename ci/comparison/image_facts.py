@@ -1,22 +1,21 @@
-"""One side of a comparison: what is known of an image, and how it differs from another."""
+"""What is known of an image, wherever it is known from, and how it differs from another."""
 
-import hashlib
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 
 from ci.comparison.packages import compare
-from ci.host.errors import VerificationError
+from ci.host.errors import InputError
 from ci.records import artifacts
 from ci.records.build import BuildRecord
 from ci.records.difference import BootChange, CheckChange, Difference, Facts, SetChanges
 from ci.records.packages import Package, growth, parse_packages
-from ci.records.record import parse_record
+from ci.records.published import require_bytes
+from ci.records.record import parse_record, read_record
 from ci.records.release import AssetRecord, ImageRelease, ReleaseRecord
 from ci.records.validation import CheckResult, Outcome, ValidationReport
-
-PACKAGES, REPORT, BUILD = artifacts.PACKAGES, artifacts.REPORT, artifacts.BUILD
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -24,7 +23,7 @@ Read = Callable[[AssetRecord], bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Side:
+class ComparedImage:
     """An image. What is None its source does not tell; `starts` are seconds to SSH by the name of the boot."""
 
     facts: Facts
@@ -36,12 +35,34 @@ class Side:
     checks: tuple[CheckResult, ...] | None = None
 
 
-def of_build(
-    source: str, build: BuildRecord, packages: tuple[Package, ...] | None, report: ValidationReport | None
-) -> Side:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What the build of an image left, and its boot test where that came to an end."""
+
+    build: BuildRecord
+    packages: tuple[Package, ...] | None
+    report: ValidationReport | None
+
+
+def read_build(path: Path) -> Evidence:
+    """A build by its record, with what lies beside it; raises InputError where a file is not what its name says."""
+    listed, tested = (artifacts.beside(path, ending) for ending in (artifacts.PACKAGES, artifacts.REPORT))
+    try:
+        packages = parse_packages(listed.read_bytes(), str(listed)) if listed.is_file() else None
+    except OSError as error:
+        raise InputError(f"{listed} cannot be read: {error.strerror}") from error
+    return Evidence(
+        build=read_record(path, BuildRecord),
+        packages=packages,
+        report=read_record(tested, ValidationReport) if tested.is_file() else None,
+    )
+
+
+def of_build(source: str, found: Evidence) -> ComparedImage:
     """A build, with its boot test where there was one."""
+    build, report = found.build, found.report
     boots = report.boots if report else ()
-    return Side(
+    return ComparedImage(
         facts=Facts(
             source=source,
             name=build.name.removesuffix(f"-{build.version}"),
@@ -53,7 +74,7 @@ def of_build(
             image_bytes=build.image.size,
             accelerator=report.accelerator if report else None,
         ),
-        packages=packages,
+        packages=found.packages,
         definition_sha256=build.definition_sha256,
         inputs=build.inputs,
         keys=tuple(build.authorized_keys),
@@ -62,10 +83,17 @@ def of_build(
     )
 
 
-def of_release(source: str, record: ReleaseRecord, image: ImageRelease, read: Read) -> Side:
+def of_release(source: str, record: ReleaseRecord, image: ImageRelease, read: Read) -> ComparedImage:
     """One image of a release; `read` fetches its files. Raises VerificationError where one is not what was released."""
-    packages, report, build = (_asset(image, ending, read) for ending in (PACKAGES, REPORT, BUILD))
-    return Side(
+
+    def parsed(ending: str, parse: Callable[[bytes, str], A]) -> A | None:
+        asset = image.file(ending)
+        return None if asset is None else parse(require_bytes(read(asset), asset), asset.name)
+
+    packages = parsed(artifacts.PACKAGES, parse_packages)
+    report = parsed(artifacts.REPORT, lambda data, name: parse_record(data, ValidationReport, name))
+    build = parsed(artifacts.BUILD, lambda data, name: parse_record(data, BuildRecord, name))
+    return ComparedImage(
         facts=Facts(
             source=source,
             name=image.name,
@@ -77,40 +105,21 @@ def of_release(source: str, record: ReleaseRecord, image: ImageRelease, read: Re
             image_bytes=image.qcow2.size,
             accelerator=image.validation.accelerator,
         ),
-        packages=None if packages is None else parse_packages(packages.data, packages.name),
+        packages=packages,
         definition_sha256=image.definition_sha256,
         inputs=image.inputs,
-        keys=None if build is None else tuple(parse_record(build.data, BuildRecord, build.name).authorized_keys),
+        keys=tuple(build.authorized_keys) if build else None,
         starts=image.validation.ssh_seconds,
-        checks=None if report is None else tuple(parse_record(report.data, ValidationReport, report.name).checks),
+        checks=tuple(report.checks) if report else None,
     )
 
 
-def of_packages(source: str, packages: tuple[Package, ...]) -> Side:
+def of_packages(source: str, packages: tuple[Package, ...]) -> ComparedImage:
     """A list of packages, and nothing else."""
-    return Side(facts=Facts(source=source), packages=packages)
+    return ComparedImage(facts=Facts(source=source), packages=packages)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _File:
-    name: str
-    data: bytes
-
-
-def _asset(image: ImageRelease, ending: str, read: Read) -> _File | None:
-    asset = next((asset for asset in image.assets if asset.name.endswith(ending)), None)
-    if asset is None:
-        return None
-    data = read(asset)
-    if (found := hashlib.sha256(data).hexdigest()) != asset.sha256:
-        raise VerificationError(
-            f"{asset.name} is not what was released: SHA-256 {found}, expected {asset.sha256}",
-            hint="Somebody replaced it, or its record. Do not use this release.",
-        )
-    return _File(name=asset.name, data=data)
-
-
-def difference(old: Side, new: Side) -> Difference:
+def difference(old: ComparedImage, new: ComparedImage) -> Difference:
     """What became of `old` in `new`; what one of them does not tell is not compared."""
     packages = _both(compare, old.packages, new.packages)
     definition_changed = _both(operator.ne, old.definition_sha256, new.definition_sha256)
@@ -175,7 +184,7 @@ def _worst(checks: Iterable[CheckResult]) -> dict[tuple[str, str], Outcome]:
     return found
 
 
-def _boot_changes(old: Side, new: Side) -> tuple[BootChange, ...] | None:
+def _boot_changes(old: ComparedImage, new: ComparedImage) -> tuple[BootChange, ...] | None:
     """Times with different accelerators tell nothing about the images."""
     if old.facts.accelerator is None or old.facts.accelerator != new.facts.accelerator:
         return None

@@ -8,7 +8,7 @@ from debian.debian_support import Version
 from ci.records.packages import Package, PackageChange, PackageDiff
 from ci.text.figures import change, mebibytes
 from ci.text.markdown import Markdown
-from ci.text.table import Section
+from ci.text.table import TitledTable
 
 Key = tuple[str, str]
 
@@ -47,13 +47,13 @@ def size_change(diff: PackageDiff) -> str:
     return change(diff.old_kib / 1024, diff.new_kib / 1024, "MiB")
 
 
-def parts(diff: PackageDiff) -> tuple[Section, ...]:
+def parts(diff: PackageDiff) -> tuple[TitledTable, ...]:
     """The difference as tables, also those that are empty."""
     return (
-        Section("Added", ("package", "version", "installed size"), [_package_row(item) for item in diff.added]),
-        Section("Removed", ("package", "version", "installed size"), [_package_row(item) for item in diff.removed]),
-        Section("Downgraded", ("package", "from", "to"), [_change_row(item) for item in diff.downgraded]),
-        Section("Upgraded", ("package", "from", "to"), [_change_row(item) for item in diff.upgraded]),
+        TitledTable("Added", ("package", "version", "installed size"), [_package_row(item) for item in diff.added]),
+        TitledTable("Removed", ("package", "version", "installed size"), [_package_row(item) for item in diff.removed]),
+        TitledTable("Downgraded", ("package", "from", "to"), [_change_row(item) for item in diff.downgraded]),
+        TitledTable("Upgraded", ("package", "from", "to"), [_change_row(item) for item in diff.upgraded]),
     )
 
 

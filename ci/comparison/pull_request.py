@@ -6,17 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ci.comparison import packages, words
-from ci.comparison.image_facts import Side, difference, of_build
+from ci.comparison.image_facts import ComparedImage, Evidence, difference, of_build, read_build
 from ci.host.errors import InputError
 from ci.records import artifacts
-from ci.records.build import BuildRecord
 from ci.records.difference import Difference
-from ci.records.packages import Package, parse_packages
-from ci.records.record import read_record
 from ci.records.validation import CheckResult, Outcome, ValidationReport
 from ci.text.figures import change, megabytes, seconds
 from ci.text.markdown import Markdown, code, link, table
-from ci.text.table import Section
+from ci.text.table import TitledTable
 
 # GitHub takes 65,536 characters for a comment; see ci/release/notes.py.
 LIMIT = 50_000
@@ -25,40 +22,21 @@ CHECK_ROWS = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """What the job of one image left; `report` is None where its boot test did not come to an end."""
-
-    build: BuildRecord
-    packages: tuple[Package, ...]
-    report: ValidationReport | None
-
-    @property
-    def side(self) -> Side:
-        """The image, to be compared."""
-        return of_build(self.build.name, self.build, self.packages, self.report)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Before:
     """The same image in the release before."""
 
     tag: str
     url: str
-    side: Side
+    image: ComparedImage
 
 
 def read_evidence(folder: Path) -> dict[str, Evidence]:
     """What is in `folder`, by definition; raises InputError where a file is not what its name says."""
-    found = {}
-    for path in sorted(folder.glob(f"*{artifacts.BUILD}")):
-        build = read_record(path, BuildRecord)
-        listed, tested = (artifacts.beside(path, ending) for ending in (artifacts.PACKAGES, artifacts.REPORT))
-        found[build.definition] = Evidence(
-            build=build,
-            packages=parse_packages(_bytes(listed), listed.name),
-            report=read_record(tested, ValidationReport) if tested.exists() else None,
-        )
-    return found
+    found = [read_build(path) for path in sorted(folder.glob(f"*{artifacts.BUILD}"))]
+    for one in found:
+        if one.packages is None:
+            raise InputError(f"{folder} has no {one.build.name}{artifacts.PACKAGES}", hint="Build the image again.")
+    return {one.build.definition: one for one in found}
 
 
 def is_good(evidence: Evidence | None) -> bool:
@@ -67,7 +45,7 @@ def is_good(evidence: Evidence | None) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class CheckedImages:
     """What was checked: `images` are all that should be there, `good` is how their jobs ended, `run` their page."""
 
     images: Sequence[str]
@@ -77,7 +55,7 @@ class Check:
     run: str | None
 
 
-def render(check: Check) -> str:
+def render(check: CheckedImages) -> str:
     """The report in Markdown, with as many packages as there is room for."""
     for rows in PACKAGE_ROWS:
         text = _render(check, rows)
@@ -86,9 +64,13 @@ def render(check: Check) -> str:
     raise InputError("the report is too long even without the packages", hint="See the reports of the run.")
 
 
-def _render(check: Check, rows: int) -> str:
+def _render(check: CheckedImages, rows: int) -> str:
     images, found, before = check.images, check.found, check.before
-    changes = {name: difference(past.side, found[name].side) for name, past in before.items() if name in found}
+    changes = {
+        name: difference(past.image, of_build(one.build.name, one))
+        for name, past in before.items()
+        if (one := found.get(name))
+    }
     good = check.good and all(is_good(found.get(name)) for name in images)
     columns = ("image", "boot test", "size", "start to SSH", "packages", "configuration")
     blocks = [
@@ -113,7 +95,7 @@ def _row(name: str, evidence: Evidence | None, changes: Difference | None) -> tu
         _verdict(evidence.report),
         _size(evidence.build.image.size, changes.old.image_bytes if changes else None),
         _start(evidence.report, changes),
-        Markdown(packages.summary(diff) if diff else f"{len(evidence.packages)}"),
+        Markdown(packages.summary(diff) if diff else f"{len(evidence.packages or ())}"),
         _configuration(changes),
     )
 
@@ -169,7 +151,7 @@ def _details(name: str, changes: Difference, rows: int) -> Iterator[Markdown]:
         yield _folded(f"Packages of {name}", packages.markdown(changes.packages, rows))
 
 
-def _cut(section: Section, rows: int) -> Markdown:
+def _cut(section: TitledTable, rows: int) -> Markdown:
     missing = len(section.rows) - rows
     more = f"\n\n{missing} more not shown here." if missing > 0 else ""
     return Markdown(f"{section.first(rows).markdown()}{more}")
@@ -178,10 +160,3 @@ def _cut(section: Section, rows: int) -> Markdown:
 def _folded(title: str, text: Markdown) -> Markdown:
     # In a heading of this kind GitHub reads HTML, not Markdown.
     return Markdown(f"<details><summary>{html.escape(title)}</summary>\n\n{text}\n\n</details>")
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error}") from error

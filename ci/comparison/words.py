@@ -7,7 +7,7 @@ from ci.records.difference import Difference, Facts, SetChanges
 from ci.records.validation import Outcome
 from ci.text.figures import change, mebibytes, megabytes, seconds
 from ci.text.markdown import Markdown, code
-from ci.text.table import Section
+from ci.text.table import TitledTable
 
 NAMES = 12
 GROWTH_ROWS = 10
@@ -30,17 +30,17 @@ def markdown(found: Difference) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def configuration(found: Difference) -> Iterator[Section]:
+def configuration(found: Difference) -> Iterator[TitledTable]:
     """What differs in the files that an image is made of, and in who may log in; sections that have rows."""
     for title, what, changes in (("Configuration", "file", found.files), ("Keys", "key that may log in", found.keys)):
         if changes is not None and not changes.empty:
-            yield Section(title, ("", what), _set_rows(changes))
+            yield TitledTable(title, ("", what), _set_rows(changes))
 
 
-def checks(found: Difference) -> Section:
+def checks(found: Difference) -> TitledTable:
     """The checks that end otherwise than before."""
     rows = [(one.boot, one.id, _outcome(one.old), _outcome(one.new)) for one in found.checks or ()]
-    return Section("Checks", ("boot", "check", "before", "after"), rows)
+    return TitledTable("Checks", ("boot", "check", "before", "after"), rows)
 
 
 def configuration_summary(changed: bool | None, files: SetChanges | None) -> Markdown:  # noqa: FBT001 - a fact
@@ -64,7 +64,7 @@ def set_summary(changes: SetChanges) -> str:
     return ", ".join(f"{len(names)} {what}" for what, names in parts.items() if names) or "unchanged"
 
 
-def _overview(found: Difference) -> Section:
+def _overview(found: Difference) -> TitledTable:
     old, new = found.old, found.new
     rows: list[Sequence[str]] = [
         ("image", _title(old), _title(new), UNKNOWN),
@@ -76,7 +76,7 @@ def _overview(found: Difference) -> Section:
     if diff := found.packages:
         sizes = (Markdown(mebibytes(diff.old_kib)), Markdown(mebibytes(diff.new_kib)))
         rows.append((Markdown("installed size"), *sizes, Markdown(packages.size_change(diff))))
-    return Section("", ("", "before", "after", "change"), [(Markdown(what), *rest) for what, *rest in rows])
+    return TitledTable("", ("", "before", "after", "change"), [(Markdown(what), *rest) for what, *rest in rows])
 
 
 def _title(facts: Facts) -> str:
@@ -99,19 +99,19 @@ def _sizes(old: int | None, new: int | None) -> Sequence[str]:
     return (*sizes, changed)
 
 
-def _sections(found: Difference) -> Iterator[Section]:
+def _sections(found: Difference) -> Iterator[TitledTable]:
     """All further tables that have rows."""
     if found.packages:
         for part in packages.parts(found.packages):
             if part.rows:
-                yield Section(f"Packages {part.title.lower()}", part.columns, part.rows)
+                yield TitledTable(f"Packages {part.title.lower()}", part.columns, part.rows)
     if found.growth:
         yield _growth(found)
     yield from configuration(found)
     if found.checks:
         yield checks(found)
     if found.boots:
-        yield Section(
+        yield TitledTable(
             f"Start to SSH, with {code(found.new.accelerator or '')}",
             ("boot", "before", "after", "change"),
             [
@@ -121,7 +121,7 @@ def _sections(found: Difference) -> Iterator[Section]:
         )
 
 
-def _growth(found: Difference) -> Section:
+def _growth(found: Difference) -> TitledTable:
     largest = sorted(found.growth, key=lambda one: -abs(one.kib))[:GROWTH_ROWS]
     rows = [
         (
@@ -132,7 +132,7 @@ def _growth(found: Difference) -> Section:
         )
         for one in sorted(largest, key=lambda one: -one.kib)
     ]
-    return Section("Packages that grew or shrank most", ("package", "before", "after", "change"), rows)
+    return TitledTable("Packages that grew or shrank most", ("package", "before", "after", "change"), rows)
 
 
 def _set_rows(changes: SetChanges) -> list[tuple[str, str]]:

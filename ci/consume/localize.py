@@ -8,10 +8,11 @@ import stat
 from pathlib import Path
 
 from ci.consume.hydrate import Hydrated
-from ci.consume.wanted import MANIFEST, ManifestFile, Wanted, read_bounded
+from ci.consume.wanted import MANIFEST, ManifestFile, Wanted
 from ci.host.errors import InputError, RefusedError
-from ci.host.files import sweep_unfinished, write_atomic
+from ci.host.files import read_bounded, sweep_unfinished, write_atomic
 from ci.records.manifest_edit import Fields, replace_image
+from ci.records.manifest_rules import MAX_BYTES
 
 
 def localize(manifest: ManifestFile, wanted: Wanted, hydrated: Hydrated, workspace: Path) -> Path | None:
@@ -22,13 +23,13 @@ def localize(manifest: ManifestFile, wanted: Wanted, hydrated: Hydrated, workspa
     not be filled again. Raises InputError for a manifest that is none, RefusedError where somebody else writes it too.
     """
     path = (workspace / MANIFEST).resolve()  # a link stays one
-    before = read_bounded(path) if path.exists() else None
+    before = read_bounded(path, MAX_BYTES) if path.exists() else None
     text = localized(_text(manifest.data if before is None else before, str(path)), wanted, hydrated.size, str(path))
     sweep_unfinished(path)
     if before is not None and text.encode() == before:
         return None
     mode = stat.S_IMODE(path.stat().st_mode) if before is not None else 0o644
-    if before is not None and read_bounded(path) != before:
+    if before is not None and read_bounded(path, MAX_BYTES) != before:
         raise RefusedError(f"{path} changed while it was about to be edited", hint="Nothing was written. Run it again.")
     write_atomic(path, text, mode=mode)
     return path

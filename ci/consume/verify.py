@@ -5,7 +5,7 @@ Of the other files, the SBOM and the consumer's tool: what people act upon, and 
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -18,12 +18,13 @@ from ci.fetch.source import public_url
 from ci.host.errors import FetchError, InputError, ToolError, VerificationError
 from ci.host.process import Argument, find_tool, run
 from ci.records import artifacts
-from ci.records.record import parse_record
+from ci.records.published import MAX_BYTES, parse_published
 from ci.records.release import AssetRecord, ImageRelease, ReleaseRecord
 from ci.records.sbom import read_sbom
 
+SCHEMA = "fountainkit-toolsmith-image/verification/1"
 SBOM_PREDICATE = "https://cyclonedx.org/bom"
-LARGEST_TEXT = 16 << 20
+LARGEST_IMAGE = 16 << 30
 LARGEST_FILE = 64 << 20
 GH_SECONDS = 300
 # https://cli.github.com/manual/gh_help_exit-codes
@@ -32,7 +33,7 @@ GH_NEEDS_LOGIN = 4
 _RELEASE = re.compile(r"/([^/]+/[^/]+)/releases/download/([^/]+)/[^/]+")
 
 
-class Outcome(StrEnum):
+class Verdict(StrEnum):
     """What a comparison came to."""
 
     AGREES = "agrees"
@@ -42,16 +43,16 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class VerifiedPart:
     """One thing that was compared; `detail` tells with what result, or why not."""
 
-    subject: str
-    outcome: Outcome
+    part: str
+    verdict: Verdict
     detail: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Published:
+class PromisedImage:
     """An image as its manifest or its record promises it; `size` and `tag` are None where that is not told."""
 
     url: str
@@ -71,161 +72,150 @@ class Published:
         found = _RELEASE.fullmatch(urlsplit(self.url).path)
         return unquote(found[1]) if found else None
 
+    def document(self, found: Sequence[VerifiedPart]) -> dict[str, object]:
+        """What was promised, and what was found, for programs."""
+        own = {"url": self.url, "sha256": self.sha256, "size": self.size, "tag": self.tag}
+        parts = [{"subject": one.part, "outcome": one.verdict.value, "detail": one.detail} for one in found]
+        return {"schema": SCHEMA, **own, "findings": parts}
 
-def from_manifest(wanted: Wanted, where: str) -> Published:
+
+def from_manifest(wanted: Wanted, where: str) -> PromisedImage:
     """What a manifest promises; raises InputError where it leads to no published file."""
     if not wanted.from_web or wanted.source is None:
         raise InputError(f"{where} does not lead to a published file", hint="Name the manifest of a release.")
-    return Published(
+    return PromisedImage(
         url=wanted.source, file=wanted.file, sha256=wanted.sha256, size=wanted.size, tag=wanted.version or None
     )
 
 
-def from_tag(server: str, repository: str, tag: str, means: Means) -> Published:
+def from_tag(server: str, repository: str, tag: str, means: Means) -> PromisedImage:
     """What a release's record promises; raises FetchError where there is none."""
     folder = f"{server}/{repository}/releases/download/{tag}/"
-    record = _record(folder, means)
-    if record.tag != tag:
-        raise VerificationError(f"the record of {tag} speaks of {record.tag}", hint="Do not use this release.")
+    record = _record(folder, means, tag)
     image = record.image.qcow2
-    return Published(url=image.url, file=image.name, sha256=image.sha256, size=image.size, tag=tag)
+    return PromisedImage(url=image.url, file=image.name, sha256=image.sha256, size=image.size, tag=tag)
 
 
-def findings(published: Published, folder: Path, means: Means) -> Iterator[Finding]:
+def verify(promised: PromisedImage, folder: Path, means: Means) -> Iterator[VerifiedPart]:
     """Compare everything there is, whatever the first comparisons say; `folder` takes the image."""
-    record: ReleaseRecord | None = None
-
-    def compare_record() -> str:
-        nonlocal record
-        record = _record(published.folder, means)
-        return _compare_record(published, record)
-
-    yield _compared("release record", compare_record)
-    yield _compared("checksum file", lambda: _compare_checksum(published, means))
-    path = folder / published.file
-    yield _compared("image", lambda: _compare_image(published, path, means))
-    yield _compared("SBOM", lambda: _compare_sbom(published, record, folder, means))
-    yield _compared("ensure-vm.pyz", lambda: _compare_ensure_vm(published, record, folder, means))
-    image = path if path.exists() else None
-    yield _compared("provenance", lambda: _compare_provenance(published, record, image))
+    release = _Release(promised=promised, folder=folder, means=means)
+    yield _compared("release record", release.compare_record)
+    yield _compared("checksum file", release.compare_checksum)
+    yield _compared("image", release.compare_image)
+    yield _compared("SBOM", release.compare_sbom)
+    yield _compared("ensure-vm.pyz", release.compare_ensure_vm)
+    yield _compared("provenance", release.compare_provenance)
 
 
-def _compared(subject: str, compare: Callable[[], str]) -> Finding:
+def _compared(part: str, compare: Callable[[], str]) -> VerifiedPart:
     try:
-        return Finding(subject=subject, outcome=Outcome.AGREES, detail=compare())
+        return VerifiedPart(part=part, verdict=Verdict.AGREES, detail=compare())
     except VerificationError as error:
-        return Finding(subject=subject, outcome=Outcome.DIFFERS, detail=error.message)
+        return VerifiedPart(part=part, verdict=Verdict.DIFFERS, detail=error.message)
     except FetchError as error:
-        return Finding(subject=subject, outcome=Outcome.UNREACHABLE, detail=error.message)
+        return VerifiedPart(part=part, verdict=Verdict.UNREACHABLE, detail=error.message)
     except _SkippedError as reason:
-        return Finding(subject=subject, outcome=Outcome.SKIPPED, detail=str(reason))
+        return VerifiedPart(part=part, verdict=Verdict.SKIPPED, detail=str(reason))
 
 
 class _SkippedError(Exception):
     """There is nothing to compare, or nothing to compare it with."""
 
 
-def _compare_record(published: Published, record: ReleaseRecord) -> str:
-    own = _recorded_image(published, record)
-    if own is None:
-        raise VerificationError(f"the record does not know {published.file}")
-    differences = [
-        f"{key} {theirs}, not {ours}" for key, theirs, ours in _pairs(published, own.qcow2, record) if theirs != ours
-    ]
-    if differences:
-        raise VerificationError(f"the record has {'; '.join(differences)}")
-    return f"{record.tag}, of commit {record.commit[:12]}, {record.image.validation.passed} checks passed"
+@dataclass(slots=True, kw_only=True)
+class _Release:
+    """A release while it is compared: `record` and the image in `folder` are there once they could be read."""
 
+    promised: PromisedImage
+    folder: Path
+    means: Means
+    record: ReleaseRecord | None = None
 
-def _recorded_image(published: Published, record: ReleaseRecord | None) -> ImageRelease | None:
-    images = record.images if record else ()
-    return next((image for image in images if image.qcow2.name == published.file), None)
+    def compare_record(self) -> str:
+        promised = self.promised
+        record = self.record = _record(promised.folder, self.means)
+        if (image := self._image()) is None:
+            raise VerificationError(f"the record does not know {promised.file}")
+        repository = (promised.repository or "").lower() or None
+        differences = [
+            f"{name} {recorded}, not {expected}"
+            for name, recorded, expected in (
+                ("SHA-256", image.qcow2.sha256, promised.sha256),
+                ("URL", image.qcow2.url, promised.url),
+                ("size", image.qcow2.size, promised.size),
+                ("tag", record.tag, promised.tag),
+                ("repository", record.repository.lower(), repository),
+            )
+            if expected is not None and recorded != expected
+        ]
+        if differences:
+            raise VerificationError(f"the record has {'; '.join(differences)}")
+        return f"{record.tag}, of commit {record.commit[:12]}, {record.image.validation.passed} checks passed"
 
+    def _image(self) -> ImageRelease | None:
+        images = self.record.images if self.record else ()
+        return next((image for image in images if image.qcow2.name == self.promised.file), None)
 
-def _pairs(published: Published, own: AssetRecord, record: ReleaseRecord) -> Iterator[tuple[str, object, object]]:
-    yield "SHA-256", own.sha256, published.sha256
-    yield "URL", own.url, published.url
-    if published.size is not None:
-        yield "size", own.size, published.size
-    if published.tag is not None:
-        yield "tag", record.tag, published.tag
-    if published.repository is not None:
-        yield "repository", record.repository.lower(), published.repository.lower()
+    def compare_checksum(self) -> str:
+        name = f"{self.promised.file}{artifacts.SHA256}"
+        text = _read(f"{self.promised.folder}{name}", self.means).decode("utf-8", "replace")
+        if text != f"{self.promised.sha256}  {self.promised.file}\n":
+            raise VerificationError(f"it does not say {self.promised.sha256} of {self.promised.file}")
+        return name
 
+    def compare_image(self) -> str:
+        promised = self.promised
+        return self._download(promised.url, promised.file, promised.sha256, promised.size, LARGEST_IMAGE)
 
-def _compare_checksum(published: Published, means: Means) -> str:
-    text = _read(f"{published.folder}{published.file}{artifacts.SHA256}", means).decode("utf-8", "replace")
-    if text != f"{published.sha256}  {published.file}\n":
-        raise VerificationError(f"it does not say {published.sha256} of {published.file}")
-    return f"{published.file}{artifacts.SHA256}"
+    def compare_sbom(self) -> str:
+        if (image := self._image()) is None:
+            raise _SkippedError("there is no record of the image to compare with")
+        if (sbom := image.file(artifacts.SBOM)) is None:
+            raise VerificationError(f"the record knows no SBOM of {self.promised.file}")
+        self._fetch(sbom)
+        try:
+            found = read_sbom(self.folder / sbom.name, image_sha256=self.promised.sha256)
+        except InputError as error:
+            raise VerificationError(error.message) from error
+        return f"{sbom.name}, {found.components} components"
 
+    def compare_ensure_vm(self) -> str:
+        if self.record is None:
+            raise _SkippedError("there is no record to compare with")
+        return self._fetch(self.record.ensure_vm)
 
-def _compare_image(published: Published, path: Path, means: Means) -> str:
-    got = download(
-        published.url,
-        path,
-        sha256=published.sha256,
-        size=published.size,
-        client=means.client,
-        reporter=means.reporter,
-    )
-    return f"{got.size} bytes, SHA-256 {got.sha256}"
+    def _fetch(self, asset: AssetRecord) -> str:
+        """A small file as it lies beside the image; raises VerificationError where it is not what the record says."""
+        url = f"{self.promised.folder}{quote(asset.name)}"
+        return self._download(url, asset.name, asset.sha256, asset.size, LARGEST_FILE)
 
+    def _download(self, url: str, name: str, sha256: str, size: int | None, max_bytes: int) -> str:
+        got = download(
+            url,
+            self.folder / name,
+            sha256=sha256,
+            size=size,
+            max_bytes=max_bytes,
+            client=self.means.client,
+            reporter=self.means.reporter,
+        )
+        return f"{got.size} bytes, SHA-256 {got.sha256}"
 
-def _compare_sbom(published: Published, record: ReleaseRecord | None, folder: Path, means: Means) -> str:
-    image = _recorded_image(published, record)
-    if image is None:
-        raise _SkippedError("there is no record of the image to compare with")
-    sbom = next((asset for asset in image.assets if asset.name.endswith(artifacts.SBOM)), None)
-    if sbom is None:
-        raise VerificationError(f"the record knows no SBOM of {published.file}")
-    path = _fetch(published, sbom, folder, means)
-    try:
-        found = read_sbom(path, image_sha256=published.sha256)
-    except InputError as error:
-        raise VerificationError(error.message) from error
-    return f"{sbom.name}, {found.components} components"
-
-
-def _compare_ensure_vm(published: Published, record: ReleaseRecord | None, folder: Path, means: Means) -> str:
-    if record is None:
-        raise _SkippedError("there is no record to compare with")
-    _fetch(published, record.ensure_vm, folder, means)
-    return f"{record.ensure_vm.size} bytes, SHA-256 {record.ensure_vm.sha256}"
-
-
-def _fetch(published: Published, asset: AssetRecord, folder: Path, means: Means) -> Path:
-    """A small file as it lies beside the image; raises VerificationError where it is not what the record says."""
-    path = folder / asset.name
-    download(
-        f"{published.folder}{quote(asset.name)}",
-        path,
-        sha256=asset.sha256,
-        size=asset.size,
-        max_bytes=LARGEST_FILE,
-        client=means.client,
-        reporter=means.reporter,
-    )
-    return path
-
-
-def _compare_provenance(
-    published: Published, record: ReleaseRecord | None, image: Path | None, environ: Mapping[str, str] = os.environ
-) -> str:
-    repository = published.repository
-    if repository is None:
-        raise _SkippedError("the URL is not that of a GitHub release")
-    if image is None:
-        raise _SkippedError("there is no image to verify")
-    if find_tool("gh") is None:
-        raise _SkippedError("gh is not installed: https://cli.github.com")
-    argv: list[Argument] = ["gh", "attestation", "verify", image, "--repo", repository]
-    _ask_gh(argv, environ)
-    recorded = _recorded_image(published, record)
-    if recorded and recorded.attestation and SBOM_PREDICATE in recorded.attestation.predicates:
-        _ask_gh([*argv, "--predicate-type", SBOM_PREDICATE], environ)
-        return f"attested by {repository}, the SBOM too"
-    return f"attested by {repository}"
+    def compare_provenance(self, environ: Mapping[str, str] = os.environ) -> str:
+        repository, image = self.promised.repository, self.folder / self.promised.file
+        if repository is None:
+            raise _SkippedError("the URL is not that of a GitHub release")
+        if not image.exists():
+            raise _SkippedError("there is no image to verify")
+        if find_tool("gh") is None:
+            raise _SkippedError("gh is not installed: https://cli.github.com")
+        argv: list[Argument] = ["gh", "attestation", "verify", image, "--repo", repository]
+        _ask_gh(argv, environ)
+        recorded = self._image()
+        if recorded and recorded.attestation and SBOM_PREDICATE in recorded.attestation.predicates:
+            _ask_gh([*argv, "--predicate-type", SBOM_PREDICATE], environ)
+            return f"attested by {repository}, the SBOM too"
+        return f"attested by {repository}"
 
 
 def _ask_gh(argv: list[Argument], environ: Mapping[str, str]) -> None:
@@ -238,14 +228,20 @@ def _ask_gh(argv: list[Argument], environ: Mapping[str, str]) -> None:
         raise _SkippedError("gh has no token: `gh auth login`, or GH_TOKEN")
 
 
-def _record(folder: str, means: Means) -> ReleaseRecord:
+def _record(folder: str, means: Means, tag: str | None = None) -> ReleaseRecord:
     url = f"{folder}{artifacts.RELEASE}"
-    try:
-        return parse_record(_read(url, means), ReleaseRecord, public_url(url))
-    except InputError as error:
-        hint = "It may be of another version of this repository; use the commands of that version."
-        raise VerificationError(error.message, hint=hint, details=error.details) from error
+    return parse_published(_read(url, means), public_url(url), tag=tag)
 
 
 def _read(url: str, means: Means) -> bytes:
-    return read_url(url, max_bytes=LARGEST_TEXT, reporter=means.reporter, client=means.client)
+    return read_url(url, max_bytes=MAX_BYTES, reporter=means.reporter, client=means.client)
+
+
+def require_agreement(found: Sequence[VerifiedPart]) -> None:
+    """Raise VerificationError where something differs, FetchError where something could not be had."""
+    for verdict, error, hint in (
+        (Verdict.DIFFERS, VerificationError, "Do not use this image, and tell its publisher."),
+        (Verdict.UNREACHABLE, FetchError, "Check the URL and the network, then run it again."),
+    ):
+        if wrong := [f"{one.part}: {one.detail}" for one in found if one.verdict is verdict]:
+            raise error(f"the release is not what it promises: {wrong[0]}", hint=hint, details="\n".join(wrong))

@@ -12,6 +12,7 @@ from ci.fetch.download import read_url
 from ci.fetch.open_url import Client
 from ci.fetch.source import public_url
 from ci.host.errors import InputError, RefusedError
+from ci.host.files import read_bounded
 from ci.host.progress import Reporter
 from ci.records.manifest_rules import MAX_BYTES, WEB_SCHEMES, Document, read_manifest
 
@@ -75,19 +76,8 @@ def read_manifest_file(given: str | None, workspace: Path, *, client: Client, re
     return _read_path(path)
 
 
-def read_bounded(path: Path) -> bytes:
-    """A manifest's bytes; of a larger file only so much that it is known to be too large. Raises InputError."""
-    try:
-        if not path.is_file():
-            raise InputError(f"there is no file {path}", hint="Check the path.")
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}", hint="Check its permissions.") from error
-
-
 def _read_path(path: Path) -> ManifestFile:
-    data = read_bounded(path)
+    data = read_bounded(path, MAX_BYTES, hint="Check the path, and who may read it.")
     return ManifestFile(location=path, data=data, document=read_manifest(data, str(path)))
 
 

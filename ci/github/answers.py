@@ -11,19 +11,19 @@ from ci.records.version import Version
 UPLOADED = "uploaded"
 
 
-class Answer(BaseModel):
+class ApiAnswer(BaseModel):
     """A piece of an answer; what we do not need is dropped."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Permissions(Answer):
+class Permissions(ApiAnswer):
     """What the token may do; absent for some kinds of token."""
 
     push: bool | None = None
 
 
-class RepositoryFacts(Answer):
+class RepositoryFacts(ApiAnswer):
     """A repository."""
 
     full_name: str
@@ -33,7 +33,7 @@ class RepositoryFacts(Answer):
     permissions: Permissions = Permissions()
 
 
-class Asset(Answer):
+class Asset(ApiAnswer):
     """A file of a release. `digest` is `sha256:<hex>`; older assets have none.
 
     `browser_download_url` is its public address, `url` that of the API.
@@ -54,7 +54,7 @@ class Asset(Answer):
         return value if algorithm == "sha256" and value else None
 
 
-class Release(Answer):
+class Release(ApiAnswer):
     """A release, published or a draft. A draft is known by its `id` only: several may carry one tag."""
 
     id: int
@@ -76,22 +76,22 @@ class Release(Answer):
             return None
 
 
-class Releases(RootModel[tuple[Release, ...]]):
+class ReleasePage(RootModel[tuple[Release, ...]]):
     """A page of releases."""
 
 
-class Assets(RootModel[tuple[Asset, ...]]):
+class AssetPage(RootModel[tuple[Asset, ...]]):
     """A page of assets."""
 
 
-class Side(Answer):
-    """One side of a pull request."""
+class PullEnd(ApiAnswer):
+    """The branch that a pull request is from, or goes to."""
 
     ref: str
     sha: str
 
 
-class Pull(Answer):
+class Pull(ApiAnswer):
     """A pull request; `merged_at` is None where it is open or was closed without being merged."""
 
     number: int
@@ -100,8 +100,8 @@ class Pull(Answer):
     title: str
     body: str | None = None
     merged_at: str | None = None
-    head: Side
-    base: Side
+    head: PullEnd
+    base: PullEnd
 
     @property
     def open(self) -> bool:
@@ -109,30 +109,30 @@ class Pull(Answer):
         return self.state == "open"
 
 
-class Pulls(RootModel[tuple[Pull, ...]]):
+class PullPage(RootModel[tuple[Pull, ...]]):
     """A page of pull requests."""
 
 
-class Created(Answer):
+class Created(ApiAnswer):
     """A git object that was written."""
 
     sha: str
 
 
-class GitObject(Answer):
+class GitObject(ApiAnswer):
     """What a reference or an annotated tag points to."""
 
     type: str
     sha: str
 
 
-class Reference(Answer):
+class Reference(ApiAnswer):
     """A reference, or an annotated tag."""
 
     object: GitObject
 
 
-class Commit(Answer):
+class Commit(ApiAnswer):
     """A commit as the git database has it."""
 
     sha: str
@@ -141,18 +141,18 @@ class Commit(Answer):
     parents: tuple[Created, ...]
 
 
-class _Text(Answer):
+class _Text(ApiAnswer):
     message: str
     tree: Created
 
 
-class _ListedCommit(Answer):
+class _ListedCommit(ApiAnswer):
     sha: str
     commit: _Text
     parents: tuple[Created, ...]
 
 
-class Comparison(Answer):
+class Comparison(ApiAnswer):
     """What one side has and the other has not, oldest first."""
 
     commits: tuple[_ListedCommit, ...]
@@ -165,14 +165,14 @@ class Comparison(Answer):
         )
 
 
-class Contents(Answer):
+class FileContents(ApiAnswer):
     """A file as the contents API gives it; larger than 1 MB, it comes without content."""
 
     encoding: str
     content: str
 
 
-class Switch(Answer):
+class Switch(ApiAnswer):
     """A setting that is on or off."""
 
     enabled: bool

@@ -12,39 +12,41 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import github
 import requests
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, RootModel, ValidationError
 
 from ci.fetch.retry import Patience, Persistence
 from ci.fetch.source import AbsentError, TransientError
 from ci.github.answers import (
     Asset,
-    Assets,
+    AssetPage,
     Commit,
     Comparison,
-    Contents,
     Created,
+    FileContents,
     Pull,
-    Pulls,
+    PullPage,
     Reference,
     Release,
-    Releases,
+    ReleasePage,
     RepositoryFacts,
     Switch,
 )
 from ci.github.context import USER_AGENT, Context
 from ci.github.failures import from_status
+from ci.github.transfer import Transfer
 from ci.host.errors import AccessError, RejectedError, RemoteError
 from ci.host.progress import Reporter
 
 logger = logging.getLogger("ci.github")
 
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
-PageT = TypeVar("PageT", Releases, Assets)
+PageT = TypeVar("PageT", bound=RootModel[Any])
 Body = Mapping[str, object]
 
 PER_PAGE = 100
@@ -56,6 +58,7 @@ class GitHub:
     def __init__(self, context: Context, reporter: Reporter, patience: Patience | None = None) -> None:
         self.context = context
         self.patience = patience or Patience()
+        self.reporter = reporter
         self.persistence = Persistence(self.patience, reporter)
         client = github.Github(
             base_url=context.api_url,
@@ -72,13 +75,14 @@ class GitHub:
         # https://docs.github.com/en/apps/oauth-apps/building-oauth-apps/scopes-for-oauth-apps
         self.scopes: frozenset[str] | None = None
         self._root = f"/repos/{context.repository}"
+        self._transfer = Transfer(context, self.patience)
 
     # The repository
 
     def repository(self) -> RepositoryFacts:
         """The repository itself; raises AccessError where it does not exist for this token."""
         try:
-            return self._read("reading the repository", "", RepositoryFacts)
+            return self.read("reading the repository", "", RepositoryFacts)
         except AbsentError:
             raise AccessError(
                 f"there is no repository {self.context.repository}, or the token may not see it",
@@ -88,38 +92,38 @@ class GitHub:
     def releases_are_immutable(self) -> bool | None:
         """Whether published releases can no longer be changed; None where the token may not know."""
         try:
-            return self._read("reading the repository's settings", "/immutable-releases", Switch).enabled
+            return self.read("reading the repository's settings", "/immutable-releases", Switch).enabled
         except (AbsentError, AccessError):
             return None
 
     def tag_commit(self, tag: str) -> str | None:
         """The commit a tag points to, through an annotated tag's object; None where there is no such tag."""
         try:
-            target = self._read("reading the tag", f"/git/ref/tags/{quote(tag)}", Reference).object
+            target = self.read("reading the tag", f"/git/ref/tags/{quote(tag)}", Reference).object
             while target.type == "tag":
-                target = self._read("reading the tag", f"/git/tags/{target.sha}", Reference).object
+                target = self.read("reading the tag", f"/git/tags/{target.sha}", Reference).object
         except AbsentError:
             return None
         return target.sha
 
-    # Releases
+    # ReleasePage
 
     def releases(self) -> list[Release]:
         """All releases, drafts included where the token may push."""
-        pages = self._pages("listing the releases", "/releases", Releases)
+        pages = self.pages("listing the releases", "/releases", ReleasePage)
         return [release for page in pages for release in page.root]
 
     def published_release(self, tag: str) -> Release | None:
         """The published release of a tag; drafts are not found this way."""
         try:
-            return self._read("reading the release", f"/releases/tags/{quote(tag)}", Release)
+            return self.read("reading the release", f"/releases/tags/{quote(tag)}", Release)
         except AbsentError:
             return None
 
     def create_draft(self, tag: str, commit: str, body: str, done: Callable[[], Release | None]) -> Release:
         """Create a draft; `done` looks for one that a lost answer left."""
         draft = {"tag_name": tag, "target_commitish": commit, "name": tag, "body": body, "draft": True}
-        return self._write("creating the draft", "POST", "/releases", draft, Release, done=done)
+        return self.write("creating the draft", "POST", "/releases", draft, Release, done=done)
 
     def publish(self, release: Release, *, commit: str, body: str, latest: bool) -> Release:
         """Make a draft public: the one step that others see."""
@@ -135,14 +139,14 @@ class GitHub:
         }
 
         def done() -> Release | None:
-            now = self._read("reading the release", path, Release)
+            now = self.read("reading the release", path, Release)
             return None if now.draft else now
 
-        return self._write("publishing the release", "PATCH", path, change, Release, done=done)
+        return self.write("publishing the release", "PATCH", path, change, Release, done=done)
 
     def assets(self, release: Release) -> tuple[Asset, ...]:
         """All assets; a release's own list may leave out those that were never completed."""
-        pages = self._pages("listing the assets", f"/releases/{release.id}/assets", Assets)
+        pages = self.pages("listing the assets", f"/releases/{release.id}/assets", AssetPage)
         return tuple(asset for page in pages for asset in page.root)
 
     def delete_asset(self, asset: Asset) -> None:
@@ -156,25 +160,45 @@ class GitHub:
 
         self.persistence.write(f"removing {asset.name}", call)
 
+    # The bytes of assets
+
+    def download(self, asset: Asset) -> bytes:
+        """A published small asset's bytes; raises VerificationError where they are not of GitHub's digest."""
+        return self.persistence.read(f"download of {asset.name}", lambda: self._transfer.read(asset))
+
+    def sha256(self, asset: Asset) -> str:
+        """The digest of an asset's bytes, for where GitHub tells none."""
+        self.reporter.note(f"GitHub tells no digest of {asset.name}; downloading it to compare")
+        return self.persistence.read(f"download of {asset.name}", lambda: self._transfer.sha256(asset))
+
+    def upload(self, release: Release, path: Path, done: Callable[[], Asset | None]) -> Asset:
+        """Add a file to a draft; `done` looks for what an earlier attempt left, and clears its name."""
+
+        def call() -> Asset:
+            with self.reporter.transfer(f"upload {path.name}", path.stat().st_size) as advance:
+                return self._transfer.upload(release, path, advance)
+
+        return self.persistence.write(f"upload of {path.name}", call, done)
+
     # Branches and commits
 
     def branch(self, name: str) -> Commit | None:
         """The commit a branch points to; None where there is no such branch."""
         what = f"reading the branch {name}"
         try:
-            head = self._read(what, f"/git/ref/heads/{quote(name)}", Reference).object
+            head = self.read(what, f"/git/ref/heads/{quote(name)}", Reference).object
         except AbsentError:
             return None
-        return self._read(what, f"/git/commits/{head.sha}", Commit)
+        return self.read(what, f"/git/commits/{head.sha}", Commit)
 
     def commits_between(self, base: str, head: str) -> tuple[Commit, ...]:
         """The commits that `head` has and `base` has not, oldest first; 250 at most."""
-        return self._read("comparing the branches", f"/compare/{base}...{head}", Comparison).git_commits()
+        return self.read("comparing the branches", f"/compare/{base}...{head}", Comparison).git_commits()
 
     def read_file(self, path: str, commit: str) -> bytes | None:
         """A file of a commit; None where it has none of this name."""
         try:
-            contents = self._read(f"reading {path}", f"/contents/{quote(path)}", Contents, {"ref": commit})
+            contents = self.read(f"reading {path}", f"/contents/{quote(path)}", FileContents, {"ref": commit})
         except AbsentError:
             return None
         if contents.encoding != "base64":
@@ -189,19 +213,19 @@ class GitHub:
         entries = [{"path": path, "mode": "100644", "type": "blob", "content": text} for path, text in files.items()]
         # Without base_tree, the commit would lose every other file.
         body = {"base_tree": parent.tree.sha, "tree": entries}
-        return self._write("writing the files", "POST", "/git/trees", body, Created).sha
+        return self.write("writing the files", "POST", "/git/trees", body, Created).sha
 
     def write_commit(self, parent: Commit, tree: str, message: str) -> Commit:
         """Make a commit; no branch points to it yet. The author is left to GitHub, which then signs it."""
         body = {"message": message, "tree": tree, "parents": [parent.sha]}
-        created = self._write("writing the commit", "POST", "/git/commits", body, Created)
+        created = self.write("writing the commit", "POST", "/git/commits", body, Created)
         return Commit(sha=created.sha, message=message, tree=Created(sha=tree), parents=(Created(sha=parent.sha),))
 
     def create_branch(self, name: str, commit: str) -> bool:
         """Create a branch; False where there is one of this name already."""
         body = {"ref": f"refs/heads/{name}", "sha": commit}
         try:
-            self._write(f"creating the branch {name}", "POST", "/git/refs", body, Reference)
+            self.write(f"creating the branch {name}", "POST", "/git/refs", body, Reference)
         except RejectedError as refusal:
             if "already exists" in refusal.message:
                 return False
@@ -211,14 +235,14 @@ class GitHub:
     def move_branch(self, name: str, commit: str) -> None:
         """Point a branch to another commit, whatever it pointed to."""
         body = {"sha": commit, "force": True}
-        self._write(f"moving the branch {name}", "PATCH", f"/git/refs/heads/{quote(name)}", body, Reference)
+        self.write(f"moving the branch {name}", "PATCH", f"/git/refs/heads/{quote(name)}", body, Reference)
 
     # Pull requests
 
     def pulls(self, branch: str) -> list[Pull]:
         """All pull requests from a branch of this repository, closed ones too, newest first."""
         query = {"head": f"{self.context.owner}:{branch}", "state": "all", "per_page": PER_PAGE}
-        found = self._read("looking for the pull request", "/pulls", Pulls, query).root
+        found = self.read("looking for the pull request", "/pulls", PullPage, query).root
         return sorted((pull for pull in found if pull.head.ref == branch), key=lambda pull: -pull.number)
 
     def create_pull(self, *, branch: str, base: str, title: str, body: str) -> Pull:
@@ -228,25 +252,27 @@ class GitHub:
             return next((pull for pull in self.pulls(branch) if pull.open), None)
 
         request = {"head": branch, "base": base, "title": title, "body": body}
-        return self._write("opening the pull request", "POST", "/pulls", request, Pull, done=done)
+        return self.write("opening the pull request", "POST", "/pulls", request, Pull, done=done)
 
     def edit_pull(self, number: int, change: Mapping[str, str]) -> Pull:
         """Change title, body or state of a pull request."""
-        return self._write("updating the pull request", "PATCH", f"/pulls/{number}", change, Pull)
+        return self.write("updating the pull request", "PATCH", f"/pulls/{number}", change, Pull)
 
     # Requests
 
-    def _pages(self, what: str, path: str, kind: type[PageT]) -> Iterator[PageT]:
+    def pages(self, what: str, path: str, kind: type[PageT]) -> Iterator[PageT]:
+        """The pages of a list, each read when it is asked for."""
         for number in itertools.count(1):
-            page = self._read(what, path, kind, {"per_page": PER_PAGE, "page": number})
+            page = self.read(what, path, kind, {"per_page": PER_PAGE, "page": number})
             yield page
             if len(page.root) < PER_PAGE:
                 return
 
-    def _read(self, what: str, path: str, kind: type[AnswerT], query: Body | None = None) -> AnswerT:
+    def read(self, what: str, path: str, kind: type[AnswerT], query: Body | None = None) -> AnswerT:
+        """What is at a path below the repository; raises AbsentError where there is nothing. `what` names it."""
         return self.persistence.read(what, lambda: _parsed(what, kind, self._request("GET", path, query=query)))
 
-    def _write(
+    def write(
         self,
         what: str,
         verb: str,
@@ -256,6 +282,7 @@ class GitHub:
         *,
         done: Callable[[], AnswerT | None] = lambda: None,
     ) -> AnswerT:
+        """Change something at a path below the repository; `done` looks whether a lost answer was of a success."""
         return self.persistence.write(what, lambda: _parsed(what, kind, self._request(verb, path, body=body)), done)
 
     def _request(self, verb: str, path: str, *, query: Body | None = None, body: Body | None = None) -> object:

@@ -3,20 +3,20 @@
 from pydantic import RootModel
 
 from ci.fetch.source import AbsentError
-from ci.github.answers import Answer
-from ci.github.client import PER_PAGE, GitHub
+from ci.github.answers import ApiAnswer
+from ci.github.client import GitHub
 from ci.host.errors import RefusedError
 
 BOT = "github-actions[bot]"
 
 
-class User(Answer):
+class User(ApiAnswer):
     """Somebody, or a bot."""
 
     login: str
 
 
-class Comment(Answer):
+class Comment(ApiAnswer):
     """A comment on a pull request; `user` is None where the account is gone."""
 
     id: int
@@ -25,17 +25,17 @@ class Comment(Answer):
     user: User | None = None
 
 
-class Comments(RootModel[tuple[Comment, ...]]):
+class CommentPage(RootModel[tuple[Comment, ...]]):
     """A page of comments."""
 
 
-class Repository(Answer):
+class Repository(ApiAnswer):
     """A repository, as a run names it."""
 
     full_name: str
 
 
-class WorkflowRun(Answer):
+class WorkflowRun(ApiAnswer):
     """A run of a workflow; `path` is the workflow's file, `head_repository` where the commit came from."""
 
     id: int
@@ -46,41 +46,33 @@ class WorkflowRun(Answer):
     head_repository: Repository
 
 
-class Conversation(GitHub):
-    """One repository's pull requests and workflow runs."""
+def workflow_run(github: GitHub, number: int) -> WorkflowRun:
+    """A run of the repository; raises RefusedError where there is none."""
+    try:
+        return github.read("reading the run", f"/actions/runs/{number}", WorkflowRun)
+    except AbsentError:
+        raise RefusedError(
+            f"there is no run {number} in {github.context.repository}",
+            hint="The id is the number in the address of the run's page.",
+        ) from None
 
-    def workflow_run(self, number: int) -> WorkflowRun:
-        """A run of this repository; raises RefusedError where there is none."""
-        try:
-            return self._read("reading the run", f"/actions/runs/{number}", WorkflowRun)
-        except AbsentError:
-            raise RefusedError(
-                f"there is no run {number} in {self.context.repository}",
-                hint="The id is the number in the address of the run's page.",
-            ) from None
 
-    def find_comment(self, pull: int, marker: str) -> Comment | None:
-        """The workflow's own comment that begins with `marker`; somebody else's copy of it does not count."""
-        page = 1
-        while True:
-            query = {"per_page": PER_PAGE, "page": page}
-            found = self._read("listing the comments", f"/issues/{pull}/comments", Comments, query).root
-            for comment in found:
-                if comment.user and comment.user.login == BOT and (comment.body or "").startswith(marker):
-                    return comment
-            if len(found) < PER_PAGE:
-                return None
-            page += 1
+def find_comment(github: GitHub, pull: int, marker: str) -> Comment | None:
+    """The workflow's own comment that begins with `marker`; somebody else's copy of it does not count."""
+    for page in github.pages("listing the comments", f"/issues/{pull}/comments", CommentPage):
+        for comment in page.root:
+            if comment.user and comment.user.login == BOT and (comment.body or "").startswith(marker):
+                return comment
+    return None
 
-    def put_comment(self, pull: int, marker: str, text: str) -> Comment:
-        """Have one comment of the workflow's own say `text`; a later call changes it."""
-        body = f"{marker}\n{text}"
-        there = self.find_comment(pull, marker)
-        if there is None:
-            path = f"/issues/{pull}/comments"
-            return self._write(
-                "commenting", "POST", path, {"body": body}, Comment, done=lambda: self.find_comment(pull, marker)
-            )
-        if (there.body or "").replace("\r\n", "\n").rstrip() == body.rstrip():
-            return there
-        return self._write("changing the comment", "PATCH", f"/issues/comments/{there.id}", {"body": body}, Comment)
+
+def put_comment(github: GitHub, pull: int, marker: str, text: str) -> Comment:
+    """Have one comment of the workflow's own say `text`; a later call changes it."""
+    body = {"body": f"{marker}\n{text}"}
+    there = find_comment(github, pull, marker)
+    if there is None:
+        path = f"/issues/{pull}/comments"
+        return github.write("commenting", "POST", path, body, Comment, done=lambda: find_comment(github, pull, marker))
+    if (there.body or "").replace("\r\n", "\n").rstrip() == body["body"].rstrip():
+        return there
+    return github.write("changing the comment", "PATCH", f"/issues/comments/{there.id}", body, Comment)

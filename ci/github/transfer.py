@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Self
+from typing import IO
 
 import requests
 from pydantic import ValidationError
@@ -61,26 +61,29 @@ class _Body:
 
 
 class Transfer:
-    """A connection for the bytes of a repository's assets."""
+    """Moves the bytes of a repository's assets, each once; ci/github/client.py repeats what failed in passing."""
 
     def __init__(self, context: Context, patience: Patience) -> None:
+        self._token = context.token
         self._patience = patience
-        self._session = requests.Session()
-        if context.token is not None:
-            self._session.headers["Authorization"] = f"Bearer {context.token}"
-        self._session.headers["User-Agent"] = USER_AGENT
-        # A .netrc must not replace the token: https://requests.readthedocs.io/en/latest/user/authentication/
-        self._session.auth = _keep_header
-        for scheme in ("https://", "http://"):
-            self._session.mount(scheme, _LargeBlocks())
 
-    def __enter__(self) -> Self:
-        return self
+    @contextmanager
+    def _session(self) -> Iterator[requests.Session]:
+        """A connection; what fails on it fails in passing."""
+        with requests.Session() as session:
+            if self._token is not None:
+                session.headers["Authorization"] = f"Bearer {self._token}"
+            session.headers["User-Agent"] = USER_AGENT
+            # A .netrc must not replace the token: https://requests.readthedocs.io/en/latest/user/authentication/
+            session.auth = _keep_header
+            for scheme in ("https://", "http://"):
+                session.mount(scheme, _LargeBlocks())
+            try:
+                yield session
+            except requests.RequestException as error:
+                raise TransientError(f"{type(error).__name__}") from error
 
-    def __exit__(self, *_: object) -> None:
-        self._session.close()
-
-    def upload(self, release: Release, path: Path, advance: Callable[[int], None] = lambda _: None) -> Asset:
+    def upload(self, release: Release, path: Path, advance: Callable[[int], None]) -> Asset:
         """Send a file to a draft, once. Raises TransientError also where an asset of this name is there already.
 
         Every wait for the network is bounded, and so is the whole attempt.
@@ -91,8 +94,8 @@ class Transfer:
         seconds = self._patience.upload_timeout + size / self._patience.slowest
         timeout = (self._patience.timeout, self._patience.upload_timeout)
         request = f"upload of {path.name}"
-        with path.open("rb", buffering=0) as file, _network():
-            response = self._session.post(
+        with path.open("rb", buffering=0) as file, self._session() as session:
+            response = session.post(
                 url,
                 params={"name": path.name},
                 data=_Body(file, size, seconds, advance),
@@ -140,12 +143,11 @@ class Transfer:
             return None
         return bytes(data) if hashlib.sha256(data).hexdigest() == asset.sha256 else None
 
-    def sha256(self, asset: Asset, advance: Callable[[int], None] = lambda _: None) -> str:
+    def sha256(self, asset: Asset) -> str:
         """The digest of an asset's bytes as they are downloaded, once; for where GitHub tells none."""
         digest = hashlib.sha256()
         for chunk in self._chunks(asset):
             digest.update(chunk)
-            advance(len(chunk))
         return digest.hexdigest()
 
     def _chunks(self, asset: Asset) -> Iterator[bytes]:
@@ -156,8 +158,8 @@ class Transfer:
     def _get(self, url: str, request: str, headers: Mapping[str, str | None]) -> Iterator[bytes]:
         headers = {"Accept-Encoding": "identity", **headers}
         with (
-            _network(),
-            self._session.get(url, headers=headers, stream=True, timeout=self._patience.timeout) as response,
+            self._session() as session,
+            session.get(url, headers=headers, stream=True, timeout=self._patience.timeout) as response,
         ):
             _raise_for(response, request)
             yield from response.iter_content(CHUNK_BYTES)
@@ -165,14 +167,6 @@ class Transfer:
 
 def _keep_header(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
-
-
-@contextmanager
-def _network() -> Iterator[None]:
-    try:
-        yield
-    except requests.RequestException as error:
-        raise TransientError(f"{type(error).__name__}") from error
 
 
 def _raise_for(response: requests.Response, request: str) -> None:

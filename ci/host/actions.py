@@ -8,7 +8,6 @@ import secrets
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TextIO
 
 
 def in_actions(environ: Mapping[str, str] = os.environ) -> bool:
@@ -20,33 +19,33 @@ def _escape(text: str) -> str:
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
-def _emit(line: str, stream: TextIO | None = None) -> None:
-    print(line, file=stream or sys.stderr, flush=True)
+def _emit(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
-def start_group(title: str, stream: TextIO | None = None) -> None:
+def start_group(title: str) -> None:
     """Open a foldable section of the log."""
-    _emit(f"::group::{_escape(title)}", stream)
+    _emit(f"::group::{_escape(title)}")
 
 
-def end_group(stream: TextIO | None = None) -> None:
+def end_group() -> None:
     """Close the section opened last; sections do not nest."""
-    _emit("::endgroup::", stream)
+    _emit("::endgroup::")
 
 
-def error(message: str, stream: TextIO | None = None) -> None:
+def error(message: str) -> None:
     """Annotate the run with an error."""
-    _emit(f"::error::{_escape(message)}", stream)
+    _emit(f"::error::{_escape(message)}")
 
 
-def warning(message: str, stream: TextIO | None = None) -> None:
+def warning(message: str) -> None:
     """Annotate the run with a warning."""
-    _emit(f"::warning::{_escape(message)}", stream)
+    _emit(f"::warning::{_escape(message)}")
 
 
-def add_mask(value: str, stream: TextIO | None = None) -> None:
+def add_mask(value: str) -> None:
     """Have the runner show asterisks wherever `value` would be logged."""
-    _emit(f"::add-mask::{_escape(value)}", stream)
+    _emit(f"::add-mask::{_escape(value)}")
 
 
 def append_summary(markdown: str, environ: Mapping[str, str] = os.environ) -> None:

@@ -1,4 +1,7 @@
-"""Files that are whole or absent: atomic writes, digests, and results that appear together."""
+"""Files that are whole or absent: bounded reads, atomic writes, digests, and results that appear together.
+
+Runs on Python 3.10 too, for consumers of the image.
+"""
 
 import glob
 import hashlib
@@ -8,6 +11,8 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from ci.host.errors import InputError
 
 CHUNK_BYTES = 1 << 20
 UNFINISHED = ".unfinished"
@@ -23,6 +28,20 @@ def sha256_file(path: Path, advance: Callable[[int], None] = lambda _: None) -> 
             digest.update(view[:count])
             advance(count)
     return digest.hexdigest()
+
+
+def read_bounded(path: Path, limit: int, *, hint: str = "") -> bytes:
+    """A file's bytes; raises InputError where it cannot be read, or has more than `limit` of them."""
+    try:
+        if path.exists() and not path.is_file():  # to open a pipe would wait for a writer
+            raise InputError(f"{path} is not a file", hint=hint)
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}", hint=hint) from error
+    if len(data) > limit:
+        raise InputError(f"{path} has more than {limit} bytes", hint=hint)
+    return data
 
 
 def write_atomic(path: Path, content: str | bytes, *, mode: int = 0o644) -> None:

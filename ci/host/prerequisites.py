@@ -13,10 +13,10 @@ from pathlib import Path
 
 from ci.host import qemu
 from ci.host.accelerator import CHOICE_VARIABLE, Accelerator, decide, effective_choice
+from ci.host.accelerator.kernel import KERNEL_VARIABLE, newest_kernel
+from ci.host.accelerator.kvm_device import NO_GUESTS
 from ci.host.errors import HostError, InputError
-from ci.host.kvm.device import NO_GUESTS
-from ci.host.kvm.kernel import KERNEL_VARIABLE, newest_kernel
-from ci.host.this_machine import Machine, ThisMachine
+from ci.host.this_machine import ThisMachine
 
 GIB = 1 << 30
 OUTPUT_BYTES = 6 * GIB  # the disk being built (sparse, about 3 GiB) beside its finished copy
@@ -96,7 +96,7 @@ def space_needs(output: Path, cache: Path) -> tuple[SpaceNeed, ...]:
     )
 
 
-def quick_check(*, output: Path, cache: Path, bootstrap: bool = False, machine: Machine | None = None) -> None:
+def quick_check(*, output: Path, cache: Path, bootstrap: bool = False, machine: ThisMachine | None = None) -> None:
     """Raise HostError with everything this machine lacks for a build; `bootstrap`: one that makes its own base."""
     required = {MMDEBSTRAP.name} if bootstrap else set[str]()
     findings = quick_findings(machine or ThisMachine(), space_needs(output, cache), required=required)
@@ -114,7 +114,7 @@ def raise_for(findings: Iterable[Finding]) -> None:
 
 
 def quick_findings(
-    machine: Machine, needs: Sequence[SpaceNeed], *, required: Iterable[str] = (), with_accelerator: bool = False
+    machine: ThisMachine, needs: Sequence[SpaceNeed], *, required: Iterable[str] = (), with_accelerator: bool = False
 ) -> list[Finding]:
     """All that can be told without starting the appliance. `required` names tools that are otherwise optional."""
     required = set(required)
@@ -153,7 +153,7 @@ def check_tool(tool: Tool, version: str | None, *, required: bool) -> Finding:
     return Finding(name=tool.name, found=found)
 
 
-def check_kernel(machine: Machine) -> Finding:
+def check_kernel(machine: ThisMachine) -> Finding:
     """The kernel that supermin puts into libguestfs's appliance: its choice, or SUPERMIN_KERNEL."""
     name = "kernel for the appliance"
     chosen = machine.environment.get(KERNEL_VARIABLE)
@@ -184,7 +184,7 @@ def check_kernel(machine: Machine) -> Finding:
     return Finding(name=name, found=os.fspath(kernel))
 
 
-def check_accelerator(machine: Machine) -> Finding:
+def check_accelerator(machine: ThisMachine) -> Finding:
     """KVM where a guest really runs with it; the reason where none does."""
     name = "accelerator"
     if not machine.find_tool(QEMU.name):
@@ -202,7 +202,7 @@ def check_accelerator(machine: Machine) -> Finding:
     return Finding(name=name, found=found)
 
 
-def check_space(machine: Machine, needs: Iterable[SpaceNeed]) -> Iterator[Finding]:
+def check_space(machine: ThisMachine, needs: Iterable[SpaceNeed]) -> Iterator[Finding]:
     """What is needed on each file system, against what is free there."""
     systems: dict[int, list[SpaceNeed]] = {}
     for need in needs:
@@ -223,7 +223,7 @@ def check_space(machine: Machine, needs: Iterable[SpaceNeed]) -> Iterator[Findin
         )
 
 
-def check_memory(machine: Machine) -> Finding:
+def check_memory(machine: ThisMachine) -> Finding:
     """Too little is only a warning: swap may do."""
     available = machine.available_memory()
     enough = available >= MEMORY_BYTES

@@ -75,6 +75,7 @@ def command_line(argv: Sequence[Argument]) -> list[str]:
 
     Even SIGKILL leaves no QEMU behind: see PR_SET_PDEATHSIG in prctl(2). Only Linux has it.
     """
+    logger.debug("+ %s", shlex.join(os.fspath(argument) for argument in argv))
     resolved = [require_tool(os.fspath(argv[0])), *(os.fspath(argument) for argument in argv[1:])]
     if sys.platform == "linux" and (setpriv := find_tool("setpriv")):
         return [setpriv, "--pdeathsig=KILL", "--", *resolved]
@@ -169,7 +170,6 @@ def _start(
     stdin: IO[bytes] | int,
     group: bool = False,
 ) -> Child:
-    logger.debug("+ %s", shlex.join(os.fspath(argument) for argument in argv))
     return subprocess.Popen(
         command_line(argv),
         stdin=stdin,
@@ -210,7 +210,6 @@ async def spawn_async(
     argv: Sequence[Argument], *, env: Mapping[str, str] | None = None
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """`spawn` for an event loop: stdout and stderr are one stream of bytes."""
-    logger.debug("+ %s", shlex.join(os.fspath(argument) for argument in argv))
     process = await asyncio.create_subprocess_exec(
         *command_line(argv),
         stdin=asyncio.subprocess.DEVNULL,

@@ -10,10 +10,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from rich.console import Console
 from rich.markup import escape
@@ -21,6 +20,7 @@ from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
@@ -35,6 +35,7 @@ from ci.host.secrets import masked
 Advance = Callable[[int], None]
 
 REMIND_SECONDS = 60
+BAR = (BarColumn, DownloadColumn, TransferSpeedColumn, TimeRemainingColumn)
 
 
 def shown(text: str) -> str:
@@ -56,17 +57,6 @@ class StepTime:
     seconds: float
 
 
-class Step(Protocol):
-    """Shows that something is happening, and for how long.
-
-    `limit` is how many seconds it may take, `silence` how many it may go without a sign of life.
-    """
-
-    def __call__(
-        self, title: str, *, limit: float | None = None, silence: float | None = None
-    ) -> AbstractContextManager[None]: ...
-
-
 class Reporter:
     """Tells a person what is happening, and remembers how long each step took."""
 
@@ -74,6 +64,7 @@ class Reporter:
         self.console = console or Console(stderr=True, highlight=False)
         self.in_actions = actions.in_actions() if in_actions is None else in_actions
         self.steps: list[StepTime] = []
+        self._shared: Progress | None = None
 
     def note(self, text: str) -> None:
         """A line of plain information."""
@@ -88,51 +79,28 @@ class Reporter:
 
     @contextmanager
     def step(self, title: str, *, limit: float | None = None, silence: float | None = None) -> Iterator[None]:
-        """Show that `title` is happening, and for how long: see Step."""
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-        with (
-            self._timed(title),
-            self._display(title, Progress(*columns, console=self.console, transient=True)),
-            self._reminding(title, lambda: limits(limit, silence)),
-        ):
+        """Show that `title` is happening, and for how long.
+
+        `limit` is how many seconds it may take, `silence` how many it may go without a sign of life.
+        """
+        beside, alone = self._shared, self._progress(TimeElapsedColumn)
+        shown_how = self._task(title, beside) if beside else self._display(title, alone)
+        with self._lasting(title, lambda: limits(limit, silence)), shown_how:
             yield
 
     @contextmanager
-    def side_by_side(self) -> Iterator[Step]:
-        """Yields a `step` for what happens at the same time: it may be entered again before it was left.
-
-        In Actions these are plain lines, for groups cannot overlap.
-        """
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-        progress = Progress(*columns, console=self.console, transient=True)
-
-        @contextmanager
-        def step(title: str, *, limit: float | None = None, silence: float | None = None) -> Iterator[None]:
-            with self._timed(title), self._reminding(title, lambda: limits(limit, silence)):
-                if not self._in_terminal:
-                    self._say_begin(title)
-                    yield
-                    return
-                task = progress.add_task(shown(title), total=None)
-                try:
-                    yield
-                finally:
-                    progress.remove_task(task)
-
-        with progress if self._in_terminal else nullcontext():
-            yield step
+    def side_by_side(self) -> Iterator[None]:
+        """Within, a step may begin before another has ended. In Actions each is two lines: groups cannot overlap."""
+        self._shared = self._progress(TimeElapsedColumn)
+        try:
+            with self._shared if self._in_terminal else nullcontext():
+                yield
+        finally:
+            self._shared = None
 
     @contextmanager
     def transfer(self, title: str, total: int | None) -> Iterator[Advance]:
         """Show bytes moving; yields a function to be told how many have. `total` is None when it is not known."""
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-        )
-        progress = Progress(*columns, console=self.console, transient=True)
         moved = 0
 
         def count(more: int) -> None:
@@ -143,11 +111,7 @@ class Reporter:
         def so_far() -> str:
             return f" ({moved / 1e6:.0f} MB" + (f" of {total / 1e6:.0f} MB)" if total else ")")
 
-        with (
-            self._timed(title),
-            self._display(title, progress, total) as advance,
-            self._reminding(title, so_far),
-        ):
+        with self._lasting(title, so_far), self._display(title, self._progress(*BAR), total) as advance:
             yield count
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -159,40 +123,57 @@ class Reporter:
             table.add_row(*(shown(cell) for cell in row))
         self.console.print(table)
 
+    def _progress(self, *columns: Callable[[], ProgressColumn]) -> Progress:
+        made = (column() for column in columns)
+        return Progress(SpinnerColumn(), TextColumn("{task.description}"), *made, console=self.console, transient=True)
+
     @contextmanager
     def _display(self, title: str, progress: Progress, total: int | None = None) -> Iterator[Advance]:
-        if self._in_terminal:
-            with progress:
-                task = progress.add_task(shown(title), total=total)
-                yield lambda count: progress.advance(task, count)
-        elif self.in_actions:
+        if self.in_actions:
             actions.start_group(masked(title))
             try:
                 yield lambda _: None
             finally:
                 actions.end_group()
         else:
-            self._say_begin(title)
+            with progress if self._in_terminal else nullcontext(), self._task(title, progress, total) as advance:
+                yield advance
+
+    @contextmanager
+    def _task(self, title: str, progress: Progress, total: int | None = None) -> Iterator[Advance]:
+        if not self._in_terminal:
+            self.console.print(f"         {shown(title)} …", soft_wrap=True)
             yield lambda _: None
+            return
+        task = progress.add_task(shown(title), total=total)
+        try:
+            yield lambda count: progress.advance(task, count)
+        finally:
+            progress.remove_task(task)
 
     @property
     def _in_terminal(self) -> bool:
         return self.console.is_terminal and not self.in_actions
 
     @contextmanager
-    def _reminding(self, title: str, more: Callable[[], str]) -> Iterator[None]:
-        """Say once a minute that `title` goes on, where no spinner shows it: waiting must not look like hanging."""
-        if self._in_terminal or self.console.quiet:
-            yield
-            return
-        ended = threading.Event()
+    def _lasting(self, title: str, more: Callable[[], str]) -> Iterator[None]:
+        """Time a step; where no spinner shows it, say once a minute that it goes on: it must not look like hanging."""
+        started, ended = time.monotonic(), threading.Event()
         thread = threading.Thread(target=self.remind, args=(title, more, ended.wait), daemon=True)
-        thread.start()
+        if not (self._in_terminal or self.console.quiet):
+            thread.start()
         try:
             yield
+        except BaseException:
+            self.console.print(f"[red]{time.monotonic() - started:7.1f}s {shown(title)}: failed[/]", soft_wrap=True)
+            raise
         finally:
             ended.set()
-            thread.join()
+            if thread.ident:
+                thread.join()
+        seconds = time.monotonic() - started
+        self.steps.append(StepTime(title=title, seconds=round(seconds, 2)))
+        self.console.print(f"{seconds:7.1f}s {shown(title)}", soft_wrap=True)
 
     def remind(self, title: str, more: Callable[[], str], ended: Callable[[float], object]) -> None:
         """Print a line with `more` for each minute that passes before `ended`, which waits so many seconds for it."""
@@ -200,21 +181,6 @@ class Reporter:
             if ended(REMIND_SECONDS):
                 return
             self.console.print(f"         {shown(title)}: {minutes} min so far{shown(more())}", soft_wrap=True)
-
-    def _say_begin(self, title: str) -> None:
-        self.console.print(f"         {shown(title)} …", soft_wrap=True)
-
-    @contextmanager
-    def _timed(self, title: str) -> Iterator[None]:
-        started = time.monotonic()
-        try:
-            yield
-        except BaseException:
-            self.console.print(f"[red]{time.monotonic() - started:7.1f}s {shown(title)}: failed[/]", soft_wrap=True)
-            raise
-        seconds = time.monotonic() - started
-        self.steps.append(StepTime(title=title, seconds=round(seconds, 2)))
-        self.console.print(f"{seconds:7.1f}s {shown(title)}", soft_wrap=True)
 
 
 def limits(limit: float | None, silence: float | None) -> str:

@@ -1,62 +1,27 @@
-"""What can be asked about this machine, behind a protocol, so that judging the answers needs no machine."""
+"""What can be asked about this machine."""
 
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
-from ci.host.accelerator import find_kvm_fault
+from ci.host.accelerator import find_kvm_fault, kernel
+from ci.host.accelerator.kvm_device import KvmFault
 from ci.host.errors import ToolError
-from ci.host.kvm import kernel
-from ci.host.kvm.device import Fault
 from ci.host.process import find_tool, run
 
 
-class Machine(Protocol):
-    """The questions."""
-
-    @property
-    def environment(self) -> Mapping[str, str]: ...
-
-    def find_tool(self, name: str) -> str | None: ...
-
-    def tool_version(self, name: str, argument: str) -> str | None:
-        """What the program prints when asked for its version; None where it is not installed."""
-
-    def kernels(self) -> Sequence[Path]:
-        """The kernels in /boot."""
-
-    def has_modules(self, kernel_image: Path) -> bool: ...
-
-    def can_read(self, path: Path) -> bool: ...
-
-    def distribution(self) -> str:
-        """The ID in /etc/os-release; '' where there is none."""
-
-    def kvm_fault(self) -> Fault | None:
-        """What keeps KVM from running a guest, tried now."""
-
-    def file_system(self, folder: Path) -> int:
-        """A number that two folders share if they share their free space."""
-
-    def free_bytes(self, folder: Path) -> int: ...
-
-    def available_memory(self) -> int:
-        """Bytes that can be used without swapping."""
-
-
 class ThisMachine:
-    """The answers of the machine we run on."""
+    """The machine we run on. What judges it needs none of its own: a test overrides each answer."""
 
-    @property
-    def environment(self) -> Mapping[str, str]:
-        return os.environ
+    environment: Mapping[str, str] = os.environ
 
     def find_tool(self, name: str) -> str | None:
         return find_tool(name)
 
     def tool_version(self, name: str, argument: str) -> str | None:
+        """What the program prints when asked for its version; None where it is not installed."""
         if not find_tool(name):
             return None
         if not argument:
@@ -68,6 +33,7 @@ class ThisMachine:
         return completed.stdout + completed.stderr
 
     def kernels(self) -> Sequence[Path]:
+        """The kernels in /boot."""
         return kernel.kernels()
 
     def has_modules(self, kernel_image: Path) -> bool:
@@ -76,28 +42,23 @@ class ThisMachine:
     def can_read(self, path: Path) -> bool:
         return kernel.can_read(path)
 
-    def distribution(self) -> str:
-        try:
-            lines = Path("/etc/os-release").read_text(encoding="utf-8").splitlines()
-        except OSError:
-            return ""
-        return next((line.removeprefix("ID=").strip("\"'") for line in lines if line.startswith("ID=")), "")
-
-    def kvm_fault(self) -> Fault | None:
+    def kvm_fault(self) -> KvmFault | None:
+        """What keeps KVM from running a guest, tried now."""
         return find_kvm_fault(anew=True)
 
     def file_system(self, folder: Path) -> int:
+        """A number that two folders share if they share their free space."""
         return nearest_folder(folder).stat().st_dev
 
     def free_bytes(self, folder: Path) -> int:
         return shutil.disk_usage(nearest_folder(folder)).free
 
     def available_memory(self) -> int:
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            name, _, value = line.partition(":")
-            if name == "MemAvailable":
-                return int(value.split()[0]) << 10
-        raise RuntimeError("/proc/meminfo has no MemAvailable")
+        """Bytes that can be used without swapping."""
+        found = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(encoding="ascii"), re.MULTILINE)
+        if found is None:
+            raise RuntimeError("/proc/meminfo has no MemAvailable")
+        return int(found[1]) << 10
 
 
 def nearest_folder(folder: Path) -> Path:

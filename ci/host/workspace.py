@@ -5,8 +5,9 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
+from typing import IO, Any
 
 from ci.host.errors import HostError
 
@@ -45,12 +46,9 @@ def work_folder(parent: Path) -> Iterator[Path]:
 
 def _sweep(parent: Path) -> None:
     for folder in parent.glob(f"{WORK_PREFIX}*/"):
-        try:
-            with (folder / LOCK_NAME).open("w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with suppress(OSError), (folder / LOCK_NAME).open("w") as lock:
+            if try_lock(lock):  # else its run is alive
                 shutil.rmtree(folder, ignore_errors=True)
-        except OSError:
-            continue  # its run is alive
 
 
 @contextmanager
@@ -58,12 +56,19 @@ def exclusive(path: Path, waiting: Callable[[], AbstractContextManager[object]] 
     """Hold the lock file `path`; waits while another run holds it, for as long as that lives, within `waiting`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(lock):
             with waiting():
                 fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def try_lock(file: IO[Any]) -> bool:
+    """Lock an open file until it is closed, or this process ends; False where somebody else holds it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def require_space(folder: Path, needed: int) -> None:

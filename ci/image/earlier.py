@@ -1,18 +1,17 @@
 """An earlier image's list of packages, to explain by it what grew: from an earlier build, or from the last release."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from ci.fetch.download import read_url
 from ci.fetch.open_url import Client
 from ci.fetch.retry import Patience
-from ci.host.errors import InputError, ToolsmithError, VerificationError
+from ci.host.errors import InputError, ToolsmithError
 from ci.host.progress import Reporter
 from ci.records import artifacts
 from ci.records.packages import Package, parse_packages
-from ci.records.record import read_record
-from ci.records.release import AssetRecord, ReleaseRecord
+from ci.records.published import read_releases, require_bytes
+from ci.records.release import AssetRecord
 from ci.records.version import Version
 
 PACKAGES = artifacts.PACKAGES
@@ -49,9 +48,7 @@ def of_releases(folder: Path, distribution: str, reporter: Reporter) -> Earlier 
         asset = _newest_list(folder, distribution)
         if asset is None:
             return None
-        data = read_url(asset.url, max_bytes=asset.size, reporter=reporter, client=IMPATIENT)
-        if hashlib.sha256(data).hexdigest() != asset.sha256:
-            raise VerificationError(f"{asset.url} is not the file of the release")
+        data = require_bytes(read_url(asset.url, max_bytes=asset.size, reporter=reporter, client=IMPATIENT), asset)
         return Earlier(name=asset.name, packages=parse_packages(data, asset.name))
     except (ToolsmithError, OSError) as error:
         reporter.note(f"What grew since the last release is not known: {error}")
@@ -59,10 +56,10 @@ def of_releases(folder: Path, distribution: str, reporter: Reporter) -> Earlier 
 
 
 def _newest_list(folder: Path, distribution: str) -> AssetRecord | None:
-    records = sorted((Version.parse(path.stem), path) for path in folder.glob("v*.json"))
-    for _, path in reversed(records):
-        record = read_record(path, ReleaseRecord)
+    for record in read_releases(folder):
+        if isinstance(record, ToolsmithError):
+            raise record
         for image in record.images:
             if image.distribution == distribution:
-                return next((asset for asset in image.assets if asset.name.endswith(PACKAGES)), None)
+                return image.file(PACKAGES)
     return None

@@ -4,18 +4,13 @@ Runs on Python 3.10 too, for consumers of the image.
 """
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from ci.records.manifest_rules import read_manifest
+from ci.records.manifest_rules import IMAGE_CHECKS, read_manifest
 
 Fields = Mapping[str, str | int]
 
-EDITABLE = ("name", "tarball", "sha256", "qcow2", "qcow2_sha256", "version", "size", "qcow2_url")
-
-_SPACE = re.compile(r"[ \t\n\r]*")
 _decode = json.JSONDecoder().raw_decode
 
 
@@ -42,18 +37,21 @@ def replace_image(text: str, fields: Fields, where: str, *, add: bool = False) -
     file opened as text gives. Raises InputError, naming the manifest as `where`, when it is none or would be none
     afterwards.
     """
-    if unknown := fields.keys() - set(EDITABLE):
+    if unknown := fields.keys() - IMAGE_CHECKS.keys():
         raise ValueError(f"not fields of an image: {unknown}")
-    read_manifest(text.encode("utf-8", "surrogatepass"), where)
+    before = read_manifest(text.encode("utf-8", "surrogatepass"), where)
+    image = before["image"]
+    meant = {key: value for key, value in fields.items() if add or key in image}
     start = next(member.value for member in _members(text, 0) if member.name == "image")
-    members = {member.name: member for member in _members(text, start)}
-    missing = {key: value for key, value in fields.items() if key not in members and add}
-    result = _insert(text, list(members.values())[-1], missing)
-    for member in reversed(members.values()):  # from the end, so that positions before it stay right
-        if member.name in fields and not _same(json.loads(text[member.value : member.value_end]), fields[member.name]):
-            result = result[: member.value] + json.dumps(fields[member.name]) + result[member.value_end :]
-    read_manifest(result.encode("utf-8"), where)
-    _check(text, result, {**{key: fields[key] for key in fields if key in members}, **missing})
+    *others, last = _members(text, start)
+    result = _insert(text, last, {key: value for key, value in meant.items() if key not in image})
+    for member in reversed([*others, last]):  # from the end, so that positions before it stay right
+        name = member.name
+        if name in meant and image[name] != meant[name]:
+            result = result[: member.value] + json.dumps(meant[name]) + result[member.value_end :]
+    # As text, because the order of keys matters, and True is not 1.
+    if json.dumps(read_manifest(result.encode("utf-8"), where)) != json.dumps({**before, "image": {**image, **meant}}):
+        raise RuntimeError("the edited manifest does not say what was meant")
     return result
 
 
@@ -74,8 +72,9 @@ def _members(text: str, start: int) -> Iterator[_Member]:
 
 
 def _skip(text: str, position: int) -> int:
-    match = _SPACE.match(text, position)
-    return match.end() if match else position
+    while text[position] in " \t\n\r":
+        position += 1
+    return position
 
 
 def _insert(text: str, last: _Member, missing: Fields) -> str:
@@ -83,15 +82,3 @@ def _insert(text: str, last: _Member, missing: Fields) -> str:
     separator, colon = text[last.after : last.key], text[last.key_end : last.value]
     added = "".join(f"{separator}{json.dumps(key)}{colon}{json.dumps(value)}" for key, value in missing.items())
     return text[: last.value_end] + added + text[last.value_end :]
-
-
-def _check(text: str, result: str, meant: Fields) -> None:
-    expected: dict[str, Any] = json.loads(text)
-    expected["image"].update(meant)
-    # As text, because the order of keys matters, and True is not 1.
-    if json.dumps(json.loads(result)) != json.dumps(expected):
-        raise RuntimeError("the edited manifest does not say what was meant")
-
-
-def _same(found: object, wanted: str | int) -> bool:
-    return type(found) is type(wanted) and found == wanted

@@ -3,19 +3,15 @@
 The rules are plain functions, because that tool has no room for a compiled library. Runs on Python 3.10 too.
 """
 
-import codecs
-import json
-import math
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from ci.host.errors import InputError
+from ci.records.strict_json import parse_json, shown_key
 
 MAX_BYTES = 1 << 20
-MAX_DEPTH = 32
-MAX_DIGITS = 300
 MAX_SIZE = 1 << 40
 MAX_NAME = 200
 MAX_REFERENCE = 2000
@@ -33,16 +29,22 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 
 Document = dict[str, Any]
 
+_SHAPES: dict[str, tuple[Any, str]] = {
+    "image": (dict, "an object"),
+    "tools": (dict, "an object"),
+    "operations": (list, "an array"),
+}
+
 
 def read_manifest(data: bytes, where: str) -> Document:
     """The manifest in a file's bytes; raises InputError for what the consumer or a tool of ours could misread.
 
     `where` names the file in the error.
     """
+    if len(data) > MAX_BYTES:
+        raise malformed(where, f"it has {len(data)} bytes, more than {MAX_BYTES}")
     try:
-        document = _strict_json(data)
-    except RecursionError:
-        raise malformed(where, "it is nested too deeply") from None
+        document = parse_json(data)
     except ValueError as error:
         raise malformed(where, str(error)) from error
     if not isinstance(document, dict):
@@ -54,25 +56,21 @@ def read_manifest(data: bytes, where: str) -> Document:
 
 def manifest_findings(document: Document) -> Iterator[str]:
     """What is wrong with a manifest, each with the key it is about."""
-    if isinstance(image := document.get("image"), dict):
-        yield from (f"image.{finding}" for finding in image_findings(image))
-    else:
-        yield _missing("image", document, "an object")
-    tools, operations = document.get("tools"), document.get("operations")
-    if not isinstance(tools, dict):
-        yield _missing("tools", document, "an object")
-    else:
-        yield from (f"tools.{_named(key)}: it is not a string" for key, value in tools.items() if _not_text(value))
-    if not isinstance(operations, list):
-        yield _missing("operations", document, "an array")
-    else:
-        yield from (f"operations.{i}: it is not a string" for i, value in enumerate(operations) if _not_text(value))
+    for key, (kind, words) in _SHAPES.items():
+        value = document.get(key)
+        if not isinstance(value, kind):
+            yield f"{key}: " + (f"it is not {words}" if key in document else "the key is missing")
+        elif key == "image":
+            yield from (f"image.{finding}" for finding in image_findings(value))
+        else:
+            items = value.items() if isinstance(value, dict) else enumerate(value)
+            yield from (f"{key}.{shown_key(at)}: it is not a string" for at, item in items if not isinstance(item, str))
 
 
 def image_findings(image: Document) -> Iterator[str]:
     """What is wrong with the `image` of a manifest, each with the key it is about."""
     faultless = True
-    for key, check in _IMAGE_CHECKS.items():
+    for key, check in IMAGE_CHECKS.items():
         if key not in image and key in OPTIONAL:
             continue
         problem = check(image[key]) if key in image else "the key is missing"
@@ -94,37 +92,24 @@ def _contradiction(image: Document) -> str | None:
     return None
 
 
-def _not_text(value: object) -> bool:
-    return not isinstance(value, str)
-
-
-def _missing(key: str, document: Document, kind: str) -> str:
-    return f"{key}: it is not {kind}" if key in document else f"{key}: the key is missing"
-
-
-def _matching(pattern: str, problem: str, longest: int = MAX_REFERENCE) -> Callable[[object], str | None]:
-    # Not `$`, which in Python also matches before a last line feed.
-    compiled = re.compile(pattern.removesuffix("$") + r"\Z")
-
+def _text(rule: Callable[[str], str | None], longest: int = MAX_REFERENCE) -> Callable[[object], str | None]:
     def check(value: object) -> str | None:
         if not isinstance(value, str):
             return "it is not a string"
-        if len(value) > longest:
-            return f"it has more than {longest} characters"
-        return None if compiled.match(value) else problem
+        return f"it has more than {longest} characters" if len(value) > longest else rule(value)
 
     return check
 
 
-def _reference(value: object) -> str | None:
+def _matching(pattern: str, problem: str) -> Callable[[str], str | None]:
+    # All of it, because `$` also matches before a last line feed in Python.
+    return lambda value: None if re.fullmatch(pattern, value) else problem
+
+
+def _reference(value: str) -> str | None:
     """What is wrong with a reference: it must lead to a file, and not out of the folder it is looked up in."""
-    if not isinstance(value, str):
-        return "it is not a string"
-    if len(value) > MAX_REFERENCE:
-        return f"it has more than {MAX_REFERENCE} characters"
-    if scheme := _SCHEME.match(value):
-        return _url(value, scheme[1])
-    return _path(value)
+    scheme = _SCHEME.match(value)
+    return _url(value, scheme[1]) if scheme else _path(value)
 
 
 def _url(value: str, scheme: str) -> str | None:
@@ -154,11 +139,9 @@ def _unseen(text: str) -> bool:
     return re.search(rf"[\\{UNSEEN}]", text) is not None
 
 
-def _web_reference(value: object) -> str | None:
-    if problem := _reference(value):
-        return problem
-    web = not value or str(value).startswith(tuple(f"{scheme}://" for scheme in WEB_SCHEMES))
-    return None if web else "it is no web address"
+def _web_reference(value: str) -> str | None:
+    web = not value or value.startswith(tuple(f"{scheme}://" for scheme in WEB_SCHEMES))
+    return _reference(value) or (None if web else "it is no web address")
 
 
 def _size(value: object) -> str | None:
@@ -167,83 +150,18 @@ def _size(value: object) -> str | None:
     return None if 0 <= value <= MAX_SIZE else f"it is not between 0 and {MAX_SIZE}"
 
 
-_IMAGE_CHECKS: dict[str, Callable[[object], str | None]] = {
-    "name": _matching(FOLDER, "it is not the name of a folder", MAX_NAME),
-    "tarball": _reference,
-    "sha256": _matching(DIGEST, "it is not a SHA-256 in lower-case hex"),
-    "qcow2": _reference,
-    "qcow2_sha256": _matching(DIGEST, "it is not a SHA-256 in lower-case hex"),
-    "version": _matching(VERSION, "it is not a version such as v2026.11.23"),
+IMAGE_CHECKS: dict[str, Callable[[object], str | None]] = {
+    "name": _text(_matching(FOLDER, "it is not the name of a folder"), MAX_NAME),
+    "tarball": _text(_reference),
+    "sha256": _text(_matching(DIGEST, "it is not a SHA-256 in lower-case hex")),
+    "qcow2": _text(_reference),
+    "qcow2_sha256": _text(_matching(DIGEST, "it is not a SHA-256 in lower-case hex")),
+    "version": _text(_matching(VERSION, "it is not a version such as v2026.11.23")),
     "size": _size,
-    "qcow2_url": _web_reference,
+    "qcow2_url": _text(_web_reference),
 }
 # Ours: Toolsmith does not know them, and a consumer's manifest may lack them.
 OPTIONAL = ("version", "size", "qcow2_url")
-
-
-def _strict_json(data: bytes) -> object:
-    """The value in JSON that everybody reads the same way; raises ValueError or RecursionError."""
-    if len(data) > MAX_BYTES:
-        raise ValueError(f"it has {len(data)} bytes, more than {MAX_BYTES}")
-    if data.startswith(codecs.BOM_UTF8):
-        raise ValueError("it starts with a byte order mark")
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"byte {error.start} is not UTF-8") from error
-    document: object = json.loads(
-        text, object_pairs_hook=_unique, parse_constant=_no_number, parse_float=_finite, parse_int=_whole
-    )
-    _check_values(document)
-    return document
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> Document:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        seen: set[str] = set()
-        for name, _ in pairs:
-            if name in seen:
-                raise ValueError(f"the key {_named(name)} comes twice in one object")
-            seen.add(name)
-    return found
-
-
-def _no_number(text: str) -> float:
-    raise ValueError(f"{text} is not a number in JSON")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text[:100]} is too large a number")
-    return value
-
-
-def _whole(text: str) -> int:
-    if len(text) > MAX_DIGITS:
-        raise ValueError(f"a number has {len(text)} digits, above the limit")
-    return int(text)
-
-
-def _check_values(document: object) -> None:
-    """Refuse what JSON's grammar permits and others choke on: deep nesting, and halves of surrogate pairs."""
-    values: list[tuple[object, int]] = [(document, 0)]
-    while values:
-        value, depth = values.pop()
-        if depth > MAX_DEPTH:
-            raise ValueError("it is nested too deeply")
-        if isinstance(value, dict):
-            values += [(item, depth + 1) for pair in value.items() for item in pair]
-        elif isinstance(value, list):
-            values += [(item, depth + 1) for item in value]
-        elif isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
-            raise ValueError(f"{_named(value)} has half of a surrogate pair")
-
-
-def _named(part: object) -> str:
-    text = str(part)
-    return text if re.fullmatch(r"[A-Za-z0-9_-]+", text) else ascii(text[:100])
 
 
 def malformed(where: str, problem: str, details: str = "") -> InputError:

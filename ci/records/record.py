@@ -7,7 +7,11 @@ from typing import Annotated, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ci.host.errors import InputError
-from ci.host.files import write_atomic
+from ci.host.files import read_bounded, write_atomic
+from ci.records.strict_json import parse_json
+
+MAX_BYTES = 16 << 20
+MAKE_AGAIN = "It may come from another version of this repository; make it again."
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 RecordT = TypeVar("RecordT", bound="Record")
@@ -33,35 +37,35 @@ class Record(Part):
 
 def read_record(path: Path, kind: type[RecordT]) -> RecordT:
     """Read a record that another stage wrote; raises InputError where it is not of that kind."""
+    return parse_record(read_bounded(path, MAX_BYTES), kind, str(path))
+
+
+def schema_of(data: bytes) -> str | None:
+    """The schema that a document names; None where it names none, or is no JSON."""
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    return parse_record(data, kind, str(path))
+        document = parse_json(data)
+    except ValueError:
+        return None
+    match document:
+        case {"schema": str(schema)}:
+            return schema
+        case _:
+            return None
 
 
 def parse_record(data: bytes, kind: type[RecordT], where: str) -> RecordT:
     """A record in a file's bytes; raises InputError where it is not of that kind. `where` names the file."""
     try:
-        return kind.model_validate_json(data)
+        document = parse_json(data)
+    except ValueError as error:
+        raise InputError(f"{where} is not a {kind.__name__}: {error}", hint=MAKE_AGAIN) from error
+    try:
+        return kind.model_validate(document)
     except ValidationError as error:
         expected = kind.model_fields["schema_"].default
-        if (found := _schema(data)) not in {None, expected}:
+        if (found := schema_of(data)) not in {None, expected}:
             raise InputError(
                 f"{where} is a record of schema {found!r}; this version of the repository reads {expected!r}",
                 hint="Use the commands of the commit that wrote it.",
             ) from error
-        raise InputError(
-            f"{where} is not a {kind.__name__}",
-            hint="It may come from another version of this repository; make it again.",
-            details=str(error),
-        ) from error
-
-
-def _schema(data: bytes) -> str | None:
-    try:
-        document = json.loads(data)
-    except (ValueError, RecursionError):
-        return None
-    schema = document.get("schema") if isinstance(document, dict) else None
-    return schema if isinstance(schema, str) else None
+        raise InputError(f"{where} is not a {kind.__name__}", hint=MAKE_AGAIN, details=str(error)) from error

@@ -4,11 +4,10 @@ Run as a module it writes the JSON Schema.
 """
 
 import json
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from ci.host.files import write_atomic
 from ci.records.build import BaseImageRecord
@@ -22,13 +21,19 @@ SCHEMA_PATH = Path(__file__).parents[2] / "releases" / "release.schema.json"
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$")]
 
 
+# Records come from anywhere: what nobody could show, or fetch, is none.
+ByteCount = Annotated[int, Field(ge=0, le=1 << 50)]
+Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
+WebAddress = Annotated[str, Field(pattern=r"^https?://")]
+
+
 class AssetRecord(Part):
     """A file of the release, as anybody can fetch it; `size` in bytes."""
 
     name: FileName
     sha256: Sha256
-    size: int
-    url: str
+    size: ByteCount
+    url: WebAddress
 
 
 class AttestationRecord(Part):
@@ -47,7 +52,7 @@ class ValidationSummary(Part):
     passed: int
     skipped: int
     accelerator: str
-    ssh_seconds: dict[str, float]
+    ssh_seconds: dict[str, Seconds]
 
 
 class ImageRelease(Part):
@@ -59,9 +64,9 @@ class ImageRelease(Part):
     name: str
     definition: str
     definition_sha256: Sha256
-    inputs: dict[str, Sha256] | None = None
+    inputs: dict[str, Sha256]
     distribution: str
-    built_at: datetime
+    built_at: AwareDatetime
     base: BaseImageRecord
     kernel: str
     packages: int
@@ -70,6 +75,10 @@ class ImageRelease(Part):
     assets: list[AssetRecord]
     validation: ValidationSummary
     attestation: AttestationRecord | None
+
+    def file(self, ending: str) -> AssetRecord | None:
+        """Its file whose name ends so, see ci/records/artifacts.py; None where it has none."""
+        return next((asset for asset in self.assets if asset.name.endswith(ending)), None)
 
 
 class ReleaseFacts(Part):
@@ -81,7 +90,7 @@ class ReleaseFacts(Part):
     base_url: str
     base_sha256: Sha256
     definition_sha256: Sha256
-    inputs: dict[str, Sha256] | None = None
+    inputs: dict[str, Sha256]
     qcow2_sha256: Sha256
     qcow2_size: int
     kernel: str

@@ -4,12 +4,14 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from ci.host.errors import InputError, VerificationError
+from ci.host.files import read_bounded
+from ci.records.strict_json import parse_json
 
 MAX_BYTES = 16 << 20  # GitHub attests no larger one: https://github.com/actions/attest#readme
 # The schema wants the items of most lists to differ, for which each is compared with each.
@@ -31,12 +33,7 @@ def read_sbom(path: Path, *, image_sha256: str) -> SbomSummary:
 
     Raises InputError where it is no such document, VerificationError where it speaks of another image.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    document = parse_sbom(content, path.name)
+    document = parse_sbom(read_bounded(path, MAX_BYTES), path.name)
     described = document["metadata"]["component"]
     found = [item["content"].lower() for item in described.get("hashes", []) if item["alg"] == "SHA-256"]
     if found != [image_sha256]:
@@ -50,7 +47,10 @@ def read_sbom(path: Path, *, image_sha256: str) -> SbomSummary:
 
 def parse_sbom(content: bytes, where: str) -> dict[str, Any]:
     """The document, with everything that `read_sbom` looks at in it; `where` names it in the InputError."""
-    document = _parse_json(content, where)
+    try:
+        document = parse_json(content)
+    except ValueError as error:
+        raise _refused(where, str(error)) from error
     if not isinstance(document, dict) or document.get("bomFormat") != "CycloneDX":
         raise _refused(where, "it is not CycloneDX")
     if document.get("specVersion") != "1.6":
@@ -58,41 +58,14 @@ def parse_sbom(content: bytes, where: str) -> dict[str, Any]:
     lengths = [len(items) for items in _lists(document)]
     if max(lengths, default=0) > MAX_LIST or sum(lengths) > MAX_ITEMS:
         raise _refused(where, f"a list in it has more than {MAX_LIST} items, or all have more than {MAX_ITEMS}")
-    try:
-        error = JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(document))
-    except RecursionError:
-        raise _refused(where, "it is nested too deeply") from None
-    if error is not None:
-        raise _refused(where, "it is not valid by the schema of CycloneDX 1.6", details=str(error)[:2000])
+    if problem := JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(document)):
+        raise _refused(where, "it is not valid by the schema of CycloneDX 1.6", details=str(problem)[:2000])
     for key in ("serialNumber", "components", "metadata"):
         if key not in document:
             raise _refused(where, f"it has no {key}")
     if "component" not in document["metadata"]:
         raise _refused(where, "it does not say what it describes")
     return document
-
-
-def _parse_json(content: bytes, where: str) -> Any:  # noqa: ANN401 - whatever it is
-    if len(content) > MAX_BYTES:
-        raise _refused(where, f"it has more than {MAX_BYTES} bytes")
-    try:
-        return json.loads(content.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
-    except RecursionError:
-        raise _refused(where, "it is nested too deeply") from None
-    except ValueError as error:
-        raise _refused(where, f"it is not JSON, or was cut off: {str(error)[:200]}") from None
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Of two values under one key each reader takes another."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key is there twice")
-    return found
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number")
 
 
 def _lists(value: object) -> Iterator[list[Any]]:

@@ -58,12 +58,11 @@ def with_entry(text: str, tag: str, entry: str, where: str = "docs/releases.md")
 def read_entries(text: str) -> list[tuple[Version, str]]:
     """The versions that have an entry, as they stand, each with the entry's text."""
     lines, headings = _LINE.findall(text), _headings(text)
-    found = []
-    for heading in _entries(headings):
-        following = (other.line for other in headings if other.line > heading.line and other.level <= heading.level)
-        if heading.version:
-            found.append((heading.version, "".join(lines[heading.line : next(following, len(lines))])))
-    return found
+    return [
+        (heading.version, "".join(lines[heading.line : _end(heading, headings, len(lines))]))
+        for heading in _entries(headings)
+        if heading.version
+    ]
 
 
 def says_nothing_yet(text: str) -> bool:
@@ -98,9 +97,12 @@ def _position(headings: list[_Heading], version: Version, end: int) -> int:
     for heading in entries:
         if heading.version and heading.version < version:
             return heading.line
-    last = entries[-1]
-    following = (heading.line for heading in headings if heading.line > last.line and heading.level <= last.level)
-    return next(following, end)
+    return _end(entries[-1], headings, end)
+
+
+def _end(entry: _Heading, headings: list[_Heading], end: int) -> int:
+    """The line behind an entry: that of the next heading of its level, or the text's `end`."""
+    return next((one.line for one in headings if one.line > entry.line and one.level <= entry.level), end)
 
 
 def _entries(headings: list[_Heading]) -> Iterator[_Heading]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ci.host.errors import InputError
 from ci.records.manifest import parse_manifest
-from ci.records.record import parse_record
+from ci.records.published import parse_release
 from ci.records.release import AssetRecord, ImageRelease, ReleaseFacts, ReleaseRecord, image_fields
 from ci.records.version import Version
 from ci.release.changelog import NOTHING_YET, read_entries, says_nothing_yet
@@ -80,7 +80,7 @@ def _record_problems(checkout: Checkout, records: dict[Version, ReleaseRecord]) 
             yield f"{FOLDER}/{name}: {FOLDER}/{other} is missing beside it"
         if version is not None and ending == "json":
             try:
-                records[version] = parse_record(data, ReleaseRecord, f"{FOLDER}/{name}")
+                records[version] = parse_release(data, f"{FOLDER}/{name}")
             except InputError as error:
                 yield error.message
     for version, record in sorted(records.items()):

@@ -8,7 +8,7 @@ from ci.host.errors import InputError, RefusedError, VerificationError
 from ci.host.files import sha256_file
 from ci.records import artifacts
 from ci.records.build import BuildRecord, Verification
-from ci.records.packages import Package, read_packages
+from ci.records.packages import Package, parse_packages
 from ci.records.record import read_record
 from ci.records.sbom import read_sbom
 from ci.records.validation import CheckResult, Outcome, ValidationReport
@@ -112,11 +112,12 @@ def _read_image(path: Path, build: BuildRecord, *, allow_dirty: bool) -> TestedI
     files = tuple(local_file(file) for file in _files(path.parent, stem))
     by_suffix = {file.name.removeprefix(stem): file for file in files}
     report = read_record(by_suffix[artifacts.REPORT].path, ValidationReport)
-    packages = read_packages(_text(by_suffix[artifacts.PACKAGES].path), by_suffix[artifacts.PACKAGES].name)
+    listed = by_suffix[artifacts.PACKAGES].path
+    packages = parse_packages(listed.read_bytes(), listed.name)
     _verify_image(by_suffix[artifacts.IMAGE], build, report)
     _refuse_report(build, report)
     line = f"{build.image.sha256}  {build.image.file}\n"
-    if _text(by_suffix[artifacts.CHECKSUM].path) != line:
+    if by_suffix[artifacts.CHECKSUM].path.read_bytes() != line.encode():
         raise VerificationError(
             f"{stem}.qcow2.sha256 does not hold the image's digest", hint="Build and test it again; nothing else helps."
         )
@@ -176,13 +177,6 @@ def _files(folder: Path, stem: str) -> list[Path]:
 def local_file(path: Path) -> LocalFile:
     """A file as it is now."""
     return LocalFile(path=path, size=path.stat().st_size, sha256=sha256_file(path))
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not text: {error}", hint="Build and test it again.") from error
 
 
 def _verify_image(image: LocalFile, build: BuildRecord, report: ValidationReport) -> None:

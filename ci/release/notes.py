@@ -18,8 +18,8 @@ from ci.comparison.image_facts import file_changes
 from ci.comparison.words import configuration_summary
 from ci.host.errors import InputError
 from ci.records import artifacts
-from ci.records.packages import Package, PackageDiff
-from ci.records.release import AssetRecord, ImageRelease, ReleaseFacts, ReleaseRecord, manifest_snippet
+from ci.records.packages import Package
+from ci.records.release import AssetRecord, ImageRelease, ReleaseRecord, manifest_snippet
 from ci.records.version import Version
 from ci.text.figures import change, megabytes
 from ci.text.markdown import Markdown, code, file_link, link, shell, table
@@ -54,71 +54,42 @@ class PullRequestText:
     body: str
 
 
-def release_notes(
-    record: ReleaseRecord,
-    *,
-    diff: PackageDiff | None,
-    previous: ReleaseFacts | None,
-    attested: bool,
-    marker: str = "",
-) -> str:
-    """The body of the release. `previous` is None for the first one, `diff` None where nothing could be compared.
+def release_notes(record: ReleaseRecord, marker: str = "") -> str:
+    """The body of the release; `marker`, an HTML comment, becomes the last line.
 
-    `attested` tells whether the image has an attestation of where it was built; `marker`, an HTML comment, becomes the
-    last line. Raises InputError for a tag that is no version.
+    Raises InputError for a tag that is no version.
     """
-    context = _context(record, diff, previous, attested=attested)
-    return _render("release_notes.md.j2", context, diff, RELEASE_LIMIT, marker)
+    return _render("release_notes.md.j2", record, RELEASE_LIMIT, marker=marker)
 
 
-def release_page(
-    record: ReleaseRecord, *, diff: PackageDiff | None, previous: ReleaseFacts | None, attested: bool
-) -> str:
+def release_page(record: ReleaseRecord) -> str:
     """`releases/<tag>.md`, for people."""
-    context = _context(record, diff, previous, attested=attested)
-    return _render("release_page.md.j2", context, diff, PAGE_LIMIT)
+    return _render("release_page.md.j2", record, PAGE_LIMIT)
 
 
-def changelog_entry(record: ReleaseRecord, *, diff: PackageDiff | None, previous: ReleaseFacts | None) -> str:
+def changelog_entry(record: ReleaseRecord) -> str:
     """The entry in docs/releases.md, its heading included."""
-    context = _context(record, diff, previous, attested=False)
-    return _render("changelog_entry.md.j2", context, None, ENTRY_LIMIT)
+    return _render("changelog_entry.md.j2", record, ENTRY_LIMIT)
 
 
-def pull_request(
-    record: ReleaseRecord,
-    *,
-    diff: PackageDiff | None,
-    previous: ReleaseFacts | None,
-    attested: bool,
-    marker: str = "",
-) -> PullRequestText:
+def pull_request(record: ReleaseRecord) -> PullRequestText:
     """The roll-out in this repository."""
-    context = _context(record, diff, previous, attested=attested)
-    body = _render("pull_request.md.j2", context, diff, PULL_REQUEST_LIMIT, marker)
-    return PullRequestText(title=f"Roll out {context['tag']}", body=body)
+    body = _render("pull_request.md.j2", record, PULL_REQUEST_LIMIT)
+    return PullRequestText(title=f"Roll out {record.tag}", body=body)
 
 
-def consumer_pull_request(
-    record: ReleaseRecord,
-    *,
-    diff: PackageDiff | None,
-    previous: ReleaseFacts | None,
-    attested: bool,
-    manifest: str = ".toolsmith/tools.json",
-    marker: str = "",
-) -> PullRequestText:
+def consumer_pull_request(record: ReleaseRecord, manifest: str) -> PullRequestText:
     """The same in the consumer's repository, whose manifest is the file `manifest`."""
-    context = _context(record, diff, previous, attested=attested) | {"manifest": manifest}
-    body = _render("consumer_pull_request.md.j2", context, diff, PULL_REQUEST_LIMIT, marker)
-    return PullRequestText(title=f"Use Toolsmith image {context['tag']}", body=body)
+    body = _render("consumer_pull_request.md.j2", record, PULL_REQUEST_LIMIT, manifest=manifest)
+    return PullRequestText(title=f"Use Toolsmith image {record.tag}", body=body)
 
 
-def _render(template: str, context: dict[str, Any], diff: PackageDiff | None, limit: int, marker: str = "") -> str:
+def _render(template: str, record: ReleaseRecord, limit: int, *, marker: str = "", manifest: str = "") -> str:
     if marker and not _MARKER.fullmatch(marker):
         raise ValueError(f"not an HTML comment on one line: {marker!r}")
+    context, changes = _context(record) | {"manifest": manifest}, record.changes
     for rows in PACKAGE_ROWS:
-        tables = packages.markdown(diff, rows) if diff and context["previous"] else Markdown("")
+        tables = packages.markdown(changes, rows) if changes and record.previous else Markdown("")
         text = _environment().get_template(template).render(context, package_tables=tables)
         text = re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
         if marker:
@@ -126,7 +97,7 @@ def _render(template: str, context: dict[str, Any], diff: PackageDiff | None, li
         if len(text.encode()) <= limit:
             return text
     raise InputError(
-        f"the text about {context['tag']} is longer than {limit} bytes even without the packages",
+        f"the text about {record.tag} is longer than {limit} bytes even without the packages",
         hint="Look at the release record: one of its URLs or lists must be absurdly long.",
     )
 
@@ -161,25 +132,23 @@ def _safe(value: object) -> object:
     raise TypeError(f"a template must not show {value!r}")
 
 
-def _context(
-    record: ReleaseRecord, diff: PackageDiff | None, previous: ReleaseFacts | None, *, attested: bool
-) -> dict[str, Any]:
+def _context(record: ReleaseRecord) -> dict[str, Any]:
     version = Version.parse(record.tag)
     image, images, ensure_vm = record.image, record.images, record.ensure_vm
     folder = f".toolsmith/cache/{image.name}/{image.qcow2.sha256}"
-    return _since(record, diff, previous) | {
+    return _since(record) | {
         "record": record,
         "image": image,
         "images": images,
-        "attested": attested,
+        "attested": image.attestation is not None,
         "tag": Markdown(version),
         "day": Markdown(version.day.isoformat()),
         "commit": _commit(record),
         "size": Markdown(megabytes(image.qcow2.size)),
         "files": _files(record.assets),
         "boots": _boots(images),
-        "package_list": _find(image, artifacts.PACKAGES),
-        "report": _find(image, artifacts.REPORT_MARKDOWN),
+        "package_list": image.file(artifacts.PACKAGES),
+        "report": image.file(artifacts.REPORT_MARKDOWN),
         "page_link": Markdown(f"[releases/{version}.md](../releases/{version}.md)"),
         "checksum": f"{image.qcow2.sha256}  {image.qcow2.name}",
         "ensure_vm_checksum": f"{ensure_vm.sha256}  {ensure_vm.name}",
@@ -190,11 +159,11 @@ def _context(
     }
 
 
-def _since(record: ReleaseRecord, diff: PackageDiff | None, previous: ReleaseFacts | None) -> dict[str, Any]:
+def _since(record: ReleaseRecord) -> dict[str, Any]:
     """What the templates say of the release before; `previous` is all they ask for where there is none."""
+    image, previous, diff = record.image, record.previous, record.changes
     if previous is None:
         return {"previous": None}
-    image = record.image
     tag = Markdown(Version.parse(previous.tag))
     repository = _repository_url(record)
     same_file = previous.qcow2_sha256 == image.qcow2.sha256
@@ -226,10 +195,6 @@ def _commit(record: ReleaseRecord) -> Markdown:
     repository = _repository_url(record)
     text = code(record.commit[:12])
     return link(text, f"{repository}/commit/{record.commit}") if repository else text
-
-
-def _find(image: ImageRelease, ending: str) -> AssetRecord | None:
-    return next((asset for asset in image.assets if asset.name.endswith(ending)), None)
 
 
 def _asset(asset: AssetRecord) -> Markdown:

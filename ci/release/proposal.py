@@ -9,10 +9,9 @@ from ci.fetch.source import AbsentError
 from ci.github.answers import Release
 from ci.github.client import GitHub
 from ci.github.context import Context
-from ci.github.transfer import Transfer
 from ci.host.errors import InputError, RefusedError, VerificationError
-from ci.host.progress import Reporter
-from ci.records.packages import Package, PackageDiff, parse_packages
+from ci.records import artifacts
+from ci.records.packages import PackageDiff, parse_packages
 from ci.records.release import (
     AssetRecord,
     AttestationRecord,
@@ -26,7 +25,7 @@ from ci.records.version import Version
 from ci.release import notes
 from ci.release.dist import LocalFile, TestedImage, local_file
 from ci.release.publish import Proposal
-from ci.release.read_back import PACKAGES_SUFFIX, read_release_record
+from ci.release.read_back import read_file, read_record
 from ci.release.state import marker
 
 # What actions/attest signs in the release workflow: where an image was built, and what is in it.
@@ -131,7 +130,7 @@ def _image_release(context: Context, tag: str, image: TestedImage, *, attested: 
 
 
 def read_previous(
-    github: GitHub, transfer: Transfer, release: Release | None, image: TestedImage, reporter: Reporter
+    github: GitHub, release: Release | None, image: TestedImage
 ) -> tuple[ReleaseFacts | None, PackageDiff | None]:
     """What the release before was, and how `image`'s packages differ from its.
 
@@ -140,40 +139,25 @@ def read_previous(
     if release is None:
         return None, None
     try:
-        record = read_release_record(github, transfer, release)
-        packages = _read_packages(github, transfer, release, image.build.distribution)
+        record = read_record(github, release)
+        listed = next(
+            (one.file(artifacts.PACKAGES) for one in record.images if one.distribution == image.build.distribution),
+            None,
+        )
+        packages = parse_packages(read_file(github, release, listed), listed.name) if listed else None
     except (VerificationError, InputError, AbsentError) as problem:
-        reporter.warn(f"{release.tag_name} cannot be compared with: {problem}")
+        github.reporter.warn(f"{release.tag_name} cannot be compared with: {problem}")
         return None, None
     return ReleaseFacts.of(record), None if packages is None else compare(packages, image.packages)
-
-
-def _read_packages(
-    github: GitHub, transfer: Transfer, release: Release, distribution: str
-) -> tuple[Package, ...] | None:
-    ending = f"-{distribution}-{release.tag_name}{PACKAGES_SUFFIX}"
-    asset = next((asset for asset in release.assets if asset.name.endswith(ending)), None)
-    if asset is None:
-        return None
-    data = github.persistence.read(f"download of {asset.name}", lambda: transfer.read(asset))
-    return parse_packages(data, asset.name)
 
 
 def make_proposal(record: ReleaseRecord, materials: Materials, record_file: Path, *, latest: bool) -> Proposal:
     """Write the record beside the images, and list everything in the order of its upload."""
     record.write(record_file)
-    own = local_file(record_file)
-    body = notes.release_notes(
-        record,
-        diff=record.changes,
-        previous=record.previous,
-        attested=record.image.attestation is not None,
-        marker=marker(record.commit),
-    )
     return Proposal(
         tag=record.tag,
         commit=record.commit,
-        body=body,
+        body=notes.release_notes(record, marker(record.commit)),
         latest=latest,
-        files=(*materials.files, own),
+        files=(*materials.files, local_file(record_file)),
     )

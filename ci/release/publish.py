@@ -6,11 +6,9 @@ from typing import assert_never
 
 from ci.github.answers import Asset, Release, RepositoryFacts
 from ci.github.client import GitHub
-from ci.github.transfer import Transfer
 from ci.host.errors import AccessError, RefusedError, RejectedError, ToolsmithError, VerificationError
-from ci.host.progress import Reporter
-from ci.records.version import Version
 from ci.release import state
+from ci.release.assets import compare_assets, is_right
 from ci.release.dist import LocalFile
 from ci.release.state import Situation, Standing
 
@@ -82,17 +80,6 @@ def require_writable(github: GitHub, repository: RepositoryFacts, hint: str) -> 
         raise AccessError(f"the token may not write to {repository.full_name}", hint=hint)
 
 
-def newest_before(releases: Sequence[Release], version: Version) -> Release | None:
-    """The published release with the highest version below `version`; None where it would be the first."""
-    older = [(found, release) for release in releases if not release.draft and (found := release.version)]
-    return max(((v, r) for v, r in older if v < version), key=lambda pair: pair[0], default=(None, None))[1]
-
-
-def is_newest(releases: Sequence[Release], version: Version) -> bool:
-    """True when no published release has a higher version."""
-    return not any(found > version for release in releases if not release.draft and (found := release.version))
-
-
 def examine(github: GitHub, releases: Sequence[Release], proposal: Proposal) -> Situation:
     """Compare GitHub with the proposal; raises RefusedError where nothing may be done."""
     found = state.find(proposal.tag, releases)
@@ -136,11 +123,9 @@ def describe(action: Action, proposal: Proposal) -> str:
 class Publisher:
     """Carries a plan out. Each step is safe to repeat, and a run that was cut off is continued by the next."""
 
-    def __init__(self, github: GitHub, transfer: Transfer, proposal: Proposal, reporter: Reporter) -> None:
+    def __init__(self, github: GitHub, proposal: Proposal) -> None:
         self._github = github
-        self._transfer = transfer
         self._proposal = proposal
-        self._reporter = reporter
 
     def carry_out(self, actions: Sequence[Action], situation: Situation) -> Release:
         """Take the steps; returns the published release. Nothing is public before every asset has been compared."""
@@ -171,28 +156,23 @@ class Publisher:
             raise _explained(refusal, proposal) from refusal
 
     def _upload(self, release: Release, file: LocalFile) -> None:
-        def call() -> Asset:
-            with self._reporter.transfer(f"upload {file.name}", file.size) as advance:
-                asset = self._transfer.upload(release, file.path, advance)
-            if state.is_right(asset, file) is False:
-                self._github.delete_asset(asset)
-                raise VerificationError(
-                    f"GitHub has {asset.name} as {asset.size} bytes with digest {asset.digest}, "
-                    f"it is {file.size} bytes with SHA-256 {file.sha256}",
-                    hint="The file may have changed while it was uploaded; run it again.",
-                )
-            return asset
-
         def done() -> Asset | None:
             """An earlier attempt's asset, if it is whole; a wreck of one blocks the name and is removed."""
             for asset in self._github.assets(release):
                 if asset.name == file.name:
-                    if state.is_right(asset, file) or (state.is_right(asset, file) is None and self._same(asset, file)):
+                    if compare_assets([asset], [file], self._github.sha256).right:
                         return asset
                     self._github.delete_asset(asset)
             return None
 
-        self._github.persistence.write(f"upload of {file.name}", call, done)
+        asset = self._github.upload(release, file.path, done)
+        if is_right(asset, file) is False:
+            self._github.delete_asset(asset)
+            raise VerificationError(
+                f"GitHub has {asset.name} as {asset.size} bytes with digest {asset.digest}, "
+                f"it is {file.size} bytes with SHA-256 {file.sha256}",
+                hint="The file may have changed while it was uploaded; run it again.",
+            )
 
     def _publish(self, release: Release) -> Release:
         proposal = self._proposal
@@ -208,27 +188,12 @@ class Publisher:
 
     def _compare(self, release: Release, assets: Sequence[Asset]) -> None:
         """Raise VerificationError unless the release holds exactly the proposal's files."""
-        there = {asset.name: asset for asset in assets}
-        wrong = [
-            file.name
-            for file in self._proposal.files
-            if file.name not in there or not self._same(there[file.name], file)
-        ]
-        extra = sorted(set(there) - {file.name for file in self._proposal.files})
-        if wrong or extra or len(assets) != len(there):
+        if problems := compare_assets(assets, self._proposal.files, self._github.sha256).problems:
             raise VerificationError(
-                f"the assets of {release.html_url} are not those that were tested: {', '.join([*wrong, *extra])}",
+                f"the assets of {release.html_url} are not those that were tested: {problems[0]}",
                 hint="Run it again: it removes what is broken and uploads what is missing, as long as it is a draft.",
+                details="\n".join(problems),
             )
-
-    def _same(self, asset: Asset, file: LocalFile) -> bool:
-        """Whether an asset is this file, by its bytes where GitHub tells no digest."""
-        right = state.is_right(asset, file)
-        if right is not None:
-            return right
-        self._reporter.note(f"GitHub tells no digest of {asset.name}; downloading it to compare")
-        read = self._github.persistence.read
-        return read(f"download of {asset.name}", lambda: self._transfer.sha256(asset)) == file.sha256
 
 
 def _explained(refusal: RejectedError, proposal: Proposal) -> ToolsmithError:

@@ -1,98 +1,63 @@
-"""Reading a published release back, as anybody could, and comparing it with its own record."""
+"""Reading published releases back, as anybody could: their records, and whether their assets are what those say."""
 
-import hashlib
+from collections.abc import Iterable
 
-from ci.github.answers import UPLOADED, Asset, Release
+from ci.github.answers import Release
 from ci.github.client import GitHub
-from ci.github.transfer import Transfer
-from ci.host.errors import InputError, RefusedError, VerificationError
-from ci.host.progress import Reporter
+from ci.host.errors import RefusedError, VerificationError
 from ci.records import artifacts
-from ci.records.packages import Package, read_packages
-from ci.records.record import parse_record
-from ci.records.release import AssetRecord, ImageRelease, ReleaseRecord
+from ci.records.published import parse_published, require_bytes
+from ci.records.release import AssetRecord, ReleaseRecord
+from ci.records.version import Version
+from ci.release.assets import compare_assets
 
-PACKAGES_SUFFIX = ".packages.tsv"
+
+def newest_release(releases: Iterable[Release], *, below: Version | None = None) -> Release | None:
+    """The published release with the highest version, of those `below` one; None where there is none."""
+    published = [(version, one) for one in releases if not one.draft and (version := one.version)]
+    return max(
+        ((version, one) for version, one in published if below is None or version < below),
+        key=lambda pair: pair[0],
+        default=(None, None),
+    )[1]
 
 
-def read_published(github: GitHub, transfer: Transfer, tag: str, reporter: Reporter) -> ReleaseRecord:
-    """The record of a published release whose assets are all what it says.
+def read_published(github: GitHub, tag: str) -> ReleaseRecord:
+    """The record of a published release of this repository whose assets are all what it says.
 
     Raises RefusedError where it is not published, VerificationError where an asset differs.
     """
     release = github.published_release(tag)
     if release is None or release.draft:
         raise RefusedError(f"{tag} is not published", hint=f"`python -m ci.publish_release --tag {tag}` does that.")
-    record = read_record_of(github, transfer, release)
-    assets = {asset.name: asset for asset in release.assets}
-    for expected in record.assets:
-        _verify(github, transfer, assets.get(expected.name), expected, reporter)
-    return record
-
-
-def newest_release(github: GitHub) -> Release | None:
-    """The published release with the highest version; None where there is none."""
-    published = [(version, one) for one in github.releases() if not one.draft and (version := one.version)]
-    return max(published, key=lambda pair: pair[0])[1] if published else None
-
-
-def read_record_of(github: GitHub, transfer: Transfer, release: Release) -> ReleaseRecord:
-    """The record that a release carries, of this very release; raises VerificationError."""
-    tag, record = release.tag_name, read_release_record(github, transfer, release)
-    if (record.tag, record.repository.lower()) != (tag, github.context.repository.lower()):
+    record = read_record(github, release, repository=github.context.repository)
+    found = compare_assets(release.assets, record.assets, github.sha256)
+    if found.missing or found.wrong:
         raise VerificationError(
-            f"the record of {tag} speaks of {record.tag} in {record.repository}", hint="Do not use this release."
-        )
-    return record
-
-
-def read_packages_of(github: GitHub, transfer: Transfer, release: Release, image: ImageRelease) -> tuple[Package, ...]:
-    """The packages of an image of a release; raises VerificationError where the list is not what was published."""
-    expected = next((asset for asset in image.assets if asset.name.endswith(PACKAGES_SUFFIX)), None)
-    asset = next((asset for asset in release.assets if expected and asset.name == expected.name), None)
-    if expected is None or asset is None:
-        raise VerificationError(
-            f"{release.tag_name} has no list of the packages of {image.definition}", hint="Look at the release's files."
-        )
-    data = github.persistence.read(f"download of {asset.name}", lambda: transfer.read(asset))
-    if hashlib.sha256(data).hexdigest() != expected.sha256:
-        raise VerificationError(f"{asset.name} is not what was published", hint="Somebody replaced it.")
-    return read_packages(data.decode("utf-8", errors="replace"), asset.name)
-
-
-def read_release_record(github: GitHub, transfer: Transfer, release: Release) -> ReleaseRecord:
-    """The record that a release carries; raises VerificationError where it has none, or none that can be read."""
-    data = read_release_bytes(github, transfer, release)
-    try:
-        return parse_record(data, ReleaseRecord, f"the {artifacts.RELEASE} of {release.tag_name}")
-    except InputError as error:
-        hint = "It may be of another version of this repository; use the commands of that version."
-        raise VerificationError(error.message, hint=hint, details=error.details) from error
-
-
-def read_release_bytes(github: GitHub, transfer: Transfer, release: Release) -> bytes:
-    """That record as it was published; raises VerificationError where there is none."""
-    asset = next((asset for asset in release.assets if asset.name == artifacts.RELEASE), None)
-    if asset is None:
-        raise VerificationError(
-            f"{release.tag_name} has no {artifacts.RELEASE}",
-            hint="It was not published by this repository's automation.",
-        )
-    return github.persistence.read(f"download of {artifacts.RELEASE}", lambda: transfer.read(asset))
-
-
-def _verify(github: GitHub, transfer: Transfer, asset: Asset | None, expected: AssetRecord, reporter: Reporter) -> None:
-    if asset is None or asset.state != UPLOADED or asset.size != expected.size:
-        raise VerificationError(
-            f"{expected.name} is missing from the release, or incomplete",
+            found.problems[0],
             hint="Somebody changed the release. Publish the day's next version; do not roll this one out.",
+            details="\n".join(found.problems),
         )
-    sha256 = asset.sha256
-    if sha256 is None:
-        with reporter.step(f"Downloading {asset.name} to compare"):
-            sha256 = github.persistence.read(f"download of {asset.name}", lambda: transfer.sha256(asset))
-    if sha256 != expected.sha256:
-        raise VerificationError(
-            f"{expected.name} is not what was tested: SHA-256 {sha256}, expected {expected.sha256}",
-            hint="Somebody replaced it. Publish the day's next version; do not roll this one out.",
-        )
+    return record
+
+
+def read_record(github: GitHub, release: Release, *, repository: str | None = None) -> ReleaseRecord:
+    """The record that a release carries; raises VerificationError where it has none, or one of another release.
+
+    Where `repository` is given it must be of that one too: after a renaming, older records are not.
+    """
+    where = f"the {artifacts.RELEASE} of {release.tag_name}"
+    data = _download(github, release, artifacts.RELEASE, "It was not published by this repository's automation.")
+    return parse_published(data, where, tag=release.tag_name, repository=repository)
+
+
+def read_file(github: GitHub, release: Release, asset: AssetRecord) -> bytes:
+    """A file of a release, from its record; raises VerificationError where it is gone, or another one."""
+    return require_bytes(_download(github, release, asset.name, "Somebody removed it."), asset)
+
+
+def _download(github: GitHub, release: Release, name: str, hint: str) -> bytes:
+    asset = next((asset for asset in release.assets if asset.name == name), None)
+    if asset is None:
+        raise VerificationError(f"{release.tag_name} has no {name}", hint=hint)
+    return github.download(asset)

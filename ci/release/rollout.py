@@ -3,6 +3,7 @@
 A later run finds both and brings them up to date. A commit that is not ours is never overwritten.
 """
 
+import difflib
 import hashlib
 import json
 import re
@@ -23,7 +24,7 @@ _TRAILERS = re.compile(
 )
 
 
-class Outcome(StrEnum):
+class PullOutcome(StrEnum):
     """What became of a roll-out."""
 
     OPENED = "opened"
@@ -32,15 +33,18 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """What a pull request is to bring. `files` are whole new contents by path; `base` is the branch it goes to.
+class ProposedChange:
+    """What a pull request is to bring to the branch `base`, whose head is `head`.
 
+    `files` are whole new contents by path, `before` those of them that are there at `head`.
     `subject` is what messages call it. Where one branch serves one change after the other, `marker` is a line of the
     body that is this change's alone: what a person decided about the others does not count.
     """
 
     tag: str
     base: str
+    head: Commit
+    before: Mapping[str, str]
     branch: str
     files: Mapping[str, str]
     title: str
@@ -65,20 +69,25 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """What is there: the head of the base, our branch if it exists, and the pull request to use if there is one."""
+    """What is there: our branch if it exists, and the pull request to use if there is one."""
 
-    head: Commit
     current: Commit | None
     pull: Pull | None
     reopen: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class PullResult:
     """The pull request, and whether it was made, changed, or right before."""
 
     pull: Pull
-    outcome: Outcome
+    outcome: PullOutcome
+
+
+def shown_diff(path: str, before: str, after: str) -> str:
+    """What becomes of a file, for people."""
+    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), f"a/{path}", f"b/{path}", lineterm="")
+    return "\n".join(lines)
 
 
 def branch_name(tag: str) -> str:
@@ -86,7 +95,7 @@ def branch_name(tag: str) -> str:
     return f"rollout/{tag}"
 
 
-def message(change: Change, tree: str) -> str:
+def message(change: ProposedChange, tree: str) -> str:
     """The commit's message. Its trailers let a later run see what it brought, and that nobody changed it since."""
     trailers = {"Toolsmith-Rollout": change.tag, "Toolsmith-Files": change.digest, "Toolsmith-Tree": tree}
     return f"{change.title}\n\n" + "".join(f"{name}: {value}\n" for name, value in trailers.items())
@@ -98,18 +107,18 @@ def is_ours(commit: Commit, tag: str) -> bool:
     return found is not None and found["tag"] == tag and found["tree"] == commit.tree.sha
 
 
-def turned_down(github: GitHub, change: Change) -> Pull | None:
+def turned_down(github: GitHub, change: ProposedChange) -> Pull | None:
     """The pull request of this change that a person closed, or merged and took back; None where one is open."""
     pulls = _pulls(github, change)
     return pulls[0] if pulls and not any(pull.open for pull in pulls) else None
 
 
-def _pulls(github: GitHub, change: Change) -> list[Pull]:
+def _pulls(github: GitHub, change: ProposedChange) -> list[Pull]:
     there = [pull for pull in github.pulls(change.branch) if pull.base.ref == change.base]
     return [pull for pull in there if pull.open or change.is_of(pull)]
 
 
-def survey(github: GitHub, change: Change, head: Commit, *, reopen: bool) -> Survey:
+def survey(github: GitHub, change: ProposedChange, *, reopen: bool) -> Survey:
     """Look at branch and pull requests; raises RefusedError where a person has decided or worked there."""
     pulls = _pulls(github, change)
     latest = pulls[0] if pulls else None
@@ -122,12 +131,13 @@ def survey(github: GitHub, change: Change, head: Commit, *, reopen: bool) -> Sur
     pull = opened or (latest if latest is not None and latest.merged_at is None else None)
     current = github.branch(change.branch) if latest is not None else None
     if current is not None:
-        _require_ours(github, change, head, current)
-    return Survey(head=head, current=current, pull=pull, reopen=pull is not None and not pull.open)
+        _require_ours(github, change, current)
+    return Survey(current=current, pull=pull, reopen=pull is not None and not pull.open)
 
 
-def _require_ours(github: GitHub, change: Change, head: Commit, current: Commit) -> None:
-    foreign = [commit for commit in github.commits_between(head.sha, current.sha) if not is_ours(commit, change.tag)]
+def _require_ours(github: GitHub, change: ProposedChange, current: Commit) -> None:
+    commits = github.commits_between(change.head.sha, current.sha)
+    foreign = [commit for commit in commits if not is_ours(commit, change.tag)]
     if foreign:
         first = foreign[0]
         raise RefusedError(
@@ -137,7 +147,7 @@ def _require_ours(github: GitHub, change: Change, head: Commit, current: Commit)
         )
 
 
-def carry_out(github: GitHub, change: Change, found: Survey, reporter: Reporter) -> Result:
+def carry_out(github: GitHub, change: ProposedChange, found: Survey, reporter: Reporter) -> PullResult:
     """Bring branch and pull request to where they should be; each step is safe to repeat."""
     pull = found.pull
     if found.reopen and pull is not None:
@@ -147,13 +157,13 @@ def carry_out(github: GitHub, change: Change, found: Survey, reporter: Reporter)
     if pull is None:
         with reporter.step("Opening the pull request"):
             pull = github.create_pull(branch=change.branch, base=change.base, title=change.title, body=change.body)
-        return Result(pull=pull, outcome=Outcome.OPENED)
+        return PullResult(pull=pull, outcome=PullOutcome.OPENED)
     wanted = {"title": change.title, "body": change.body}
     if {"title": pull.title, "body": (pull.body or "").replace("\r\n", "\n")} != wanted:
         with reporter.step("Updating the pull request"):
             pull = github.edit_pull(pull.number, wanted)
-        return Result(pull=pull, outcome=Outcome.UPDATED)
-    return Result(pull=pull, outcome=Outcome.UPDATED if moved or found.reopen else Outcome.UNCHANGED)
+        return PullResult(pull=pull, outcome=PullOutcome.UPDATED)
+    return PullResult(pull=pull, outcome=PullOutcome.UPDATED if moved or found.reopen else PullOutcome.UNCHANGED)
 
 
 def _reopen(github: GitHub, pull: Pull) -> Pull | None:
@@ -164,29 +174,29 @@ def _reopen(github: GitHub, pull: Pull) -> Pull | None:
         return None
 
 
-def _write_branch(github: GitHub, change: Change, found: Survey) -> bool:
+def _write_branch(github: GitHub, change: ProposedChange, found: Survey) -> bool:
     """Make the branch one commit on top of the base; False where it was that already."""
-    if _is_up_to_date(found.current, found.head, change):
+    if _is_up_to_date(found.current, change):
         return False
-    tree = github.write_tree(found.head, change.files)
-    commit = github.write_commit(found.head, tree, message(change, tree))
+    tree = github.write_tree(change.head, change.files)
+    commit = github.write_commit(change.head, tree, message(change, tree))
     if found.current is None:
         if github.create_branch(change.branch, commit.sha):
             return True
         # It is there without a pull request, or came to be just now: a run that was cut off, or somebody else.
         current = github.branch(change.branch)
         if current is not None:
-            _require_ours(github, change, found.head, current)
-            if _is_up_to_date(current, found.head, change):
+            _require_ours(github, change, current)
+            if _is_up_to_date(current, change):
                 return False
     # GitHub's REST API cannot move a branch on the condition of where it is; the look above was moments ago.
     github.move_branch(change.branch, commit.sha)
     return True
 
 
-def _is_up_to_date(current: Commit | None, head: Commit, change: Change) -> bool:
+def _is_up_to_date(current: Commit | None, change: ProposedChange) -> bool:
     """True for our untouched commit of these files on this very base."""
-    if current is None or [parent.sha for parent in current.parents] != [head.sha]:
+    if current is None or [parent.sha for parent in current.parents] != [change.head.sha]:
         return False
     found = _TRAILERS.search(current.message)
     return is_ours(current, change.tag) and found is not None and found["files"] == change.digest

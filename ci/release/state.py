@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ci.github.answers import UPLOADED, Asset, Release
+from ci.github.answers import Asset, Release
 from ci.host.errors import RefusedError
 from ci.records import artifacts
+from ci.release.assets import compare_assets
 from ci.release.dist import LocalFile
 
 _MARKER = re.compile(r"<!-- fountainkit-toolsmith-image release of [0-9a-f]{40} -->", re.ASCII)
@@ -42,13 +43,6 @@ def is_ours(release: Release) -> bool:
     return bool(_MARKER.search(release.body or ""))
 
 
-def is_right(asset: Asset, file: LocalFile) -> bool | None:
-    """Whether an asset is this file; None where GitHub knows no digest and only its bytes could tell."""
-    if asset.name != file.name or asset.state != UPLOADED or asset.size != file.size:
-        return False
-    return None if asset.sha256 is None else asset.sha256 == file.sha256
-
-
 def find(tag: str, releases: Sequence[Release]) -> Release | None:
     """The published release of `tag`, or else its only draft; raises RefusedError where there is no one answer."""
     same = [release for release in releases if release.tag_name == tag]
@@ -71,21 +65,15 @@ def find(tag: str, releases: Sequence[Release]) -> Release | None:
 
 def classify_draft(release: Release, assets: Sequence[Asset], wanted: Sequence[LocalFile]) -> Situation:
     """Compare a draft of ours with what it should hold; raises RefusedError where somebody else added to it."""
-    by_name = {file.name: file for file in wanted}
-    if foreign := sorted({asset.name for asset in assets} - set(by_name)):
+    found = compare_assets(assets, wanted)
+    if found.foreign:
         raise RefusedError(
-            f"the draft {release.html_url} holds assets that are not ours: {', '.join(foreign)}",
+            f"the draft {release.html_url} holds assets that are not ours: {_names(found.foreign)}",
             hint="Remove them there: everything that is published must have been tested.",
         )
-    right = tuple(asset for asset in assets if is_right(asset, by_name[asset.name]))
-    wrong = tuple(asset for asset in assets if asset not in right)
-    complete = {asset.name for asset in right} == set(by_name) and not wrong
-    return Situation(
-        standing=Standing.DRAFT_COMPLETE if complete else Standing.DRAFT_PARTIAL,
-        release=release,
-        right=right,
-        wrong=wrong,
-    )
+    wrong = (*found.wrong, *found.untold)
+    standing = Standing.DRAFT_PARTIAL if wrong or found.missing else Standing.DRAFT_COMPLETE
+    return Situation(standing=standing, release=release, right=found.right, wrong=wrong)
 
 
 def require_same(release: Release, assets: Sequence[Asset], wanted: Sequence[LocalFile]) -> None:
@@ -93,24 +81,21 @@ def require_same(release: Release, assets: Sequence[Asset], wanted: Sequence[Loc
 
     Its record is left out: it tells which run published it, and what came before at that time.
     """
-    there = {asset.name: asset for asset in assets}
-    different = [
-        file.name
-        for file in wanted
-        if file.name != artifacts.RELEASE and (file.name not in there or is_right(there[file.name], file) is False)
-    ]
-    extra = sorted(set(there) - {file.name for file in wanted})
-    if different or extra or artifacts.RELEASE not in there:
-        what = "; ".join(
-            part
-            for part in (
-                f"different or missing: {', '.join(different)}" if different else "",
-                f"not ours: {', '.join(extra)}" if extra else "",
-                f"without {artifacts.RELEASE}" if artifacts.RELEASE not in there else "",
-            )
-            if part
-        )
+    others = [asset for asset in assets if asset.name != artifacts.RELEASE]
+    found = compare_assets(others, [file for file in wanted if file.name != artifacts.RELEASE])
+    different = [*(asset.name for asset in found.wrong), *found.missing]
+    differences = (
+        f"different or missing: {', '.join(different)}" if different else "",
+        f"not ours: {_names(found.foreign)}" if found.foreign else "",
+        f"without {artifacts.RELEASE}" if len(others) == len(assets) else "",
+    )
+    if any(differences):
         raise RefusedError(
-            f"{release.tag_name} is published already, with other assets ({what}): {release.html_url}",
+            f"{release.tag_name} is published already, with other assets ({'; '.join(filter(None, differences))}): "
+            f"{release.html_url}",
             hint="What is published is never changed. Release as the day's next version (.1, .2 and so on).",
         )
+
+
+def _names(assets: Sequence[Asset]) -> str:
+    return ", ".join(sorted({asset.name for asset in assets}))

@@ -1,8 +1,6 @@
 """What a roll-out changes: this repository's manifest, records and changelog, and FountainKit's manifest."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 
 from ci.github.answers import Commit
 from ci.github.client import GitHub
@@ -13,7 +11,7 @@ from ci.records.release import ReleaseRecord, image_fields
 from ci.records.version import Version
 from ci.release import changelog, notes
 from ci.release.publish import require_writable
-from ci.release.rollout import Change, branch_name
+from ci.release.rollout import ProposedChange, branch_name
 
 MANIFEST = "manifests/tools.json"
 CHANGELOG = "docs/releases.md"
@@ -22,64 +20,53 @@ CONSUMER_MANIFEST = ".toolsmith/tools.json"
 _TAG_IN_URL = re.compile(r"/releases/download/([^/]+)/[^/]+\Z")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proposed:
-    """A change with what it stands on: the head of the base branch, and the files as they are there."""
-
-    change: Change
-    head: Commit
-    before: Mapping[str, str]
-
-
-def own(github: GitHub, record: ReleaseRecord, *, attested: bool) -> Proposed | None:
+def own(github: GitHub, record: ReleaseRecord) -> ProposedChange | None:
     """The change to this repository; None where its manifest points to the release already."""
     base, head = default_branch(github)
     manifest = text_at(github, MANIFEST, head)
     if is_rolled_out(parse_manifest(manifest.encode(), MANIFEST), record):
         return None
     log = text_at(github, CHANGELOG, head)
-    text = notes.pull_request(record, diff=record.changes, previous=record.previous, attested=attested)
-    change = Change(
+    text = notes.pull_request(record)
+    return ProposedChange(
         tag=record.tag,
         base=base,
+        head=head,
+        before={MANIFEST: manifest, CHANGELOG: log},
         branch=branch_name(record.tag),
-        files=own_files(record, manifest, log, attested=attested),
+        files=own_files(record, manifest, log),
         title=text.title,
         body=text.body,
     )
-    return Proposed(change=change, head=head, before={MANIFEST: manifest, CHANGELOG: log})
 
 
-def own_files(record: ReleaseRecord, manifest: str, log: str, *, attested: bool) -> dict[str, str]:
+def own_files(record: ReleaseRecord, manifest: str, log: str) -> dict[str, str]:
     """The files of this repository after the roll-out, by path; `manifest` and `log` are two of them before it."""
-    entry = notes.changelog_entry(record, diff=record.changes, previous=record.previous)
-    page = notes.release_page(record, diff=record.changes, previous=record.previous, attested=attested)
     return {
         MANIFEST: replace_image(manifest, image_fields(record), MANIFEST, add=True),
-        CHANGELOG: changelog.with_entry(log, record.tag, entry, CHANGELOG),
-        f"releases/{record.tag}.md": page,
+        CHANGELOG: changelog.with_entry(log, record.tag, notes.changelog_entry(record), CHANGELOG),
+        f"releases/{record.tag}.md": notes.release_page(record),
         f"releases/{record.tag}.json": record.to_json(),
     }
 
 
-def fountainkit(github: GitHub, record: ReleaseRecord, *, attested: bool) -> Proposed | None:
+def fountainkit(github: GitHub, record: ReleaseRecord) -> ProposedChange | None:
     """The change to the consumer's manifest, of the image's fields only; None where it is there already."""
     base, head = default_branch(github)
     manifest = text_at(github, CONSUMER_MANIFEST, head)
     if is_rolled_out(parse_manifest(manifest.encode(), CONSUMER_MANIFEST), record):
         return None
-    text = notes.consumer_pull_request(
-        record, diff=record.changes, previous=record.previous, attested=attested, manifest=CONSUMER_MANIFEST
-    )
-    change = Change(
+    text = notes.consumer_pull_request(record, CONSUMER_MANIFEST)
+    return ProposedChange(
         tag=record.tag,
         base=base,
+        head=head,
+        before={CONSUMER_MANIFEST: manifest},
         branch=f"toolsmith-image/{record.tag}",
         files={CONSUMER_MANIFEST: replace_image(manifest, image_fields(record), CONSUMER_MANIFEST)},
         title=text.title,
         body=text.body,
     )
-    return Proposed(change=change, head=head, before={CONSUMER_MANIFEST: manifest})
 
 
 def is_rolled_out(manifest: Manifest, record: ReleaseRecord) -> bool:

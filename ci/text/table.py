@@ -7,14 +7,14 @@ from ci.text.markdown import Markdown, cell, table, visible
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class TitledTable:
     """A title and a table. A cell that is no `Markdown` is foreign, and escaped the way each form needs it."""
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
 
-    def first(self, count: int) -> "Section":
+    def first(self, count: int) -> "TitledTable":
         """The same with at most `count` rows."""
         return replace(self, rows=self.rows[:count])
 

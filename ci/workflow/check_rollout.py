@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ci.host import cli
 from ci.host.errors import InputError
+from ci.host.files import read_bounded
 from ci.host.progress import Reporter
 from ci.host.repository import ROOT
 from ci.release.consistency import FOLDER, Checkout, findings
@@ -53,14 +54,7 @@ def read_checkout(root: Path) -> Checkout:
 
 
 def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}", hint="Take it from the last commit.") from error
-    if len(data) > MAX_BYTES:
-        raise InputError(f"{path} has more than {MAX_BYTES} bytes")
-    return data
+    return read_bounded(path, MAX_BYTES, hint="Take it from the last commit.")
 
 
 if __name__ == "__main__":

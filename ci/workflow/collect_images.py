@@ -5,6 +5,7 @@ ci.workflow.verify_images compares with in later jobs.
 """
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Mapping
@@ -17,8 +18,8 @@ from ci.host.progress import Reporter
 from ci.host.repository import ROOT
 from ci.records import artifacts
 from ci.records.build import BuildRecord
-from ci.records.handover import Digests, parse_images
 from ci.records.record import read_record
+from ci.records.strict_json import parse_json
 from ci.records.validation import Outcome, ValidationReport
 
 RERUN = "Re-run the failed jobs of the run: what was built already is kept."
@@ -54,8 +55,19 @@ def main(options: argparse.Namespace, reporter: Reporter, *, environ: Mapping[st
     reporter.table("Built and tested", columns, rows)
     lines = [columns, ("---",) * len(columns), *rows]
     actions.append_summary("\n".join(f"| {' | '.join(cells)} |" for cells in lines), environ)
-    actions.set_outputs({"digests": Digests(digests).to_line()}, environ)
+    actions.set_outputs({"digests": json.dumps(digests)}, environ)
     return 0
+
+
+def parse_images(text: str) -> list[str]:
+    """Read a JSON list of definitions, which must not be empty; raises InputError."""
+    try:
+        images = parse_json(text.encode("utf-8", "surrogatepass"))
+    except ValueError:
+        images = None
+    if not isinstance(images, list) or not images or not all(isinstance(one, str) for one in images):
+        raise InputError(f"{text!r} is not a list of images", hint="It comes from a job of ci.workflow.plan_images.")
+    return images
 
 
 def _read_builds(folder: Path) -> list[tuple[Path, BuildRecord]]:

@@ -14,8 +14,9 @@ from enum import StrEnum
 from typing import assert_never
 
 from ci.fetch.retry import Patience
+from ci.github.client import GitHub
 from ci.github.context import Context, chosen_tag
-from ci.github.conversation import Conversation
+from ci.github.conversation import workflow_run
 from ci.host import actions, cli
 from ci.host.errors import InputError, RefusedError, ToolError
 from ci.host.process import run
@@ -35,15 +36,14 @@ UNRELATED = (
     ".github/ISSUE_TEMPLATE/",
     ".github/dependabot.yml",
     ".github/pull_request_template.md",
-    ".github/workflows/drift.yml",
     ".github/workflows/pages.yml",
+    ".github/workflows/rebuild.yml",
     ".github/workflows/refresh-base.yml",
     ".github/workflows/tests.yml",
     ".github/zizmor.yml",
     ".gitignore",
     "LICENSE",
     "README.md",
-    "build/drift.toml",
     "ci/build_catalogue.py",
     "ci/catalogue/",
     "docs/",
@@ -93,7 +93,7 @@ def main(
         images = images if related else []
     if purpose is Purpose.RELEASE or options.resume:
         with reporter.step("Looking at what is there"):
-            look_at_github(Conversation(Context.from_environment(environ), reporter, patience), version, options.resume)
+            look_at_github(GitHub(Context.from_environment(environ), reporter, patience), version, options.resume)
     rows = [("version", str(version)), ("images", ", ".join(images) or "none"), ("reason", reason)]
     reporter.table("Plan", ("what", "value"), rows)
     what = "Takes" if options.resume else "Builds"
@@ -189,7 +189,7 @@ def is_related(path: str) -> bool:
     return not any(path.startswith(one) if one.endswith("/") else path == one for one in UNRELATED)
 
 
-def look_at_github(github: Conversation, version: Version, resume: str | None) -> None:
+def look_at_github(github: GitHub, version: Version, resume: str | None) -> None:
     """Raise RefusedError where the release could not be made in the end, or the run's images are not of this commit."""
     commit = github.context.commit
     if resume:
@@ -210,11 +210,11 @@ def look_at_github(github: Conversation, version: Version, resume: str | None) -
         )
 
 
-def _require_own_run(github: Conversation, resume: str) -> None:
+def _require_own_run(github: GitHub, resume: str) -> None:
     """Artifacts of any run can be downloaded, those of pull requests from forks too: only a release's are taken."""
     if not resume.isascii() or not resume.isdigit():
         raise InputError(f"{resume!r} is not a run", hint="It is the number in the address of the run's page.")
-    found = github.workflow_run(int(resume))
+    found = workflow_run(github, int(resume))
     repository, commit = github.context.repository, github.context.commit
     if found.path.partition("@")[0] != RELEASE_WORKFLOW or found.head_repository.full_name != repository:
         raise RefusedError(

@@ -11,20 +11,18 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from ci.comparison.image_facts import of_release
-from ci.comparison.pull_request import Before, Check, Evidence, read_evidence, render
+from ci.comparison.image_facts import Evidence, of_release
+from ci.comparison.pull_request import Before, CheckedImages, read_evidence, render
 from ci.fetch.retry import Patience
 from ci.fetch.source import AbsentError
-from ci.github.answers import Release
+from ci.github.client import GitHub
 from ci.github.context import Context, run_url
-from ci.github.conversation import Conversation
-from ci.github.transfer import Transfer
+from ci.github.conversation import find_comment, put_comment
 from ci.host import actions, cli
 from ci.host.errors import AccessError, InputError, RemoteError, VerificationError
 from ci.host.progress import Reporter
 from ci.host.repository import ROOT
-from ci.records.release import AssetRecord
-from ci.release.read_back import newest_release, read_release_record
+from ci.release.read_back import newest_release, read_file, read_record
 
 MARKER = "<!-- fountainkit-toolsmith-image: images -->"
 NOTHING = "No image was built: nothing that an image is made of or by has changed.\n"
@@ -55,11 +53,10 @@ def main(
     # Where planning failed there is no list; what was built is then all there is to tell.
     images, good = _parse(options.images) or sorted(found), options.result == SUCCESS
     context = Context.from_environment(environ)
-    github = Conversation(context, reporter, patience)
-    with Transfer(context, github.patience) as transfer:
-        before = _before(github, transfer, found, reporter)
+    github = GitHub(context, reporter, patience)
+    before = _before(github, found)
     if images:
-        text = render(Check(images=images, found=found, before=before, good=good, run=run_url(environ)))
+        text = render(CheckedImages(images=images, found=found, before=before, good=good, run=run_url(environ)))
     else:
         text = NOTHING if good else FAILED
     actions.append_summary(text, environ)
@@ -76,48 +73,38 @@ def _parse(text: str) -> list[str]:
     return [str(image) for image in images]
 
 
-def _comment(github: Conversation, number: str, text: str, *, anew: bool, reporter: Reporter) -> None:
+def _comment(github: GitHub, number: str, text: str, *, anew: bool, reporter: Reporter) -> None:
     """Put the comment; a pull request that needs none gets none, but an earlier one is brought up to date."""
     if not number.isdigit():
         raise InputError(f"{number!r} is not a pull request", hint="It is its number.")
     try:
-        if anew or github.find_comment(int(number), MARKER):
-            comment = github.put_comment(int(number), MARKER, text)
+        if anew or find_comment(github, int(number), MARKER):
+            comment = put_comment(github, int(number), MARKER, text)
             reporter.note(f"The comment: {comment.html_url}")
     except AccessError:
         reporter.note("The token may not comment, as in a pull request from a fork: the run's page has the report.")
 
 
-def _before(
-    github: Conversation, transfer: Transfer, found: Mapping[str, Evidence], reporter: Reporter
-) -> dict[str, Before]:
+def _before(github: GitHub, found: Mapping[str, Evidence]) -> dict[str, Before]:
     """The images of the last release. What cannot be read of it is said, and not compared."""
-    release = newest_release(github)
+    release = newest_release(github.releases())
     if release is None or not found:
         return {}
     try:
-        record = read_release_record(github, transfer, release)
-        read = partial(_read, github, transfer, release)
+        record = read_record(github, release)
         past = {image.distribution: image for image in record.images}
         return {
             name: Before(
                 tag=record.tag,
                 url=release.html_url,
-                side=of_release(record.tag, record, past[evidence.build.distribution], read),
+                image=of_release(record.tag, record, past[one.build.distribution], partial(read_file, github, release)),
             )
-            for name, evidence in found.items()
-            if evidence.build.distribution in past
+            for name, one in found.items()
+            if one.build.distribution in past
         }
     except (VerificationError, InputError, RemoteError, AbsentError) as problem:
-        reporter.warn(f"{release.tag_name} cannot be compared with: {problem}")
+        github.reporter.warn(f"{release.tag_name} cannot be compared with: {problem}")
         return {}
-
-
-def _read(github: Conversation, transfer: Transfer, release: Release, asset: AssetRecord) -> bytes:
-    found = next((one for one in release.assets if one.name == asset.name), None)
-    if found is None:
-        raise VerificationError(f"{release.tag_name} lacks {asset.name}", hint="Somebody removed it.")
-    return github.persistence.read(f"download of {asset.name}", lambda: transfer.read(found))
 
 
 if __name__ == "__main__":

@@ -9,15 +9,41 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from pydantic import RootModel, ValidationError
+
 from ci.host import actions, cli
-from ci.host.errors import VerificationError
+from ci.host.errors import InputError, VerificationError
 from ci.host.files import sha256_file
 from ci.host.progress import Reporter
 from ci.host.repository import ROOT
 from ci.records import artifacts
-from ci.records.handover import parse_digests
+from ci.records.record import Sha256
 
 RERUN = "Re-run the failed job; if it stays so, build again: docs/automation.md."
+
+
+class Digests(RootModel[dict[str, dict[str, Sha256]]]):
+    """Digests by definition and file name."""
+
+    def of(self, definition: str) -> Mapping[str, str]:
+        """The files of one definition; raises InputError where there are none."""
+        try:
+            return self.root[definition]
+        except KeyError:
+            known = ", ".join(sorted(self.root)) or "none"
+            raise InputError(f"there are no digests of '{definition}'", hint=f"There are those of: {known}.") from None
+
+
+def parse_digests(text: str) -> Digests:
+    """Read what ci.workflow.collect_images wrote; raises InputError."""
+    try:
+        return Digests.model_validate_json(text)
+    except ValidationError as error:
+        raise InputError(
+            "these are no digests",
+            hint="They come from a job of ci.workflow.collect_images.",
+            details=str(error),
+        ) from error
 
 
 def arguments() -> argparse.ArgumentParser:

@@ -62,6 +62,7 @@ def make_image(
         name=NAME,
         definition="jammy",
         definition_sha256="d" * 64,
+        inputs={},
         distribution="ubuntu-2204",
         built_at=datetime.combine(Version.parse(tag).day, datetime.min.time(), UTC),
         base=BaseImageRecord(

@@ -15,12 +15,12 @@ from tests.support.releasing import PACKAGES, make_dist
 @pytest.fixture
 def builds(tmp_path: Path) -> tuple[str, str]:
     old = make_dist(tmp_path / "old", tag="v2026.11.22", packages=PACKAGES[:1])
-    return os.fspath(old), os.fspath(make_dist(tmp_path / "new"))
+    (one,), (other,) = old.glob("*.build.json"), make_dist(tmp_path / "new").glob("*.build.json")
+    return os.fspath(one), os.fspath(other)
 
 
-def run(*argv: str, **environ: str) -> int:
-    options = compare.arguments().parse_args(argv)
-    return compare.main(options, quiet_reporter(), environ=environ)
+def run(*argv: str) -> int:
+    return compare.main(compare.arguments().parse_args(argv), quiet_reporter())
 
 
 def test_json_is_a_record_and_nothing_else(builds: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -56,3 +56,14 @@ def test_the_exit_code_is_the_same_whether_they_differ_or_not(builds: tuple[str,
 def test_a_repository_must_look_like_one(builds: tuple[str, str]) -> None:
     with pytest.raises(InputError, match="is not a repository"):
         run(*builds, "--repository", "o/r/../x")
+
+
+def test_one_build_alone_is_explained(builds: tuple[str, str]) -> None:
+    assert run(builds[0]) == 0
+    assert Path(builds[0].replace(".build.json", ".sizes.svg")).is_file()
+
+
+def test_what_is_no_build_cannot_be_explained(builds: tuple[str, str]) -> None:
+    for name in ("nothing", builds[0].replace(".build.json", ".packages.tsv")):
+        with pytest.raises(InputError, match="is no build"):
+            run(name)

@@ -2,6 +2,7 @@
 
 import configparser
 import fnmatch
+import functools
 import os
 import re
 import stat
@@ -54,9 +55,9 @@ def unit_file(path: Path) -> configparser.ConfigParser:
     return parser
 
 
-@pytest.fixture(params=IMAGES)
-def definition(request: pytest.FixtureRequest) -> Definition:
-    return load_definition(request.param, BUILD / "images")
+@functools.cache
+def definitions() -> dict[str, Definition]:
+    return {image: load_definition(image, BUILD / "images") for image in IMAGES}
 
 
 def test_no_private_key_is_anywhere_in_the_repository() -> None:
@@ -75,53 +76,82 @@ def test_the_repository_ships_no_key_and_says_how_to_add_one() -> None:
 
 
 def test_there_is_an_image_for_releases_and_one_without_an_image_host() -> None:
-    loaded = {image: load_definition(image, BUILD / "images") for image in IMAGES}
-    assert [image for image, definition in loaded.items() if definition.release] == [RELEASE_IMAGE]
-    assert loaded[DEMO_IMAGE].base.bootstrap is not None
+    assert [image for image, definition in definitions().items() if definition.release] == [RELEASE_IMAGE]
+    assert definitions()[DEMO_IMAGE].base.bootstrap is not None
 
 
 def test_no_two_images_share_their_file_names() -> None:
-    names = [load_definition(image, BUILD / "images").distribution for image in IMAGES]
+    names = [definition.distribution for definition in definitions().values()]
     assert len(names) == len(set(names))
 
 
-def test_what_a_release_is_made_from_is_pinned(definition: Definition) -> None:
-    if definition.release:
-        assert definition.base.sha256 is not None
-        assert str(definition.base.url).startswith("https://")
-        # `current` and the like are other bytes tomorrow.
-        assert re.search(r"/release-\d{8}/", str(definition.base.url))
+def test_what_a_release_is_made_from_is_pinned(subtests: pytest.Subtests) -> None:
+    for image, definition in definitions().items():
+        with subtests.test(image=image):
+            if definition.release:
+                assert definition.base.sha256 is not None
+                assert str(definition.base.url).startswith("https://")
+                # `current` and the like are other bytes tomorrow.
+                assert re.search(r"/release-\d{8}/", str(definition.base.url))
 
 
-def test_every_image_has_what_the_brief_promises(definition: Definition) -> None:
-    promised = {"curl", "git", "python3", "python3-pip", "openssh-server", "qemu-guest-agent", "sudo", "cloud-init"}
-    assert promised <= set(definition.packages.install)
-    assert definition.disk.size_gib == 20
+def test_every_image_has_what_the_brief_promises(subtests: pytest.Subtests) -> None:
+    for image, definition in definitions().items():
+        with subtests.test(image=image):
+            promised = {
+                "curl",
+                "git",
+                "python3",
+                "python3-pip",
+                "openssh-server",
+                "qemu-guest-agent",
+                "sudo",
+                "cloud-init",
+            }
+            assert promised <= set(definition.packages.install)
+            assert definition.disk.size_gib == 20
 
 
-def test_nothing_is_masked_and_enabled(definition: Definition) -> None:
-    assert not set(definition.services.mask) & set(definition.services.enable)
+def test_nothing_is_masked_and_enabled(subtests: pytest.Subtests) -> None:
+    for image, definition in definitions().items():
+        with subtests.test(image=image):
+            assert not set(definition.services.mask) & set(definition.services.enable)
 
 
-def test_lists_name_everything_once(definition: Definition) -> None:
-    packages, files, services = definition.packages, definition.files, definition.services
-    for entries in (packages.install, packages.purge, files.exclude, files.include, services.mask, services.enable):
-        assert len(entries) == len(set(entries))
+def test_lists_name_everything_once(subtests: pytest.Subtests) -> None:
+    for image, definition in definitions().items():
+        with subtests.test(image=image):
+            packages, files, services = definition.packages, definition.files, definition.services
+            for entries in (
+                packages.install,
+                packages.purge,
+                files.exclude,
+                files.include,
+                services.mask,
+                services.enable,
+            ):
+                assert len(entries) == len(set(entries))
 
 
-def test_the_network_and_the_login_are_enabled_and_never_masked(definition: Definition) -> None:
-    needed = {"systemd-networkd.service", "systemd-resolved.service", "ssh.service"}
-    assert needed <= set(definition.services.enable)
+def test_the_network_and_the_login_are_enabled_and_never_masked(subtests: pytest.Subtests) -> None:
+    for image, definition in definitions().items():
+        with subtests.test(image=image):
+            needed = {"systemd-networkd.service", "systemd-resolved.service", "ssh.service"}
+            assert needed <= set(definition.services.enable)
 
 
-def test_what_takes_the_dpkg_lock_is_masked(definition: Definition) -> None:
-    lockers = {f"apt-daily{upgrade}.{kind}" for upgrade in ("", "-upgrade") for kind in ("service", "timer")}
-    assert lockers <= set(definition.services.mask)
-    assert "unattended-upgrades" in definition.packages.purge
+def test_what_takes_the_dpkg_lock_is_masked(subtests: pytest.Subtests) -> None:
+    for image, definition in definitions().items():
+        with subtests.test(image=image):
+            lockers = {f"apt-daily{upgrade}.{kind}" for upgrade in ("", "-upgrade") for kind in ("service", "timer")}
+            assert lockers <= set(definition.services.mask)
+            assert "unattended-upgrades" in definition.packages.purge
 
 
-def test_nothing_waits_for_the_network(definition: Definition) -> None:
-    assert "systemd-networkd-wait-online.service" in definition.services.mask
+def test_nothing_waits_for_the_network(subtests: pytest.Subtests) -> None:
+    for image, definition in definitions().items():
+        with subtests.test(image=image):
+            assert "systemd-networkd-wait-online.service" in definition.services.mask
 
 
 def test_the_sshd_drop_in_is_read_before_any_other() -> None:
@@ -173,28 +203,31 @@ def test_sudo_reads_the_file_by_its_name() -> None:
         assert not re.search(r"[.~]", path.name)
 
 
-@pytest.mark.parametrize("path", UNITS, ids=name)
-def test_a_unit_runs_what_is_there(path: Path) -> None:
-    program = unit_file(path)["Service"]["ExecStart"].removeprefix("-").split()[0]
-    if "fountainkit" in program:
-        assert stat.S_IMODE((GUEST / program[1:]).stat().st_mode) & 0o111
-    else:
-        assert program.startswith("/") or program == "udevadm"
+def test_a_unit_runs_what_is_there(subtests: pytest.Subtests) -> None:
+    for path in UNITS:
+        with subtests.test(path=path):
+            program = unit_file(path)["Service"]["ExecStart"].removeprefix("-").split()[0]
+            if "fountainkit" in program:
+                assert stat.S_IMODE((GUEST / program[1:]).stat().st_mode) & 0o111
+            else:
+                assert program.startswith("/") or program == "udevadm"
 
 
-@pytest.mark.parametrize("path", UNITS, ids=name)
-def test_what_ssh_wants_is_there_before_it_and_nothing_else_is_waited_for(path: Path) -> None:
-    unit = unit_file(path)
-    before = "ssh.service" in unit["Unit"].get("Before", "").split()
-    assert before == ("ssh.service" in unit["Install"].values())
-    early = unit["Unit"].get("DefaultDependencies") == "no"
-    assert early or path.name == "fountainkit-coldplug.service"
+def test_what_ssh_wants_is_there_before_it_and_nothing_else_is_waited_for(subtests: pytest.Subtests) -> None:
+    for path in UNITS:
+        with subtests.test(path=path):
+            unit = unit_file(path)
+            before = "ssh.service" in unit["Unit"].get("Before", "").split()
+            assert before == ("ssh.service" in unit["Install"].values())
+            early = unit["Unit"].get("DefaultDependencies") == "no"
+            assert early or path.name == "fountainkit-coldplug.service"
 
 
-@pytest.mark.parametrize("path", UNITS, ids=name)
-def test_a_unit_says_memory_in_bytes_because_systemd_before_252_reads_nothing_else(path: Path) -> None:
-    memory = unit_file(path)["Unit"].get("ConditionMemory", ">=0")
-    assert re.fullmatch(r"(<|<=|=|!=|>=|>)\d+", memory)
+def test_a_unit_says_memory_in_bytes_because_systemd_before_252_reads_nothing_else(subtests: pytest.Subtests) -> None:
+    for path in UNITS:
+        with subtests.test(path=path):
+            memory = unit_file(path)["Unit"].get("ConditionMemory", ">=0")
+            assert re.fullmatch(r"(<|<=|=|!=|>=|>)\d+", memory)
 
 
 def test_swap_is_for_machines_with_less_than_768_mib() -> None:
@@ -235,10 +268,12 @@ def test_only_a_start_with_a_seed_begins_with_the_usual_target() -> None:
     assert ("multi-user.target" in with_seed, "default.target" in without) == (True, False)
 
 
-@pytest.mark.parametrize("path", UNITS, ids=name)
-def test_a_unit_of_ours_is_enabled_by_the_script(path: Path, definition: Definition) -> None:
+def test_a_unit_of_ours_is_enabled_by_the_script(subtests: pytest.Subtests) -> None:
     (pattern,) = re.findall(r"cd /etc/systemd/system && echo (\S+)\)", SCRIPT)
-    assert fnmatch.fnmatch(path.name, pattern) or path.name in definition.services.enable
+    named = {path.name for path in UNITS if not fnmatch.fnmatch(path.name, pattern)}
+    for image, definition in definitions().items():
+        with subtests.test(image=image):
+            assert named <= set(definition.services.enable)
 
 
 def test_every_unit_of_ours_that_is_named_anywhere_exists() -> None:
@@ -246,17 +281,19 @@ def test_every_unit_of_ours_that_is_named_anywhere_exists() -> None:
     assert named <= {path.name for path in UNITS}
 
 
-@pytest.mark.parametrize("path", FILES, ids=name)
-def test_only_programs_are_executable(path: Path) -> None:
-    executable = bool(path.stat().st_mode & stat.S_IXUSR)
-    assert executable == path.read_bytes().startswith(b"#!")
+def test_only_programs_are_executable(subtests: pytest.Subtests) -> None:
+    for path in FILES:
+        with subtests.test(path=path):
+            executable = bool(path.stat().st_mode & stat.S_IXUSR)
+            assert executable == path.read_bytes().startswith(b"#!")
 
 
-@pytest.mark.parametrize("path", FILES, ids=name)
-def test_every_file_ends_its_last_line_and_has_no_others_line_ends(path: Path) -> None:
-    content = path.read_bytes()
-    assert content.endswith(b"\n")
-    assert b"\r" not in content
+def test_every_file_ends_its_last_line_and_has_no_others_line_ends(subtests: pytest.Subtests) -> None:
+    for path in FILES:
+        with subtests.test(path=path):
+            content = path.read_bytes()
+            assert content.endswith(b"\n")
+            assert b"\r" not in content
 
 
 def test_the_hostname_resolves_without_a_network() -> None:
@@ -289,12 +326,14 @@ def test_the_initramfs_has_the_drivers_of_the_consumers_disk() -> None:
     assert {"virtio_pci", "virtio_blk", "ext4"} <= set(modules)
 
 
-def test_the_initramfs_has_every_command_that_its_init_runs(definition: Definition) -> None:
-    hook = (GUEST / "usr" / "lib" / "fountainkit" / "fill-initramfs").read_text()
-    (linked,) = re.findall(r"^for command in (.*); do$", hook, re.MULTILINE)
-    script = (GUEST / "usr" / "lib" / "fountainkit" / "initramfs-init").read_text()
-    assert commands(script) & APPLETS == set(linked.split())
-    assert "busybox-static" in definition.packages.install
+def test_the_initramfs_has_every_command_that_its_init_runs(subtests: pytest.Subtests) -> None:
+    for image, definition in definitions().items():
+        with subtests.test(image=image):
+            hook = (GUEST / "usr" / "lib" / "fountainkit" / "fill-initramfs").read_text()
+            (linked,) = re.findall(r"^for command in (.*); do$", hook, re.MULTILINE)
+            script = (GUEST / "usr" / "lib" / "fountainkit" / "initramfs-init").read_text()
+            assert commands(script) & APPLETS == set(linked.split())
+            assert "busybox-static" in definition.packages.install
 
 
 def test_the_initramfs_says_the_words_that_the_boot_test_takes_for_a_failure() -> None:

@@ -8,10 +8,10 @@ import pytest
 
 from ci.host.errors import InputError, RefusedError, VerificationError
 from ci.host.progress import quiet_reporter
-from ci.records.handover import parse_images
 from ci.records.record import read_record
 from ci.records.validation import ValidationReport
 from ci.workflow import collect_images, verify_images
+from ci.workflow.collect_images import parse_images
 from tests.support.releasing import COMMIT, TAG, make_dist
 
 ENVIRON = {"GITHUB_SHA": COMMIT}

@@ -5,7 +5,6 @@ with path, size and digest. https://canonical-simplestreams.readthedocs-hosted.c
 """
 
 import difflib
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from ci.host.errors import InputError, VerificationError
 from ci.records.record import Sha256
+from ci.records.strict_json import parse_json
 
 DOWNLOADS = "image-downloads"
 RELEASED = "release"
@@ -210,18 +210,10 @@ def _updated(text: str, where: str) -> datetime:
 
 
 def _loaded(text: bytes, where: str) -> object:
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        values = dict(pairs)
-        if len(values) < len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(name for name in names if names.count(name) > 1)
-            raise _senseless(where, f"the key {twice[:80]!r} comes twice")  # json would take the last one
-        return values
-
     try:
-        return json.loads(text, object_pairs_hook=unique)
-    except (ValueError, RecursionError) as error:
-        raise _senseless(where, f"it is not JSON: {str(error)[:200]}") from None
+        return parse_json(text)
+    except ValueError as error:
+        raise _senseless(where, str(error)) from None
 
 
 def _parsed(kind: type[RawT], data: object, where: str) -> RawT:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ci.host import qcow2
 from ci.host.files import sha256_file, write_atomic
-from ci.host.workspace import exclusive
+from ci.host.workspace import exclusive, try_lock
 
 KEEP = 5  # of some 200 MB each
 SUFFIX = ".qcow2"
@@ -90,12 +90,9 @@ class LayerCache:
         layers = sorted(self._folder.glob(f"*{SUFFIX}"), key=lambda path: path.stat().st_mtime)
         for path in layers[:-KEEP]:
             with path.open("rb") as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    continue  # a build stands on it
-                path.unlink()
-                path.with_suffix(".json").unlink(missing_ok=True)
+                if try_lock(file):  # else a build stands on it
+                    path.unlink()
+                    path.with_suffix(".json").unlink(missing_ok=True)
 
 
 def _about(path: Path) -> dict[str, str] | None:

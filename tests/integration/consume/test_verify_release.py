@@ -15,7 +15,7 @@ from ci.host.errors import FetchError, InputError, ToolsmithError, VerificationE
 from ci.host.progress import quiet_reporter
 from ci.rehearsal.server import GitHubServer
 from tests.support.releasing import TAG
-from tests.support.stage import FILES, Stage
+from tests.support.stage import FILES, QUICK, Stage
 
 pytestmark = pytest.mark.integration
 
@@ -76,7 +76,7 @@ class Verification:
         environ = {"GITHUB_SERVER_URL": stage.server.url, "GITHUB_REPOSITORY": stage.repository}
         with redirect_stdout(io.StringIO()) as printed:
             try:
-                verify_release.main(options, quiet_reporter(), environ=environ, sleep=lambda _: None)
+                verify_release.main(options, quiet_reporter(), environ=environ, patience=QUICK)
             except ToolsmithError as error:
                 self.error = error
         self.found = json.loads(printed.getvalue() or '{"findings": []}')["findings"]

@@ -14,12 +14,12 @@ from ci.host.accelerator import (
     find_kvm_fault,
     probe,
     qemu_args,
+    trial,
     with_other,
 )
+from ci.host.accelerator.kernel import find_kernel
 from ci.host.appliance import guestfish
 from ci.host.errors import AcceleratorError, HostError
-from ci.host.kvm import trial
-from ci.host.kvm.kernel import find_kernel
 from tests.support import broken_kvm
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]

@@ -135,8 +135,8 @@ def test_a_spawned_program_that_ignores_sigterm_is_killed(monkeypatch: pytest.Mo
 
 def test_a_program_that_ended_before_its_block_did_is_not_ended_again() -> None:
     async def main() -> None:
-        async with spawn_async(["true"]) as child:
-            # Until the loop runs again it does not know of the end, whoever waited for the child: a thread, or we.
+        async with spawn_async(["sleep", "0.5"]) as child:
+            # It ends while the loop stands still, which so does not know of it, whoever waited: a thread, or we.
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(child.pid, 0)  # noqa: ASYNC222 - the loop must not run meanwhile
             assert child.returncode is None

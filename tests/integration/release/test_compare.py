@@ -1,7 +1,6 @@
 """Releases compared as anybody would: by tag and by URL, from a public and from a private repository."""
 
 import io
-import os
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -9,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from ci import compare
+from ci.compare import CompareRequest, compare
 from ci.host.errors import FetchError, InputError, VerificationError
 from ci.host.progress import quiet_reporter
 from ci.records.difference import Difference
 from ci.rehearsal.server import GitHubServer
 from tests.support.releasing import TAG
-from tests.support.stage import FILES, OLD_PACKAGES, OLDER, Stage
+from tests.support.stage import FILES, OLD_PACKAGES, OLDER, QUICK, Stage
 
 pytestmark = pytest.mark.integration
 
@@ -48,13 +47,17 @@ def stage(
 
 
 def compared(stage: Stage, old: str, new: str, **changes: str) -> Difference:
-    options = compare.arguments().parse_args([old, new, "--format", "json", "--dist", os.fspath(stage.folder / "dist")])
+    request = CompareRequest(
+        old=old,
+        new=new,
+        output="json",
+        dist=stage.folder / "dist",
+        releases=stage.folder / "releases",
+        repository=stage.repository,
+    )
     environ = dict(stage.environ) | changes
     with redirect_stdout(io.StringIO()) as printed:
-        code = compare.main(
-            options, quiet_reporter(), environ=environ, sleep=lambda _: None, releases=stage.folder / "releases"
-        )
-    assert code == 0
+        compare(request, quiet_reporter(), environ=environ, patience=QUICK)
     return Difference.model_validate_json(printed.getvalue())
 
 

@@ -240,7 +240,7 @@ def test_an_asset_whose_digest_github_does_not_know_is_downloaded_to_compare(pub
     run = published.roll_out()
     assert run.code == 0, run.said
     image = published.record().image.qcow2.name
-    assert f"Downloading {image} to compare" in run.said
+    assert f"GitHub tells no digest of {image}; downloading it to compare" in run.said
     assert_proposed(published)
 
 

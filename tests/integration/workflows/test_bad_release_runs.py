@@ -61,7 +61,11 @@ def test_a_base_that_nothing_vouches_for(plain: Scene, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "edit", "message"),
     [
-        ("ci/host/accelerator.py", stood_in("accelerator", "missing as find_kvm_fault"), "missing: accelerator"),
+        (
+            "ci/host/accelerator/__init__.py",
+            stood_in("accelerator", "missing as find_kvm_fault"),
+            "missing: accelerator",
+        ),
         ("ci/host/prerequisites.py", replaced("_BYTES = 6 *", "_BYTES = 6_000_000 *"), "missing: disk space"),
         ("build/authorized_keys", lambda _: "# nobody\n", "build/authorized_keys"),
     ],

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from ci.catalogue import reading
 from ci.catalogue.reading import read_releases
 from ci.host.errors import InputError
 from tests.support.release_records import make_image, make_record, make_records, write
@@ -51,16 +50,16 @@ def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         ({"schema": "fountainkit-toolsmith-image/release/99"}, "release/99"),
         ({"surprise": 1}, "ReleaseRecord"),
         ({"image__qcow2__sha256": "0"}, "ReleaseRecord"),
-        ({"tag": "v2026.11.22"}, "it is the record of 'v2026.11.22'"),
-        ({"image__built_at": "2026-11-23T00:00:00"}, "without a time zone"),
-        ({"image__qcow2__size": 0}, "qcow2"),
-        ({"image__qcow2__size": -1}, "impossible size"),
-        ({"image__qcow2__size": 1 << 60}, "impossible size"),
-        ({"image__validation__ssh_seconds": {"full": -1.0}}, "impossible time"),
-        ({"image__validation__ssh_seconds": {"full": float("nan")}}, "impossible time"),
-        ({"image__validation__ssh_seconds": {"full": float("inf")}}, "impossible time"),
+        ({"tag": "v2026.11.22"}, "the record of v2026.11.23 speaks of v2026.11.22"),
+        ({"image__built_at": "2026-11-23T00:00:00"}, "image.built_at"),
+        ({"image__qcow2__size": 0}, "its image cannot be that of a manifest"),
+        ({"image__qcow2__size": -1}, "image.qcow2.size"),
+        ({"image__qcow2__size": 1 << 60}, "image.qcow2.size"),
+        ({"image__validation__ssh_seconds": {"full": -1.0}}, "image.validation.ssh_seconds.full"),
+        ({"image__validation__ssh_seconds": {"full": float("nan")}}, "is not a number in JSON"),
+        ({"image__validation__ssh_seconds": {"full": float("inf")}}, "is not a number in JSON"),
         ({"image__name": "../outside"}, "name: it is not the name of a folder"),
-        ({"image__qcow2__url": "javascript:alert(1)"}, "the scheme is none of"),
+        ({"image__qcow2__url": "javascript:alert(1)"}, "image.qcow2.url"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else None,
 )
@@ -69,14 +68,16 @@ def test_a_record_that_cannot_be_shown_is_named(tmp_path: Path, changes: Json, p
     with pytest.raises(InputError) as caught:
         read_releases(tmp_path)
     assert str(path) in caught.value.message
-    assert problem in caught.value.message
+    assert problem in f"{caught.value.message}\n{caught.value.details}"
     assert caught.value.hint
 
 
 def test_another_image_of_the_release_is_looked_at_too(tmp_path: Path) -> None:
-    record = make_record(TAG, others=[make_image(TAG, times={"full": -1.0})])
-    with pytest.raises(InputError, match="impossible time"):
+    impossible = make_image(TAG).validation.model_copy(update={"ssh_seconds": {"full": -1.0}})
+    record = make_record(TAG, others=[make_image(TAG, validation=impossible)])
+    with pytest.raises(InputError) as caught:
         read_releases(write(tmp_path, record))
+    assert "others.0.validation.ssh_seconds.full" in caught.value.details
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"tag": "v2026.11.23"}', "\xff"])
@@ -89,20 +90,5 @@ def test_what_is_no_record_is_named(tmp_path: Path, text: str) -> None:
 
 def test_a_name_that_is_no_version_is_refused(tmp_path: Path) -> None:
     (tmp_path / "v2026.13.45.json").write_text("{}")
-    with pytest.raises(InputError, match=r"v2026\.13\.45\.json cannot be shown"):
-        read_releases(tmp_path)
-
-
-def test_a_link_is_not_followed(tmp_path: Path) -> None:
-    elsewhere = tmp_path / "elsewhere"
-    write(elsewhere, make_record(TAG))
-    (tmp_path / f"{TAG}.json").symlink_to(elsewhere / f"{TAG}.json")
-    with pytest.raises(InputError, match="not a plain file"):
-        read_releases(tmp_path)
-
-
-def test_a_record_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(tmp_path, make_record(TAG))
-    monkeypatch.setattr(reading, "MAX_BYTES", 100)
-    with pytest.raises(InputError, match="more than 100"):
+    with pytest.raises(InputError, match=r"cannot be shown: .*v2026\.13\.45\.json"):
         read_releases(tmp_path)

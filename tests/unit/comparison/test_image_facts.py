@@ -4,23 +4,38 @@ from typing import Any
 
 import pytest
 
-from ci.comparison.image_facts import Side, check_changes, difference, of_build, of_packages, of_release
+from ci.comparison.image_facts import (
+    ComparedImage,
+    Evidence,
+    check_changes,
+    difference,
+    of_build,
+    of_packages,
+    of_release,
+)
 from ci.host.errors import InputError, VerificationError
+from ci.records.build import BuildRecord
 from ci.records.difference import SetChanges
 from ci.records.packages import Package, to_tsv
 from ci.records.release import AssetRecord, ImageRelease, ReleaseRecord, ValidationSummary
-from ci.records.validation import CheckResult, Outcome
+from ci.records.validation import CheckResult, Outcome, ValidationReport
 from tests.support.releasing import COMMIT, PACKAGES, TAG, build_record, validation_report
 
 GIT = Package(name="git", version="1:2.40", architecture="amd64", installed_kib=60_000)
 URL = "https://github.com/o/r/releases"
 
 
-def build(accelerator: str = "tcg", seconds: float = 20.0, **changes: Any) -> Side:  # noqa: ANN401 - the fields of BuildRecord
+def built(
+    source: str, record: BuildRecord, packages: tuple[Package, ...] | None, report: ValidationReport | None
+) -> ComparedImage:
+    return of_build(source, Evidence(build=record, packages=packages, report=report))
+
+
+def build(accelerator: str = "tcg", seconds: float = 20.0, **changes: Any) -> ComparedImage:  # noqa: ANN401 - the fields of BuildRecord
     record = build_record(**changes)
     report = validation_report(record, accelerator=accelerator)
     boots = [boot.model_copy(update={"ssh_seconds": seconds}) for boot in report.boots]
-    return of_build("a build", record, PACKAGES, report.model_copy(update={"boots": boots}))
+    return built("a build", record, PACKAGES, report.model_copy(update={"boots": boots}))
 
 
 def check(name: str, outcome: Outcome = Outcome.PASSED, boot: str = "full") -> CheckResult:
@@ -131,14 +146,14 @@ def files() -> dict[str, bytes]:
     }
 
 
-def side(there: Mapping[str, bytes], listed: Mapping[str, bytes] | None = None) -> Side:
+def released(there: Mapping[str, bytes], listed: Mapping[str, bytes] | None = None) -> ComparedImage:
     record = release(there if listed is None else listed)
     by_url = {f"{URL}/download/{TAG}/x{ending}": data for ending, data in there.items()}
     return of_release(TAG, record, record.image, lambda asset: by_url[asset.url])
 
 
 def test_a_release_tells_as_much_as_the_build_it_was_made_of() -> None:
-    found = difference(side(files()), build(inputs={"a": "1" * 64}, authorized_keys=["SHA256:key"]))
+    found = difference(released(files()), build(inputs={"a": "1" * 64}, authorized_keys=["SHA256:key"]))
     assert found.same
     assert found.keys is not None
     assert found.checks == ()
@@ -147,7 +162,7 @@ def test_a_release_tells_as_much_as_the_build_it_was_made_of() -> None:
 
 
 def test_of_a_release_without_further_files_its_record_is_compared() -> None:
-    found = difference(side({}), build())
+    found = difference(released({}), build())
     assert (found.packages, found.keys, found.checks) == (None, None, None)
     assert found.definition_changed is False
     assert found.boots
@@ -156,11 +171,11 @@ def test_of_a_release_without_further_files_its_record_is_compared() -> None:
 @pytest.mark.parametrize("ending", list(files()))
 def test_a_file_that_is_not_what_was_released_is_refused(ending: str) -> None:
     with pytest.raises(VerificationError, match="is not what was released"):
-        side(files() | {ending: files()[ending] + b"\n"}, files())
+        released(files() | {ending: files()[ending] + b"\n"}, files())
 
 
 def test_a_file_that_was_released_broken_is_named() -> None:
     with pytest.raises(InputError, match=r"packages.tsv is not a list of packages: line 1: it is not text"):
-        side(files() | {".packages.tsv": b"\xff\xfe"})
+        released(files() | {".packages.tsv": b"\xff\xfe"})
     with pytest.raises(InputError, match=r"validation.json is not a ValidationReport"):
-        side(files() | {".validation.json": b"{}"})
+        released(files() | {".validation.json": b"{}"})

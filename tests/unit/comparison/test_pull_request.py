@@ -2,13 +2,14 @@ from pathlib import Path
 
 import pytest
 
-from ci.comparison.image_facts import of_build
-from ci.comparison.pull_request import LIMIT, Before, Check, Evidence, read_evidence, render
+from ci.comparison.image_facts import Evidence
+from ci.comparison.pull_request import LIMIT, Before, CheckedImages, read_evidence, render
 from ci.host.errors import InputError
 from ci.records.packages import Package
 from ci.records.record import read_record
 from ci.records.validation import CheckResult, Outcome, ValidationReport
 from tests.support.releasing import PACKAGES, TAG, build_record, make_dist, validation_report
+from tests.unit.comparison.test_image_facts import built
 
 STEM = f"fountainkit-toolsmith-debian-12-{TAG}"
 RUN = "https://github.com/o/r/actions/runs/7"
@@ -28,14 +29,14 @@ def before(
     report = validation_report(build, accelerator=accelerator)
     boots = [boot.model_copy(update={"ssh_seconds": seconds}) for boot in report.boots if boot.name == "full"]
     report = report.model_copy(update={"boots": boots})
-    return Before(tag="v2026.10.01", url=URL, side=of_build("v2026.10.01", build, packages, report))
+    return Before(tag="v2026.10.01", url=URL, image=built("v2026.10.01", build, packages, report))
 
 
 def text(
     found: dict[str, Evidence], past: Before | None = None, *, good: bool = True, images: tuple[str, ...] = ()
 ) -> str:
     earlier = {"bookworm": past} if past else {}
-    return render(Check(images=images or tuple(found), found=found, before=earlier, good=good, run=RUN))
+    return render(CheckedImages(images=images or tuple(found), found=found, before=earlier, good=good, run=RUN))
 
 
 def test_a_first_image_is_told_without_a_comparison(found: dict[str, Evidence]) -> None:
@@ -80,9 +81,9 @@ def test_the_files_and_keys_that_changed_are_named() -> None:
     for row in ("| added | `build/guest/b` |", "| removed | `build/guest/<c>` |", "| changed | `build/guest/a` |"):
         assert row in report
     assert "| added | `SHA256:new` |" in report
-    unknown = text(found, before(*PACKAGES, definition_sha256="e" * 64, inputs=None))
-    assert "| changed |\n" in unknown
-    assert "Configuration of" not in unknown
+    same = text(found, before(*PACKAGES, definition_sha256="e" * 64, inputs=new.inputs))
+    assert "| changed (who may run a file) |" in same
+    assert "Configuration of" not in same
 
 
 def test_a_check_that_fails_since_the_release_is_told_to_do_so(found: dict[str, Evidence]) -> None:
@@ -142,8 +143,9 @@ def test_a_report_is_not_needed_but_what_is_there_must_be_one(tmp_path: Path) ->
         read_evidence(folder)
     with pytest.raises(InputError):
         read_record(folder / f"{STEM}.validation.json", ValidationReport)
-    (folder / f"{STEM}.packages.tsv").unlink()
-    with pytest.raises(InputError, match="cannot be read"):
+    for ending in (".validation.json", ".packages.tsv"):
+        (folder / f"{STEM}{ending}").unlink()
+    with pytest.raises(InputError, match=r"has no .*\.packages\.tsv"):
         read_evidence(folder)
 
 

@@ -1,12 +1,12 @@
 import pytest
 from markdown_it import MarkdownIt
 
-from ci.comparison.image_facts import difference, of_build, of_packages
+from ci.comparison.image_facts import difference, of_packages
 from ci.comparison.words import configuration_summary, markdown, text
 from ci.records.difference import Difference, SetChanges
 from ci.records.packages import Package
 from tests.support.releasing import PACKAGES, build_record, validation_report
-from tests.unit.comparison.test_image_facts import GIT, build, check
+from tests.unit.comparison.test_image_facts import GIT, build, built, check
 
 HOSTILE = "a | b` <b>x</b> @someone\n# Heading \x1b[31m [x](https://evil.example)"
 
@@ -17,7 +17,7 @@ def test_everything_that_changed_is_in_the_text() -> None:
         inputs={"build/guest/a": "2" * 64}, definition_sha256="e" * 64, kernel="6.1.0-2", authorized_keys=["SHA256:k"],
         image=build_record().image.model_copy(update={"size": 3_000_000}),
     )  # fmt: skip
-    new = of_build("new", record, (PACKAGES[0], GIT), validation_report(record, checks=[check("ssh")]))
+    new = built("new", record, (PACKAGES[0], GIT), validation_report(record, checks=[check("ssh")]))
     lines = text(difference(old, new)).splitlines()
     for line in (
         "kernel          6.1.0-1-amd64",
@@ -46,7 +46,7 @@ def test_what_could_not_be_compared_is_said() -> None:
     lone = text(difference(of_packages("a", PACKAGES), build()))
     for words in ("Configuration: not known.", "Checks: not compared", "Time to start: not compared, a boot test"):
         assert words in lone
-    untold = text(difference(of_build("a", build_record(), None, None), build()))
+    untold = text(difference(built("a", build_record(), None, None), build()))
     assert "Packages: not compared" in untold
 
 
@@ -59,9 +59,9 @@ def hostile(word: str) -> Difference:
     )  # fmt: skip
     boots = [validation_report(record).boots[0].model_copy(update={"name": word})]
     report = validation_report(record, accelerator=word, boots=boots, checks=[check(word, boot=word)])
-    new = of_build(word, record, (package,), report)
+    new = built(word, record, (package,), report)
     old = record.model_copy(update={"authorized_keys": [], "inputs": {}, "kernel": "k", "definition_sha256": "1" * 64})
-    return difference(of_build(word, old, (), report.model_copy(update={"checks": []})), new)
+    return difference(built(word, old, (), report.model_copy(update={"checks": []})), new)
 
 
 def test_nothing_foreign_gets_out_of_its_place() -> None:

@@ -76,12 +76,13 @@ def test_what_the_libraries_need_goes_in_too() -> None:
                 assert name in {*LIBRARIES, *left_out}, f"{library} needs {requirement}"
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_the_libraries_run_on_the_oldest_python_that_is_promised(library: str) -> None:
-    required = metadata.metadata(library)["Requires-Python"]
-    lowest = re.fullmatch(r">=\s*3\.(\d+)(\.0)?", required)
-    assert lowest is not None, required
-    assert int(lowest[1]) <= 10
+def test_the_libraries_run_on_the_oldest_python_that_is_promised(subtests: pytest.Subtests) -> None:
+    for library in LIBRARIES:
+        with subtests.test(library=library):
+            required = metadata.metadata(library)["Requires-Python"]
+            lowest = re.fullmatch(r">=\s*3\.(\d+)(\.0)?", required)
+            assert lowest is not None, required
+            assert int(lowest[1]) <= 10
 
 
 def test_each_library_brings_its_licence(made: bytes) -> None:

@@ -221,8 +221,8 @@ def test_an_unpublished_manifest_is_no_error_of_the_files(consumer: Consumer) ->
     ("flags", "words"),
     [
         ((), "there is no .*tools.json"),
-        (("--manifest", "/nonexistent/tools.json"), "no file"),
-        (("--manifest", "/dev/zero"), "no file"),
+        (("--manifest", "/nonexistent/tools.json"), "No such file"),
+        (("--manifest", "/dev/zero"), "is not a file"),
         (("--manifest", "https://[::1/tools.json"), "not a URL"),
         (("--manifest", "ftp://example.org/tools.json"), "not a URL"),
         (("--workspace", "/nonexistent"), "no folder"),

@@ -117,14 +117,15 @@ def shown(document: object) -> str:
     return ascii(document)[-90:]
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=shown)
-def test_it_is_refused_and_nothing_is_written(consumer: Consumer, document: object) -> None:
-    consumer.write(document)
-    for flags in ([], ["--localize", "--prune"]):
-        with pytest.raises(InputError):
-            consumer.run(*flags)
-    assert consumer.files() == {".toolsmith/tools.json"}
-    assert not (consumer.workspace / ".toolsmith" / "cache").exists()
+def test_it_is_refused_and_nothing_is_written(consumer: Consumer, subtests: pytest.Subtests) -> None:
+    for document in DOCUMENTS:
+        with subtests.test(document=document):
+            consumer.write(document)
+            for flags in ([], ["--localize", "--prune"]):
+                with pytest.raises(InputError):
+                    consumer.run(*flags)
+            assert consumer.files() == {".toolsmith/tools.json"}
+            assert not (consumer.workspace / ".toolsmith" / "cache").exists()
 
 
 def test_a_hundred_megabytes_are_not_even_read(consumer: Consumer) -> None:
@@ -156,10 +157,11 @@ def test_a_device_is_no_image(consumer: Consumer) -> None:
     assert consumer.files() == {".toolsmith/tools.json"}
 
 
-@pytest.mark.parametrize("document", [document for document in DOCUMENTS if isinstance(document, bytes)], ids=shown)
-def test_what_the_consumer_itself_cannot_read_is_among_it(document: bytes) -> None:
-    # The model of the consumer is laxer in nothing but size and encoding details.
-    if len(document) > 1_000_000:
-        return
-    with pytest.raises(consumer_model.DecodeError):
-        consumer_model.decode(document)
+def test_what_the_consumer_itself_cannot_read_is_among_it(subtests: pytest.Subtests) -> None:
+    for document in [document for document in DOCUMENTS if isinstance(document, bytes)]:
+        with subtests.test(document=document):
+            # The model of the consumer is laxer in nothing but size and encoding details.
+            if len(document) > 1_000_000:
+                return
+            with pytest.raises(consumer_model.DecodeError):
+                consumer_model.decode(document)

@@ -1,3 +1,4 @@
+import contextlib
 import io
 from pathlib import Path
 
@@ -10,27 +11,22 @@ from ci.host import actions
 
 @given(st.text())
 def test_a_message_can_never_start_a_command_of_its_own(message: str) -> None:
-    stream = io.StringIO()
-    actions.error(message, stream)
+    with contextlib.redirect_stderr(io.StringIO()) as stream:
+        actions.error(message)
     assert stream.getvalue().startswith("::error::")
     assert stream.getvalue().count("\n") == 1
     assert "\r" not in stream.getvalue()
 
 
-@pytest.mark.parametrize(
-    ("text", "escaped"), [("100%", "100%25"), ("a\nb", "a%0Ab"), ("a\r\nb", "a%0D%0Ab"), ("%0A", "%250A")]
-)
-def test_text_is_escaped_as_actions_reads_it(text: str, escaped: str) -> None:
-    stream = io.StringIO()
-    actions.warning(text, stream)
-    assert stream.getvalue() == f"::warning::{escaped}\n"
+def test_text_is_escaped_as_actions_reads_it(capsys: pytest.CaptureFixture[str]) -> None:
+    actions.warning("100%\na\r\n%0A")
+    assert capsys.readouterr().err == "::warning::100%25%0Aa%0D%0A%250A\n"
 
 
-def test_a_section_is_opened_and_closed() -> None:
-    stream = io.StringIO()
-    actions.start_group("Build", stream)
-    actions.end_group(stream)
-    assert stream.getvalue() == "::group::Build\n::endgroup::\n"
+def test_a_section_is_opened_and_closed(capsys: pytest.CaptureFixture[str]) -> None:
+    actions.start_group("Build")
+    actions.end_group()
+    assert capsys.readouterr().err == "::group::Build\n::endgroup::\n"
 
 
 def test_outputs_are_appended_and_no_value_can_define_another(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from ci.host.accelerator.kvm_device import NO_GUESTS, KvmFault
 from ci.host.errors import HostError
-from ci.host.kvm.device import NO_GUESTS, Fault
 from ci.host.prerequisites import (
     GIB,
     TOOLS,
@@ -19,6 +19,7 @@ from ci.host.prerequisites import (
     quick_findings,
 )
 from ci.host.repository import ROOT
+from ci.host.this_machine import ThisMachine
 
 VERSIONS = {
     "qemu-system-x86_64": "QEMU emulator version 8.2.2 (Debian 1:8.2.2+ds-0ubuntu1)",
@@ -40,7 +41,7 @@ VERSIONS = {
 
 
 @dataclass(kw_only=True)
-class FakeMachine:
+class FakeMachine(ThisMachine):
     """A machine in good order; each test breaks one thing."""
 
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -48,7 +49,7 @@ class FakeMachine:
     boot: Sequence[str] = ("vmlinuz-6.8.0-45-generic",)
     modules: set[str] | None = None
     unreadable: set[str] = field(default_factory=set)
-    fault: Fault | None = None
+    fault: KvmFault | None = None
     free: dict[str, int] = field(default_factory=dict)
     systems: dict[str, int] = field(default_factory=dict)
     memory: int = 8 * GIB
@@ -69,10 +70,7 @@ class FakeMachine:
     def can_read(self, path: Path) -> bool:
         return path.name not in self.unreadable
 
-    def distribution(self) -> str:
-        return "ubuntu"
-
-    def kvm_fault(self) -> Fault | None:
+    def kvm_fault(self) -> KvmFault | None:
         return self.fault
 
     def file_system(self, folder: Path) -> int:
@@ -168,16 +166,16 @@ def test_a_kernel_chosen_by_variable_must_be_readable() -> None:
 
 
 def test_without_kvm_it_is_slower_and_the_reason_is_told() -> None:
-    machine = FakeMachine(fault=Fault(what="a guest aborted", fix=NO_GUESTS))
+    machine = FakeMachine(fault=KvmFault(what="a guest aborted", fix=NO_GUESTS))
     finding = problems(machine)["accelerator"]
     assert finding.status is Status.WARNING
     assert finding.found == "tcg: a guest aborted"
-    machine.fault = Fault(what="may not open", fix="add a udev rule")
+    machine.fault = KvmFault(what="may not open", fix="add a udev rule")
     assert problems(machine)["accelerator"].fix == "add a udev rule"
 
 
 def test_kvm_demanded_by_the_variable_and_broken_is_an_obstacle() -> None:
-    fault = Fault(what="a guest aborted", fix=NO_GUESTS)
+    fault = KvmFault(what="a guest aborted", fix=NO_GUESTS)
     machine = FakeMachine(fault=fault, environment={"TOOLSMITH_ACCELERATOR": "kvm"})
     assert check_accelerator(machine).status is Status.MISSING
     machine.environment = {"TOOLSMITH_ACCELERATOR": "tcg"}

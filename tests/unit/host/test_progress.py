@@ -30,8 +30,8 @@ def test_outside_a_terminal_a_step_is_two_plain_lines() -> None:
 def test_steps_that_overlap_are_each_begun_and_ended(*, terminal: bool) -> None:
     progress, stream = reporter(terminal=terminal)
     long = "Boot of a machine whose name is longer than the sixty columns of this terminal"
-    with progress.side_by_side() as step:
-        first, second = step("Boot one"), step(long)
+    with progress.side_by_side():
+        first, second = progress.step("Boot one"), progress.step(long)
         first.__enter__()
         second.__enter__()
         first.__exit__(None, None, None)
@@ -45,7 +45,7 @@ def test_steps_that_overlap_are_each_begun_and_ended(*, terminal: bool) -> None:
 
 def test_in_actions_steps_that_overlap_are_no_groups(capsys: pytest.CaptureFixture[str]) -> None:
     progress, stream = reporter(in_actions=True)
-    with progress.side_by_side() as step, step("Boot one"), step("Boot two"):
+    with progress.side_by_side(), progress.step("Boot one"), progress.step("Boot two"):
         pass
     assert capsys.readouterr().err == ""
     assert len(stream.getvalue().splitlines()) == 4
@@ -67,12 +67,14 @@ def test_a_step_that_lasts_says_so_every_minute_until_it_ends() -> None:
     assert asked == [60, 60, 60]
 
 
-@pytest.mark.parametrize(
-    ("limit", "silence", "words"),
-    [(None, None, ""), (45, None, " (at most 45 s)"), (None, 60, " (60 s without a sign of life end it)")],
-)
-def test_what_ends_a_step_is_said_where_something_does(limit: float | None, silence: float | None, words: str) -> None:
-    assert limits(limit, silence) == words
+def test_what_ends_a_step_is_said_where_something_does(subtests: pytest.Subtests) -> None:
+    for limit, silence, words in [
+        (None, None, ""),
+        (45, None, " (at most 45 s)"),
+        (None, 60, " (60 s without a sign of life end it)"),
+    ]:
+        with subtests.test(limit=limit):
+            assert limits(limit, silence) == words
 
 
 @pytest.mark.parametrize("kind", ["step", "overlapping", "transfer"])
@@ -93,7 +95,7 @@ def test_whatever_lasts_is_reminded_of_outside_a_terminal_only(kind: str, monkey
                 with progress.step("Build", limit=60):
                     assert terminal or reminded.wait(60)
             case "overlapping":
-                with progress.side_by_side() as step, step("Build", limit=60):
+                with progress.side_by_side(), progress.step("Build", limit=60):
                     assert terminal or reminded.wait(60)
             case _:
                 with progress.transfer("Build", 2_000_000) as advance:

@@ -1,10 +1,10 @@
 from pytest_mock import MockerFixture
 
 from ci.host import this_machine as machine
-from ci.host.kvm.device import Fault
+from ci.host.accelerator.kvm_device import KvmFault
 from ci.host.this_machine import ThisMachine
 
-BROKEN = Fault(what="it hangs", fix="use another machine")
+BROKEN = KvmFault(what="it hangs", fix="use another machine")
 
 
 def test_whoever_asks_this_machine_about_kvm_has_it_tried_now(mocker: MockerFixture) -> None:

@@ -105,9 +105,8 @@ def test_a_putty_private_key_is_found(file: Path) -> None:
     assert "private key" in refusal(file, "PuTTY-User-Key-File-3: ssh-ed25519\n").message
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
+def test_a_line_with_options_is_refused_as_such(file: Path, subtests: pytest.Subtests) -> None:
+    for options in [
         "command=\"/bin/sh -c 'id'\"",
         'from="10.0.0.0/8"',
         "restrict,pty",
@@ -115,17 +114,15 @@ def test_a_putty_private_key_is_found(file: Path) -> None:
         "cert-authority",
         'environment="A=b c",no-pty',
         "an-option-of-the-future",
-    ],
-)
-def test_a_line_with_options_is_refused_as_such(file: Path, options: str) -> None:
-    error = refusal(file, f"# keys\n{options} {ED25519}\n")
-    assert f"{file}:2" in error.message
-    assert "options" in error.message
+    ]:
+        with subtests.test(options=options):
+            error = refusal(file, f"# keys\n{options} {ED25519}\n")
+            assert f"{file}:2" in error.message
+            assert "options" in error.message
 
 
-@pytest.mark.parametrize(
-    ("line", "reason"),
-    [
+def test_any_other_line_is_refused_with_its_place(file: Path, subtests: pytest.Subtests) -> None:
+    for line, reason in [
         ("hello", "not a public key"),
         ("ssh-ed25519", "damaged"),
         (ED25519[:-6], "damaged"),
@@ -139,13 +136,12 @@ def test_a_line_with_options_is_refused_as_such(file: Path, options: str) -> Non
         (f"{ED25519} a\x07bell", "control character"),
         (f"{ED25519} two\rlines", "control character"),
         (ED25519.replace(" ", "\u00a0", 1), "not a public key"),
-    ],
-)
-def test_any_other_line_is_refused_with_its_place(file: Path, line: str, reason: str) -> None:
-    error = refusal(file, f"{ED25519}\n\n{line}\n")
-    assert f"{file}:3" in error.message
-    assert any(part in error.message for part in reason.split("|"))
-    assert error.hint
+    ]:
+        with subtests.test(line=line):
+            error = refusal(file, f"{ED25519}\n\n{line}\n")
+            assert f"{file}:3" in error.message
+            assert any(part in error.message for part in reason.split("|"))
+            assert error.hint
 
 
 def test_a_short_rsa_key_is_refused(file: Path) -> None:

@@ -3,9 +3,8 @@ from pathlib import Path
 import pytest
 from pytest_mock import MockerFixture
 
-from ci.host.accelerator import Acceleration, Accelerator
+from ci.host.accelerator import Acceleration, Accelerator, remembered
 from ci.host.errors import AcceleratorError
-from ci.host.kvm import remembered
 from ci.host.progress import quiet_reporter
 from ci.image import build
 from ci.image.guest_script import GuestKernel

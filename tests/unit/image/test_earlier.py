@@ -4,8 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pytest_mock import MockerFixture
 from rich.console import Console
 
+from ci.host.errors import FetchError
 from ci.host.progress import Reporter
 from ci.image.earlier import PACKAGES, Earlier, of_builds, of_releases
 from ci.records.packages import Package, to_tsv
@@ -43,6 +45,18 @@ class TestReleases:
     def reporter(self, said: io.StringIO) -> Reporter:
         return Reporter(Console(file=said, width=500), in_actions=False)
 
+    @pytest.fixture(autouse=True)
+    def web(self, tmp_path: Path, mocker: MockerFixture) -> None:
+        """What the records lead to is in a folder of this machine."""
+
+        def read(url: str, **_options: object) -> bytes:
+            try:
+                return (tmp_path / url.rpartition("/")[2]).read_bytes()
+            except OSError as error:
+                raise FetchError(f"there is no {url}") from error
+
+        mocker.patch("ci.image.earlier.read_url", read)
+
     @pytest.fixture
     def image(self, tmp_path: Path) -> Callable[..., ImageRelease]:
         """An image whose list of packages can be had from a folder of this machine."""
@@ -51,9 +65,8 @@ class TestReleases:
             path = tmp_path / f"{distribution}-{tag}{PACKAGES}"
             path.write_text(to_tsv(packages))
             data = path.read_bytes()
-            asset = AssetRecord(
-                name=path.name, sha256=hashlib.sha256(data).hexdigest(), size=len(data), url=path.as_uri()
-            )
+            url = f"https://example.org/{path.name}"
+            asset = AssetRecord(name=path.name, sha256=hashlib.sha256(data).hexdigest(), size=len(data), url=url)
             whole = make_image(tag, distribution=distribution)
             return whole.model_copy(update={"assets": [whole.qcow2, asset]})
 

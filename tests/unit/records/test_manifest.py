@@ -12,9 +12,8 @@ from jsonschema.validators import extend
 
 from ci.host.errors import InputError
 from ci.host.repository import ROOT
-from ci.records import manifest_rules
-from ci.records.manifest import MAX_BYTES, SCHEMA_PATH, Manifest, ManifestImage, parse_manifest, schema_text
-from ci.records.manifest_edit import EDITABLE
+from ci.records import manifest_rules as rules
+from ci.records.manifest import Manifest, ManifestImage, parse_manifest
 from tests.support.drawing import keys_of_others
 
 URL = "https://github.com/fountain/image/releases/download/v2026.11.23/fountainkit-toolsmith-ubuntu-2204.qcow2"
@@ -55,7 +54,8 @@ def _pattern(
 
 
 VALIDATOR = extend(Draft202012Validator, {"pattern": _pattern})  # type: ignore[no-untyped-call]  # its stubs lack it
-SCHEMA = VALIDATOR(json.loads(schema_text()))
+DOCUMENT = json.loads((ROOT / "manifests" / "tools.schema.json").read_text(encoding="utf-8"))
+SCHEMA = VALIDATOR(DOCUMENT)
 
 
 def changed(document: dict[str, Any], /, **image: object) -> dict[str, Any]:
@@ -161,7 +161,7 @@ BAD: list[dict[str, Any]] = [
 ]
 
 # What a schema cannot say: there, 1.0 is an integer, and a pattern decodes nothing.
-ONLY_THE_MODEL = [
+ONLY_THE_RULES = [
     changed(PUBLISHED, size=658_000_000.0),
     changed(PUBLISHED, qcow2="https://example.org/%2e%2e/image.qcow2"),
     changed(PUBLISHED, qcow2="https://example.org/image%00.qcow2"),
@@ -170,50 +170,39 @@ ONLY_THE_MODEL = [
 ]
 
 
-@pytest.mark.parametrize("document", GOOD, ids=json.dumps)
-def test_a_good_manifest_is_read_and_valid_by_the_schema(document: dict[str, Any]) -> None:
-    assert json.loads(parse(document).to_json()) == document
-    assert list(SCHEMA.iter_errors(document)) == []
-
-
-@pytest.mark.parametrize("document", BAD, ids=json.dumps)
-def test_a_bad_manifest_is_refused_by_the_model_and_the_schema(document: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match=r"^tools\.json is not a manifest: "):
+def refused(document: dict[str, Any]) -> bool:
+    try:
         parse(document)
-    assert list(SCHEMA.iter_errors(document)) != []
+    except InputError as error:
+        return error.message.startswith("tools.json is not a manifest: ")
+    return False
 
 
-@pytest.mark.parametrize("document", ONLY_THE_MODEL, ids=json.dumps)
-def test_what_a_schema_cannot_say_the_model_does(document: dict[str, Any]) -> None:
-    with pytest.raises(InputError):
-        parse(document)
+def test_a_good_manifest_is_read_and_valid_by_the_schema() -> None:
+    for document in GOOD:
+        assert json.loads(parse(document).to_json()) == document
+        assert list(SCHEMA.iter_errors(document)) == []
+
+
+def test_a_bad_manifest_is_refused_by_the_rules_and_the_schema() -> None:
+    assert [document for document in BAD if not refused(document)] == []
+    assert [document for document in BAD if not list(SCHEMA.iter_errors(document))] == []
+
+
+def test_what_a_schema_cannot_say_the_rules_do() -> None:
+    assert [document for document in ONLY_THE_RULES if not refused(document)] == []
 
 
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
-        (b"", "Expecting value"),
-        (b"\xef\xbb\xbf{}", "byte order mark"),
-        ("{}".encode("utf-16"), "byte 0 is not UTF-8"),
-        (b'{"image": "\xff"}', "byte 11 is not UTF-8"),
         (b'{"image": {}, "image": {}}', "the key image comes twice"),
-        (b'{"a": {"b": [{"c\\n": 1, "c\\u000a": 2}]}}', r"the key 'c\\n' comes twice"),
-        (b'{"a": ' + b"[" * 40 + b"]" * 40 + b"}", "nested too deeply"),
-        (b"[" * 900_000, "nested too deeply"),
-        (b'{"a": NaN}', "NaN is not a number"),
-        (b'{"a": -Infinity}', "-Infinity is not a number"),
-        (b'{"a": 1e999}', "too large a number"),
-        (b'{"a": ' + b"9" * 5000 + b"}", "limit"),
-        (b'{"a": "\\ud800"}', "half of a surrogate pair"),
-        (b'{"\\udc00": 1}', "half of a surrogate pair"),
-        (b'{"a": 1} x', "Extra data"),
-        (b"{'a': 1}", "Expecting property name"),
-        (b'{"a": 1,}', "trailing comma|property name"),
-        (b" " * MAX_BYTES + b"{}", "more than 1048576"),
+        (b" " * rules.MAX_BYTES + b"{}", "more than 1048576"),
         (b"[]", "not an object"),
     ],
+    ids=["strict", "long", "array"],
 )
-def test_what_is_no_json_for_everybody_is_refused(data: bytes, problem: str) -> None:
+def test_what_is_no_document_is_refused(data: bytes, problem: str) -> None:
     with pytest.raises(InputError, match=problem):
         parse_manifest(data, "tools.json")
 
@@ -242,8 +231,8 @@ def test_both_kinds_of_unpublished_manifest_are_told_apart_from_a_published_one(
     assert not parse(without(without(UNPUBLISHED, "image", "version"), "image", "size")).published
 
 
-def test_the_model_has_every_key_that_has_a_rule_or_can_be_edited() -> None:
-    assert set(ManifestImage.model_fields) == set(manifest_rules._IMAGE_CHECKS) == set(EDITABLE)
+def test_the_model_has_every_key_that_has_a_rule() -> None:
+    assert set(ManifestImage.model_fields) == set(rules.IMAGE_CHECKS)
 
 
 @given(
@@ -257,9 +246,19 @@ def test_the_keys_of_others_are_kept(extra: dict[str, Any]) -> None:
     assert json.loads(parse(document).to_json()) == document
 
 
-def test_the_committed_schema_is_current() -> None:
-    assert SCHEMA_PATH.read_text(encoding="utf-8") == schema_text(), "run: python -m ci.records.manifest"
-    Draft202012Validator.check_schema(json.loads(schema_text()))
+def test_the_schema_has_the_patterns_and_limits_of_the_rules() -> None:
+    Draft202012Validator.check_schema(DOCUMENT)
+    parts = DOCUMENT["$defs"]
+    keys = parts["image"]["properties"]
+    assert parts["digest"]["pattern"] == rules.DIGEST
+    assert (keys["name"]["pattern"], keys["name"]["maxLength"]) == (rules.FOLDER, rules.MAX_NAME)
+    assert keys["version"]["pattern"] == rules.VERSION
+    assert keys["size"]["maximum"] == rules.MAX_SIZE
+    assert set(keys) == set(rules.IMAGE_CHECKS)
+    assert set(keys) - set(parts["image"]["required"]) == set(rules.OPTIONAL)
+    for reference in (parts["reference"], parts["webReference"]):
+        assert reference["maxLength"] == rules.MAX_REFERENCE
+        assert rules.UNSEEN in reference["not"]["pattern"]
 
 
 def test_the_committed_manifest_is_one() -> None:

@@ -185,9 +185,8 @@ def test_the_first_manifest_becomes_a_published_one() -> None:
     assert sum(one != other for one, other in zip(text.splitlines(), result.splitlines(), strict=True)) == len(NEW)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
+def test_what_is_no_manifest_is_refused(subtests: pytest.Subtests) -> None:
+    for text in [
         "",
         "{}",
         "\ufeff" + json.dumps({"image": IMAGE, "tools": {}, "operations": []}),
@@ -197,21 +196,24 @@ def test_the_first_manifest_becomes_a_published_one() -> None:
         json.dumps({"image": IMAGE, "tools": {}, "operations": []}).replace('"tools"', '"image"'),
         json.dumps({"image": IMAGE, "tools": {"x": "\ud800"}, "operations": []}),
         json.dumps({"image": IMAGE, "tools": {"x": "\ud800"}, "operations": []}, ensure_ascii=False),
-    ],
-)
-def test_what_is_no_manifest_is_refused(text: str) -> None:
-    with pytest.raises(InputError, match=r"^\.toolsmith/tools\.json is not a manifest"):
-        replace_image(text, NEW, ".toolsmith/tools.json")
+    ]:
+        with subtests.test(text=text), pytest.raises(InputError, match=r"^\.toolsmith/tools\.json is not a manifest"):
+            replace_image(text, NEW, ".toolsmith/tools.json")
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [{"qcow2_sha256": "B" * 64}, {"qcow2": "../image.qcow2"}, {"name": "a/b"}, {"size": 0}, {"version": "latest"}],
-)
-def test_an_edit_that_would_spoil_the_manifest_is_refused(fields: Fields) -> None:
-    text = json.dumps({"image": IMAGE, "tools": {}, "operations": []})
-    with pytest.raises(InputError, match=r"^tools\.json is not a manifest"):
-        replace_image(text, fields, "tools.json", add=True)
+def test_an_edit_that_would_spoil_the_manifest_is_refused(subtests: pytest.Subtests) -> None:
+    cases: list[Fields] = [
+        {"qcow2_sha256": "B" * 64},
+        {"qcow2": "../image.qcow2"},
+        {"name": "a/b"},
+        {"size": 0},
+        {"version": "latest"},
+    ]
+    for fields in cases:
+        with subtests.test(fields=fields):
+            text = json.dumps({"image": IMAGE, "tools": {}, "operations": []})
+            with pytest.raises(InputError, match=r"^tools\.json is not a manifest"):
+                replace_image(text, fields, "tools.json", add=True)
 
 
 def test_only_fields_of_the_image_can_be_named() -> None:

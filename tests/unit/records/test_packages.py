@@ -36,9 +36,8 @@ def test_one_package_may_be_there_for_two_architectures() -> None:
     assert [package.architecture for package in found] == ["amd64", "i386"]
 
 
-@pytest.mark.parametrize(
-    ("text", "line"),
-    [
+def test_a_malformed_list_is_refused_by_line(subtests: pytest.Subtests) -> None:
+    for text, line in [
         ("", 1),
         ("git\t1\tamd64\t4\n", 1),
         (f"\ufeff{table(GIT)}", 1),
@@ -61,11 +60,10 @@ def test_one_package_may_be_there_for_two_architectures() -> None:
         (table("git\t1\tamd64\t4.0"), 2),
         (table("git\t1\tamd64\t"), 2),
         (table("git\t1\tamd64\t\u0664"), 2),
-    ],
-)
-def test_a_malformed_list_is_refused_by_line(text: str, line: int) -> None:
-    with pytest.raises(InputError, match=rf"^old\.tsv is not a list of packages: line {line}:"):
-        read_packages(text, "old.tsv")
+    ]:
+        told = rf"^old\.tsv is not a list of packages: line {line}:"
+        with subtests.test(text=text), pytest.raises(InputError, match=told):
+            read_packages(text, "old.tsv")
 
 
 @given(st.text(alphabet="git01:.-+~\t\n\r\x0b\u2028 ", max_size=40))

@@ -24,11 +24,10 @@ def test_what_du_says_becomes_a_table() -> None:
     assert parse_sizes(text.encode(), "x") == parse_du(DU)
 
 
-@pytest.mark.parametrize(
-    "line", ["4\t/a\x1b[31m", "x\t/a", "4\ta", "4", "du: cannot read directory '/proc/1'", "4\t/a\tb"]
-)
-def test_a_line_that_is_no_folder_with_a_printable_name_is_left_out(line: str) -> None:
-    assert parse_du(f"{line}\n{DU}") == parse_du(DU)
+def test_a_line_that_is_no_folder_with_a_printable_name_is_left_out(subtests: pytest.Subtests) -> None:
+    for line in ["4\t/a\x1b[31m", "x\t/a", "4\ta", "4", "du: cannot read directory '/proc/1'", "4\t/a\tb"]:
+        with subtests.test(line=line):
+            assert parse_du(f"{line}\n{DU}") == parse_du(DU)
 
 
 @given(folders)
@@ -49,9 +48,8 @@ def test_a_folder_is_never_less_than_nothing() -> None:
     assert [one.kib for one in own_sizes(sizes(("/", 5), ("/usr", 9)))] == [9, 0]
 
 
-@pytest.mark.parametrize(
-    ("content", "problem"),
-    [
+def test_a_damaged_or_foreign_table_is_refused(subtests: pytest.Subtests) -> None:
+    for content, problem in [
         (b"", "first line"),
         (b"\xff", "not text"),
         (b"folder\tkib", "cut off"),
@@ -64,9 +62,8 @@ def test_a_folder_is_never_less_than_nothing() -> None:
         ("folder\tkib\n/usr\t\u0663\n".encode(), "line 2"),
         (b"folder\tkib\n/\x1b\t1\n", "line 2"),
         (b"folder\tkib\n/usr\t1\n/usr\t1\n", "listed before"),
-    ],
-)
-def test_a_damaged_or_foreign_table_is_refused(content: bytes, problem: str) -> None:
-    with pytest.raises(InputError, match="x is not a list of folder sizes") as caught:
-        parse_sizes(content, "x")
-    assert problem in caught.value.message
+    ]:
+        with subtests.test(content=content):
+            with pytest.raises(InputError, match="x is not a list of folder sizes") as caught:
+                parse_sizes(content, "x")
+            assert problem in caught.value.message

@@ -43,9 +43,8 @@ def test_a_tenth_release_of_a_day_comes_after_the_second() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
+def test_anything_else_is_refused_with_an_example(subtests: pytest.Subtests) -> None:
+    for text in [
         "",
         "2026.11.23",
         "v2026.11.23.0",
@@ -61,12 +60,11 @@ def test_a_tenth_release_of_a_day_comes_after_the_second() -> None:
         "v2026.11.23-rc1",
         "v2026.11.23.1.1",
         "v\u0662\u0660\u0662\u0666.11.23",
-    ],
-)
-def test_anything_else_is_refused_with_an_example(text: str) -> None:
-    with pytest.raises(InputError, match="is not a version") as caught:
-        Version.parse(text)
-    assert "v2026.11.23" in caught.value.hint
+    ]:
+        with subtests.test(text=text):
+            with pytest.raises(InputError, match="is not a version") as caught:
+                Version.parse(text)
+            assert "v2026.11.23" in caught.value.hint
 
 
 def test_a_leap_day_is_a_day() -> None:

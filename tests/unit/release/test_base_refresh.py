@@ -1,17 +1,26 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from ci.release.base_refresh import BaseFacts, Refresh, change, text
+from ci.image.base.refresh import Newer, Pinned
+from ci.image.base.streams import Serial
+from ci.release.base_refresh import Refresh, change, text
+from tests.support.answers import commit
 
-OLD = BaseFacts(serial="20260705", url="https://example.org/jammy/release-20260705/a.img", sha256="a" * 64)
-NEW = BaseFacts(serial="20260801", url="https://example.org/jammy/release-20260801/a.img", sha256="b" * 64)
-REFRESH = Refresh(
-    name="jammy",
-    path="build/images/jammy.toml",
-    text="[base]\n",
-    old=OLD,
-    new=NEW,
+
+def serial(words: str) -> Serial:
+    found = Serial.parse(words)
+    assert found is not None
+    return found
+
+
+OLD = Pinned(serial=serial("20260705"), url="https://example.org/jammy/release-20260705/a.img", sha256="a" * 64)
+NEW = Newer(
+    pinned=OLD,
+    serial=serial("20260801"),
+    url="https://example.org/jammy/release-20260801/a.img",
+    sha256="b" * 64,
     size=667_000_000,
     index="https://example.org/streams/v1/index.sjson",
     updated="2026-08-03 10:11 UTC",
@@ -19,12 +28,19 @@ REFRESH = Refresh(
     checksums_signer="E" * 40,
     vanished=False,
 )
+REFRESH = Refresh(name="jammy", path="build/images/jammy.toml", before="", text="[base]\n", newer=NEW)
+
+
+def newer(**changes: Any) -> Refresh:  # noqa: ANN401 - the fields of Newer
+    return replace(REFRESH, newer=replace(NEW, **changes))
+
+
 HOSTILE = "x` @everyone\n\n# Merged <img src=x> | [a](javascript:b) #1"
 
 
 def test_it_says_what_changes_and_how_it_was_verified() -> None:
     said = text(REFRESH)
-    for fact in (OLD.serial, NEW.serial, OLD.sha256, NEW.sha256, OLD.url, NEW.url, "D" * 40, "E" * 40, REFRESH.updated):
+    for fact in (OLD.serial, NEW.serial, OLD.sha256, NEW.sha256, OLD.url, NEW.url, "D" * 40, "E" * 40, NEW.updated):
         assert f"`{fact}`" in said
     assert "(https://example.org/jammy/release-20260801/)" in said
     assert "667,000,000 bytes" in said
@@ -32,32 +48,32 @@ def test_it_says_what_changes_and_how_it_was_verified() -> None:
 
 
 def test_a_vanished_serial_is_told() -> None:
-    assert "**The stream no longer has `20260705`**" in text(replace(REFRESH, vanished=True))
+    assert "**The stream no longer has `20260705`**" in text(newer(vanished=True))
 
 
 def test_the_branch_and_the_commits_tag_are_the_same_for_every_serial_and_the_marker_is_not() -> None:
-    one, other = change(REFRESH, "main"), change(replace(REFRESH, new=replace(NEW, serial="20260801.1")), "main")
-    assert (one.branch, one.tag, one.base) == (other.branch, other.tag, "main")
+    main = commit("Begin")
+    one, other = change(REFRESH, "main", main), change(newer(serial=serial("20260801.1")), "main", main)
+    assert (one.branch, one.tag, one.base, one.head) == (other.branch, other.tag, "main", main)
     assert one.marker in one.body
     assert one.marker not in other.body
     assert one.title != other.title
     assert one.files == {"build/images/jammy.toml": "[base]\n"}
 
 
-@pytest.mark.parametrize("field", ["index", "updated", "stream_signer", "checksums_signer", "path"])
+@pytest.mark.parametrize("field", ["index", "updated", "stream_signer", "checksums_signer", "url", "sha256"])
 def test_foreign_text_is_code_and_nothing_else(field: str) -> None:
-    said = text(replace(REFRESH, **{field: HOSTILE}))  # type: ignore[arg-type]
+    said = text(newer(**{field: HOSTILE}))
     outside = "".join(said.split("`")[::2])
     assert said.count("`") % 2 == 0
     for harm in ("@everyone", "<img", "# Merged", "javascript"):
         assert harm not in outside
 
 
-@pytest.mark.parametrize("side", ["old", "new"])
-@pytest.mark.parametrize("field", ["serial", "url", "sha256"])
-def test_so_are_the_facts_of_both_bases(side: str, field: str) -> None:
-    facts = replace({"old": OLD, "new": NEW}[side], **{field: HOSTILE})
-    said = text(replace(REFRESH, vanished=True, **{side: facts}))  # type: ignore[arg-type]
+@pytest.mark.parametrize("field", ["url", "sha256"])
+def test_so_are_the_facts_of_the_base_that_is_pinned_and_the_definitions_path(field: str) -> None:
+    pinned = replace(OLD, **{field: HOSTILE})  # type: ignore[arg-type]
+    said = text(replace(newer(vanished=True, pinned=pinned), path=HOSTILE))
     outside = "".join(said.split("`")[::2])
     for harm in ("@everyone", "<img", "# Merged", "javascript"):
         assert harm not in outside

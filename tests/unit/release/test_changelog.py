@@ -132,9 +132,8 @@ def test_a_heading_that_somebody_wrote_for_the_tag_stays_as_it_is(heading: str) 
     assert with_entry(text, "v2026.02.01", entry("v2026.02.01")) == text
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
+def test_what_is_no_heading_for_the_tag_does_not_count_as_one(subtests: pytest.Subtests) -> None:
+    for line in [
         "    ## v2026.02.01",
         "> ## v2026.02.01",
         "v2026.02.01",
@@ -144,11 +143,10 @@ def test_a_heading_that_somebody_wrote_for_the_tag_stays_as_it_is(heading: str) 
         "## v2026.02.01.x",
         "## v2026.02.011",
         "##v2026.02.01",
-    ],
-)
-def test_what_is_no_heading_for_the_tag_does_not_count_as_one(line: str) -> None:
-    text = f"{HEADER}{line}\n"
-    assert entry("v2026.02.01") in with_entry(text, "v2026.02.01", entry("v2026.02.01"))
+    ]:
+        with subtests.test(line=line):
+            text = f"{HEADER}{line}\n"
+            assert entry("v2026.02.01") in with_entry(text, "v2026.02.01", entry("v2026.02.01"))
 
 
 def test_headings_further_down_in_an_entry_do_not_attract_older_ones() -> None:

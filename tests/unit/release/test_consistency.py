@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ci.github.context import Context
-from ci.records.manifest import UNPUBLISHED
+from ci.records.manifest_rules import UNPUBLISHED
 from ci.records.release import ReleaseFacts, ReleaseRecord
 from ci.records.version import Version
 from ci.release.consistency import FOLDER, Checkout, findings
@@ -58,7 +58,7 @@ def rolled_out(tmp_path: Path) -> Files:
     previous = None
     for tag in (OLDER, TAG):
         previous = make_record(tmp_path, tag, previous)
-        files |= own_files(previous, files[MANIFEST], files[CHANGELOG], attested=False)
+        files |= own_files(previous, files[MANIFEST], files[CHANGELOG])
     return files
 
 
@@ -77,7 +77,7 @@ def test_a_roll_out_keeps_it_so(rolled_out: Files) -> None:
 
 def test_a_revert_of_the_first_roll_out_leads_back_to_it(tmp_path: Path) -> None:
     record = make_record(tmp_path, TAG, None)
-    after = first() | own_files(record, first()[MANIFEST], first()[CHANGELOG], attested=False)
+    after = first() | own_files(record, first()[MANIFEST], first()[CHANGELOG])
     assert found(after) == []
     # A revert that forgets a file does not.
     for path in (MANIFEST, CHANGELOG, RECORD, PAGE):

@@ -47,7 +47,6 @@ def make_image(**changes: object) -> ImageRelease:
         "built_at": datetime(2026, 11, 23, 8, tzinfo=UTC),
         "base": image.base.model_copy(update={"url": "https://cloud-images.example/release-20261101/base.img"}),
         "assets": [qcow2, *(asset(ending) for ending in endings), asset(".console.png")],
-        "attestation": None,
     }
     return image.model_copy(update=own | changes)
 
@@ -73,6 +72,7 @@ PREVIOUS = ReleaseFacts(
     base_url="https://cloud-images.example/release-20261001/base.img",
     base_sha256="e" * 64,
     definition_sha256="d" * 64,
+    inputs={},
     qcow2_sha256="2" * 64,
     qcow2_size=650_000_000,
     kernel="5.15.0-180-generic",
@@ -83,16 +83,14 @@ DIFF = compare(
 )
 
 
-def texts(
-    record: ReleaseRecord, diff: PackageDiff | None = DIFF, previous: ReleaseFacts | None = PREVIOUS
-) -> dict[str, str]:
+def texts(record: ReleaseRecord) -> dict[str, str]:
     """Every text of a release, by what it is."""
     return {
-        "notes": notes.release_notes(record, diff=diff, previous=previous, attested=True, marker=MARKER),
-        "page": notes.release_page(record, diff=diff, previous=previous, attested=True),
-        "entry": notes.changelog_entry(record, diff=diff, previous=previous),
-        "pull request": notes.pull_request(record, diff=diff, previous=previous, attested=True).body,
-        "consumer's": notes.consumer_pull_request(record, diff=diff, previous=previous, attested=True).body,
+        "notes": notes.release_notes(record, MARKER),
+        "page": notes.release_page(record),
+        "entry": notes.changelog_entry(record),
+        "pull request": notes.pull_request(record).body,
+        "consumer's": notes.consumer_pull_request(record, ".toolsmith/tools.json").body,
     }
 
 
@@ -135,42 +133,45 @@ class TestEveryText:
         same = PREVIOUS.model_copy(
             update={"base_url": make_image().base.url, "base_sha256": "b" * 64, "kernel": make_image().kernel}
         )
-        text = texts(make_record(), previous=same)[kind]
+        text = texts(make_record(previous=same))[kind]
         assert "before that" not in text
         assert re.search(r"Base image: (unchanged|the same as in v2026\.11\.01)", text)
 
     def test_a_base_of_the_same_name_with_other_bytes_is_a_change(self, kind: str) -> None:
         renewed = PREVIOUS.model_copy(update={"base_url": make_image().base.url})
-        assert "e" * 64 in texts(make_record(), previous=renewed)[kind]
+        assert "e" * 64 in texts(make_record(previous=renewed))[kind]
 
     def test_a_changed_configuration_links_to_the_commits(self, kind: str) -> None:
         changed = PREVIOUS.model_copy(update={"definition_sha256": "f" * 64})
-        text = texts(make_record(), previous=changed)[kind]
-        assert f"Configuration: changed, see [the commits]({SITE}/compare/v2026.11.01...{TAG})" in text
+        text = texts(make_record(previous=changed))[kind]
+        assert (
+            f"Configuration: changed (who may run a file), see [the commits]({SITE}/compare/v2026.11.01...{TAG})"
+            in text
+        )
 
     def test_the_files_that_changed_are_named(self, kind: str) -> None:
         before = {"build/guest/a": "1" * 64, "build/guest/b": "2" * 64}
         changed = PREVIOUS.model_copy(update={"definition_sha256": "f" * 64, "inputs": before})
         image = make_image(inputs={"build/guest/a": "1" * 64, "build/guest/b": "3" * 64, "build/guest/c": "4" * 64})
-        text = texts(make_record(image=image), previous=changed)[kind]
+        text = texts(make_record(image=image, previous=changed))[kind]
         words = "Configuration: changed (1 added, 1 changed: `build/guest/c`, `build/guest/b`), see [the commits]("
         assert words in text
 
     def test_the_first_release_says_so(self, kind: str) -> None:
-        text = texts(make_record(), diff=None, previous=None)[kind]
+        text = texts(make_record(changes=None, previous=None))[kind]
         assert "first release" in text
         assert "v2026.11.01" not in text
         assert "rm -r" not in text
 
     def test_packages_that_could_not_be_compared_are_not_passed_over(self, kind: str) -> None:
-        text = texts(make_record(), diff=None)[kind]
+        text = texts(make_record(changes=None))[kind]
         assert "Packages: not compared" in text
         assert "v2026.11.01" in text
 
     @pytest.mark.parametrize("hostile", HOSTILE)
     def test_nothing_from_outside_gets_out_of_its_place(self, kind: str, hostile: str) -> None:
         """A hostile release renders as a benign one does: the same headings, links, tables, lists and HTML."""
-        evil, benign = texts(*hostile_release(hostile))[kind], texts(*hostile_release("benign"))[kind]
+        evil, benign = texts(hostile_release(hostile))[kind], texts(hostile_release("benign"))[kind]
         structure = [[(token.type, token.tag, token.attrs) for token in tokens(text)] for text in (evil, benign)]
         assert structure[0] == structure[1]
         assert plain(evil) == plain(benign)
@@ -185,7 +186,7 @@ class TestEveryText:
         assert breaks == []
 
 
-def hostile_release(text: str) -> tuple[ReleaseRecord, PackageDiff, ReleaseFacts]:
+def hostile_release(text: str) -> ReleaseRecord:
     """A release where everything that is not checked elsewhere is `text`; URLs that nobody can follow stay unlinked."""
     unlinked = f"x:{text}"
     # A record that is read would not have such names.
@@ -204,27 +205,34 @@ def hostile_release(text: str) -> tuple[ReleaseRecord, PackageDiff, ReleaseFacts
         assets=[file, report, listing],
         validation=ValidationSummary(passed=1, skipped=0, accelerator=text, ssh_seconds={text: 1.0}),
     )
-    record = make_record(
-        repository=text, url=unlinked, commit=text, run=unlinked, image=image, others=[image], ensure_vm=file
-    )
     previous = PREVIOUS.model_copy(
         update={"url": unlinked, "name": text, "base_url": text, "kernel": text, "inputs": {}}
     )
     bad = Package(name=text, version=f"1{text}", architecture=text, installed_kib=1)
-    diff = PackageDiff(added=(bad,), removed=(bad,), upgraded=(), downgraded=(), old_kib=1, new_kib=1)
-    return record, diff, previous
+    changes = PackageDiff(added=(bad,), removed=(bad,), upgraded=(), downgraded=(), old_kib=1, new_kib=1)
+    return make_record(
+        repository=text,
+        url=unlinked,
+        commit=text,
+        run=unlinked,
+        image=image,
+        others=[image],
+        ensure_vm=file,
+        previous=previous,
+        changes=changes,
+    )
 
 
 def test_the_notes_list_every_file_with_size_and_digest() -> None:
     other = make_image(name="fountainkit-toolsmith-ubuntu-2404", assets=[asset(".other", "9", 1_234_567)])
-    text = notes.release_notes(make_record(others=[other]), diff=DIFF, previous=PREVIOUS, attested=False)
+    text = notes.release_notes(make_record(others=[other]))
     rows = [line for line in text.splitlines() if line.startswith(f"| [`{STEM}")]
     assert len(rows) == len(make_image().assets) + 1
     assert f"| [`{STEM}.other`]({SITE}/releases/download/{TAG}/{STEM}.other) | 1,234,567 | `{'9' * 64}` |" in rows
 
 
 def test_the_notes_sum_up_the_boot_test() -> None:
-    text = notes.release_notes(make_record(), diff=DIFF, previous=PREVIOUS, attested=False)
+    text = notes.release_notes(make_record())
     assert f"`{NAME}`: 57 checks passed, 2 skipped, with `kvm`. Reports: [`{STEM}.validation.md`]" in text
     assert f"| `{NAME}` | `full` | 5.2 s |" in text
     assert f"| `{NAME}` | `consumer` | 7.0 s |" in text
@@ -240,7 +248,7 @@ def test_the_commands_download_and_verify_the_image(kind: str) -> None:
 
 
 def test_an_attestation_is_only_spoken_of_where_there_is_one() -> None:
-    text = notes.release_notes(make_record(), diff=DIFF, previous=PREVIOUS, attested=False)
+    text = notes.release_notes(make_record(image=make_image(attestation=None)))
     assert "attestation" not in text
     assert "GitHub CLI" not in text
 
@@ -266,7 +274,7 @@ def test_consumers_learn_where_the_image_goes_and_what_may_go(kind: str) -> None
 
 def test_the_folder_of_the_very_same_image_may_not_go() -> None:
     same = PREVIOUS.model_copy(update={"qcow2_sha256": "1" * 64})
-    assert "rm -r" not in notes.release_notes(make_record(), diff=DIFF, previous=same, attested=False)
+    assert "rm -r" not in notes.release_notes(make_record(previous=same))
 
 
 @pytest.mark.parametrize("kind", ["notes", "page"])
@@ -280,7 +288,7 @@ def test_the_snippet_is_a_manifests_image(kind: str) -> None:
 
 
 def test_the_entry_names_what_was_added_and_removed() -> None:
-    text = notes.changelog_entry(make_record(), diff=DIFF, previous=PREVIOUS)
+    text = notes.changelog_entry(make_record())
     assert "- Added: `jq`." in text
     assert "- Removed: `nano`." in text
     assert f"[releases/{TAG}.md](../releases/{TAG}.md)" in text
@@ -288,13 +296,13 @@ def test_the_entry_names_what_was_added_and_removed() -> None:
 
 def test_the_entry_stays_short_whatever_was_added() -> None:
     many = compare([], [package(f"package-{number}") for number in range(500)])
-    text = notes.changelog_entry(make_record(), diff=many, previous=PREVIOUS)
+    text = notes.changelog_entry(make_record(changes=many))
     assert "and 488 more." in text
     assert len(text) < 5000
 
 
 def test_the_entry_fits_the_changelog() -> None:
-    entry = notes.changelog_entry(make_record(), diff=DIFF, previous=PREVIOUS)
+    entry = notes.changelog_entry(make_record())
     text = with_entry("# Releases\n\nNothing is released yet.\n", TAG, entry)
     assert text == f"# Releases\n\n{entry}"
     assert with_entry(text, TAG, entry) == text
@@ -302,27 +310,27 @@ def test_the_entry_fits_the_changelog() -> None:
 
 def test_the_titles_are_plain_and_short() -> None:
     record = make_record()
-    assert notes.pull_request(record, diff=DIFF, previous=PREVIOUS, attested=False).title == f"Roll out {TAG}"
-    title = notes.consumer_pull_request(record, diff=DIFF, previous=PREVIOUS, attested=False).title
+    assert notes.pull_request(record).title == f"Roll out {TAG}"
+    title = notes.consumer_pull_request(record, "tools.json").title
     assert title == f"Use Toolsmith image {TAG}"
 
 
 def test_the_marker_is_the_last_line_of_the_body() -> None:
-    text = notes.release_notes(make_record(), diff=DIFF, previous=PREVIOUS, attested=False, marker=MARKER)
+    text = notes.release_notes(make_record(), MARKER)
     assert text.endswith(f"\n\n{MARKER}\n")
-    assert MARKER not in notes.release_notes(make_record(), diff=DIFF, previous=PREVIOUS, attested=False)
+    assert MARKER not in notes.release_notes(make_record())
 
 
 @pytest.mark.parametrize("marker", ["text", "<!-- a --> <b>", "<!-- a\n -->", "<!-- a -- b -->", "<!---->"])
 def test_a_marker_that_would_show_is_a_mistake(marker: str) -> None:
     with pytest.raises(ValueError, match="not an HTML comment"):
-        notes.release_notes(make_record(), diff=DIFF, previous=PREVIOUS, attested=False, marker=marker)
+        notes.release_notes(make_record(), marker)
 
 
 def test_the_longest_list_of_packages_is_cut_to_what_github_takes() -> None:
     names = [f"{number:05}-{'x' * 180}" for number in range(5000)]
     huge = compare([package(name, "1" * 100) for name in names], [package(name, "2" * 100) for name in names])
-    all_texts = texts(make_record(), diff=huge)
+    all_texts = texts(make_record(changes=huge))
     assert len(all_texts["notes"].encode()) <= notes.RELEASE_LIMIT < 125_000
     assert len(all_texts["pull request"].encode()) <= notes.PULL_REQUEST_LIMIT < 65_536
     for kind in ("notes", "page", "pull request", "consumer's"):
@@ -337,29 +345,29 @@ def test_the_longest_list_of_packages_is_cut_to_what_github_takes() -> None:
 def test_an_ordinary_upgrade_is_shown_in_full() -> None:
     names = [f"package-{number}" for number in range(250)]
     diff = compare([package(name) for name in names], [package(name, "2") for name in names])
-    for kind, text in texts(make_record(), diff=diff).items():
+    for kind, text in texts(make_record(changes=diff)).items():
         assert kind == "entry" or all(f"| `{name}` | `1` | `2` |" in text for name in names)
 
 
 def test_a_record_too_long_for_github_is_refused() -> None:
     image = make_image(assets=[asset(f".{number}") for number in range(1000)])
     with pytest.raises(InputError, match="longer than 100000 bytes"):
-        notes.release_notes(make_record(image=image), diff=DIFF, previous=PREVIOUS, attested=False)
+        notes.release_notes(make_record(image=image))
 
 
 @pytest.mark.parametrize("tag", ["latest", "v2026.02.30", "# Heading", ""])
 def test_a_tag_that_is_none_is_refused(tag: str) -> None:
     with pytest.raises(InputError):
-        notes.release_notes(make_record(tag=tag), diff=DIFF, previous=PREVIOUS, attested=False)
+        notes.release_notes(make_record(tag=tag))
     older = PREVIOUS.model_copy(update={"tag": tag})
     with pytest.raises(InputError):
-        notes.release_notes(make_record(), diff=DIFF, previous=older, attested=False)
+        notes.release_notes(make_record(previous=older))
 
 
 def test_a_release_whose_page_is_elsewhere_links_to_no_commit() -> None:
-    record = make_record(url="https://forge.example/somewhere")
     changed = PREVIOUS.model_copy(update={"definition_sha256": "f" * 64})
-    text = notes.release_notes(record, diff=DIFF, previous=changed, attested=False)
+    record = make_record(url="https://forge.example/somewhere", previous=changed)
+    text = notes.release_notes(record)
     assert "/commit/" not in text
     assert "/compare/" not in text
     assert f"`{COMMIT[:12]}`" in text

@@ -3,13 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from ci.fetch.retry import Patience, Persistence
 from ci.github.answers import Asset, Release
 from ci.github.client import GitHub
-from ci.github.transfer import Transfer
 from ci.host.errors import RefusedError, RejectedError, VerificationError
-from ci.host.progress import quiet_reporter
-from ci.records.version import Version
 from ci.release.dist import LocalFile
 from ci.release.publish import (
     Create,
@@ -18,44 +14,14 @@ from ci.release.publish import (
     Remove,
     Upload,
     describe,
-    is_newest,
-    newest_before,
     plan,
 )
 from ci.release.state import Situation, Standing
 from tests.support.answers import FILES, IMAGE, LIST, RECORD, asset, local, proposal, release
 from tests.support.releasing import COMMIT, TAG
 
-DAY = Version.parse(TAG)
 DRAFT = release(draft=True)
 WRECK = asset(IMAGE, state="starter", size=0, digest=None)
-
-
-# Which release came before
-
-
-def test_the_highest_lower_version_comes_before_in_whatever_order_they_were_made() -> None:
-    there = [release("v2026.11.22"), release("v2026.11.24"), release("v2026.11.22.1"), release("v2025.12.31")]
-    found = newest_before(there, DAY)
-    assert found is not None
-    assert found.tag_name == "v2026.11.22.1"
-
-
-@pytest.mark.parametrize(
-    "there",
-    [[], [release(TAG)], [release("v2026.11.24")], [release("v2026.11.22", draft=True)], [release("nightly")]],
-    ids=["nothing", "itself", "newer", "draft", "no version"],
-)
-def test_a_release_before_which_nothing_came_is_the_first(there: list[Release]) -> None:
-    assert newest_before(there, DAY) is None
-
-
-def test_the_latest_is_the_one_with_the_highest_version() -> None:
-    assert is_newest([], DAY)
-    assert is_newest([release(TAG), release("v2026.11.22"), release("nightly")], DAY)
-    assert is_newest([release("v2026.11.24", draft=True)], DAY)
-    assert not is_newest([release("v2026.11.24")], DAY)
-    assert not is_newest([release(f"{TAG}.1")], DAY)
 
 
 # The plan
@@ -98,13 +64,14 @@ def test_each_step_has_words() -> None:
 
 
 class Ledger(GitHub):
-    """Keeps the draft in memory, and what was done to it in order."""
+    """Keeps the draft in memory as `kept` makes assets of files, and what was done to it in order."""
 
-    def __init__(self, refusal: RejectedError | None = None) -> None:
+    def __init__(self, kept: Callable[[LocalFile], Asset] = asset, refusal: RejectedError | None = None) -> None:
         self.done: list[str] = []
         self.held: dict[str, Asset] = {}
+        self.kept = kept
         self.refusal = refusal
-        self.persistence = Persistence(Patience(attempts=2, sleep=lambda _: None), quiet_reporter())
+        self.downloads = dict.fromkeys((file.name for file in FILES), "")
 
     def create_draft(self, tag: str, commit: str, body: str, done: Callable[[], Release | None]) -> Release:  # noqa: ARG002
         if self.refusal:
@@ -124,28 +91,18 @@ class Ledger(GitHub):
         self.done.append("publish")
         return release.model_copy(update={"draft": False, "assets": tuple(self.held.values())})
 
-
-class Bytes(Transfer):
-    """Adds assets to the ledger as `kept` makes them of files."""
-
-    def __init__(self, ledger: Ledger, kept: Callable[[LocalFile], Asset]) -> None:
-        self.ledger = ledger
-        self.kept = kept
-        self.downloads = dict.fromkeys((file.name for file in FILES), "")
-
-    def upload(self, release: Release, path: Path, advance: Callable[[int], None] = lambda _: None) -> Asset:  # noqa: ARG002
+    def upload(self, release: Release, path: Path, done: Callable[[], Asset | None]) -> Asset:  # noqa: ARG002
         made = self.kept(next(file for file in FILES if file.path == path))
-        self.ledger.done.append(f"upload {path.name}")
-        self.ledger.held[made.name] = made
+        self.done.append(f"upload {path.name}")
+        self.held[made.name] = made
         return made
 
-    def sha256(self, asset: Asset, advance: Callable[[int], None] = lambda _: None) -> str:  # noqa: ARG002
+    def sha256(self, asset: Asset) -> str:
         return self.downloads[asset.name]
 
 
-def publisher(ledger: Ledger, kept: Callable[[LocalFile], Asset] = asset) -> tuple[Publisher, Bytes]:
-    transfer = Bytes(ledger, kept)
-    return Publisher(ledger, transfer, proposal(), quiet_reporter()), transfer
+def publisher(ledger: Ledger) -> Publisher:
+    return Publisher(ledger, proposal())
 
 
 ABSENT = Situation(standing=Standing.ABSENT)
@@ -153,7 +110,7 @@ ABSENT = Situation(standing=Standing.ABSENT)
 
 def test_nothing_is_published_before_every_asset_was_looked_at() -> None:
     ledger = Ledger()
-    made, _ = publisher(ledger)
+    made = publisher(ledger)
     published = made.carry_out(plan(ABSENT, proposal()), ABSENT)
     assert ledger.done == ["create", *(f"upload {file.name}" for file in FILES), "look", "publish"]
     assert not published.draft
@@ -172,31 +129,31 @@ def test_nothing_is_published_before_every_asset_was_looked_at() -> None:
 def test_a_draft_that_is_not_right_after_all_is_not_published(held: list[Asset]) -> None:
     ledger = Ledger()
     ledger.held = {item.name: item for item in held}
-    made, _ = publisher(ledger)
+    made = publisher(ledger)
     with pytest.raises(VerificationError, match="not those that were tested"):
         made.carry_out([Publish()], Situation(standing=Standing.DRAFT_COMPLETE, release=DRAFT))
     assert "publish" not in ledger.done
 
 
 def test_an_asset_that_arrived_altered_is_removed_and_nothing_follows() -> None:
-    ledger = Ledger()
-    made, _ = publisher(ledger, lambda file: asset(file, digest=f"sha256:{'0' * 64}"))
+    ledger = Ledger(lambda file: asset(file, digest=f"sha256:{'0' * 64}"))
+    made = publisher(ledger)
     with pytest.raises(VerificationError, match="GitHub has"):
         made.carry_out(plan(ABSENT, proposal()), ABSENT)
     assert ledger.done == ["create", f"upload {IMAGE.name}", f"delete {IMAGE.name}"]
 
 
 def test_without_digests_the_bytes_are_compared() -> None:
-    ledger = Ledger()
-    made, transfer = publisher(ledger, lambda file: asset(file, digest=None))
-    transfer.downloads = {file.name: file.sha256 for file in FILES}
+    ledger = Ledger(lambda file: asset(file, digest=None))
+    made = publisher(ledger)
+    ledger.downloads = {file.name: file.sha256 for file in FILES}
     assert not made.carry_out(plan(ABSENT, proposal()), ABSENT).draft
 
 
 def test_without_digests_other_bytes_are_not_published() -> None:
-    ledger = Ledger()
-    made, transfer = publisher(ledger, lambda file: asset(file, digest=None))
-    transfer.downloads = {file.name: "0" * 64 for file in FILES}
+    ledger = Ledger(lambda file: asset(file, digest=None))
+    made = publisher(ledger)
+    ledger.downloads = {file.name: "0" * 64 for file in FILES}
     with pytest.raises(VerificationError):
         made.carry_out(plan(ABSENT, proposal()), ABSENT)
     assert "publish" not in ledger.done
@@ -210,13 +167,13 @@ def test_without_digests_other_bytes_are_not_published() -> None:
     ],
 )
 def test_a_refusal_that_can_be_foreseen_says_what_to_do(words: str, expected: str) -> None:
-    made, _ = publisher(Ledger(RejectedError(f"GitHub refuses it: {words}")))
+    made = publisher(Ledger(refusal=RejectedError(f"GitHub refuses it: {words}")))
     with pytest.raises(RefusedError, match=expected):
         made.carry_out([Create()], ABSENT)
 
 
 def test_a_refusal_that_cannot_keeps_github_s_words_and_codes() -> None:
-    made, _ = publisher(Ledger(RejectedError("GitHub refuses it: a ruleset", codes=["custom"])))
+    made = publisher(Ledger(refusal=RejectedError("GitHub refuses it: a ruleset", codes=["custom"])))
     with pytest.raises(RejectedError, match="a ruleset") as refusal:
         made.carry_out([Create()], ABSENT)
     assert refusal.value.codes == {"custom"}

@@ -5,20 +5,22 @@ import pytest
 from ci.github.answers import Commit, Pull
 from ci.github.client import GitHub
 from ci.host.errors import RefusedError
-from ci.release.rollout import Change, is_ours, message, survey, turned_down
+from ci.release.rollout import ProposedChange, is_ours, message, survey, turned_down
 from tests.support.answers import HEAD, TREE, commit
 from tests.support.releasing import TAG
 
-CHANGE = Change(
+MAIN = commit("Begin", sha=HEAD, parents=())
+CHANGE = ProposedChange(
     tag=TAG,
     base="main",
+    head=MAIN,
+    before={},
     branch=f"rollout/{TAG}",
     files={"manifests/tools.json": "{}\n", "docs/releases.md": "# Releases\n"},
     title=f"Roll out {TAG}",
     body="What changes\n",
 )
 OURS = message(CHANGE, TREE)
-MAIN = commit("Begin", sha=HEAD, parents=())
 
 
 # Whose commit
@@ -121,18 +123,18 @@ MERGED = pull(state="closed", merged_at="2026-11-24T00:00:00Z")
 
 
 def test_nothing_there_is_nothing_to_use() -> None:
-    found = survey(There(), CHANGE, MAIN, reopen=False)
+    found = survey(There(), CHANGE, reopen=False)
     assert (found.current, found.pull, found.reopen) == (None, None, False)
 
 
 def test_an_open_pull_request_is_used_and_its_branch_looked_at() -> None:
     ours = commit(OURS)
-    found = survey(There(pull(), head=ours, between=(ours,)), CHANGE, MAIN, reopen=False)
+    found = survey(There(pull(), head=ours, between=(ours,)), CHANGE, reopen=False)
     assert (found.current, found.pull, found.reopen) == (ours, pull(), False)
 
 
 def test_an_open_one_is_used_though_a_newer_one_was_closed() -> None:
-    found = survey(There(pull(2, state="closed"), pull(1)), CHANGE, MAIN, reopen=False)
+    found = survey(There(pull(2, state="closed"), pull(1)), CHANGE, reopen=False)
     assert found.pull is not None
     assert (found.pull.number, found.reopen) == (1, False)
 
@@ -140,22 +142,22 @@ def test_an_open_one_is_used_though_a_newer_one_was_closed() -> None:
 @pytest.mark.parametrize(("there", "words"), [(CLOSED, "was closed"), (MERGED, "was merged and taken back")])
 def test_what_a_person_decided_stays_unless_asked_otherwise(there: Pull, words: str) -> None:
     with pytest.raises(RefusedError, match=words) as refusal:
-        survey(There(there), CHANGE, MAIN, reopen=False)
+        survey(There(there), CHANGE, reopen=False)
     assert "--reopen" in refusal.value.hint
 
 
 def test_a_closed_one_is_opened_again_when_asked_to() -> None:
-    found = survey(There(CLOSED), CHANGE, MAIN, reopen=True)
+    found = survey(There(CLOSED), CHANGE, reopen=True)
     assert (found.pull, found.reopen) == (CLOSED, True)
 
 
 def test_a_merged_one_cannot_be_so_there_will_be_a_new_one() -> None:
-    found = survey(There(MERGED), CHANGE, MAIN, reopen=True)
+    found = survey(There(MERGED), CHANGE, reopen=True)
     assert (found.pull, found.reopen) == (None, False)
 
 
 def test_a_pull_request_to_another_branch_is_none_of_ours() -> None:
-    found = survey(There(pull(state="closed", base="next")), CHANGE, MAIN, reopen=False)
+    found = survey(There(pull(state="closed", base="next")), CHANGE, reopen=False)
     assert found.pull is None
 
 
@@ -173,7 +175,7 @@ def test_a_pull_request_to_another_branch_is_none_of_ours() -> None:
 def test_a_persons_commit_ends_it(between: tuple[Commit, ...], *, flag: bool) -> None:
     there = There(pull(), head=between[-1], between=between)
     with pytest.raises(RefusedError, match=f"has 1 commits that this command did not make, such as {'c' * 12}"):
-        survey(there, CHANGE, MAIN, reopen=flag)
+        survey(there, CHANGE, reopen=flag)
 
 
 # One branch for one change after the other
@@ -187,7 +189,7 @@ def other(there: Pull) -> Pull:
 
 @pytest.mark.parametrize("there", [CLOSED, MERGED])
 def test_what_was_decided_about_another_change_of_the_branch_does_not_count(there: Pull) -> None:
-    found = survey(There(other(there)), MARKED, MAIN, reopen=False)
+    found = survey(There(other(there)), MARKED, reopen=False)
     assert (found.pull, found.reopen) == (None, False)
     assert turned_down(There(other(there)), MARKED) is None
 
@@ -198,12 +200,12 @@ def test_a_decision_is_known_by_the_title_or_by_the_marker(edit: dict[str, str |
     there = There(other(MERGED), closed)
     assert turned_down(there, MARKED) == closed
     with pytest.raises(RefusedError, match="this change was closed"):
-        survey(there, MARKED, MAIN, reopen=False)
-    assert survey(there, MARKED, MAIN, reopen=True).pull == closed
+        survey(there, MARKED, reopen=False)
+    assert survey(there, MARKED, reopen=True).pull == closed
 
 
 def test_an_open_one_of_another_change_is_taken_over() -> None:
     ours = commit(OURS)
     there = There(other(pull()), CLOSED, head=ours, between=(ours,))
     assert turned_down(there, MARKED) is None
-    assert survey(there, MARKED, MAIN, reopen=False).pull == other(pull())
+    assert survey(there, MARKED, reopen=False).pull == other(pull())

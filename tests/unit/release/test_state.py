@@ -1,42 +1,11 @@
 import pytest
 
 from ci.host.errors import RefusedError
-from ci.release.state import Standing, classify_draft, find, is_ours, is_right, marker, require_same
+from ci.release.state import Standing, classify_draft, find, is_ours, marker, require_same
 from tests.support.answers import FILES, IMAGE, LIST, RECORD, asset, local, release
 from tests.support.releasing import COMMIT, TAG
 
 ALL = tuple(asset(file) for file in FILES)
-
-
-# Assets
-
-
-def test_an_asset_is_right_by_name_size_state_and_digest() -> None:
-    assert is_right(asset(IMAGE), IMAGE) is True
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"name": "other.qcow2"},
-        {"size": IMAGE.size + 1},
-        {"state": "starter"},
-        {"state": "new"},
-        {"digest": f"sha256:{LIST.sha256}"},
-    ],
-)
-def test_an_asset_that_differs_in_one_of_them_is_wrong(change: dict[str, object]) -> None:
-    assert is_right(asset(IMAGE, **change), IMAGE) is False
-
-
-@pytest.mark.parametrize("digest", [None, "", "sha256:", "md5:abc"])
-def test_without_a_digest_nobody_knows(digest: str | None) -> None:
-    assert is_right(asset(IMAGE, digest=digest), IMAGE) is None
-
-
-@pytest.mark.parametrize("change", [{"size": 0}, {"state": "starter"}])
-def test_without_a_digest_what_is_known_to_be_wrong_is_wrong(change: dict[str, object]) -> None:
-    assert is_right(asset(IMAGE, digest=None, **change), IMAGE) is False
 
 
 # Whose draft

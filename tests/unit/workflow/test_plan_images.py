@@ -210,7 +210,7 @@ class Asked:
     def tag_commit(self, _: str) -> str | None:
         return self.tagged
 
-    def workflow_run(self, _: int) -> WorkflowRun:
+    def read(self, *_: object) -> WorkflowRun:
         assert self.run is not None
         return self.run
 

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from ci.host.kvm.device import DEVICE, NO_DEVICE, Fault
+from ci.host.accelerator.kvm_device import DEVICE, NO_DEVICE, KvmFault
 
 
-def works(device: Path = DEVICE, *, anew: bool = False) -> Fault | None:
+def works(device: Path = DEVICE, *, anew: bool = False) -> KvmFault | None:
     del device, anew
     return None
 
 
-def missing(device: Path = DEVICE, *, anew: bool = False) -> Fault | None:
+def missing(device: Path = DEVICE, *, anew: bool = False) -> KvmFault | None:
     del anew
-    return Fault(what=f"{device} does not exist", fix=NO_DEVICE)
+    return KvmFault(what=f"{device} does not exist", fix=NO_DEVICE)

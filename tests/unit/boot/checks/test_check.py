@@ -152,30 +152,30 @@ def test_every_command_check_has_a_good_and_a_bad_answer_here() -> None:
     assert set(ANSWERS) == set(all_command_checks())
 
 
-@pytest.mark.parametrize("check_id", ANSWERS)
-def test_a_good_answer_passes(check_id: str) -> None:
-    good, _ = ANSWERS[check_id]
-    result = all_command_checks()[check_id].judge("full", answer(f"{good}\n"))
-    assert (result.outcome, result.id, result.boot) == (Outcome.PASSED, check_id, "full")
+def test_a_good_answer_passes(subtests: pytest.Subtests) -> None:
+    for check_id, (good, _) in ANSWERS.items():
+        with subtests.test(check_id=check_id):
+            result = all_command_checks()[check_id].judge("full", answer(f"{good}\n"))
+            assert (result.outcome, result.id, result.boot) == (Outcome.PASSED, check_id, "full")
 
 
-@pytest.mark.parametrize("check_id", ANSWERS)
-def test_a_bad_answer_fails_and_is_quoted(check_id: str) -> None:
-    _, bad = ANSWERS[check_id]
-    result = all_command_checks()[check_id].judge("full", answer(f"{bad}\n"))
-    assert result.outcome is Outcome.FAILED
-    assert result.actual == (bad or NOTHING)
+def test_a_bad_answer_fails_and_is_quoted(subtests: pytest.Subtests) -> None:
+    for check_id, (_, bad) in ANSWERS.items():
+        with subtests.test(check_id=check_id):
+            result = all_command_checks()[check_id].judge("full", answer(f"{bad}\n"))
+            assert result.outcome is Outcome.FAILED
+            assert result.actual == (bad or NOTHING)
 
 
-@pytest.mark.parametrize("check_id", ANSWERS)
-def test_a_command_that_could_not_look_does_not_pass(check_id: str) -> None:
-    good, _ = ANSWERS[check_id]
-    check = all_command_checks()[check_id]
-    broken = check.judge("full", answer(good, exit_status=127))
-    complaining = check.judge("full", answer(good, stderr="find: Permission denied\n"))
-    assert (broken.outcome, complaining.outcome) == (Outcome.FAILED, Outcome.FAILED)
-    assert "exit status 127" in broken.actual
-    assert "Permission denied" in complaining.actual
+def test_a_command_that_could_not_look_does_not_pass(subtests: pytest.Subtests) -> None:
+    for check_id, (good, _) in ANSWERS.items():
+        with subtests.test(check_id=check_id):
+            check = all_command_checks()[check_id]
+            broken = check.judge("full", answer(good, exit_status=127))
+            complaining = check.judge("full", answer(good, stderr="find: Permission denied\n"))
+            assert (broken.outcome, complaining.outcome) == (Outcome.FAILED, Outcome.FAILED)
+            assert "exit status 127" in broken.actual
+            assert "Permission denied" in complaining.actual
 
 
 @pytest.mark.parametrize("settings", [PASSWORDS_ALLOWED, ROOT_ALLOWED, THIRD_PORT, SSHD.replace("\nport 3023", "")])

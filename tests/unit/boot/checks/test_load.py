@@ -34,16 +34,18 @@ look_for = "There."
 """
 
 
-@pytest.mark.parametrize("check_id", CHECKS)
-def test_each_check_says_what_it_guards_how_and_where_to_look(check_id: str) -> None:
-    check = CHECKS[check_id]
-    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", check.id)
-    assert set(check.boots) <= BOOTS
-    assert check.boots
-    for text in (check.title, check.expected.describe(), check.why, check.look_for):
-        assert text.strip() == text != ""
-    assert bool(check.command) != bool(check.by_hand)
-    assert "@" not in re.sub(r'"@\$|\[@#\]|serial-getty@|fountain@127|root@127', "", f"{check.command}{check.by_hand}")
+def test_each_check_says_what_it_guards_how_and_where_to_look(subtests: pytest.Subtests) -> None:
+    for check_id, check in CHECKS.items():
+        with subtests.test(check_id=check_id):
+            assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", check.id)
+            assert set(check.boots) <= BOOTS
+            assert check.boots
+            for text in (check.title, check.expected.describe(), check.why, check.look_for):
+                assert text.strip() == text != ""
+            assert bool(check.command) != bool(check.by_hand)
+            assert "@" not in re.sub(
+                r'"@\$|\[@#\]|serial-getty@|fountain@127|root@127', "", f"{check.command}{check.by_hand}"
+            )
 
 
 def test_only_answers_of_the_moment_are_left_to_the_boots() -> None:

@@ -1,5 +1,6 @@
 """The session, against a model of guestfish: one line in, words by the rules of guestfish(1) QUOTING, output back."""
 
+import itertools
 import os
 import queue
 import re
@@ -113,11 +114,12 @@ def test_a_quoted_argument_is_one_word_on_one_line_and_arrives_as_it_was(text: s
     assert words(f"write /path {quote(text)}") == ["write", "/path", text]
 
 
-@pytest.mark.parametrize("text", ["", " ", '"', "\\", '\\"', "\\n", "a\nb", "\t", "'", "# no comment", "é", "~", "<!x"])
-def test_awkward_arguments_arrive_as_they_were(text: str) -> None:
-    guest, model = session(printing(""))
-    guest.command("write", "/path", text)
-    assert model.commands == [["write", "/path", text]]
+def test_awkward_arguments_arrive_as_they_were(subtests: pytest.Subtests) -> None:
+    for text in ["", " ", '"', "\\", '\\"', "\\n", "a\nb", "\t", "'", "# no comment", "é", "~", "<!x"]:
+        with subtests.test(text=text):
+            guest, model = session(printing(""))
+            guest.command("write", "/path", text)
+            assert model.commands == [["write", "/path", text]]
 
 
 @pytest.mark.parametrize("output", ["", "\n", "one line\n", "no end of line", "two\nlines\n", "\n\nblank\n\n"])
@@ -260,9 +262,7 @@ def test_a_started_appliance_is_told_to_write_on_its_console_by_its_own_clock() 
     assert "while sleep 6; do echo alive >/dev/console; done" in script
 
 
-@pytest.mark.parametrize("length", [0, 1, 999, 1000, 1001, 100_000])
-@pytest.mark.parametrize("character", ["k", "\\", "\n", "\U0001f511"])
-def test_a_file_of_any_length_is_written_whole(length: int, character: str) -> None:
+def test_a_file_of_any_length_is_written_whole(subtests: pytest.Subtests) -> None:
     files: dict[str, str] = {}
 
     def write(command: list[str]) -> str:
@@ -270,9 +270,11 @@ def test_a_file_of_any_length_is_written_whole(length: int, character: str) -> N
         files[path] = content if name == "write" else files[path] + content
         return ""
 
-    guest, _ = session(write)
-    guest.write("/etc/keys", character * length)
-    assert files == {"/etc/keys": character * length}
+    for character, length in itertools.product(["k", "\\", "\n", "\U0001f511"], [0, 1, 999, 1000, 1001, 100_000]):
+        with subtests.test(character=character, length=length):
+            guest, _ = session(write)
+            guest.write("/etc/keys", character * length)
+            assert files == {"/etc/keys": character * length}
 
 
 def test_a_command_longer_than_guestfish_reads_is_never_sent() -> None:

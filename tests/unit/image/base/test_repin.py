@@ -24,9 +24,8 @@ def test_in_the_real_definition_two_lines_change() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "base",
-    [
+def test_comments_and_spaces_stay_where_people_put_them(subtests: pytest.Subtests) -> None:
+    for base in [
         '[base]\nurl = "a"\nsha256 = "b"\n',
         "  [base]\n\turl='a'   # why\n\n  sha256 = 'b'\t# because\n",
         '[ base ] # the base\nsha256 = "b"\nurl = "a"\nother = ["x", # first\n  "y"]\n',
@@ -34,23 +33,21 @@ def test_in_the_real_definition_two_lines_change() -> None:
         '[base]\n"url" = "a"\n"sha256" = "b"',
         '[other]\nurl = "a"\nsha256 = "b"\n[base]\nurl = "a"\nsha256 = "b"\n[base.streams]\nurl = "a"\n',
         '[base]\nurl = "a"\nsha256 = """b"""\n',
-    ],
-)
-def test_comments_and_spaces_stay_where_people_put_them(base: str) -> None:
-    before = f'# A definition\nname = "x" # é\n{base}'
-    after = repinned(before, URL, SHA256, "x.toml")
-    assert tomllib.loads(after)["base"] == tomllib.loads(before)["base"] | {"url": URL, "sha256": SHA256}
-    pairs = changed(before, after)
-    assert len(pairs) == 2
-    for one, other in pairs:
-        assert one.partition("=")[0] == other.partition("=")[0]
-        assert one[len(one.rstrip()) :] == other[len(other.rstrip()) :]
-        assert one.partition("#")[1:] == other.partition("#")[1:]
+    ]:
+        with subtests.test(base=base):
+            before = f'# A definition\nname = "x" # é\n{base}'
+            after = repinned(before, URL, SHA256, "x.toml")
+            assert tomllib.loads(after)["base"] == tomllib.loads(before)["base"] | {"url": URL, "sha256": SHA256}
+            pairs = changed(before, after)
+            assert len(pairs) == 2
+            for one, other in pairs:
+                assert one.partition("=")[0] == other.partition("=")[0]
+                assert one[len(one.rstrip()) :] == other[len(other.rstrip()) :]
+                assert one.partition("#")[1:] == other.partition("#")[1:]
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
+def test_where_the_two_are_not_plain_values_nothing_is_guessed(subtests: pytest.Subtests) -> None:
+    for text in [
         "",
         "base = 1\n",
         '[base]\nurl = "a"\n',
@@ -61,8 +58,6 @@ def test_comments_and_spaces_stay_where_people_put_them(base: str) -> None:
         '[base]\nurl = """\na"""\nsha256 = "b"\n',
         '[[base]]\nurl = "a"\nsha256 = "b"\n',
         "[base\n",
-    ],
-)
-def test_where_the_two_are_not_plain_values_nothing_is_guessed(text: str) -> None:
-    with pytest.raises(InputError, match=r"cannot be changed alone in x\.toml"):
-        repinned(text, URL, SHA256, "x.toml")
+    ]:
+        with subtests.test(text=text), pytest.raises(InputError, match=r"cannot be changed alone in x\.toml"):
+            repinned(text, URL, SHA256, "x.toml")

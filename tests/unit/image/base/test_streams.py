@@ -50,13 +50,23 @@ def test_every_day_and_number_is_read_as_it_was_written(day: date, number: int) 
     assert (found.day, found.number) == (day, number)
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["", "2026", "20260231", "20261301", "20260801.", "20260801.1234", "20260801.1.2", "20260801-1", " 20260801",
-     "20260801\n", "२०२६०८०१", "release-20260801"],
-)  # fmt: skip
-def test_what_is_no_serial_is_none(text: str) -> None:
-    assert Serial.parse(text) is None
+def test_what_is_no_serial_is_none(subtests: pytest.Subtests) -> None:
+    for text in [
+        "",
+        "2026",
+        "20260231",
+        "20261301",
+        "20260801.",
+        "20260801.1234",
+        "20260801.1.2",
+        "20260801-1",
+        " 20260801",
+        "20260801\n",
+        "२०२६०८०१",
+        "release-20260801",
+    ]:
+        with subtests.test(text=text):
+            assert Serial.parse(text) is None
 
 
 # Products

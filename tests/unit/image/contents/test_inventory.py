@@ -29,13 +29,19 @@ class TestWhatIsInstalled:
         found = rows(*(stanza(package(name)) for name in ("zstd", "curl", "libc6")))
         assert [name for name, *_ in found] == ["curl", "libc6", "zstd"]
 
-    @pytest.mark.parametrize(
-        "state", ["config-files", "not-installed", "half-installed", "unpacked", "half-configured", "triggers-awaited"]
-    )
-    def test_what_is_not_fully_installed_is_left_out_but_known(self, state: str) -> None:
-        inventory = parse(stanza(package("gone"), status=f"deinstall ok {state}"), CURL)
-        assert [item.name for item in inventory.packages] == ["curl"]
-        assert inventory.known == {"gone", "curl"}
+    def test_what_is_not_fully_installed_is_left_out_but_known(self, subtests: pytest.Subtests) -> None:
+        for state in [
+            "config-files",
+            "not-installed",
+            "half-installed",
+            "unpacked",
+            "half-configured",
+            "triggers-awaited",
+        ]:
+            with subtests.test(state=state):
+                inventory = parse(stanza(package("gone"), status=f"deinstall ok {state}"), CURL)
+                assert [item.name for item in inventory.packages] == ["curl"]
+                assert inventory.known == {"gone", "curl"}
 
     def test_a_package_on_hold_is_installed(self) -> None:
         assert rows(stanza(package("held"), status="hold ok installed")) == [("held", "1", "amd64", 10)]
@@ -78,9 +84,8 @@ class TestWhereItComesFrom:
 
 
 class TestHostile:
-    @pytest.mark.parametrize(
-        ("text", "problem"),
-        [
+    def test_what_dpkg_would_not_have_written_is_refused(self, subtests: pytest.Subtests) -> None:
+        for text, problem in [
             ("", "nothing is installed"),
             ("\0" * 1000, "nothing is installed"),
             ("/etc/hostname", "nothing is installed"),
@@ -95,13 +100,12 @@ class TestHostile:
             (CURL.replace("Size: 10", "Size: -1"), "is not a size in KiB"),
             (stanza(package("curl"), "Source: (1)"), "curl does not say what its source is"),
             (stanza(package("curl"), "Source: x (:1)"), "curl does not say what its source is"),
-        ],
-    )
-    def test_what_dpkg_would_not_have_written_is_refused(self, text: str, problem: str) -> None:
-        with pytest.raises(BuildError, match="packages in the finished image cannot be told: ") as caught:
-            parse(text)
-        assert problem in caught.value.message
-        assert len(caught.value.message) < 300
+        ]:
+            with subtests.test(text=text):
+                with pytest.raises(BuildError, match="packages in the finished image cannot be told: ") as caught:
+                    parse(text)
+                assert problem in caught.value.message
+                assert len(caught.value.message) < 300
 
     def test_bytes_that_are_no_text_are_replaced(self) -> None:
         content = CURL.encode().replace(b"Some Body", b"S\xf8me \xff")

@@ -40,19 +40,17 @@ class TestReading:
     def test_older_names_of_the_format_are_known(self, header: str) -> None:
         assert names(copyright_file("ISC", header=header)) == ["ISC"]
 
-    @pytest.mark.parametrize(
-        "content",
-        [
+    def test_any_other_text_says_nothing(self, subtests: pytest.Subtests) -> None:
+        for content in [
             b"",
             b"\0\0\0",
             b"/etc/hostname",
             b"This package was debianized by hand.\n\nLicense: GPL-2+\n",
             b"Format: of my own\n\nFiles: *\nLicense: ISC\n",
             copyright_file("ISC")[: len(FORMAT)],
-        ],
-    )
-    def test_any_other_text_says_nothing(self, content: bytes) -> None:
-        assert read_copyright(content) == ()
+        ]:
+            with subtests.test(content=content):
+                assert read_copyright(content) == ()
 
     def test_bad_bytes_and_characters_that_end_lines_elsewhere_stay_in_the_name(self) -> None:
         assert names(copyright_file("ISC").replace(b"ISC", b"I\xffS\x0bC")) == ["I\N{REPLACEMENT CHARACTER}S C"]
@@ -64,9 +62,8 @@ class TestReading:
         read_copyright(content)
 
 
-@pytest.mark.parametrize(
-    ("synopsis", "expression"),
-    [
+def test_short_names_become_spdx_expressions(subtests: pytest.Subtests) -> None:
+    for synopsis, expression in [
         ("GPL-2", "GPL-2.0-only"),
         ("GPL-2.0+", "GPL-2.0-or-later"),
         ("LGPL-2.1+", "LGPL-2.1-or-later"),
@@ -85,22 +82,34 @@ class TestReading:
         ("GPL-2+ and Expat, or ISC", "(GPL-2.0-or-later AND MIT) OR ISC"),
         ("GPL-2+ with libtool exception", "GPL-2.0-or-later WITH Libtool-exception"),
         ("GPL-2 with Linux-syscall-note exception", "GPL-2.0-only WITH Linux-syscall-note"),
-    ],
-)
-def test_short_names_become_spdx_expressions(synopsis: str, expression: str) -> None:
-    assert to_expression(synopsis) == expression
+    ]:
+        with subtests.test(synopsis=synopsis):
+            assert to_expression(synopsis) == expression
 
 
-@pytest.mark.parametrize(
-    "synopsis",
-    [
-        "MIT", "X11", "Artistic", "public-domain", "GPL", "BSD", "GPL-9", "GPL-2+ with OpenSSL exception",
-        "GPL-2+ or Artistic", "Expat or", "or Expat", "ISC, or Zlib, and Expat", "Libtool-exception", "Intel", "",
-        "Expat AND (ISC", "\N{ARABIC-INDIC DIGIT TWO}", "GPL-\N{ARABIC-INDIC DIGIT TWO}+",
-    ],
-)  # fmt: skip
-def test_what_is_not_sure_becomes_none(synopsis: str) -> None:
-    assert to_expression(synopsis) is None
+def test_what_is_not_sure_becomes_none(subtests: pytest.Subtests) -> None:
+    for synopsis in [
+        "MIT",
+        "X11",
+        "Artistic",
+        "public-domain",
+        "GPL",
+        "BSD",
+        "GPL-9",
+        "GPL-2+ with OpenSSL exception",
+        "GPL-2+ or Artistic",
+        "Expat or",
+        "or Expat",
+        "ISC, or Zlib, and Expat",
+        "Libtool-exception",
+        "Intel",
+        "",
+        "Expat AND (ISC",
+        "\N{ARABIC-INDIC DIGIT TWO}",
+        "GPL-\N{ARABIC-INDIC DIGIT TWO}+",
+    ]:
+        with subtests.test(synopsis=synopsis):
+            assert to_expression(synopsis) is None
 
 
 def test_a_conjunction_has_each_part_once_and_keeps_its_choices_together() -> None:

@@ -39,15 +39,20 @@ def test_only_an_spdx_expression_is_taken_for_one(lines: list[str], expected: Li
     assert license_of(*lines) == expected
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"", b"\0" * 100, b"Name: x", b"Version: 1", b"Name: \nVersion: 1", b"Name: ../x\nVersion: 1",
-        b"Name: x\nVersion: 1 2", b"Name: x\xff\nVersion: 1", b"\nName: x\nVersion: 1",
-    ],
-)  # fmt: skip
-def test_what_names_nothing_is_nothing(content: bytes) -> None:
-    assert parse_metadata(content, "/x") is None
+def test_what_names_nothing_is_nothing(subtests: pytest.Subtests) -> None:
+    for content in [
+        b"",
+        b"\0" * 100,
+        b"Name: x",
+        b"Version: 1",
+        b"Name: \nVersion: 1",
+        b"Name: ../x\nVersion: 1",
+        b"Name: x\nVersion: 1 2",
+        b"Name: x\xff\nVersion: 1",
+        b"\nName: x\nVersion: 1",
+    ]:
+        with subtests.test(content=content):
+            assert parse_metadata(content, "/x") is None
 
 
 @given(st.binary(max_size=100))

@@ -207,28 +207,32 @@ class TestOurs:
         assert "[Unit] ConditionMemory= with an operator, in bytes needs systemd 242, and it is 241-7~deb10u10" in told
         assert {line.rpartition("and it is ")[2] for line in told} == {BUSTER["openssh-server"], BUSTER["systemd"]}
 
-    @pytest.mark.parametrize("package", BY_PACKAGE)
-    def test_a_base_without_one_of_the_tools_is_refused(self, package: str) -> None:
-        others = {name: version for name, version in JAMMY.items() if name != package}
-        with pytest.raises(BaseImageError, match=f": {package} is not there$"):
-            require_met(OURS, others)
+    def test_a_base_without_one_of_the_tools_is_refused(self, subtests: pytest.Subtests) -> None:
+        for package in BY_PACKAGE:
+            with subtests.test(package=package):
+                others = {name: version for name, version in JAMMY.items() if name != package}
+                with pytest.raises(BaseImageError, match=f": {package} is not there$"):
+                    require_met(OURS, others)
 
-    @pytest.mark.parametrize("package", BY_PACKAGE)
-    def test_every_program_that_a_script_calls_is_listed(self, package: str) -> None:
+    def test_every_program_that_a_script_calls_is_listed(self, subtests: pytest.Subtests) -> None:
         called = set().union(*(commands(script) for script in scripts()))
-        known = set(PROGRAMS[package].split())
-        assert called & known <= set(BY_PACKAGE[package].programs) <= known
+        for package, one in BY_PACKAGE.items():
+            with subtests.test(package=package):
+                known = set(PROGRAMS[package].split())
+                assert called & known <= set(one.programs) <= known
 
-    @pytest.mark.parametrize("program", sorted(programs(OURS)))
-    def test_every_program_that_is_listed_is_used(self, program: str) -> None:
-        assert re.search(rf"(?<![\w-]){re.escape(program)}(?![\w-])", EVERYTHING)
+    def test_every_program_that_is_listed_is_used(self, subtests: pytest.Subtests) -> None:
+        for program in sorted(programs(OURS)):
+            with subtests.test(program=program):
+                assert re.search(rf"(?<![\w-]){re.escape(program)}(?![\w-])", EVERYTHING)
 
-    @pytest.mark.parametrize("need", [need for _, need, _ in NEEDS if re.search(r"--\w|\w=", need)])
-    def test_every_option_and_setting_that_is_listed_is_used(self, need: str) -> None:
-        for option in re.findall(r"--[a-z][a-z-]+", need):
-            assert re.search(rf"(?<![\w-]){option}(?![\w-])", EVERYTHING), option
-        for setting in re.findall(r"\b[A-Za-z_.]+=\w*", need):
-            assert setting in EVERYTHING, setting
+    def test_every_option_and_setting_that_is_listed_is_used(self, subtests: pytest.Subtests) -> None:
+        for need in [need for _, need, _ in NEEDS if re.search(r"--\w|\w=", need)]:
+            with subtests.test(need=need):
+                for option in re.findall(r"--[a-z][a-z-]+", need):
+                    assert re.search(rf"(?<![\w-]){option}(?![\w-])", EVERYTHING), option
+                for setting in re.findall(r"\b[A-Za-z_.]+=\w*", need):
+                    assert setting in EVERYTHING, setting
 
     def test_every_directive_that_is_listed_is_used_in_its_section(self) -> None:
         listed = [(match[1], match[2]) for _, need, _ in NEEDS if (match := re.match(r"\[(\w+)\] (\w+)=", need))]

@@ -1,0 +1,86 @@
+"""The kernel of this machine that guests are started from: by libguestfs, and to try KVM."""
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+# What supermin takes instead of its own choice: https://libguestfs.org/supermin.1.html#environment-variables
+KERNEL_VARIABLE = "SUPERMIN_KERNEL"
+MODULES_VARIABLE = "SUPERMIN_MODULES"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostKernel:
+    """A kernel that this user can read, and the folder of its modules."""
+
+    image: Path
+    modules: Path
+
+
+def find_kernel() -> HostKernel | None:
+    """The kernel that libguestfs would start; None where there is none that can be read and has its modules."""
+    if chosen := os.environ.get(KERNEL_VARIABLE):
+        image = Path(chosen)
+        modules = Path(os.environ.get(MODULES_VARIABLE) or modules_of(image))
+    else:
+        usable = [kernel for kernel in kernels() if modules_of(kernel).is_dir()]
+        if not usable:
+            return None
+        image = newest_kernel(usable)
+        modules = modules_of(image)
+    return HostKernel(image=image, modules=modules) if can_read(image) and modules.is_dir() else None
+
+
+def kernels() -> Sequence[Path]:
+    """The kernels in /boot."""
+    return sorted(Path("/boot").glob("vmlinuz-*"))
+
+
+def modules_of(kernel: Path) -> Path:
+    """Where the modules of a kernel are, whether or not they are there."""
+    return Path("/lib/modules", kernel.name.removeprefix("vmlinuz-"))
+
+
+def newest_kernel(kernels: Iterable[Path]) -> Path:
+    """The kernel with the highest version; numbers count as numbers."""
+    return max(kernels, key=lambda kernel: [int(part) for part in re.findall(r"\d+", kernel.name)])
+
+
+def can_read(path: Path) -> bool:
+    """Whether this user can read a file."""
+    return path.is_file() and os.access(path, os.R_OK)
+
+
+def module_files(modules: Path, names: Iterable[str]) -> list[Path]:
+    """The files to load, in this order, so that `names` are there; none for what is built in.
+
+    Raises LookupError for a name that this kernel does not have.
+    """
+    built_in = {module_name(line) for line in _lines(modules / "modules.builtin")}
+    needs = {module_name(line[0]): line for line in map(_files, _lines(modules / "modules.dep")) if line}
+    files: dict[Path, None] = {}
+    for name in names:
+        if name in needs:
+            # modprobe loads what a module needs from the right to the left: see modules.dep(5).
+            files |= dict.fromkeys(modules / file for file in reversed(needs[name]))
+        elif name not in built_in:
+            raise LookupError(f"{modules} has no module {name}")
+    return list(files)
+
+
+def module_name(file: str) -> str:
+    """The name of the module in a file, which may be compressed."""
+    return Path(file).name.partition(".")[0].replace("-", "_")
+
+
+def _files(line: str) -> list[str]:
+    return [file.removesuffix(":") for file in line.split()]
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise LookupError(f"{file} cannot be read: {error.strerror}") from error
