@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ci.comparison.difference import Difference
 from ci.comparison.image_facts import difference
 from ci.comparison.lookup import Lookup
 from ci.comparison.words import markdown, text
@@ -25,7 +26,6 @@ from ci.host.progress import Reporter
 from ci.host.repository import ROOT
 from ci.image.explain import explain
 from ci.records import artifacts
-from ci.records.difference import Difference
 
 FORMATS: Mapping[str, Callable[[Difference], str]] = {"text": text, "markdown": markdown, "json": Difference.to_json}
 

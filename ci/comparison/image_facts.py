@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from ci.comparison.difference import BootChange, CheckChange, Difference, Facts, SetChanges
 from ci.comparison.packages import compare
 from ci.host.errors import InputError
 from ci.records import artifacts
 from ci.records.build import BuildRecord
-from ci.records.difference import BootChange, CheckChange, Difference, Facts, SetChanges
 from ci.records.packages import Package, growth, parse_packages
 from ci.records.published import require_bytes
 from ci.records.record import parse_record, read_record

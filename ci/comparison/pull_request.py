@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ci.comparison import packages, words
+from ci.comparison.difference import Difference
 from ci.comparison.image_facts import ComparedImage, Evidence, difference, of_build, read_build
 from ci.host.errors import InputError
 from ci.records import artifacts
-from ci.records.difference import Difference
 from ci.records.validation import CheckResult, Outcome, ValidationReport
 from ci.text.figures import change, megabytes, seconds
 from ci.text.markdown import Markdown, code, link, table

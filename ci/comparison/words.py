@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from ci.comparison import packages
-from ci.records.difference import Difference, Facts, SetChanges
+from ci.comparison.difference import Difference, Facts, SetChanges
 from ci.records.validation import Outcome
 from ci.text.figures import change, mebibytes, megabytes, seconds
 from ci.text.markdown import Markdown, code

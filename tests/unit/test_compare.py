@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from ci import compare
+from ci.comparison.difference import Difference
 from ci.host import cli
 from ci.host.errors import InputError
 from ci.host.progress import quiet_reporter
-from ci.records.difference import Difference
 from tests.support.releasing import PACKAGES, make_dist
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from ci.comparison.difference import SetChanges
 from ci.comparison.image_facts import (
     ComparedImage,
     Evidence,
@@ -15,7 +16,6 @@ from ci.comparison.image_facts import (
 )
 from ci.host.errors import InputError, VerificationError
 from ci.records.build import BuildRecord
-from ci.records.difference import SetChanges
 from ci.records.packages import Package, to_tsv
 from ci.records.release import AssetRecord, ImageRelease, ReleaseRecord, ValidationSummary
 from ci.records.validation import CheckResult, Outcome, ValidationReport

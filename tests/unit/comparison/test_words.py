@@ -1,9 +1,9 @@
 import pytest
 from markdown_it import MarkdownIt
 
+from ci.comparison.difference import Difference, SetChanges
 from ci.comparison.image_facts import difference, of_packages
 from ci.comparison.words import configuration_summary, markdown, text
-from ci.records.difference import Difference, SetChanges
 from ci.records.packages import Package
 from tests.support.releasing import PACKAGES, build_record, validation_report
 from tests.unit.comparison.test_image_facts import GIT, build, built, check
