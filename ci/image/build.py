@@ -12,12 +12,12 @@ from ci.host.process import run
 from ci.host.progress import Reporter
 from ci.host.qemu import QEMU
 from ci.host.workspace import exclusive, require_space, work_folder
-from ci.image import budget, earlier
+from ci.image import budget, earlier, sizes
 from ci.image.contents import sbom
 from ci.image.contents.image_contents import read_contents
 from ci.image.make_image import Provisioned, make_image
 from ci.image.plan import Plan
-from ci.records import artifacts, sizes
+from ci.records import artifacts
 from ci.records.build import ArtifactRecord, BaseImageRecord, BuildRecord, StepRecord
 from ci.records.packages import to_tsv
 
