@@ -4,11 +4,12 @@ import argparse
 import os
 import shlex
 import sys
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from ci.host import cli
-from ci.host.accelerator import CHOICES, probe, probe_aloud
+from ci.host.accelerator import CHOICES, Acceleration, Choice, probe, probe_aloud
 from ci.host.errors import InputError, VerificationError
 from ci.host.prerequisites import quick_check
 from ci.host.progress import Reporter, short_path
@@ -19,18 +20,42 @@ from ci.image.authorized_keys import read_authorized_keys
 from ci.image.base.base_image import BaseSource, VerifiedBase, fetch_base
 from ci.image.base.bootstrap import bootstrap_base
 from ci.image.build import build
-from ci.image.definition import COMMON, Definition, input_digests, inputs_digest, load_definition
-from ci.image.plan import Plan, Sources
+from ci.image.definition import (
+    RELEASE_IMAGE,
+    Definition,
+    definition_files,
+    input_digests,
+    inputs_digest,
+    load_definition,
+)
+from ci.image.plan import Plan
 from ci.records.build import BuildRecord, Verification
 from ci.records.version import Version
 
 BUILD = ROOT / "build"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildRequest:
+    """An image to build, as `--help` describes it. Without `base_url` the base is that of the image's definition."""
+
+    image: str = RELEASE_IMAGE
+    version: Version = field(default_factory=lambda: Version.today(datetime.now(UTC)))
+    base_url: str | None = None
+    base_sha256: str | None = None
+    authorized_keys: Path = BUILD / "authorized_keys"
+    output: Path = ROOT / "dist"
+    accelerator: Choice = "auto"
+    use_layers: bool = True
+    allow_unverified_base: bool = False
+    release: bool = False
+
+
 def arguments() -> argparse.ArgumentParser:
+    """The flags."""
     parser = cli.parser("python -m ci.build_image", __doc__)
     env = os.environ
-    parser.add_argument("--image", default="jammy", metavar="NAME", help="a file of build/images (default: jammy)")
+    parser.add_argument("--image", default=RELEASE_IMAGE, metavar="NAME", help="a file of build/images (%(default)s)")
     parser.add_argument("--version", default=env.get("IMAGE_VERSION"), help="vYYYY.MM.DD[.N] [IMAGE_VERSION; today]")
     parser.add_argument("--base-url", default=env.get("BASE_IMAGE_URL"), help="https, http or file [BASE_IMAGE_URL]")
     parser.add_argument("--base-sha256", default=env.get("BASE_IMAGE_SHA256"), help="its digest [BASE_IMAGE_SHA256]")
@@ -49,59 +74,68 @@ def arguments() -> argparse.ArgumentParser:
     return parser
 
 
+def request(options: argparse.Namespace) -> BuildRequest:
+    """What the flags ask for; raises InputError for a malformed version."""
+    asked = BuildRequest(
+        image=options.image,
+        base_url=options.base_url or None,
+        base_sha256=options.base_sha256 or None,
+        authorized_keys=options.authorized_keys,
+        output=options.output,
+        accelerator=options.accel,
+        use_layers=not options.no_cache,
+        allow_unverified_base=options.allow_unverified_base,
+        release=options.release,
+    )
+    return replace(asked, version=Version.parse(options.version)) if options.version else asked
+
+
+def request_of_environment() -> BuildRequest:
+    """What is built where there are no flags."""
+    return request(arguments().parse_args([]))
+
+
 def main(options: argparse.Namespace, reporter: Reporter) -> int:
-    definition = load_definition(options.image, BUILD / "images")
-    version = chosen_version(options)
-    keys = read_authorized_keys(options.authorized_keys)
+    """Build what the flags ask for."""
+    build_image(request(options), reporter)
+    return 0
+
+
+def build_image(request: BuildRequest, reporter: Reporter) -> BuildRecord:
+    """Build, and tell what came of it; raises what docs/exit-codes.md lists."""
+    definition = load_definition(request.image, BUILD / "images")
+    keys = read_authorized_keys(request.authorized_keys)
     revision = current_revision()
-    if options.release:
-        _refuse_for_release(options, definition, revision)
-    quick_check(output=options.output, cache=cache_folder(), bootstrap=definition.base.bootstrap is not None)
-    acceleration = probe_aloud(options.accel, reporter)
-    if definition.base.bootstrap and not options.base_url:
-        base = bootstrap_base(
-            definition.base.bootstrap,
-            recipe=BUILD / "bootstrap",
-            cache=cache_folder(),
-            acceleration=acceleration,
-            reporter=reporter,
-        )
-        acceleration = probe(options.accel)  # to make the base may have shown that KVM cannot be relied on
-    else:
-        base = _fetch(options, definition, reporter)
+    if request.release:
+        _refuse_for_release(request, definition, revision)
+    cache = cache_folder()
+    quick_check(output=request.output, cache=cache, bootstrap=definition.base.bootstrap is not None)
+    acceleration = probe_aloud(request.accelerator, reporter)
+    base = find_base(request, definition, acceleration, reporter)
     check_disk_image(base.path)
-    inputs = definition_files(options.image)
+    inputs = (*definition_files(request.image, BUILD / "images"), BUILD / "guest", BUILD / "provision")
     plan = Plan(
         definition=definition,
-        definition_name=options.image,
+        definition_name=request.image,
         definition_sha256=inputs_digest(ROOT, *inputs),
         inputs=input_digests(ROOT, *inputs),
-        version=str(version),
+        version=str(request.version),
         commit=revision.commit,
         dirty=revision.dirty,
         built_at=chosen_time(os.environ.get("SOURCE_DATE_EPOCH", "")),
         base=base,
         keys=keys,
-        sources=Sources(guest=BUILD / "guest", provision=BUILD / "provision"),
+        guest=BUILD / "guest",
+        provision=BUILD / "provision",
         releases=ROOT / "releases",
-        output=options.output.absolute(),
-        cache=cache_folder(),
-        use_layers=not options.no_cache,
+        output=request.output.absolute(),
+        cache=cache,
+        use_layers=request.use_layers,
     )
+    acceleration = probe(request.accelerator)  # to make the base may have shown that KVM cannot be relied on
     record = build(plan, acceleration=acceleration, reporter=reporter)
     _summarise(record, plan.output, reporter)
-    return 0
-
-
-def definition_files(name: str) -> tuple[Path, ...]:
-    """Files and folders of this repository that decide, beside code and base, what the image is."""
-    images = BUILD / "images"
-    return images / f"{name}.toml", images / COMMON, BUILD / "guest", BUILD / "provision"
-
-
-def chosen_version(options: argparse.Namespace) -> Version:
-    """The version asked for, or today's in UTC."""
-    return Version.parse(options.version) if options.version else Version.today(datetime.now(UTC))
+    return record
 
 
 def chosen_time(epoch: str) -> datetime:
@@ -116,41 +150,46 @@ def chosen_time(epoch: str) -> datetime:
     return datetime.fromtimestamp(int(epoch), UTC)
 
 
-def base_source(options: argparse.Namespace, definition: Definition) -> BaseSource:
+def find_base(
+    request: BuildRequest, definition: Definition, acceleration: Acceleration, reporter: Reporter
+) -> VerifiedBase:
+    """The base that the image is built upon, made or fetched where the cache does not have it."""
+    cache = cache_folder()
+    if definition.base.bootstrap and not request.base_url:
+        recipe = BUILD / "bootstrap"
+        return bootstrap_base(
+            definition.base.bootstrap, recipe=recipe, cache=cache, acceleration=acceleration, reporter=reporter
+        )
+    source = base_source(request, definition)
+    base = fetch_base(source, cache=cache, allow_unverified=request.allow_unverified_base, reporter=reporter)
+    if request.release and base.verification is Verification.NONE:
+        raise VerificationError("a release cannot be built from a base that nothing vouches for")
+    return base
+
+
+def base_source(request: BuildRequest, definition: Definition) -> BaseSource:
     """The base to fetch. A pinned digest belongs to the pinned URL: with another URL it says nothing."""
     base = definition.base
-    url = options.base_url or (str(base.url) if base.url else None)
+    url = request.base_url or (str(base.url) if base.url else None)
     if url is None:
-        raise InputError(f"the image '{options.image}' has no base URL", hint="Give one with BASE_IMAGE_URL.")
-    pinned = None if options.base_url else base.sha256
+        raise InputError(f"the image '{request.image}' has no base URL", hint="Give one with BASE_IMAGE_URL.")
+    pinned = None if request.base_url else base.sha256
     return BaseSource(
         url=url,
-        sha256=options.base_sha256 or pinned,
-        digest_source="BASE_IMAGE_SHA256" if options.base_sha256 else f"build/images/{options.image}.toml",
+        sha256=request.base_sha256 or pinned,
+        digest_source="BASE_IMAGE_SHA256" if request.base_sha256 else f"build/images/{request.image}.toml",
         keyring=ROOT / base.keyring if base.keyring else None,
         fingerprints=base.fingerprints,
     )
 
 
-def _fetch(options: argparse.Namespace, definition: Definition, reporter: Reporter) -> VerifiedBase:
-    base = fetch_base(
-        base_source(options, definition),
-        cache=cache_folder(),
-        allow_unverified=options.allow_unverified_base,
-        reporter=reporter,
-    )
-    if options.release and base.verification is Verification.NONE:
-        raise VerificationError("a release cannot be built from a base that nothing vouches for")
-    return base
-
-
-def _refuse_for_release(options: argparse.Namespace, definition: Definition, revision: Revision) -> None:
+def _refuse_for_release(request: BuildRequest, definition: Definition, revision: Revision) -> None:
     if not definition.release:
         raise InputError(
-            f"the image '{options.image}' is not one that releases carry",
-            hint=f"Set `release = true` in build/images/{options.image}.toml if it should be.",
+            f"the image '{request.image}' is not one that releases carry",
+            hint=f"Set `release = true` in build/images/{request.image}.toml if it should be.",
         )
-    if options.allow_unverified_base:
+    if request.allow_unverified_base:
         raise InputError("--release and --allow-unverified-base exclude each other", hint="Pin the base's digest.")
     if revision.dirty:
         raise InputError(

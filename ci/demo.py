@@ -6,20 +6,20 @@ Needs neither KVM nor an image host. What it made stays in dist/ to look at.
 import argparse
 import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ci import build_image, rehearse
+from ci import rehearse
+from ci.build_image import build_image, request_of_environment
 from ci.host import cli
 from ci.host.process import run
 from ci.host.progress import Reporter, short_path
 from ci.host.qemu import QEMU
 from ci.host.repository import ROOT
 from ci.host.workspace import LOCK_NAME, cache_folder, exclusive
-from ci.image.definition import load_definition
+from ci.image.definition import DEMO_IMAGE
 from ci.records import artifacts
 from ci.records.build import BuildRecord
-from ci.records.record import read_record
 from ci.records.validation import Outcome, ValidationReport
 from ci.records.version import Version
 from ci.validate_image import ValidateRequest, validate_image
@@ -38,7 +38,7 @@ class DemoRequest:
 def arguments() -> argparse.ArgumentParser:
     """The flags."""
     result = cli.parser("python -m ci.demo", __doc__)
-    result.add_argument("--image", default="bookworm", metavar="NAME", help="a file of build/images (%(default)s)")
+    result.add_argument("--image", default=DEMO_IMAGE, metavar="NAME", help="a file of build/images (%(default)s)")
     result.add_argument("--output", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist")
     return result
 
@@ -57,23 +57,16 @@ def main(options: argparse.Namespace, reporter: Reporter) -> int:
 def demo(wanted: DemoRequest, reporter: Reporter) -> None:
     """Build and boot-test an image, and rehearse its release; raises what these raise."""
     identity = throwaway_key(cache_folder() / "demo")
-    built = _build(wanted, identity, reporter)
+    asked = replace(
+        request_of_environment(), image=wanted.image, authorized_keys=Path(f"{identity}.pub"), output=wanted.output
+    )
+    built = build_image(asked, reporter)
     image = wanted.output / built.image.file
     report = validate_image(ValidateRequest(image=image, identity=identity), reporter)
     tag = Version.parse(built.version)
     rehearse.rehearse(rehearse.RehearseRequest(dist=wanted.output, tag=tag, image=wanted.image), reporter)
     _summarise(wanted.output, built, report, reporter)
     _tell_how_to_start(image, identity, reporter)
-
-
-def _build(wanted: DemoRequest, identity: Path, reporter: Reporter) -> BuildRecord:
-    options = build_image.arguments().parse_args(
-        ["--image", wanted.image, "--authorized-keys", f"{identity}.pub", "--output", str(wanted.output)]
-    )
-    options.version = str(build_image.chosen_version(options))  # now: the day may end before the build does
-    build_image.main(options, reporter)
-    stem = load_definition(wanted.image, build_image.BUILD / "images").stem(options.version)
-    return read_record(wanted.output / f"{stem}{artifacts.BUILD}", BuildRecord)
 
 
 def throwaway_key(folder: Path) -> Path:

@@ -5,7 +5,7 @@ import sys
 
 from ci.host import cli
 from ci.host.accelerator import probe, with_other
-from ci.host.appliance.check import archive_host, check_appliance
+from ci.host.appliance.check import check_appliance
 from ci.host.prerequisites import Finding, Status, quick_findings, raise_for, space_needs
 from ci.host.progress import Reporter
 from ci.host.repository import ROOT
@@ -38,9 +38,8 @@ def _try_appliance(findings: list[Finding], reporter: Reporter) -> list[Finding]
     if any(finding.status is Status.MISSING for finding in findings):
         found = "not tried: see what is missing above"
         return [Finding(name="appliance starts", found=found, status=Status.WARNING)]
-    host = archive_host()
     with reporter.step("Starting libguestfs's appliance"):
-        return with_other(probe(), lambda acceleration: check_appliance(acceleration, host), reporter.note)
+        return with_other(probe(), check_appliance, reporter.note)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from ci.host.errors import RefusedError
 from ci.host.progress import Reporter
 from ci.host.repository import ROOT, current_revision
 from ci.host.workspace import work_folder
+from ci.image.definition import RELEASE_IMAGE
 from ci.records import artifacts
 from ci.records.release import ReleaseRecord
 from ci.records.version import Version
@@ -38,7 +39,6 @@ from ci.release.publish import (
 from ci.release.read_back import newest_release
 from ci.release.state import Situation
 
-DEFAULT_IMAGE = "jammy"
 # Makes the consumer's tool in a folder, of a commit or of whatever is checked out.
 Bundle = Callable[[Path, str | None], Path]
 
@@ -52,7 +52,7 @@ class PublishReleaseRequest:
 
     dist: Path = ROOT / "dist"
     tag: Version | None = None
-    image: str = DEFAULT_IMAGE
+    image: str = RELEASE_IMAGE
     repository: str | None = None
     attested: bool = False
     allow_dirty: bool = False
@@ -64,7 +64,7 @@ def arguments() -> argparse.ArgumentParser:
     result = cli.parser("python -m ci.publish_release", __doc__)
     result.add_argument("--dist", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist")
     result.add_argument("--tag", help="vYYYY.MM.DD[.N] [the pushed tag; the version in dist]")
-    result.add_argument("--image", default=DEFAULT_IMAGE, metavar="NAME", help="of several, the manifest's")
+    result.add_argument("--image", default=RELEASE_IMAGE, metavar="NAME", help="of several, the manifest's")
     result.add_argument("--repository", metavar="OWNER/NAME", help="[GITHUB_REPOSITORY]")
     result.add_argument("--attested", action="store_true", help="the notes say how to verify the attestation")
     result.add_argument("--allow-dirty", action="store_true", help="accept a build with uncommitted changes")

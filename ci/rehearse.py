@@ -23,6 +23,7 @@ from ci.host.files import sha256_file, write_atomic
 from ci.host.progress import Reporter
 from ci.host.repository import ROOT
 from ci.host.workspace import cache_folder, work_folder
+from ci.image.definition import RELEASE_IMAGE
 from ci.propose_rollout import FOUNTAINKIT_REPOSITORY, FOUNTAINKIT_TOKEN, ProposeRolloutRequest, propose_rollout
 from ci.publish_release import PublishReleaseRequest, publish_release
 from ci.records.manifest import Manifest, ManifestImage, parse_manifest
@@ -79,7 +80,9 @@ def arguments() -> argparse.ArgumentParser:
     result = cli.parser("python -m ci.rehearse", __doc__)
     result.add_argument("--dist", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist")
     result.add_argument("--tag", help="vYYYY.MM.DD[.N] [the version in dist]")
-    result.add_argument("--image", default="jammy", metavar="NAME", help="the one the manifest points to, of several")
+    result.add_argument(
+        "--image", default=RELEASE_IMAGE, metavar="NAME", help="the one the manifest points to, of several"
+    )
     return result
 
 

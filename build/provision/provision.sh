@@ -396,7 +396,7 @@ clean() {
 	: >/etc/machine-id
 	mkdir -p /var/lib/dbus
 	ln -sf /etc/machine-id /var/lib/dbus/machine-id
-	du -xk --max-depth=3 --exclude="$here" / # for ci/records/sizes.py
+	du -xk --max-depth=3 --exclude="$here" / # for ci/image/sizes.py
 }
 
 case ${1-} in

@@ -15,27 +15,26 @@ import os
 import platform
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ci import build_image
 from ci.bench.boots import measure_boots
 from ci.bench.builds import BenchSubject, measure_builds, our_image
 from ci.bench.fetch import measure_fetch
 from ci.bench.memory import measure_memory
 from ci.bench.record import COLUMNS, MeasuredPart, PerformanceRecord
+from ci.build_image import BUILD, find_base, request_of_environment
 from ci.demo import throwaway_key
 from ci.host import cli
-from ci.host.accelerator import CHOICES, Acceleration, probe_aloud
+from ci.host.accelerator import CHOICES, probe_aloud
 from ci.host.prerequisites import quick_check
 from ci.host.process import require_tool, run
 from ci.host.progress import Reporter
 from ci.host.qemu import QEMU
 from ci.host.repository import current_revision
 from ci.host.workspace import cache_folder, require_space, work_folder
-from ci.image.base.base_image import VerifiedBase, fetch_base
-from ci.image.base.bootstrap import bootstrap_base
-from ci.image.definition import GIB, Definition, load_definition
+from ci.image.definition import DEMO_IMAGE, GIB, load_definition
 
 PARTS = ("build", "boot", "memory", "fetch")
 SPACE_NEEDED = 10 * GIB
@@ -48,7 +47,7 @@ BUSY_LOAD = 0.5
 def arguments() -> argparse.ArgumentParser:
     """The flags."""
     result = cli.parser("python -m ci.bench", __doc__)
-    result.add_argument("--image", default="bookworm", metavar="NAME", help="a file of build/images (%(default)s)")
+    result.add_argument("--image", default=DEMO_IMAGE, metavar="NAME", help="a file of build/images (%(default)s)")
     result.add_argument(
         "--only", nargs="+", choices=PARTS, default=PARTS, help=f"what to measure (default: {' '.join(PARTS)})"
     )
@@ -102,33 +101,18 @@ def measures(subject: BenchSubject, boots: int, reporter: Reporter) -> dict[str,
 
 
 def _subject(options: argparse.Namespace, folder: Path, reporter: Reporter) -> BenchSubject:
-    definition = load_definition(options.image, build_image.BUILD / "images")
+    definition = load_definition(options.image, BUILD / "images")
     quick_check(output=folder, cache=cache_folder(), bootstrap=definition.base.bootstrap is not None)
     require_space(folder, SPACE_NEEDED)
     acceleration = probe_aloud(options.accel, reporter)
     return BenchSubject(
         name=options.image,
         definition=definition,
-        base=find_base(options.image, definition, acceleration, reporter),
+        base=find_base(replace(request_of_environment(), image=options.image), definition, acceleration, reporter),
         acceleration=acceleration,
         folder=folder,
         identity=throwaway_key(folder / "key"),
     )
-
-
-def find_base(name: str, definition: Definition, acceleration: Acceleration, reporter: Reporter) -> VerifiedBase:
-    """The base that the build takes too; made or fetched now, so that no build is charged for it."""
-    options = build_image.arguments().parse_args(["--image", name])
-    if definition.base.bootstrap and not options.base_url:
-        return bootstrap_base(
-            definition.base.bootstrap,
-            recipe=build_image.BUILD / "bootstrap",
-            cache=cache_folder(),
-            acceleration=acceleration,
-            reporter=reporter,
-        )
-    source = build_image.base_source(options, definition)
-    return fetch_base(source, cache=cache_folder(), allow_unverified=False, reporter=reporter)
 
 
 def performance_record(subject: BenchSubject, load: float, parts: dict[str, MeasuredPart]) -> PerformanceRecord:

@@ -81,7 +81,7 @@ def measure_builds(subject: BenchSubject, reporter: Reporter) -> MeasuredPart:
     Ours goes first: what it leaves in the caches of the package archive then helps the classic recipe, not us.
     """
     with reporter.step("Starting the libguestfs appliance once, so that it is made"):
-        raise_for(check_appliance(subject.acceleration, None))
+        raise_for(check_appliance(subject.acceleration))
     ours, seconds = _build(subject, reporter, "Our build", "--no-cache")
     again, seconds_again = _build(subject, reporter, "Our build, with other guest files", *AGAIN)
     steps = _build_classic(subject, reporter)

@@ -24,9 +24,6 @@ CACHE_BYTES = 2 * GIB  # a base image and its parts
 APPLIANCE_BYTES = GIB // 2  # libguestfs keeps its appliance in /var/tmp
 MEMORY_BYTES = 2 * GIB  # the appliance, or a guest of the boot test
 
-PASST_VERSION = (1, 52)  # since then libguestfs takes passt where it finds it
-DHCPCD_VERSION = (1, 54)  # since then libguestfs's appliance may use dhcpcd
-
 SETUP = "make setup"
 
 
@@ -69,12 +66,11 @@ class SpaceNeed:
 
 
 QEMU = Tool(name=qemu.QEMU, package="qemu-system-x86", minimum=(7, 1))
-GUESTFISH = Tool(name="guestfish", package="guestfish", minimum=(1, 48))
 MMDEBSTRAP = Tool(name="mmdebstrap", package="mmdebstrap", only_for="bases bootstrapped from a package archive")
 TOOLS = (
     QEMU,
     Tool(name="qemu-img", package="qemu-utils", minimum=(7, 1)),
-    GUESTFISH,
+    Tool(name="guestfish", package="guestfish", minimum=(1, 48)),
     MMDEBSTRAP,
     Tool(name="gpgv", package="gpgv", only_for="bases with signed checksums"),
     Tool(name="sfdisk", package="fdisk"),
@@ -122,12 +118,11 @@ def quick_findings(
 ) -> list[Finding]:
     """All that can be told without starting the appliance. `required` names tools that are otherwise optional."""
     required = set(required)
-    versions = {tool.name: machine.tool_version(tool.name, tool.version_of) for tool in TOOLS}
-    findings = [check_tool(tool, versions[tool.name], required=tool.name in required) for tool in TOOLS]
-    guestfish = parse_version(versions[GUESTFISH.name] or "")
+    findings = [
+        check_tool(tool, machine.tool_version(tool.name, tool.version_of), required=tool.name in required)
+        for tool in TOOLS
+    ]
     findings.append(check_kernel(machine))
-    findings.append(check_dhcp_client(machine, guestfish))
-    findings.extend(check_passt(machine, guestfish))
     if with_accelerator:
         findings.append(check_accelerator(machine))
     findings.extend(check_space(machine, needs))
@@ -187,35 +182,6 @@ def check_kernel(machine: ThisMachine) -> Finding:
             fix=f"sudo chmod 0644 {kernel} (make setup does it), or build as root",
         )
     return Finding(name=name, found=os.fspath(kernel))
-
-
-def check_dhcp_client(machine: ThisMachine, guestfish: tuple[int, ...]) -> Finding:
-    """The appliance is put together from this machine's packages, its DHCP client among them."""
-    name = "DHCP client for the appliance"
-    for client in ("dhclient", "dhcpcd"):
-        if not machine.find_tool(client):
-            continue
-        if client == "dhcpcd" and guestfish < DHCPCD_VERSION:
-            found = "only dhcpcd, which this libguestfs cannot use"
-            return Finding(name=name, found=found, status=Status.MISSING, fix="apt-get install isc-dhcp-client")
-        return Finding(name=name, found=client)
-    fix = f"{SETUP} (Debian, Ubuntu: apt-get install isc-dhcp-client, or dhcpcd-base where there is none)"
-    return Finding(name=name, found="none", status=Status.MISSING, fix=fix)
-
-
-def check_passt(machine: ThisMachine, guestfish: tuple[int, ...]) -> Iterator[Finding]:
-    """Later libguestfs takes passt wherever it is found, and has no way back where passt then fails, as on Ubuntu.
-
-    https://github.com/canonical/tdx/issues/303, https://github.com/libguestfs/libguestfs/issues/170
-    """
-    path = machine.find_tool("passt")
-    if path and guestfish >= PASST_VERSION:
-        yield Finding(
-            name="passt",
-            found=f"{path}: the appliance would use it",
-            status=Status.MISSING if machine.distribution() == "ubuntu" else Status.WARNING,
-            fix="it fails in Ubuntu's libguestfs: sudo apt-get remove passt. Elsewhere: only where the network fails",
-        )
 
 
 def check_accelerator(machine: ThisMachine) -> Finding:

@@ -1,7 +1,6 @@
 """What can be asked about this machine."""
 
 import os
-import platform
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -42,13 +41,6 @@ class ThisMachine:
 
     def can_read(self, path: Path) -> bool:
         return kernel.can_read(path)
-
-    def distribution(self) -> str:
-        """The ID in /etc/os-release; '' where there is none."""
-        try:
-            return platform.freedesktop_os_release()["ID"]
-        except OSError:
-            return ""
 
     def kvm_fault(self) -> KvmFault | None:
         """What keeps KVM from running a guest, tried now."""

@@ -50,8 +50,6 @@ class AuthorizedKey:
     """One public key. `line` is the form it is installed in; `fingerprint` is OpenSSH's, `SHA256:...`."""
 
     line: str
-    type: str
-    comment: str
     fingerprint: str
 
 
@@ -102,15 +100,16 @@ def _line_of(data: bytes, offset: int) -> int:
 
 def _parse_line(line: str, *, where: str) -> AuthorizedKey:
     # No message quotes the line: whatever a person pasted by mistake stays out of logs.
-    if _CONTROL.search(line):
-        raise InputError(f"{where}: the line holds a control character", hint=_ONE_LINE)
     kind, encoded, comment = (*re.split(r"[ \t]+", line, maxsplit=2), "", "")[:3]
-    _check_type(kind, line, where)
+    if refusal := _refusal(line, kind):
+        problem, hint = refusal
+        raise InputError(f"{where}: {problem}", hint=hint)
     try:
         key = asyncssh.import_public_key(f"{kind} {encoded}")
     except (asyncssh.KeyImportError, ValueError):
-        raise InputError(f"{where}: the {kind} key is damaged or cut off", hint=_ONE_LINE) from None
-    if key.export_public_key().decode().split()[1] != encoded:  # asyncssh skips foreign characters, sshd does not
+        key = None
+    # asyncssh skips foreign characters, sshd does not.
+    if key is None or key.export_public_key().decode().split()[1] != encoded:
         raise InputError(f"{where}: the {kind} key is damaged or cut off", hint=_ONE_LINE)
     if key.get_algorithm() != kind:
         raise InputError(f"{where}: the line says {kind}, its key is another type", hint=_ONE_LINE)
@@ -120,25 +119,24 @@ def _parse_line(line: str, *, where: str) -> AuthorizedKey:
             f"{where}: an RSA key of {modulus.key_size} bits is too weak (at least {MIN_RSA_BITS})", hint=_BETTER
         )
     return AuthorizedKey(
-        line=" ".join(part for part in (kind, encoded, comment) if part),
-        type=kind,
-        comment=comment,
-        fingerprint=key.get_fingerprint("sha256"),
+        line=" ".join(part for part in (kind, encoded, comment) if part), fingerprint=key.get_fingerprint("sha256")
     )
 
 
-def _check_type(kind: str, line: str, where: str) -> None:
-    if kind in TYPES:
-        return
-    if _CERTIFICATE.fullmatch(kind):
-        raise InputError(f"{where}: this is a certificate, not a public key", hint=_ONE_LINE)
-    if kind == "ssh-dss":
-        raise InputError(f"{where}: OpenSSH no longer accepts DSA keys", hint=_BETTER)
-    if _OPTION.match(line) or any(word in TYPES for word in re.split(r"[ \t]+", line)):
-        raise InputError(
-            f"{where}: the line begins with options; the image takes plain keys only",
-            hint="Remove what stands before the key's type. " + _ONE_LINE,
-        )
-    if _TYPE.fullmatch(kind):
-        raise InputError(f"{where}: a key of this type is not supported", hint=_BETTER)
-    raise InputError(f"{where}: this is not a public key", hint=_ONE_LINE)
+def _refusal(line: str, kind: str) -> tuple[str, str] | None:
+    """What is wrong with a line, and what to do about it, by its first word."""
+    known = kind in TYPES
+    options = _OPTION.match(line) or any(word in TYPES for word in re.split(r"[ \t]+", line))
+    checks = (
+        (_CONTROL.search(line), "the line holds a control character", _ONE_LINE),
+        (_CERTIFICATE.fullmatch(kind), "this is a certificate, not a public key", _ONE_LINE),
+        (kind == "ssh-dss", "OpenSSH no longer accepts DSA keys", _BETTER),
+        (
+            not known and options,
+            "the line begins with options; the image takes plain keys only",
+            f"Remove what stands before the key's type. {_ONE_LINE}",
+        ),
+        (not known and _TYPE.fullmatch(kind), "a key of this type is not supported", _BETTER),
+        (not known, "this is not a public key", _ONE_LINE),
+    )
+    return next(((problem, hint) for wrong, problem, hint in checks if wrong), None)

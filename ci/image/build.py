@@ -7,20 +7,20 @@ from ci.host import qcow2
 from ci.host.accelerator import Acceleration, with_other
 from ci.host.cli import peak_memory
 from ci.host.files import publish_together, sha256_file, write_atomic
+from ci.host.prerequisites import OUTPUT_BYTES
 from ci.host.process import run
 from ci.host.progress import Reporter
 from ci.host.qemu import QEMU
 from ci.host.workspace import exclusive, require_space, work_folder
-from ci.image import budget, earlier
+from ci.image import budget, earlier, sizes
 from ci.image.contents import sbom
-from ci.image.contents.reader import read_contents
+from ci.image.contents.image_contents import read_contents
 from ci.image.make_image import Provisioned, make_image
 from ci.image.plan import Plan
-from ci.records import artifacts, sizes
-from ci.records.build import ArtifactRecord, BaseImageRecord, BuildRecord, PackageStep, StepRecord
+from ci.records import artifacts
+from ci.records.build import ArtifactRecord, BaseImageRecord, BuildRecord, StepRecord
 from ci.records.packages import to_tsv
 
-SPACE_NEEDED = 6 << 30
 TOOLS = {
     "guestfish": ("guestfish", "--version"),
     "qemu-img": ("qemu-img", "--version"),
@@ -30,7 +30,7 @@ TOOLS = {
 
 def build(plan: Plan, *, acceleration: Acceleration, reporter: Reporter) -> BuildRecord:
     """Build the image and put its artifacts into `plan.output`, all of them or none; returns the build record."""
-    require_space(plan.output, SPACE_NEEDED)
+    require_space(plan.output, OUTPUT_BYTES)
     with work_folder(plan.output) as work:
         staging = work / "staging"
         staging.mkdir()
@@ -40,7 +40,7 @@ def build(plan: Plan, *, acceleration: Acceleration, reporter: Reporter) -> Buil
             digest = sha256_file(image)
         with reporter.step("Reading back what is in it"):
             contents = read_contents(image, work)
-            bill = sbom.to_cyclonedx(_subject(plan, digest), contents)
+            bill = sbom.to_cyclonedx(plan.identity, sha256=digest, base_url=plan.base.url, contents=contents)
         artifact = ArtifactRecord(
             file=image.name,
             sha256=digest,
@@ -48,12 +48,8 @@ def build(plan: Plan, *, acceleration: Acceleration, reporter: Reporter) -> Buil
             virtual_size=qcow2.info(image).virtual_size,
         )
         packages = contents.inventory.packages
-        budget.require_within(
-            plan.definition.disk.max_image_mib,
-            artifact.size,
-            packages,
-            lambda: _earlier(plan, reporter),
-        )
+        limit = plan.definition.disk.max_image_mib
+        budget.require_within(limit, artifact.size, packages, lambda: _earlier(plan, reporter))
         record = _record(plan, artifact, found, acceleration, reporter, packages=len(packages))
         write_atomic(staging / f"{image.name}{artifacts.SHA256}", f"{digest}  {image.name}\n")
         write_atomic(staging / f"{plan.stem}{artifacts.PACKAGES}", to_tsv(packages))
@@ -84,18 +80,6 @@ def provisioned(
     return with_other(acceleration, attempt, reporter.note)
 
 
-def _subject(plan: Plan, sha256: str) -> sbom.Subject:
-    return sbom.Subject(
-        name=plan.stem,
-        version=plan.version,
-        commit=plan.commit,
-        built_at=plan.built_at,
-        sha256=sha256,
-        base_url=plan.base.url,
-        base_sha256=plan.base.sha256,
-    )
-
-
 def _earlier(plan: Plan, reporter: Reporter) -> earlier.Earlier | None:
     distribution = plan.definition.distribution
     return earlier.of_builds(plan.output, distribution) or earlier.of_releases(plan.releases, distribution, reporter)
@@ -120,19 +104,10 @@ def _record(
         commit=plan.commit,
         dirty=plan.dirty,
         built_at=plan.built_at,
-        base=BaseImageRecord(
-            url=plan.base.url,
-            sha256=plan.base.sha256,
-            size=plan.base.size,
-            verification=plan.base.verification,
-            verified_by=plan.base.verified_by,
-        ),
+        base=BaseImageRecord.model_validate(plan.base, from_attributes=True),
         image=image,
         packages=packages,
-        transaction=[
-            PackageStep(name=change.name, before=change.before, after=change.after)
-            for change in found.transaction.changes
-        ],
+        transaction=list(found.transaction.changes),
         kernel=found.kernel.release,
         drivers=found.kernel.modules,
         authorized_keys=[key.fingerprint for key in plan.keys],

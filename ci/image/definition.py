@@ -26,6 +26,9 @@ StreamName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.:+_-]{0,199}$
 # Below the folder of definitions: what they can extend.
 COMMON = "common"
 
+RELEASE_IMAGE = "jammy"  # what is built where nothing is said, and releases carry
+DEMO_IMAGE = "bookworm"  # what needs no image host
+
 Tables = dict[str, Any]
 
 SIGNED_INDEX = "/streams/v1/index.sjson"
@@ -38,14 +41,14 @@ def _of_a_signed_index(url: AnyUrl) -> AnyUrl:
     return url
 
 
-class Section(BaseModel):
+class DefinitionTable(BaseModel):
     """A table of a definition; an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Bootstrap(Section):
-    """A base made from packages of `suite`, trusted through `keyring`.
+class Bootstrap(DefinitionTable):
+    """A base made from `packages`, sorted, of `suite`, trusted through `keyring`.
 
     `archives` are asked for the suite, in this order, where none of this machine's own package archives has it. With
     `separate_boot` the disk has a file system for /boot.
@@ -53,7 +56,7 @@ class Bootstrap(Section):
 
     suite: Annotated[str, Field(pattern=r"^[a-z]+$")]
     keyring: Path
-    packages: tuple[PackageName, ...]
+    packages: Annotated[tuple[PackageName, ...], AfterValidator(lambda names: tuple(sorted(names)))]
     archives: tuple[AnyUrl, ...] = (
         AnyUrl("http://deb.debian.org/debian"),
         AnyUrl("http://archive.debian.org/debian"),
@@ -61,7 +64,7 @@ class Bootstrap(Section):
     separate_boot: bool = False
 
 
-class Streams(Section):
+class Streams(DefinitionTable):
     """Where newer bases are announced: an item of a product in a signed simplestreams index."""
 
     index: Annotated[AnyUrl, AfterValidator(_of_a_signed_index)]
@@ -69,7 +72,7 @@ class Streams(Section):
     item: StreamName
 
 
-class Base(Section):
+class Base(DefinitionTable):
     """Where the base image comes from: a URL, or a bootstrap."""
 
     url: AnyUrl | None = None
@@ -90,21 +93,21 @@ class Base(Section):
         return self
 
 
-class OperatingSystem(Section):
+class OperatingSystem(DefinitionTable):
     """What the base's /etc/os-release must say."""
 
     id: str
     version_id: str
 
 
-class Disk(Section):
+class Disk(DefinitionTable):
     """The virtual disk; the root file system fills it. A larger image than `max_image_mib` fails the build."""
 
     size_gib: Annotated[int, Field(ge=4, le=2048)]
     max_image_mib: Annotated[int, Field(ge=1)] | None = None
 
 
-class Packages(Section):
+class Packages(DefinitionTable):
     """Packages by name: `install` must be there afterwards, `purge` must not."""
 
     upgrade: bool = True
@@ -119,21 +122,21 @@ class Packages(Section):
         return self
 
 
-class Files(Section):
+class Files(DefinitionTable):
     """What packages bring and the image leaves out: all that `exclude` matches, except for what `include` matches."""
 
     exclude: tuple[PathPattern, ...] = ()
     include: tuple[PathPattern, ...] = ()
 
 
-class Services(Section):
+class Services(DefinitionTable):
     """systemd units: `mask` where they exist, `enable` always."""
 
     mask: tuple[UnitName, ...] = ()
     enable: tuple[UnitName, ...] = ()
 
 
-class Definition(Section):
+class Definition(DefinitionTable):
     """One image. `distribution` is part of the file names.
 
     `release` says whether releases carry it, `check` whether pull requests build it all the same where they do not.
@@ -167,11 +170,9 @@ def load_definition(name: str, folder: Path) -> Definition:
 
 def parse_definition(text: str, path: str, folder: Path) -> Definition:
     """The definition that `text` is, with what it extends in `folder`/common; InputErrors name it as `path`."""
-    tables = _tables(text, path)
-    if (extends := tables.pop("extends", None)) is not None:
-        common = _common(extends, path, folder / COMMON)
-        tables = extended(_tables(common.read_text(encoding="utf-8"), str(common)), tables)
-        path = f"{path}, which extends {common},"
+    tables, common = _whole(text, path, folder)
+    if common:
+        path = f"{path}, which extends {', '.join(map(str, common))},"
     try:
         return Definition.model_validate(tables)
     except ValidationError as error:
@@ -180,6 +181,24 @@ def parse_definition(text: str, path: str, folder: Path) -> Definition:
             hint="docs/definitions.md lists every key.",
             details="\n".join(_explain(finding) for finding in error.errors(include_url=False)),
         ) from error
+
+
+def definition_files(name: str, folder: Path) -> list[Path]:
+    """The files that a definition is written in: its own, and what it extends."""
+    path = folder / f"{name}.toml"
+    return [path, *_whole(path.read_text(encoding="utf-8"), str(path), folder)[1]]
+
+
+def _whole(text: str, path: str, folder: Path) -> tuple[Tables, list[Path]]:
+    """The tables of a definition with those of all that it extends, and the files of the latter."""
+    tables, files = _tables(text, path), list[Path]()
+    while (extends := tables.pop("extends", None)) is not None:
+        file = _common(extends, str(files[-1]) if files else path, folder / COMMON)
+        if file in files:
+            raise InputError(f"{path} extends '{extends}', which extends itself", hint=f"Look at `extends` in {file}.")
+        files.append(file)
+        tables = extended(_tables(file.read_text(encoding="utf-8"), str(file)), tables)
+    return tables, files
 
 
 def extended(common: Tables, own: Tables) -> Tables:

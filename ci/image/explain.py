@@ -8,11 +8,11 @@ from ci.host.errors import InputError
 from ci.host.files import write_atomic
 from ci.host.progress import Reporter, short_path
 from ci.image.picture import draw
+from ci.image.sizes import FolderSize, own_sizes, parse_sizes
 from ci.records import artifacts
 from ci.records.build import BuildRecord
 from ci.records.packages import Package, parse_packages
 from ci.records.record import read_record
-from ci.records.sizes import FolderSize, own_sizes, parse_sizes
 from ci.records.validation import ValidationReport
 from ci.text.figures import mebibytes, megabytes, seconds
 

@@ -1,5 +1,6 @@
 """Running build/provision/provision.sh in the mounted guest, step by step."""
 
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ ARCHIVE_DEVICE = "/dev/sdb"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class GuestStep:
     """A step of the script, what to call it, and the seconds it may take."""
 
     name: str
@@ -30,15 +31,15 @@ class Step:
     timeout: float
 
 
-PREPARE = Step(name="prepare", title="Taking back the base's own settings", timeout=120)
-PACKAGES = Step(name="packages", title="Installing packages", timeout=600)
-SETTINGS = Step(name="settings", title="Settling login, services and boot loader", timeout=240)
-VERIFY = Step(name="verify", title="Asserting what the guest needs", timeout=60)
-CLEAN = Step(name="clean", title="Removing what must not ship", timeout=60)
+PREPARE = GuestStep(name="prepare", title="Taking back the base's own settings", timeout=120)
+PACKAGES = GuestStep(name="packages", title="Installing packages", timeout=600)
+SETTINGS = GuestStep(name="settings", title="Settling login, services and boot loader", timeout=240)
+VERIFY = GuestStep(name="verify", title="Asserting what the guest needs", timeout=60)
+CLEAN = GuestStep(name="clean", title="Removing what must not ship", timeout=60)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kernel:
+class GuestKernel:
     """The kernel that boots: its release, and for drivers that the start needs whether they are built into it."""
 
     release: str
@@ -87,9 +88,9 @@ def remove_script(guest: Guestfish) -> None:
     guest.command("rm-rf", FOLDER)
 
 
-def perform(guest: Guestfish, step: Step, variables: Mapping[str, str], *, scale: float) -> str:
+def perform(guest: Guestfish, step: GuestStep, variables: Mapping[str, str], *, scale: float) -> str:
     """Run one step and return what it printed; raises BuildError."""
-    assignments = " ".join(f"{name}='{_single_quoted(value)}'" for name, value in variables.items())
+    assignments = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
     code, output = guest.shell(f"{assignments} sh {FOLDER}/{SCRIPT} {step.name}", timeout=step.timeout * scale)
     if code == 0:
         return output
@@ -101,12 +102,8 @@ def perform(guest: Guestfish, step: Step, variables: Mapping[str, str], *, scale
     )
 
 
-def parse_kernel(output: str) -> Kernel:
+def parse_kernel(output: str) -> GuestKernel:
     """What `verify` says of the kernel: `kernel RELEASE`, and `driver NAME HOW` for each."""
     words = [line.split() for line in output.splitlines()]
     (release,) = (row[1] for row in words if row[:1] == ["kernel"])
-    return Kernel(release=release, modules={row[1]: Driver(row[2]) for row in words if row[:1] == ["driver"]})
-
-
-def _single_quoted(value: str) -> str:
-    return value.replace("'", "'\\''")
+    return GuestKernel(release=release, modules={row[1]: Driver(row[2]) for row in words if row[:1] == ["driver"]})

@@ -2,6 +2,7 @@
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 from ci.host import qcow2
@@ -16,8 +17,8 @@ from ci.image.disk import layout
 from ci.image.disk.layers import Layer, LayerCache, layer_key
 from ci.image.disk.layout import Layout, Partition, Table
 from ci.image.guest_files import write_tar
-from ci.image.guest_script import Kernel
-from ci.image.identity import ImageIdentity
+from ci.image.guest_script import GuestKernel
+from ci.image.packages.archive import make_archive
 from ci.image.packages.choose import BaseFacts, Choice
 from ci.image.packages.requirements import read_requirements
 from ci.image.packages.transaction import Transaction
@@ -43,7 +44,7 @@ class Provisioned:
     """What was done with the packages, and what the guest says: of its kernel, and of its folders' sizes (`du`)."""
 
     transaction: Transaction
-    kernel: Kernel
+    kernel: GuestKernel
     folder_sizes: str
 
 
@@ -51,8 +52,7 @@ def make_image(plan: Plan, image: Path, work: Path, acceleration: Acceleration, 
     """Write the image of `plan` into the QCOW2 `image`; `work` is on the same file system."""
     base = _BaseDisk(plan, work)
     with reporter.step("Choosing packages"):
-        requirements = read_requirements(plan.sources.provision / REQUIREMENTS)
-        choice = base.facts().choose(plan.definition.packages, requirements)
+        choice = base.facts().choose(plan.definition.packages, read_requirements(plan.provision / REQUIREMENTS))
     _show(choice.transaction, reporter)
     layers = LayerCache(plan.cache / "layers")
     key = _key(plan, choice.transaction)
@@ -68,14 +68,7 @@ def make_image(plan: Plan, image: Path, work: Path, acceleration: Acceleration, 
         ) as guest:
             with reporter.step("Starting the libguestfs appliance", silence=acceleration.silence):
                 guest.start()
-            session = _Session(
-                plan=plan,
-                guest=guest,
-                where=start.layout,
-                transaction=choice.transaction,
-                acceleration=acceleration,
-                reporter=reporter,
-            )
+            session = _Session(plan, guest, start.layout, choice.transaction, acceleration.scaled(1), reporter)
             if layer is None:
                 session.install_packages()
                 with reporter.step("Keeping the packages as a layer"):
@@ -105,13 +98,12 @@ class _BaseDisk:
     def __init__(self, plan: Plan, work: Path) -> None:
         self._plan = plan
         self._work = work
-        self._raw: Path | None = None
 
     def facts(self) -> BaseFacts:
         """What the base says about its packages, from the cache where it was read before."""
         facts = BaseFacts(self._plan.cache, self._plan.base.sha256)
         if not facts.path.exists():
-            raw, _, root = self._open()
+            raw, _, root = self._opened
             try:
                 facts.read(layout.root_files(raw, root, self._work))
             except BuildError as error:
@@ -120,24 +112,22 @@ class _BaseDisk:
 
     def grow(self) -> tuple[Path, Layout]:
         """The disk, as large as the definition wants it."""
-        raw, table, root = self._open()
+        raw, table, root = self._opened
         boot = layout.find_boot(raw, table, root, self._work)
         layout.grow_root(raw, root, self._plan.disk_bytes, self._work)
         return raw, layout.appliance_layout(table, root, boot)
 
-    def _open(self) -> tuple[Path, Table, Partition]:
-        base = self._plan.base.path
-        if self._raw is None:
-            raw = self._work / "disk.raw"
-            qcow2.convert_to_raw(base, raw, source_format=qcow2.disk_format(base))
-            self._raw = raw
-        table = layout.read_table(self._raw)
+    @cached_property
+    def _opened(self) -> tuple[Path, Table, Partition]:
+        base, raw = self._plan.base.path, self._work / "disk.raw"
+        qcow2.convert_to_raw(base, raw, source_format=qcow2.disk_format(base))
+        table = layout.read_table(raw)
         try:
-            root = layout.find_root(self._raw, table, self._plan.definition.os, self._work)
+            root = layout.find_root(raw, table, self._plan.definition.os, self._work)
         except BuildError as error:
             raise _unreadable(error) from error
         layout.require_growable(table, root)
-        return self._raw, table, root
+        return raw, table, root
 
 
 def _unreadable(error: BuildError) -> BaseImageError:
@@ -162,7 +152,7 @@ def _start_from_base(base: _BaseDisk, choice: Choice, work: Path, reporter: Repo
     with reporter.step("Growing the root file system"):
         disk, where = base.grow()
     with reporter.step("Putting the packages on a disk"):
-        choice.write_archive(archive, work)
+        make_archive(choice.files, choice.described, archive, work)
     return _Start(disk=disk, disk_format=DiskFormat.RAW, layout=where, archive=archive)
 
 
@@ -183,33 +173,27 @@ def _key(plan: Plan, transaction: Transaction) -> str:
         "transaction": asdict(transaction),
     }
     code = [Path(__file__).parents[1] / name for name in LAYER_CODE]
-    return layer_key(inputs, [*code, plan.sources.provision / guest_script.SCRIPT])
+    return layer_key(inputs, [*code, plan.provision / guest_script.SCRIPT])
 
 
+@dataclass(frozen=True, slots=True)
 class _Session:
-    """What is done in the guest: `install_packages` where it starts from the base, and `finish`."""
+    """What is done in the guest: `install_packages` where it starts from the base, and `finish`.
 
-    def __init__(
-        self,
-        *,
-        plan: Plan,
-        guest: Guestfish,
-        where: Layout,
-        transaction: Transaction,
-        acceleration: Acceleration,
-        reporter: Reporter,
-    ) -> None:
-        self._plan = plan
-        self._transaction = transaction
-        self._guest = guest
-        self._layout = where
-        self._scale = acceleration.scaled(1)
-        self._reporter = reporter
+    `scale` is by how much more time than with KVM everything takes.
+    """
+
+    plan: Plan
+    guest: Guestfish
+    layout: Layout
+    transaction: Transaction
+    scale: float
+    reporter: Reporter
 
     def install_packages(self) -> None:
         """Everything that a layer holds; the guest's own files, which change most often, come later."""
         self._mount()
-        with guest_script.archive_mounted(self._guest):
+        with guest_script.archive_mounted(self.guest):
             self._perform(guest_script.PREPARE)
             self._perform(guest_script.PACKAGES)
 
@@ -220,41 +204,33 @@ class _Session:
         self._perform(guest_script.SETTINGS)
         kernel = guest_script.parse_kernel(self._perform(guest_script.VERIFY))
         folder_sizes = self._perform(guest_script.CLEAN)
-        with self._reporter.step("Sealing the disk"):
+        with self.reporter.step("Sealing the disk"):
             self._seal()
-        return Provisioned(transaction=self._transaction, kernel=kernel, folder_sizes=folder_sizes)
+        return Provisioned(transaction=self.transaction, kernel=kernel, folder_sizes=folder_sizes)
 
     def _mount(self) -> None:
-        layout.mount(self._guest, self._layout)
-        plan = self._plan
-        files = guest_script.inputs(plan.definition, plan.keys, self._transaction)
-        guest_script.install_script(self._guest, plan.sources.provision / guest_script.SCRIPT, files)
+        layout.mount(self.guest, self.layout)
+        plan = self.plan
+        files = guest_script.inputs(plan.definition, plan.keys, self.transaction)
+        guest_script.install_script(self.guest, plan.provision / guest_script.SCRIPT, files)
 
-    def _perform(self, step: guest_script.Step) -> str:
-        with self._reporter.step(step.title, limit=step.timeout * self._scale):
-            variables = guest_script.environment(self._layout)
-            return guest_script.perform(self._guest, step, variables, scale=self._scale)
+    def _perform(self, step: guest_script.GuestStep) -> str:
+        with self.reporter.step(step.title, limit=step.timeout * self.scale):
+            variables = guest_script.environment(self.layout)
+            return guest_script.perform(self.guest, step, variables, scale=self.scale)
 
     def _install_guest_files(self, work: Path) -> None:
-        plan = self._plan
-        identity = ImageIdentity(
-            name=plan.stem,
-            version=plan.version,
-            commit=plan.commit,
-            built_at=plan.built_at,
-            base_sha256=plan.base.sha256,
-        )
         archive = work / "guest.tar"
-        extra = {IDENTITY_PATH: identity.to_json().encode()}
-        write_tar(archive, plan.sources.guest, extra, mtime=int(plan.built_at.timestamp()))
-        self._guest.command("tar-in", archive, "/")
+        extra = {IDENTITY_PATH: self.plan.identity.to_json().encode()}
+        write_tar(archive, self.plan.guest, extra, mtime=int(self.plan.built_at.timestamp()))
+        self.guest.command("tar-in", archive, "/")
 
     def _seal(self) -> None:
         """The last touches, which no command run in the guest may follow: each one brings something back.
 
         libguestfs exchanges /etc/resolv.conf while a command runs, so it can only be set from outside.
         """
-        guest = self._guest
+        guest = self.guest
         guest_script.remove_script(guest)
         guest.command("rm-f", "/etc/resolv.conf")
         guest.command("ln-s", RESOLVER_STUB, "/etc/resolv.conf")
@@ -265,5 +241,5 @@ class _Session:
                     f"{path} must not ship filled", hint="A step after `clean` wrote it; see provision.sh."
                 )
         guest.command("sync")
-        for place in ("/", "/boot") if self._layout.boot else ("/",):
+        for place in ("/", "/boot") if self.layout.boot else ("/",):
             guest.command("fstrim", place, timeout=600)

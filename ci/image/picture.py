@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import squarify  # type: ignore[import-untyped]  # it has no types
 
+from ci.image.sizes import FolderSize, own_sizes
 from ci.records.build import BuildRecord
 from ci.records.packages import Package
-from ci.records.sizes import FolderSize, own_sizes
 from ci.records.validation import ValidationReport
 
 WIDTH = 1200

@@ -4,25 +4,35 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
 
 from ci.image.authorized_keys import AuthorizedKey
 from ci.image.base.base_image import VerifiedBase
 from ci.image.definition import GIB, Definition
+from ci.records.record import Record, Sha256
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sources:
-    """The repository's files that decide what the image is."""
+class ImageIdentity(Record):
+    """`/etc/fountainkit/image.json`: how a running guest knows which image it is."""
 
-    guest: Path
-    provision: Path
+    schema_: Literal["fountainkit-toolsmith-image/identity/1"] = Field(
+        default="fountainkit-toolsmith-image/identity/1", alias="schema"
+    )
+    name: str
+    version: str
+    commit: str
+    built_at: datetime
+    base_sha256: Sha256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """One build. `cache` is shared by all; without `use_layers` what an earlier one left there is not used.
 
-    `releases` is the folder with the records of what was released.
+    `guest` and `provision` are the folders with the guest's files and with the script that settles it, `releases` the
+    one with the records of what was released.
     """
 
     definition: Definition
@@ -35,7 +45,8 @@ class Plan:
     built_at: datetime
     base: VerifiedBase
     keys: tuple[AuthorizedKey, ...]
-    sources: Sources
+    guest: Path
+    provision: Path
     releases: Path
     output: Path
     cache: Path
@@ -50,3 +61,14 @@ class Plan:
     def disk_bytes(self) -> int:
         """The size of the virtual disk."""
         return self.definition.disk.size_gib * GIB
+
+    @property
+    def identity(self) -> ImageIdentity:
+        """What the image says of itself."""
+        return ImageIdentity(
+            name=self.stem,
+            version=self.version,
+            commit=self.commit,
+            built_at=self.built_at,
+            base_sha256=self.base.sha256,
+        )

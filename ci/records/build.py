@@ -1,10 +1,11 @@
 """The build record, `<stem>.build.json`: what was built, from what, by what."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from ci.records.record import Part, Record, Sha256
 
@@ -52,8 +53,11 @@ class Driver(StrEnum):
     ABSENT = "absent"
 
 
-class PackageStep(Part):
-    """What became of one of the base's packages; a version is '' where the package is not there."""
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class PackageStep:
+    """What becomes of one of the base's packages; a version is '' where the package is not there."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
     name: str
     before: str

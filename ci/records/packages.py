@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from debian.debian_support import Version
 
-from ci.host.errors import InputError
 from ci.records.record import Part
+from ci.records.tsv import parse_tsv
 
 HEADER = "package\tversion\tarchitecture\tinstalled_kib"
 
@@ -96,22 +96,12 @@ def to_tsv(packages: Iterable[Package]) -> str:
     return "\n".join([HEADER, *rows]) + "\n"
 
 
-def read_packages(text: str, where: str) -> tuple[Package, ...]:
+def read_packages(text: str | bytes, where: str) -> tuple[Package, ...]:
     """The packages that `to_tsv` wrote, in their order; raises InputError where a line is none, or comes twice.
 
     `where` names the text in the error.
     """
-    header, *rows = text.split("\n")
-    if header != HEADER:
-        raise _malformed(where, 1, f"the first line is not {HEADER!r}")
-    if not rows or rows[-1]:
-        raise _malformed(where, len(rows) + 1, "the last line has no end: the file may have been cut off")
-    packages: dict[tuple[str, str], Package] = {}
-    for number, row in enumerate(rows[:-1], start=2):
-        package = _read_row(row, where, number)
-        if packages.setdefault((package.name, package.architecture), package) is not package:
-            raise _malformed(where, number, f"{package.name} for {package.architecture} was listed before")
-    return tuple(packages.values())
+    return parse_tsv(text, HEADER, _read_row, what="a list of packages", where=where)
 
 
 def parse_package(name: str, version: str, architecture: str, size: str) -> Package:
@@ -130,24 +120,12 @@ def parse_package(name: str, version: str, architecture: str, size: str) -> Pack
 
 def parse_packages(data: bytes, where: str) -> tuple[Package, ...]:
     """The packages in the bytes of such a file; raises InputError."""
-    try:
-        return read_packages(data.decode("utf-8"), where)
-    except UnicodeDecodeError as error:
-        raise InputError(f"{where} is not text: {error}", hint="Fetch it, or build it, again.") from error
+    return read_packages(data, where)
 
 
-def _read_row(row: str, where: str, number: int) -> Package:
+def _read_row(row: str) -> tuple[str, Package]:
     fields = row.split("\t")
     if len(fields) != 4:
-        raise _malformed(where, number, f"there are {len(fields)} fields, not 4")
-    try:
-        return parse_package(*fields)
-    except ValueError as error:
-        raise _malformed(where, number, str(error)) from None
-
-
-def _malformed(where: str, line: int, problem: str) -> InputError:
-    return InputError(
-        f"{where} is not a list of packages: line {line}: {problem}",
-        hint="The build writes this file and nobody edits it; fetch or build it again.",
-    )
+        raise ValueError(f"there are {len(fields)} fields, not 4")
+    package = parse_package(*fields)
+    return f"{package.name} for {package.architecture}", package

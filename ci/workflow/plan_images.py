@@ -22,11 +22,10 @@ from ci.host.errors import InputError, RefusedError, ToolError
 from ci.host.process import run
 from ci.host.progress import Reporter
 from ci.host.repository import ROOT
-from ci.image.definition import Definition, load_definition
+from ci.image.definition import RELEASE_IMAGE, Definition, load_definition
 from ci.records.version import Version
 
 FOLDER = ROOT / "build/images"
-DEFAULT_IMAGE = "jammy"  # what ci.build_image builds when nothing is said
 # A definition's name becomes part of a job's name, of an artifact's and of a command line.
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}", re.ASCII)
 RELEASE_WORKFLOW = ".github/workflows/release.yml"
@@ -129,7 +128,7 @@ def planned_version(options: argparse.Namespace, environ: Mapping[str, str]) -> 
 
 def read_definitions() -> dict[str, Definition]:
     """All definitions, the default one first; raises InputError where one is wrong."""
-    names = sorted((path.stem for path in FOLDER.glob("*.toml")), key=lambda name: (name != DEFAULT_IMAGE, name))
+    names = sorted((path.stem for path in FOLDER.glob("*.toml")), key=lambda name: (name != RELEASE_IMAGE, name))
     for name in names:
         if not NAME.fullmatch(name):
             raise InputError(f"{name!r} cannot be an image's name", hint="Use lower-case letters, digits and hyphens.")
@@ -156,9 +155,9 @@ def planned_images(purpose: Purpose, only: str | None, definitions: Mapping[str,
         return [only]
     match purpose:
         case Purpose.CHECK:
-            return [name for name, one in definitions.items() if one.release or one.check or name == DEFAULT_IMAGE]
+            return [name for name, one in definitions.items() if one.release or one.check or name == RELEASE_IMAGE]
         case Purpose.REHEARSAL | Purpose.RELEASE:
-            return [name for name, one in definitions.items() if one.release or name == DEFAULT_IMAGE]
+            return [name for name, one in definitions.items() if one.release or name == RELEASE_IMAGE]
         case _:
             assert_never(purpose)
 

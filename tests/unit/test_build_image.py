@@ -1,11 +1,10 @@
-import argparse
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from ci import build_image
-from ci.build_image import BUILD, base_source, chosen_version
+from ci.build_image import BUILD, BuildRequest, base_source
 from ci.host.accelerator import Acceleration, Accelerator
 from ci.host.errors import InputError, VerificationError
 from ci.host.progress import Reporter, quiet_reporter
@@ -13,12 +12,13 @@ from ci.host.repository import ROOT, Revision
 from ci.image.authorized_keys import AuthorizedKey
 from ci.image.base.base_image import VerifiedBase
 from ci.image.definition import Definition, load_definition
-from ci.image.plan import Plan, Sources
+from ci.image.plan import Plan
 from ci.records.build import Verification
 
 VARIABLES = ("IMAGE_VERSION", "BASE_IMAGE_URL", "BASE_IMAGE_SHA256", "AUTHORIZED_KEYS")
 OTHER_URL = "https://mirror.example.org/base.img"
 DIGEST = "d" * 64
+TCG = Acceleration(accelerator=Accelerator.TCG, reason="chosen")
 CLEAN = Revision(commit="c" * 40, dirty=False)
 
 
@@ -27,18 +27,18 @@ def jammy() -> Definition:
     return load_definition("jammy", BUILD / "images")
 
 
-def options(*argv: str) -> argparse.Namespace:
-    return build_image.arguments().parse_args(argv)
+def asked(*argv: str) -> BuildRequest:
+    return build_image.request(build_image.arguments().parse_args(argv))
 
 
 def test_each_variable_sets_what_its_flag_sets(monkeypatch: pytest.MonkeyPatch) -> None:
     values = dict(zip(VARIABLES, ("v2026.01.02", OTHER_URL, DIGEST, "/keys"), strict=True))
     for name, value in values.items():
         monkeypatch.setenv(name, value)
-    by_variable = options()
+    by_variable = asked()
     for name in VARIABLES:
         monkeypatch.delenv(name)
-    by_flag = options(
+    by_flag = asked(
         "--version", "v2026.01.02", "--base-url", OTHER_URL, "--base-sha256", DIGEST, "--authorized-keys", "/keys"
     )  # fmt: skip
     assert by_variable == by_flag
@@ -47,22 +47,22 @@ def test_each_variable_sets_what_its_flag_sets(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_flag_wins_over_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IMAGE_VERSION", "v2026.01.02")
-    assert str(chosen_version(options("--version", "v2026.01.03"))) == "v2026.01.03"
+    assert str(asked("--version", "v2026.01.03").version) == "v2026.01.03"
 
 
 @pytest.mark.parametrize("name", VARIABLES)
 def test_an_empty_variable_is_as_good_as_none(name: str, monkeypatch: pytest.MonkeyPatch, jammy: Definition) -> None:
-    before = options()
+    before = asked()
     monkeypatch.setenv(name, "")
-    after = options()
+    after = asked()
     assert base_source(after, jammy) == base_source(before, jammy)
     assert after.authorized_keys == before.authorized_keys == BUILD / "authorized_keys"
-    assert chosen_version(after).number == 0
+    assert after.version.number == 0
 
 
 def test_by_default_the_release_image_is_built_from_its_pinned_base(jammy: Definition) -> None:
-    source = base_source(options(), jammy)
-    assert options().image == "jammy"
+    source = base_source(asked(), jammy)
+    assert asked().image == "jammy"
     assert source.url == str(jammy.base.url)
     assert source.sha256 == jammy.base.sha256 is not None
     assert source.digest_source == "build/images/jammy.toml"
@@ -71,24 +71,24 @@ def test_by_default_the_release_image_is_built_from_its_pinned_base(jammy: Defin
 
 
 def test_a_pinned_digest_says_nothing_about_another_url(jammy: Definition) -> None:
-    source = base_source(options("--base-url", OTHER_URL), jammy)
+    source = base_source(asked("--base-url", OTHER_URL), jammy)
     assert (source.url, source.sha256) == (OTHER_URL, None)
     assert source.keyring is not None
 
 
 @pytest.mark.parametrize("url", [[], ["--base-url", OTHER_URL]])
 def test_a_digest_given_by_hand_is_the_one_that_counts(url: list[str], jammy: Definition) -> None:
-    source = base_source(options("--base-sha256", DIGEST, *url), jammy)
+    source = base_source(asked("--base-sha256", DIGEST, *url), jammy)
     assert source.sha256 == DIGEST
     assert source.digest_source == "BASE_IMAGE_SHA256"
 
 
 def test_a_bootstrapped_image_may_be_given_a_base_by_url_and_needs_one_otherwise() -> None:
     bookworm = load_definition("bookworm", BUILD / "images")
-    source = base_source(options("--image", "bookworm", "--base-url", OTHER_URL), bookworm)
+    source = base_source(asked("--image", "bookworm", "--base-url", OTHER_URL), bookworm)
     assert (source.url, source.sha256, source.keyring) == (OTHER_URL, None, None)
     with pytest.raises(InputError, match="'bookworm' has no base URL"):
-        base_source(options("--image", "bookworm"), bookworm)
+        base_source(asked("--image", "bookworm"), bookworm)
 
 
 def test_without_a_version_it_is_today_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +99,7 @@ def test_without_a_version_it_is_today_in_utc(monkeypatch: pytest.MonkeyPatch) -
             return cls(2026, 3, 1, 0, 30, tzinfo=UTC)
 
     monkeypatch.setattr(build_image, "datetime", Clock)
-    assert str(chosen_version(options())) == "v2026.03.01"
+    assert str(asked().version) == "v2026.03.01"
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_without_a_version_it_is_today_in_utc(monkeypatch: pytest.MonkeyPatch) -
 )
 def test_a_malformed_version_is_refused(version: str) -> None:
     with pytest.raises(InputError, match="is not a version") as caught:
-        chosen_version(options("--version", version))
+        asked("--version", version)
     assert "v2026.11.23" in caught.value.hint
 
 
@@ -137,7 +137,7 @@ def start(monkeypatch: pytest.MonkeyPatch, keys: Path, tmp_path: Path) -> list[s
 
 
 def begin(*argv: str) -> None:
-    build_image.main(options(*argv), quiet_reporter())
+    build_image.build_image(asked(*argv), quiet_reporter())
 
 
 def test_a_release_of_a_clean_commit_may_begin(start: list[str]) -> None:
@@ -174,8 +174,8 @@ def test_a_release_refuses_a_base_that_came_unverified_all_the_same(
     )
     monkeypatch.setattr(build_image, "fetch_base", lambda *_, **__: base)
     with pytest.raises(VerificationError, match="release"):
-        build_image._fetch(options("--release"), jammy, quiet_reporter())
-    assert build_image._fetch(options(), jammy, quiet_reporter()) is base
+        build_image.find_base(asked("--release"), jammy, TCG, quiet_reporter())
+    assert build_image.find_base(asked(), jammy, TCG, quiet_reporter()) is base
 
 
 def test_what_a_person_got_wrong_is_told_before_the_machine_is_looked_at(start: list[str], tmp_path: Path) -> None:
@@ -199,10 +199,9 @@ def test_the_plan_carries_what_was_asked_for_and_what_was_found(
         plans.append(plan)
         raise Reached
 
-    tcg = Acceleration(accelerator=Accelerator.TCG, reason="chosen")
     monkeypatch.setattr(build_image, "quick_check", lambda **_: None)
-    monkeypatch.setattr(build_image, "probe", lambda _: tcg)
-    monkeypatch.setattr(build_image, "probe_aloud", lambda *_: tcg)
+    monkeypatch.setattr(build_image, "probe", lambda _: TCG)
+    monkeypatch.setattr(build_image, "probe_aloud", lambda *_: TCG)
     monkeypatch.setattr(build_image, "fetch_base", lambda *_, **__: base)
     monkeypatch.setattr(build_image, "check_disk_image", lambda _: None)
     monkeypatch.setattr(build_image, "build", keep)
@@ -214,8 +213,8 @@ def test_the_plan_carries_what_was_asked_for_and_what_was_found(
     assert plan.output == tmp_path / "relative"
     assert (plan.commit, plan.dirty, plan.base, plan.definition_name) == (CLEAN.commit, False, base, "jammy")
     assert {"build/images/jammy.toml", "build/guest/etc/hosts", "build/provision/provision.sh"} <= plan.inputs.keys()
-    assert "build/images/bookworm.toml" not in plan.inputs
-    assert plan.sources == Sources(guest=BUILD / "guest", provision=BUILD / "provision")
+    assert not {"build/images/bookworm.toml", "build/images/common/debian.toml"} & plan.inputs.keys()
+    assert (plan.guest, plan.provision) == (BUILD / "guest", BUILD / "provision")
     assert plan.built_at.tzinfo is UTC
     assert plan.built_at.microsecond == 0
     assert [type(key) for key in plan.keys] == [AuthorizedKey]

@@ -68,16 +68,21 @@ def test_the_artifacts_go_to_dist_unless_told_otherwise() -> None:
     assert demo.request(asked) == demo.DemoRequest(image="trixie", output=Path("/elsewhere"))
 
 
-def test_what_was_built_is_tested_and_what_was_tested_is_rehearsed(mocker: MockerFixture, tmp_path: Path) -> None:
+def test_what_was_built_is_tested_and_what_was_tested_is_rehearsed(
+    mocker: MockerFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("IMAGE_VERSION", "v2026.01.02")
     built = build_record()
     key = mocker.patch.object(demo, "throwaway_key", return_value=Path("key"))
-    build = mocker.patch.object(demo, "_build", return_value=built)
+    build = mocker.patch.object(demo, "build_image", return_value=built)
     validate = mocker.patch.object(demo, "validate_image", return_value=validation_report(built))
     rehearsing = mocker.patch.object(rehearse, "rehearse")
     reporter = quiet_reporter()
     wanted = demo.DemoRequest(image="bookworm", output=tmp_path)
     demo.demo(wanted, reporter)
-    assert build.call_args.args == (wanted, key.return_value, reporter)
+    (asked, _) = build.call_args.args
+    assert (asked.image, asked.authorized_keys, asked.output) == ("bookworm", Path("key.pub"), tmp_path)
+    assert str(asked.version) == "v2026.01.02"
     tested = ValidateRequest(image=tmp_path / built.image.file, identity=key.return_value)
     assert validate.call_args.args == (tested, reporter)
     (rehearsed, _) = rehearsing.call_args.args

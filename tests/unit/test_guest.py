@@ -15,7 +15,7 @@ from ci.host.errors import InputError
 from ci.host.repository import ROOT
 from ci.image import guest_script
 from ci.image.authorized_keys import read_authorized_keys
-from ci.image.definition import Definition, load_definition
+from ci.image.definition import DEMO_IMAGE, RELEASE_IMAGE, Definition, load_definition
 from tests.support.shell_commands import commands
 
 BUILD = ROOT / "build"
@@ -76,8 +76,8 @@ def test_the_repository_ships_no_key_and_says_how_to_add_one() -> None:
 
 
 def test_there_is_an_image_for_releases_and_one_without_an_image_host() -> None:
-    assert [image for image, definition in definitions().items() if definition.release] == ["jammy"]
-    assert definitions()["bookworm"].base.bootstrap is not None
+    assert [image for image, definition in definitions().items() if definition.release] == [RELEASE_IMAGE]
+    assert definitions()[DEMO_IMAGE].base.bootstrap is not None
 
 
 def test_no_two_images_share_their_file_names() -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from ci.host import qcow2
@@ -10,6 +9,7 @@ from ci.host.accelerator import Acceleration, with_other
 from ci.host.appliance import guestfish
 from ci.host.errors import BuildError, HostError
 from ci.host.files import sha256_file, write_atomic
+from ci.host.prerequisites import OUTPUT_BYTES
 from ci.host.process import run
 from ci.host.progress import Reporter
 from ci.host.workspace import exclusive, require_space, work_folder
@@ -18,34 +18,16 @@ from ci.image.base.suites import find_sources
 from ci.image.definition import Bootstrap
 from ci.records.build import Verification
 
-DISK_BYTES = 2252 << 20  # the size of Ubuntu's cloud image
-DISK_BYTES_WITH_BOOT = 3584 << 20  # and of those that have a file system for /boot
+# Disks laid out like Ubuntu's cloud images, without a file system for /boot and with one: the table of partitions, as
+# sfdisk reads it, and the size in bytes.
+LAYOUTS = {False: ("layout.sfdisk", 2252 << 20), True: ("layout-boot.sfdisk", 3584 << 20)}
 # Those of e2fsprogs 1.46, whatever this machine's makes by default: grub before 2.12 reads no root with later ones.
 # https://e2fsprogs.sourceforge.net/e2fsprogs-release.html#1.47.0
 EXT4_FEATURES = (
     "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,huge_file,"
     "dir_nlink,extra_isize,metadata_csum"
 )
-SPACE_NEEDED = 6 << 30
 INSTALL_SECONDS = 900
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiskPlan:
-    """A disk laid out like Ubuntu's cloud images, those with a file system for /boot or those without."""
-
-    separate_boot: bool
-    recipe: Path
-
-    @property
-    def size(self) -> int:
-        """In bytes."""
-        return DISK_BYTES_WITH_BOOT if self.separate_boot else DISK_BYTES
-
-    @property
-    def table(self) -> Path:
-        """Its partitions, as sfdisk reads them."""
-        return self.recipe / ("layout-boot.sfdisk" if self.separate_boot else "layout.sfdisk")
 
 
 def bootstrap_base(
@@ -109,7 +91,7 @@ def contained_argv(argv: list[str], *, root: bool) -> list[str]:
 
 
 def _make(bootstrap: Bootstrap, recipe: Path, image: Path, acceleration: Acceleration, reporter: Reporter) -> None:
-    require_space(image.parent, SPACE_NEEDED)
+    require_space(image.parent, OUTPUT_BYTES)
     if not bootstrap.keyring.exists():
         raise HostError(
             f"{bootstrap.keyring} is missing: nothing would vouch for the packages",
@@ -121,8 +103,7 @@ def _make(bootstrap: Bootstrap, recipe: Path, image: Path, acceleration: Acceler
         with reporter.step(f"Bootstrapping {bootstrap.suite} from the package archive", limit=limit):
             _install(bootstrap, packages, limit)
         with reporter.step("Making it a bootable disk", silence=acceleration.silence):
-            plan = DiskPlan(separate_boot=bootstrap.separate_boot, recipe=recipe)
-            with_other(acceleration, lambda found: _make_disk(packages, disk, plan, work, found), reporter.note)
+            with_other(acceleration, lambda found: _make_disk(packages, disk, bootstrap, recipe, found), reporter.note)
         with reporter.step("Compressing the base image"):
             qcow2.convert_compressed(disk, compressed, source_format="raw")
         write_atomic(image.with_suffix(".sha256"), sha256_file(compressed) + "\n")
@@ -139,28 +120,29 @@ def _install(bootstrap: Bootstrap, target: Path, limit: float) -> None:
     run(argv, timeout=limit, env=env, group=True)
 
 
-def _make_disk(packages: Path, disk: Path, plan: DiskPlan, work: Path, acceleration: Acceleration) -> None:
+def _make_disk(packages: Path, disk: Path, bootstrap: Bootstrap, recipe: Path, acceleration: Acceleration) -> None:
+    table, size = LAYOUTS[bootstrap.separate_boot]
     with disk.open("wb") as file:
-        file.truncate(plan.size)
+        file.truncate(size)
     # libguestfs numbers partitions in their order on the disk; only sfdisk can make the root number 1 and last.
-    run(["sfdisk", "--quiet", disk], stdin=plan.table, timeout=60)
-    with guestfish.session(disk, "raw", acceleration=acceleration, temporary=work) as guest:
+    run(["sfdisk", "--quiet", disk], stdin=recipe / table, timeout=60)
+    with guestfish.session(disk, "raw", acceleration=acceleration, temporary=disk.parent) as guest:
         guest.start()
         ext4 = ("blocksize:4096", f"features:{EXT4_FEATURES}")
         guest.command("mkfs", "ext4", "/dev/sda1", "label:cloudimg-rootfs", *ext4)
         guest.command("mkfs", "vfat", "/dev/sda15", "label:UEFI")
         guest.command("mount", "/dev/sda1", "/")
-        if plan.separate_boot:
+        if bootstrap.separate_boot:
             guest.command("mkfs", "ext4", "/dev/sda16", "label:BOOT", *ext4)
             guest.command("mkdir-p", "/boot")
             guest.command("mount", "/dev/sda16", "/boot")
         guest.command("tar-in", packages, "/", timeout=acceleration.scaled(300))
         guest.command("mkdir-p", "/boot/efi")
         guest.command("mount", "/dev/sda15", "/boot/efi")
-        guest.command("upload", plan.recipe / "finish.sh", "/finish.sh")
+        guest.command("upload", recipe / "finish.sh", "/finish.sh")
         code, output = guest.shell("sh /finish.sh", timeout=acceleration.scaled(300))
         if code != 0:
             raise BuildError("the bootstrapped base could not be made bootable", details=output[-2000:])
         guest.command("rm", "/finish.sh")
-        for place in ("/", "/boot") if plan.separate_boot else ("/",):
+        for place in ("/", "/boot") if bootstrap.separate_boot else ("/",):
             guest.command("fstrim", place)

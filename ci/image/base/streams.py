@@ -65,15 +65,13 @@ class Offer:
 class Product:
     """What a stream says of one product. `offers` are in the order of their serials, the oldest first.
 
-    `updated` is the stream's own date. `incomplete` are serials that do not have the item, `unreleased` those with
-    another label than a release's.
+    `updated` is the stream's own date. `incomplete` are released serials that do not have the item.
     """
 
     name: str
     updated: datetime
     offers: tuple[Offer, ...]
     incomplete: tuple[Serial, ...]
-    unreleased: tuple[Serial, ...]
 
 
 class _Raw(BaseModel):
@@ -179,7 +177,6 @@ def read_product(text: bytes, expected: ListOfProducts, product: str, item: str,
         updated=updated,
         offers=offers,
         incomplete=tuple(sorted(serial for serial, one in released.items() if item not in one.items)),
-        unreleased=tuple(sorted(versions.keys() - released.keys())),
     )
 
 

@@ -5,8 +5,6 @@ https://cyclonedx.org/docs/1.6/json/
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from uuid import NAMESPACE_URL, uuid5
 
 from cyclonedx.model import ExternalReference, ExternalReferenceType, HashAlgorithm, HashType, Property, XsUri
@@ -21,10 +19,11 @@ from cyclonedx.spdx import is_supported_id
 from packageurl import PackageURL
 
 from ci.host.errors import BuildError, InputError
+from ci.image.contents.image_contents import ImageContents, OsRelease
 from ci.image.contents.inventory import InstalledPackage
 from ci.image.contents.licenses import License, conjunction
 from ci.image.contents.python_packages import Distribution
-from ci.image.contents.reader import Contents, OsRelease
+from ci.image.plan import ImageIdentity
 from ci.records import artifacts
 from ci.records.sbom import parse_sbom
 
@@ -40,23 +39,13 @@ _MAINTAINER = re.compile(r'\s*"?(?P<name>[^<>"]*?)"?\s*<(?P<email>[^<>@\s]+@[^<>
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufffd]+")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """The image that is described, and the base it was made from."""
+def to_cyclonedx(identity: ImageIdentity, *, sha256: str, base_url: str, contents: ImageContents) -> str:
+    """The document about the image with this digest.
 
-    name: str
-    version: str
-    commit: str
-    built_at: datetime
-    sha256: str
-    base_url: str
-    base_sha256: str
-
-
-def to_cyclonedx(subject: Subject, contents: Contents) -> str:
-    """The document; raises BuildError where the image's own texts make it one that nobody would accept."""
-    image = _image(subject)
-    components = [_base(subject), _operating_system(contents.os)]
+    Raises BuildError where the image's own texts make it one that nobody would accept.
+    """
+    image = _image(identity, sha256)
+    components = [_base(base_url, identity.base_sha256), _operating_system(contents.os)]
     distributions = _by_owner(contents)
     components += [
         _debian(item, contents.os, contents.licenses.get(item.package.name, ()), distributions)
@@ -64,12 +53,12 @@ def to_cyclonedx(subject: Subject, contents: Contents) -> str:
     ]
     components += [_python(item) for item in contents.distributions if item.path not in contents.owners]
     bom = Bom(
-        serial_number=uuid5(NAMESPACE_URL, f"urn:sha256:{subject.sha256}"),
+        serial_number=uuid5(NAMESPACE_URL, f"urn:sha256:{sha256}"),
         version=1,
         metadata=BomMetaData(
-            timestamp=subject.built_at,
+            timestamp=identity.built_at,
             component=image,
-            tools=ToolRepository(components=[_tool(subject)]),
+            tools=ToolRepository(components=[_tool(identity.commit)]),
             lifecycles=[PredefinedLifecycle(LifecyclePhase.POST_BUILD)],
         ),
         components=components,
@@ -77,7 +66,7 @@ def to_cyclonedx(subject: Subject, contents: Contents) -> str:
     bom.register_dependency(image, components)
     text = JsonV1Dot6(bom).output_as_string(indent=2) + "\n"
     try:
-        parse_sbom(text.encode(), f"{subject.name}{artifacts.SBOM}")
+        parse_sbom(text.encode(), f"{identity.name}{artifacts.SBOM}")
     except InputError as error:
         raise BuildError(
             f"what the image says of itself makes no SBOM: {error.message}",
@@ -87,25 +76,25 @@ def to_cyclonedx(subject: Subject, contents: Contents) -> str:
     return text
 
 
-def _image(subject: Subject) -> Component:
+def _image(identity: ImageIdentity, sha256: str) -> Component:
     return Component(
         type=DISK_IMAGE,
         bom_ref=IMAGE_REF,
-        name=subject.name,
-        version=subject.version,
-        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=subject.sha256)],
-        properties=[Property(name=f"{PROPERTIES}commit", value=subject.commit)],
+        name=identity.name,
+        version=identity.version,
+        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=sha256)],
+        properties=[Property(name=f"{PROPERTIES}commit", value=identity.commit)],
     )
 
 
-def _base(subject: Subject) -> Component:
+def _base(url: str, sha256: str) -> Component:
     return Component(
         type=DISK_IMAGE,
         bom_ref=BASE_REF,
         name=BASE_REF,
-        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=subject.base_sha256)],
+        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=sha256)],
         external_references=[
-            ExternalReference(type=ExternalReferenceType.DISTRIBUTION, url=XsUri(subject.base_url)),
+            ExternalReference(type=ExternalReferenceType.DISTRIBUTION, url=XsUri(url)),
         ],
     )
 
@@ -121,12 +110,12 @@ def _operating_system(os: OsRelease) -> Component:
     )
 
 
-def _tool(subject: Subject) -> Component:
+def _tool(commit: str) -> Component:
     return Component(
         type=ComponentType.APPLICATION,
         bom_ref="tool",
         name="fountainkit-toolsmith-image",
-        version=subject.commit,
+        version=commit,
     )
 
 
@@ -179,7 +168,7 @@ def _python(item: Distribution) -> Component:
     )
 
 
-def _by_owner(contents: Contents) -> dict[str, list[str]]:
+def _by_owner(contents: ImageContents) -> dict[str, list[str]]:
     """The Python distributions that came with a package. They are the package, so they are no components of their own:
     it would be counted twice, and with what Debian mended in it taken for what PyPI has under that version.
     """

@@ -7,18 +7,18 @@ no longer finds its own. https://github.com/giovtorres/kvm-install-vm/issues/20
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ci.host.appliance.guestfish import Guestfish
-from ci.host.errors import BaseImageError, ToolError
+from ci.host.errors import BaseImageError, ToolError, ToolTimeoutError
 from ci.host.process import Argument, run
+from ci.host.qcow2 import SECTOR_BYTES
 from ci.image.definition import OperatingSystem
 from ci.image.disk.root_files import RootFiles
 
 DISK = "/dev/sda"  # to guestfish; to a program in the appliance it may be another
-SECTOR_BYTES = 512
 SECONDS = 600
 OS_RELEASE = "/etc/os-release"
 FSTAB = "/etc/fstab"
@@ -70,6 +70,8 @@ def read_table(disk: Path) -> Table:
     """The partitions of a raw disk, and what is on them."""
     try:
         described = json.loads(run(["sfdisk", "--json", disk], timeout=SECONDS).stdout)["partitiontable"]
+    except ToolTimeoutError:
+        raise
     except ToolError:  # it knows no such table
         return Table(label="", partitions=())
     entries = described.get("partitions", [])
@@ -106,14 +108,20 @@ def root_files(disk: Path, partition: Partition, work: Path) -> RootFiles:
     return RootFiles(f"{disk.absolute()}?offset={partition.start * SECTOR_BYTES}", work)
 
 
-def find_root(disk: Path, table: Table, expected: OperatingSystem, work: Path) -> Partition:
-    """The partition with the root file system; raises BaseImageError where there is none, or another system's."""
+def roots(disk: Path, table: Table, work: Path) -> Iterator[tuple[Partition, str]]:
+    """The partitions that have the root of a system, each with its /etc/os-release."""
     for partition in table.partitions:
         if partition.holds == "ext4":
             read = root_files(disk, partition, work).read([OS_RELEASE], limit=SMALL_FILE_BYTES, total=SMALL_FILE_BYTES)
             if OS_RELEASE in read:
-                check_os(parse_os_release(read[OS_RELEASE].decode(errors="replace")), expected)
-                return partition
+                yield partition, read[OS_RELEASE].decode(errors="replace")
+
+
+def find_root(disk: Path, table: Table, expected: OperatingSystem, work: Path) -> Partition:
+    """The partition with the root file system; raises BaseImageError where there is none, or another system's."""
+    for partition, os_release in roots(disk, table, work):
+        check_os(parse_os_release(os_release), expected)
+        return partition
     found = ", ".join(f"partition {one.number} {one.holds or 'unknown'}" for one in table.partitions) or "no partitions"
     raise BaseImageError(f"the base image has no ext4 root file system (found: {found})", hint=BASE_HINT)
 

@@ -5,14 +5,11 @@ asked for, in files that are named here. debugfs' own `rdump` is not used: it ta
 this machine (https://github.com/tytso/e2fsprogs/issues/272).
 """
 
-import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ci.host import qcow2
 from ci.host.errors import BuildError, ToolError, ToolTimeoutError
 from ci.host.process import require_tool, run
 
@@ -20,12 +17,6 @@ SECONDS = 300
 MEMORY_BYTES = 1 << 30
 FOLDER_BYTES = 4 << 20  # 100 times the largest folder that is looked into
 MAX_LINKS = 8
-
-EXT_MAGIC = b"\x53\xef"
-EXT_MAGIC_AT = 1024 + 56
-# A file that every root file system has which dpkg knows.
-ROOT_MARK = "/var/lib/dpkg/status"
-SECTOR_BYTES = 512
 
 # What may be in a path: nothing that debugfs' command line would take apart.
 _PLAIN = re.compile(r"/[A-Za-z0-9._+:~@%=,/-]+", re.ASCII)
@@ -45,15 +36,14 @@ class _Status:
 
 
 class RootFiles:
-    """The root file system of an image; see `open_root`. Paths are absolute, links are followed inside of it."""
+    """A root file system in a file, as debugfs names it. Paths are absolute, links are followed inside of it.
+
+    `folder` takes what is read.
+    """
 
     def __init__(self, device: str, folder: Path) -> None:
         self._device = device
         self._folder = folder
-
-    def has(self, path: str) -> bool:
-        """Whether there is anything at `path`."""
-        return path in self._resolve([path])
 
     def names(self, folders: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """What is in each of these folders, sorted; without those that are none, or are absurdly large."""
@@ -76,9 +66,9 @@ class RootFiles:
         known = {path: found for path, found in self._resolve(paths).items() if found[1].kind == "regular"}
         for path, (_, status) in known.items():
             if status.size > limit:
-                raise _unreadable(f"{path} has {status.size} bytes, more than {limit}")
+                raise unreadable(f"{path} has {status.size} bytes, more than {limit}")
         if sum(status.size for _, status in known.values()) > total:
-            raise _unreadable(f"there are more than {total} bytes in {len(known)} files")
+            raise unreadable(f"there are more than {total} bytes in {len(known)} files")
         self._commands([f"dump {at} {number}" for number, (at, _) in enumerate(known.values())], file_size=limit)
         contents = {}
         for number, (path, (_, status)) in enumerate(known.items()):
@@ -86,13 +76,13 @@ class RootFiles:
             contents[path] = file.read_bytes() if file.exists() else b""
             file.unlink(missing_ok=True)
             if len(contents[path]) != status.size:
-                raise _unreadable(f"{path} has {status.size} bytes, of which {len(contents[path])} could be read")
+                raise unreadable(f"{path} has {status.size} bytes, of which {len(contents[path])} could be read")
         return contents
 
     def require_clean(self) -> None:
         """Raise BuildError where the last writes are only in the journal, which is not read here."""
         if "needs_recovery" in self._commands(["features"])[0].split():
-            raise _unreadable("its root file system was not unmounted")
+            raise unreadable("its root file system was not unmounted")
 
     def _resolve(self, paths: Iterable[str]) -> dict[str, tuple[str, _Status]]:
         """Where each path leads, and what is there; without those that lead nowhere."""
@@ -127,50 +117,8 @@ class RootFiles:
         except ToolTimeoutError:
             raise
         except ToolError as error:
-            raise _unreadable("debugfs ended before it had read all", error.details) from error
+            raise unreadable("debugfs ended before it had read all", error.details) from error
         return _split_output(output, commands)
-
-
-@contextmanager
-def open_root(image: Path, work: Path) -> Iterator[RootFiles]:
-    """The root file system of a QCOW2 image, with nothing but this image read. `work` has space for all of it."""
-    folder = work / "contents"
-    folder.mkdir()
-    disk = folder / "disk.raw"
-    try:
-        qcow2.convert_to_raw(image, disk)
-        yield _find_root(disk, folder)
-    finally:
-        disk.unlink(missing_ok=True)
-
-
-def parse_partitions(table: str) -> list[int]:
-    """The bytes at which partitions begin, from `sfdisk --json`."""
-    described = json.loads(table)["partitiontable"]
-    sector = int(described.get("sectorsize", SECTOR_BYTES))
-    return [int(partition["start"]) * sector for partition in described.get("partitions", [])]
-
-
-def _find_root(disk: Path, folder: Path) -> RootFiles:
-    try:
-        table = run(["sfdisk", "--json", disk], timeout=SECONDS).stdout
-    except ToolTimeoutError:
-        raise
-    except ToolError as error:
-        raise _unreadable("it has no partition table", error.details) from error
-    for offset in parse_partitions(table):
-        if _is_ext(disk, offset):
-            files = RootFiles(f"{disk.name}?offset={offset}", folder)
-            if files.has(ROOT_MARK):
-                files.require_clean()
-                return files
-    raise _unreadable(f"no partition with {ROOT_MARK} was found")
-
-
-def _is_ext(disk: Path, offset: int) -> bool:
-    with disk.open("rb") as file:
-        file.seek(offset + EXT_MAGIC_AT)
-        return file.read(len(EXT_MAGIC)) == EXT_MAGIC
 
 
 def _split_output(output: str, commands: Sequence[str]) -> list[str]:
@@ -179,7 +127,7 @@ def _split_output(output: str, commands: Sequence[str]) -> list[str]:
     for command in commands:
         before, marker, output = output.partition(f"debugfs: {command}\n")
         if not marker:
-            raise _unreadable(f"debugfs did not get to `{command}`")
+            raise unreadable(f"debugfs did not get to `{command}`")
         parts.append(before)
     return [*parts[1:], output]
 
@@ -192,7 +140,8 @@ def _parse_status(output: str) -> _Status | None:
     return _Status(kind=kind[1], size=int(size[1]), target=link)
 
 
-def _unreadable(problem: str, details: str = "") -> BuildError:
+def unreadable(problem: str, details: str = "") -> BuildError:
+    """The error for an image whose files cannot be had."""
     return BuildError(
         f"the finished image cannot be read back: {problem}",
         hint="Build it again; if that does not help, boot it and look: docs/validation.md shows how.",

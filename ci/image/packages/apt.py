@@ -16,9 +16,10 @@ from pathlib import Path
 from ci.host.errors import BaseImageError, BuildError, FetchError, ToolError, ToolsmithError, VerificationError
 from ci.host.files import sha256_file, write_atomic
 from ci.host.process import TAIL_LINES, Completed, run
+from ci.image.definition import Packages
 from ci.image.packages import guard, kernels
-from ci.image.packages.dpkg import ARCHITECTURES, DIVERSIONS, STATUS, Package, installed, parse_packages
-from ci.image.packages.transaction import POLICY, Transaction, Wish, after, parse_changes, parse_files, request
+from ci.image.packages.dpkg import ARCHITECTURES, DIVERSIONS, STATUS, PackageStanza, installed, parse_packages
+from ci.image.packages.transaction import POLICY, Transaction, after, parse_changes, parse_files, request
 
 # What of the base decides.
 FACT_FILES = ("/etc/apt/sources.list", "/var/lib/apt/extended_states", STATUS, ARCHITECTURES, DIVERSIONS)
@@ -27,7 +28,7 @@ FACT_FOLDERS = ("/etc/apt/sources.list.d", "/etc/apt/trusted.gpg.d", "/etc/apt/k
 UPDATE_SECONDS = 600
 CHOOSE_SECONDS = 120
 FETCH_SECONDS = 3600
-KEEP_SECONDS = 60 * 24 * 3600  # a package file that no build used for so long goes
+KEEP_SECONDS = 60 * 24 * 3600  # what no build used for so long goes
 IMPOSSIBLE = 100  # apt-get's exit code for every error
 
 _ALLOWED = ("http", "https")
@@ -53,7 +54,7 @@ class Apt:
         # Without, a list that could not be fetched is a warning, and the image would quietly lack updates.
         self._apt("update", "--error-on=any", timeout=UPDATE_SECONDS)
 
-    def choose(self, wish: Wish) -> Transaction:
+    def choose(self, wish: Packages) -> Transaction:
         """Plan what is installed, upgraded and removed, and change nothing.
 
         Raises BuildError where a package goes that must stay, or stays that must go, and BaseImageError where the base
@@ -63,7 +64,7 @@ class Apt:
         # A second look where the first leaves a kernel that no longer boots.
         if old := kernels.leftovers(after(self._installed, transaction.changes)):
             transaction = self._plan(wish, old)
-        newest = kernels.kernels(after(self._installed, transaction.changes)).newest
+        newest = kernels.newest_kernel(after(self._installed, transaction.changes))
         kernels.require_shares(newest, self._facts)
         universe = self._installed | self._described(change.name for change in transaction.comes)
         guard.require_allowed(transaction, wish, universe, self._installed.keys())
@@ -75,7 +76,7 @@ class Apt:
         there |= {change.name: change.after for change in transaction.changes}
         return {name: version for name, version in there.items() if version}
 
-    def _plan(self, wish: Wish, leftovers: Sequence[str]) -> Transaction:
+    def _plan(self, wish: Packages, leftovers: Sequence[str]) -> Transaction:
         words = request(wish, self._installed, leftovers)
         # It leaves out the files that are there already.
         nowhere = f"Dir::Cache::archives={self._folder}/nowhere/"
@@ -89,7 +90,7 @@ class Apt:
             raise self._explained(error, wish) from error
         return Transaction(request=words, changes=changes, install=files)
 
-    def _explained(self, error: ToolError, wish: Wish) -> ToolsmithError:
+    def _explained(self, error: ToolError, wish: Packages) -> ToolsmithError:
         closure = self._run(
             "apt-cache", "depends", "--recurse", "--no-recommends", "--no-suggests", "--no-conflicts", "--no-breaks",
             "--no-replaces", "--no-enhances", *sorted(wish.install), timeout=CHOOSE_SECONDS,
@@ -98,7 +99,7 @@ class Apt:
         problems = guard.why_impossible(wish, universe)
         return guard.refused(problems) if problems else error
 
-    def _described(self, names: Iterable[str]) -> dict[str, Package]:
+    def _described(self, names: Iterable[str]) -> dict[str, PackageStanza]:
         return parse_packages(self._show(names))
 
     def fetch(self, transaction: Transaction) -> tuple[Path, ...]:
@@ -229,7 +230,6 @@ def explain(error: ToolError, command: str) -> ToolError | BuildError | FetchErr
 
 def _source_files(facts: Path) -> Sequence[Path]:
     folder = facts / "etc/apt/sources.list.d"
-    parts = sorted(path for path in folder.glob("*") if path.suffix in {".list", ".sources"}) if folder.exists() else []
-    single = facts / "etc/apt/sources.list"
-    found = [path for path in (single, *parts) if path.is_file()]
-    return [path for path in found if path.name != "sources.list"] + [path for path in found if path == single]
+    parts = sorted(path for path in folder.glob("*") if path.suffix in {".list", ".sources"})
+    # In the one folder that all are copied to it comes last, and so wins over a part of the same name.
+    return [path for path in (*parts, facts / "etc/apt/sources.list") if path.is_file()]

@@ -1,6 +1,8 @@
 """What becomes of the base's packages: decided and fetched before the appliance starts, by ci/image/packages/apt.py."""
 
+import os
 import shutil
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +10,11 @@ from pathlib import Path
 from ci.host.workspace import exclusive, work_folder
 from ci.image.definition import Packages
 from ci.image.disk.root_files import RootFiles
-from ci.image.packages import archive, dpkg
-from ci.image.packages.apt import FACT_FILES, FACT_FOLDERS, Apt
+from ci.image.packages import dpkg
+from ci.image.packages.apt import FACT_FILES, FACT_FOLDERS, KEEP_SECONDS, Apt
 from ci.image.packages.kernels import kernels, module_lists
 from ci.image.packages.requirements import Requirement, programs, require_met
-from ci.image.packages.transaction import Transaction, Wish
+from ci.image.packages.transaction import Transaction
 
 FACT_BYTES = 64 << 20
 # Goes up when what is kept of a base changes.
@@ -26,10 +28,6 @@ class Choice:
     transaction: Transaction
     files: tuple[Path, ...]
     described: str
-
-    def write_archive(self, image: Path, work: Path) -> None:
-        """Write the disk from which the appliance installs them."""
-        archive.make_archive(self.files, self.described, image, work)
 
 
 class BaseFacts:
@@ -53,26 +51,34 @@ class BaseFacts:
         with work_folder(self._folder) as work:
             found = work / "facts"
             _copy(files, paths, found)
-            _copy(files, module_lists(kernels(dpkg.installed(found)).releases), found)
-            for earlier in self._folder.glob("[0-9a-f]*"):
-                shutil.rmtree(earlier)  # of a base that this one replaces
-            found.rename(self.path)
+            _copy(files, module_lists(kernels(dpkg.installed(found))), found)
+            with exclusive(self._folder / ".lock"):
+                if not self.path.exists():  # another build may have read the same base meanwhile
+                    found.rename(self.path)
+                _forget_unused(self._folder.glob("[0-9a-f]*"))
 
     def choose(self, packages: Packages, requirements: Sequence[Requirement]) -> Choice:
         """Plan what becomes of the packages, and fetch what that needs into the cache.
 
         Raises BaseImageError, FetchError, VerificationError, or BuildError where the plan is not allowed or impossible.
         """
+        os.utime(self.path)  # what is used stays
         dpkg.require_buildable(self.path, programs(requirements))
-        wish = Wish(install=packages.install, purge=packages.purge, upgrade=packages.upgrade)
         folder = self._cache / "apt"
         with exclusive(folder / ".lock"):  # apt's lists and files have one user at a time
             apt = Apt(folder / self._sha256[:16], self.path, self._cache / "packages")
+            _forget_unused(folder.glob("[0-9a-f]" * 16))
             apt.update()
-            transaction = apt.choose(wish)
+            transaction = apt.choose(packages)
             require_met(requirements, apt.versions(transaction))
             files = apt.fetch(transaction)
             return Choice(transaction=transaction, files=files, described=apt.describe(transaction))
+
+
+def _forget_unused(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        if folder.stat().st_mtime < time.time() - KEEP_SECONDS:
+            shutil.rmtree(folder)
 
 
 def _copy(files: RootFiles, paths: Iterable[str], target: Path) -> None:

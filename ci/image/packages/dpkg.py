@@ -26,7 +26,7 @@ Need = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Package:
+class PackageStanza:
     """A package: what it needs to work, what else it counts as, what it cannot be beside. Versions are left out.
 
     apt does not remove a `vital` one while nobody is there to say yes.
@@ -40,7 +40,7 @@ class Package:
     vital: bool = False
 
 
-def installed(facts: Path) -> dict[str, Package]:
+def installed(facts: Path) -> dict[str, PackageStanza]:
     """What is installed, by name; `facts` has the base's files. Raises BaseImageError where it is no such system."""
     return {
         entry["Package"]: package(entry) for entry in _entries(facts) if entry.get("Status", "").endswith(" installed")
@@ -81,11 +81,11 @@ def is_program(path: str) -> bool:
     return PurePosixPath(path).parent.name in {"bin", "sbin"}
 
 
-def package(entry: Mapping[str, str]) -> Package:
+def package(entry: Mapping[str, str]) -> PackageStanza:
     """A package from its entry in dpkg's status file or in an archive's list."""
     needs = [*_relations(entry.get("Pre-Depends", "")), *_relations(entry.get("Depends", ""))]
     conflicts = [*_relations(entry.get("Conflicts", "")), *_relations(entry.get("Breaks", ""))]
-    return Package(
+    return PackageStanza(
         name=entry["Package"],
         version=entry["Version"],
         needs=tuple(needs),
@@ -95,9 +95,9 @@ def package(entry: Mapping[str, str]) -> Package:
     )
 
 
-def parse_packages(text: str) -> dict[str, Package]:
+def parse_packages(text: str) -> dict[str, PackageStanza]:
     """The packages that `text` describes, in the form of an archive's list, by name; of several the first."""
-    found: dict[str, Package] = {}
+    found: dict[str, PackageStanza] = {}
     for entry in Packages.iter_paragraphs(text, use_apt_pkg=False):
         found.setdefault(entry["Package"], package(entry))
     return found

@@ -5,9 +5,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from ci.host.errors import BaseImageError, BuildError
-from ci.image.packages.dpkg import Package
-from ci.image.packages.kernels import kernels
-from ci.image.packages.transaction import Transaction, Wish, after
+from ci.image.definition import Packages
+from ci.image.packages.dpkg import PackageStanza
+from ci.image.packages.kernels import kernels, newest_kernel
+from ci.image.packages.transaction import Transaction, after
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,7 @@ KERNEL = re.compile(r"linux-image-(?!unsigned-)[a-z].*|linux-(virtual|generic|am
 
 
 def require_allowed(
-    transaction: Transaction, wish: Wish, universe: Mapping[str, Package], base: Collection[str]
+    transaction: Transaction, wish: Packages, universe: Mapping[str, PackageStanza], base: Collection[str]
 ) -> None:
     """Raise BuildError where the transaction takes what must stay, or leaves what must go.
 
@@ -45,7 +46,7 @@ def require_allowed(
     there = after(base, transaction.changes)
     known = {*base, *there}
     _require_roles(known)
-    newest = kernels(known).newest
+    newest = newest_kernel(known)
     problems = [
         f"{change.name} {why_it_goes(change.name, transaction, wish, universe)}"
         for change in transaction.goes
@@ -66,14 +67,10 @@ def refused(problems: Iterable[str]) -> BuildError:
     )
 
 
-def is_protected(name: str, wish: Wish, newest: str) -> bool:
+def is_protected(name: str, wish: Packages, newest: str) -> bool:
     """Whether a package must not go; `newest` is the kernel that boots."""
     patterns = (*(role.pattern for role in ROLES), KERNEL)
-    return (
-        name in wish.install
-        or any(pattern.fullmatch(name) for pattern in patterns)
-        or newest in kernels([name]).releases
-    )
+    return name in wish.install or any(pattern.fullmatch(name) for pattern in patterns) or newest in kernels([name])
 
 
 def _require_roles(known: Collection[str]) -> None:
@@ -83,11 +80,11 @@ def _require_roles(known: Collection[str]) -> None:
                 f"the base image has no {role.package}, its {role.name}",
                 hint="Use a cloud image of Debian or Ubuntu; docs/definitions.md says what a base must have.",
             )
-    if not kernels(known).releases:
+    if not kernels(known):
         raise BaseImageError("the base image has no kernel", hint=KERNEL_HINT)
 
 
-def why_it_goes(name: str, transaction: Transaction, wish: Wish, universe: Mapping[str, Package]) -> str:
+def why_it_goes(name: str, transaction: Transaction, wish: Packages, universe: Mapping[str, PackageStanza]) -> str:
     """The chain that drags a package along, or what else does."""
     purged = {change.name for change in transaction.goes} & set(wish.purge)
     if name in purged:
@@ -101,22 +98,22 @@ def why_it_goes(name: str, transaction: Transaction, wish: Wish, universe: Mappi
     return "would go: it was installed automatically, and nothing that stays needs it"
 
 
-def exclude_each_other(one: Package, other: Package) -> bool:
+def exclude_each_other(one: PackageStanza, other: PackageStanza) -> bool:
     """Whether either says that the other must not be there."""
     return any(not {b.name, *b.provides}.isdisjoint(a.conflicts) for a, b in ((one, other), (other, one)))
 
 
-def why_they_stay(unwanted: Iterable[str], wish: Wish, universe: Mapping[str, Package]) -> list[str]:
+def why_they_stay(unwanted: Iterable[str], wish: Packages, universe: Mapping[str, PackageStanza]) -> list[str]:
     """For each package that should go and does not, a chain of what needs it."""
     found = []
     for name in sorted(unwanted):
-        chains = _chains({*wish.install} - {name}, dragged([name], universe))
+        chains = _chains(wish.install, dragged([name], universe))
         reason = "the definition installs it" if name in wish.install else "something that is installed needs it"
         found.append(chains[0] if chains else f"{name} would stay: {reason}")
     return found
 
 
-def why_impossible(wish: Wish, universe: Mapping[str, Package]) -> list[str]:
+def why_impossible(wish: Packages, universe: Mapping[str, PackageStanza]) -> list[str]:
     """A chain for each package of `install` that needs something of `purge`, or else for what apt never removes."""
     lost = dragged(set(wish.purge) & universe.keys(), universe)
     if chains := _chains(wish.install, lost):
@@ -130,7 +127,7 @@ def _chains(names: Iterable[str], lost: Mapping[str, str]) -> list[str]:
     return [f"{name} {chain}" for name in sorted(names) if (chain := chain_of(name, lost))]
 
 
-def dragged(roots: Iterable[str], universe: Mapping[str, Package]) -> dict[str, str]:
+def dragged(roots: Iterable[str], universe: Mapping[str, PackageStanza]) -> dict[str, str]:
     """What cannot stay once `roots` go, each with the package whose loss it cannot bear; '' for a root itself."""
     lost = dict.fromkeys(roots, "")
     offers: dict[str, list[str]] = {}
@@ -147,7 +144,7 @@ def dragged(roots: Iterable[str], universe: Mapping[str, Package]) -> dict[str, 
     return lost
 
 
-def _unmet(package: Package, offers: Mapping[str, list[str]], lost: Collection[str]) -> str:
+def _unmet(package: PackageStanza, offers: Mapping[str, list[str]], lost: Collection[str]) -> str:
     """A lost package that this one needs, with no other to take its place; '' where there is none."""
     for need in package.needs:
         options = [name for one in need for name in offers.get(one, ())]

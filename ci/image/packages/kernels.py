@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from debian.debian_support import Version
@@ -19,38 +18,28 @@ _IMAGE = re.compile(r"linux-image-(?:unsigned-)?(\d\S*)")
 _FLAVOUR = re.compile(r"-[a-z].*")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kernels:
-    """Kernels by their release, the oldest first: 5.15.0-151-generic."""
+def kernels(packages: Iterable[str]) -> tuple[str, ...]:
+    """The kernels among these packages by their release, 5.15.0-151-generic, the oldest first.
 
-    releases: tuple[str, ...]
-
-    @property
-    def newest(self) -> str:
-        """The one that boots; '' where there is none."""
-        return self.releases[-1] if self.releases else ""
-
-
-def kernels(packages: Iterable[str]) -> Kernels:
-    """The kernels among these packages. Without its name's signature, Ubuntu's `unsigned` one is the same kernel."""
+    Ubuntu's `unsigned` one is the same kernel.
+    """
     found = {match[1] for name in packages if (match := _IMAGE.fullmatch(name)) and not name.endswith("-dbg")}
-    return Kernels(releases=tuple(sorted(found, key=Version)))
+    return tuple(sorted(found, key=Version))
+
+
+def newest_kernel(packages: Iterable[str]) -> str:
+    """The one that boots; '' where there is none."""
+    return next(reversed(kernels(packages)), "")
 
 
 def leftovers(packages: Iterable[str]) -> tuple[str, ...]:
     """The packages, sorted, that belong to kernels which no longer boot because there is a newer one."""
     names = sorted(packages)
-    known = kernels(names)
-    old = [release for release in known.releases if release != known.newest]
+    *old, newest = kernels(names) or ("",)
     # Headers that all flavours of a kernel share have none in their name.
-    shared = {abi(release) for release in old} - {abi(known.newest)}
+    shared = {_FLAVOUR.sub("", release) for release in old} - {_FLAVOUR.sub("", newest)}
     ends = tuple(f"-{release}" for release in [*old, *shared])
-    return tuple(name for name in names if name.startswith("linux-") and ends and name.endswith(ends))
-
-
-def abi(release: str) -> str:
-    """A kernel's release without its flavour."""
-    return _FLAVOUR.sub("", release)
+    return tuple(name for name in names if name.startswith("linux-") and name.endswith(ends))
 
 
 def require_shares(release: str, facts: Path) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from ci.host.errors import BuildError
+from ci.image.definition import Packages
+from ci.records.build import PackageStep
 
 # What decides which packages go: the same here and in the appliance, whatever the base's own apt.conf.d says. What a
 # metapackage brought stays when it goes, as in Debian's and Ubuntu's own settings. Kernels go by name only
@@ -35,15 +37,6 @@ _INSTALLED = re.compile(r"^Inst (\S+) (?:\[([^\]]+)\] )?\((\S+) ", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What the definition asks for; `purge` is removed where it is there."""
-
-    install: tuple[str, ...]
-    purge: tuple[str, ...]
-    upgrade: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Deb:
     """A package file: `size` in bytes."""
 
@@ -59,50 +52,36 @@ class Deb:
         return f"{self.name}_{self.version.replace(':', '%3a')}_{self.architecture}.deb"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class Change:
-    """A package that comes, goes or becomes another version; a version is '' where it is not there."""
-
-    name: str
-    before: str
-    after: str
-
-    @property
-    def line(self) -> str:
-        """As apt tells its hooks, in fewer words: name, old version, new version."""
-        return f"{self.name} {self.before or NONE} {self.after or NONE}"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transaction:
     """What apt is asked for, what it makes of it, and the files it needs for that."""
 
     request: tuple[str, ...]
-    changes: tuple[Change, ...]
+    changes: tuple[PackageStep, ...]
     install: tuple[Deb, ...]
 
     @property
-    def comes(self) -> tuple[Change, ...]:
+    def comes(self) -> tuple[PackageStep, ...]:
         """Packages that were not there."""
         return tuple(change for change in self.changes if not change.before)
 
     @property
-    def goes(self) -> tuple[Change, ...]:
+    def goes(self) -> tuple[PackageStep, ...]:
         """Packages that will not be there."""
         return tuple(change for change in self.changes if not change.after)
 
     @property
-    def becomes(self) -> tuple[Change, ...]:
+    def becomes(self) -> tuple[PackageStep, ...]:
         """Packages in another version."""
         return tuple(change for change in self.changes if change.before and change.after)
 
     @property
     def plan(self) -> str:
-        """All changes as the appliance compares them with what its apt is about to do; a line each."""
-        return "".join(f"{change.line}\n" for change in self.changes)
+        """All changes as the appliance compares them with what its apt is about to do: name, old and new version."""
+        return "".join(f"{one.name} {one.before or NONE} {one.after or NONE}\n" for one in self.changes)
 
 
-def request(wish: Wish, installed: Collection[str], leftovers: Iterable[str] = ()) -> tuple[str, ...]:
+def request(wish: Packages, installed: Collection[str], leftovers: Iterable[str] = ()) -> tuple[str, ...]:
     """What to ask apt-get for; `leftovers` go as well.
 
     A base's packages depend on what goes: only `dist-upgrade` and `install` may remove the ones with the other.
@@ -112,7 +91,7 @@ def request(wish: Wish, installed: Collection[str], leftovers: Iterable[str] = (
     return (verb, "--auto-remove", "--purge", *sorted(wish.install), *(f"{name}-" for name in sorted(unwanted)))
 
 
-def after(installed: Iterable[str], changes: Sequence[Change]) -> set[str]:
+def after(installed: Iterable[str], changes: Sequence[PackageStep]) -> set[str]:
     """The packages that will be there."""
     gone = {change.name for change in changes if not change.after}
     return (set(installed) | {change.name for change in changes}) - gone
@@ -129,8 +108,8 @@ def parse_files(output: str) -> tuple[Deb, ...]:
     return tuple(sorted(debs, key=lambda deb: (deb.name, deb.architecture)))
 
 
-def parse_changes(output: str) -> tuple[Change, ...]:
+def parse_changes(output: str) -> tuple[PackageStep, ...]:
     """What `apt-get --simulate` says it would do, sorted."""
-    gone = {Change(name=name, before=version, after="") for name, version in _REMOVED.findall(output)}
-    there = {Change(name=name, before=old, after=new) for name, old, new in _INSTALLED.findall(output)}
+    gone = {PackageStep(name=name, before=version, after="") for name, version in _REMOVED.findall(output)}
+    there = {PackageStep(name=name, before=old, after=new) for name, old, new in _INSTALLED.findall(output)}
     return tuple(sorted(gone | there))

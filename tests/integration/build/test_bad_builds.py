@@ -155,7 +155,7 @@ class TestWhatAPersonGotWrong:
     ) -> None:
         shutil.copytree(build_image.BUILD, tmp_path / "build")
         definition = tmp_path / "build" / "images" / f"{IMAGE}.toml"
-        definition.write_text(definition.read_text().replace("install = [", "instal = ["))
+        definition.write_text(f"{definition.read_text()}[packages]\ninstal = []\n")
         monkeypatch.setattr(build_image, "BUILD", tmp_path / "build")
         code, said = attempt()
         assert code == 2

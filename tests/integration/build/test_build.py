@@ -18,7 +18,7 @@ from ci.host.files import sha256_file
 from ci.host.process import run
 from ci.host.repository import ROOT
 from ci.image.authorized_keys import read_authorized_keys
-from ci.image.definition import GIB, Definition, inputs_digest, load_definition
+from ci.image.definition import GIB, Definition, definition_files, inputs_digest, load_definition
 from ci.records.build import Verification
 from ci.records.packages import read_packages
 from ci.records.sbom import read_sbom
@@ -64,7 +64,7 @@ class TestArtifacts:
     def test_the_record_tells_what_it_was_made_from(self, built: Built) -> None:
         record = built.record
         assert (record.name, record.version, record.definition) == (STEM, VERSION, IMAGE)
-        inputs = (BUILD / f"images/{IMAGE}.toml", BUILD / "images/common", BUILD / "guest", BUILD / "provision")
+        inputs = (*definition_files(IMAGE, BUILD / "images"), BUILD / "guest", BUILD / "provision")
         assert record.definition_sha256 == inputs_digest(ROOT, *inputs)
         assert record.base.verification is Verification.PINNED_DIGEST
         (key,) = read_authorized_keys(Path(f"{built.identity}.pub"))

@@ -9,7 +9,7 @@ import pytest
 from ci.host.errors import BuildError
 from ci.host.files import sha256_file
 from ci.host.process import run
-from ci.image.contents.reader import Contents, read_contents
+from ci.image.contents.image_contents import ImageContents, read_contents
 from ci.records.packages import Package
 from tests.support.disks import SECTOR, compress, debian_tree, make_disk, make_image, noise
 
@@ -31,6 +31,8 @@ License: {}
 SITE = "usr/lib/python3/dist-packages"
 LOCAL = "usr/local/lib/python3.11/dist-packages"
 
+Read = Callable[[], ImageContents]
+
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
@@ -38,16 +40,16 @@ def tree(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def read(tmp_path: Path, tree: Path) -> Callable[[], Contents]:
+def read(tmp_path: Path, tree: Path) -> Read:
     """Make an image of the tree, and read it."""
 
-    def read() -> Contents:
+    def read() -> ImageContents:
         return look_into(make_image(tmp_path / "image.qcow2", tree), tmp_path)
 
     return read
 
 
-def look_into(image: Path, folder: Path) -> Contents:
+def look_into(image: Path, folder: Path) -> ImageContents:
     """Whatever comes of it, the image is the same afterwards, and nothing is left beside it."""
     work, before = folder / "work", sha256_file(image)
     work.mkdir()
@@ -67,12 +69,12 @@ def write(tree: Path, path: str, content: str | bytes) -> Path:
     return target
 
 
-def names(contents: Contents, package: str) -> list[str]:
+def names(contents: ImageContents, package: str) -> list[str]:
     return [item.name for item in contents.licenses.get(package, ())]
 
 
 class TestWhatIsThere:
-    def test_packages_and_distribution_are_those_of_the_image(self, read: Callable[[], Contents]) -> None:
+    def test_packages_and_distribution_are_those_of_the_image(self, read: Read) -> None:
         contents = read()
         assert contents.inventory.packages == PACKAGES
         assert (contents.os.id, contents.os.version_id) == ("debian", "12")
@@ -83,7 +85,7 @@ class TestWhatIsThere:
         image = make_image(tmp_path / "image.qcow2", None, other, tree)
         assert look_into(image, tmp_path).inventory.packages == PACKAGES
 
-    def test_licenses_are_found_through_links_of_every_kind(self, tree: Path, read: Callable[[], Contents]) -> None:
+    def test_licenses_are_found_through_links_of_every_kind(self, tree: Path, read: Read) -> None:
         documents = tree / "usr/share/doc"
         write(documents, "curl/copyright", DEP5.format("curl"))
         (documents / "git/copyright").unlink()
@@ -94,11 +96,11 @@ class TestWhatIsThere:
         contents = read()
         assert [names(contents, package.name) for package in PACKAGES] == [["curl"]] * 3
 
-    def test_an_image_without_documents_has_no_licenses(self, tree: Path, read: Callable[[], Contents]) -> None:
+    def test_an_image_without_documents_has_no_licenses(self, tree: Path, read: Read) -> None:
         run(["rm", "-r", tree / "usr/share"], timeout=60)
         assert dict(read().licenses) == {}
 
-    def test_python_distributions_know_who_installed_them(self, tree: Path, read: Callable[[], Contents]) -> None:
+    def test_python_distributions_know_who_installed_them(self, tree: Path, read: Read) -> None:
         owned = f"{SITE}/idna-3.3.egg-info"
         write(tree, owned, "Name: idna\nVersion: 3.3\n")
         write(tree, "var/lib/dpkg/info/python3-idna.list", f"/.\n/{owned}\n")
@@ -114,9 +116,7 @@ class TestWhatIsThere:
 
 
 class TestHostileFiles:
-    def test_a_link_out_of_the_image_stays_in_it(
-        self, tree: Path, tmp_path: Path, read: Callable[[], Contents]
-    ) -> None:
+    def test_a_link_out_of_the_image_stays_in_it(self, tree: Path, tmp_path: Path, read: Read) -> None:
         outside = write(tmp_path, "outside", DEP5.format("ISC"))
         for package, target in (("curl", str(outside)), ("git", f"../../../../../../../../..{outside}")):
             (tree / f"usr/share/doc/{package}/copyright").unlink()
@@ -124,9 +124,7 @@ class TestHostileFiles:
         contents = read()
         assert (names(contents, "curl"), names(contents, "git")) == ([], [])
 
-    def test_links_without_an_end_and_things_that_are_no_files_are_passed_over(
-        self, tree: Path, read: Callable[[], Contents]
-    ) -> None:
+    def test_links_without_an_end_and_things_that_are_no_files_are_passed_over(self, tree: Path, read: Read) -> None:
         documents = tree / "usr/share/doc"
         for package in PACKAGES:
             (documents / package.name / "copyright").unlink()
@@ -139,7 +137,7 @@ class TestHostileFiles:
         "name",
         ["a b", 'a"b', "a\nstat ", "a\n\t1\t100644\t0\t0\tx\t9\t", "$(touch x)", "-r", "\x1b[2J", "ü", "\udcff"],
     )
-    def test_a_name_with_anything_in_it_is_a_name(self, tree: Path, read: Callable[[], Contents], name: str) -> None:
+    def test_a_name_with_anything_in_it_is_a_name(self, tree: Path, read: Read, name: str) -> None:
         write(tree, f"{SITE}/{name}.egg-info", "Name: odd\nVersion: 1\n")
         write(tree, f"{SITE}/plain-1.egg-info", "Name: plain\nVersion: 1\n")
         assert [item.name for item in read().distributions if item.name != "odd"] == ["plain"]
@@ -155,24 +153,22 @@ class TestHostileFiles:
         assert look_into(compress(disk, tmp_path / "image.qcow2"), tmp_path).distributions == ()
 
     @pytest.mark.parametrize("path", ["usr/share/doc/curl/copyright", "var/lib/dpkg/info/curl.list"])
-    def test_a_file_that_claims_a_terabyte_is_refused(
-        self, tree: Path, read: Callable[[], Contents], path: str
-    ) -> None:
+    def test_a_file_that_claims_a_terabyte_is_refused(self, tree: Path, read: Read, path: str) -> None:
         os.truncate(tree / path, 1 << 40)
         with pytest.raises(BuildError, match="has 1099511627776 bytes, more than 8388608"):
             read()
 
 
 class TestDamage:
-    def test_half_a_list_of_packages_is_noticed(self, tree: Path, read: Callable[[], Contents]) -> None:
+    def test_half_a_list_of_packages_is_noticed(self, tree: Path, read: Read) -> None:
         status = tree / "var/lib/dpkg/status"
         status.write_text(status.read_text()[: status.stat().st_size // 2])
         with pytest.raises(BuildError, match="cannot be told"):
             read()
 
-    def test_an_image_without_a_list_of_packages_is_refused(self, tree: Path, read: Callable[[], Contents]) -> None:
+    def test_an_image_without_a_list_of_packages_is_refused(self, tree: Path, read: Read) -> None:
         (tree / "var/lib/dpkg/status").unlink()
-        with pytest.raises(BuildError, match="no partition with /var/lib/dpkg/status was found"):
+        with pytest.raises(BuildError, match="nothing is installed"):
             read()
 
     def test_a_disk_without_a_partition_is_refused(self, tmp_path: Path) -> None:

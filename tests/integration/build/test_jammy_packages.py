@@ -12,12 +12,13 @@ import pytest
 from ci.build_image import BUILD
 from ci.host.errors import BaseImageError, BuildError
 from ci.host.process import run
-from ci.image.definition import load_definition
+from ci.image.definition import Packages, load_definition
 from ci.image.packages import dpkg
 from ci.image.packages.apt import IMPOSSIBLE, Apt
 from ci.image.packages.guard import KERNEL, ROLES
 from ci.image.packages.requirements import programs, read_requirements, require_met
-from ci.image.packages.transaction import Change, Transaction, Wish, request
+from ci.image.packages.transaction import Transaction, request
+from ci.records.build import PackageStep
 from tests.support.jammy_facts import (
     DATA,
     MARKS,
@@ -46,16 +47,16 @@ OLDER = {
 }  # fmt: skip
 
 
-def wish(*unwanted: str, upgrade: bool = True) -> Wish:
+def wish(*unwanted: str, upgrade: bool = True) -> Packages:
     """What the definition asks for, and to purge `unwanted` too."""
-    return Wish(install=PACKAGES.install, purge=(*PACKAGES.purge, *unwanted), upgrade=upgrade)
+    return PACKAGES.model_copy(update={"purge": (*PACKAGES.purge, *unwanted), "upgrade": upgrade})
 
 
 def base(folder: Path, marks: str, rows: Sequence[Row] = TABLE.installed, offered: Sequence[Row] = ()) -> Apt:
     return open_apt(folder, rows, (*TABLE.offered, *offered), MARKS[marks])
 
 
-def names(changes: Sequence[Change]) -> set[str]:
+def names(changes: Sequence[PackageStep]) -> set[str]:
     return {change.name for change in changes}
 
 

@@ -157,7 +157,7 @@ def test_a_base_that_somebody_has_spoilt_is_refused_by_name(
 
 def test_the_disk_holds_each_package_and_an_index_of_them(choice: Choice, tmp_path: Path) -> None:
     image = tmp_path / "archive.img"
-    choice.write_archive(image, tmp_path)
+    archive.make_archive(choice.files, choice.described, image, tmp_path)
     out = tmp_path / "out"
     out.mkdir()
     run(["debugfs", "-R", f"rdump / {out}", image], timeout=60)

@@ -8,7 +8,8 @@ import pytest
 from ci.build_image import BUILD
 from ci.host.process import Completed, run
 from ci.image.guest_script import SCRIPT
-from ci.image.packages.transaction import Change, Transaction
+from ci.image.packages.transaction import Transaction
+from ci.records.build import PackageStep
 
 pytestmark = pytest.mark.integration
 
@@ -23,14 +24,14 @@ curl - - none < 7.81.0-1 amd64 foreign /var/lib/fountainkit-build/archive/curl_7
 git 1:2.34.1-1 amd64 foreign < 1:2.34.1-2 amd64 foreign /var/lib/fountainkit-build/archive/git_1%3a2.34.1-2_amd64.deb
 curl - - none < 7.81.0-1 amd64 foreign **CONFIGURE**
 """
-CURL = Change(name="curl", before="", after="7.81.0-1")
-GIT = Change(name="git", before="1:2.34.1-1", after="1:2.34.1-2")
-NEWER_GIT = Change(name="git", before="1:2.34.1-1", after="1:2.34.1-3")
-SNAPD = Change(name="snapd", before="2.58", after="")
+CURL = PackageStep(name="curl", before="", after="7.81.0-1")
+GIT = PackageStep(name="git", before="1:2.34.1-1", after="1:2.34.1-2")
+NEWER_GIT = PackageStep(name="git", before="1:2.34.1-1", after="1:2.34.1-3")
+SNAPD = PackageStep(name="snapd", before="2.58", after="")
 PLANNED = (CURL, GIT, SNAPD)
 
 
-def compare(folder: Path, planned: tuple[Change, ...], said: str = SAID) -> Completed:
+def compare(folder: Path, planned: tuple[PackageStep, ...], said: str = SAID) -> Completed:
     shutil.copy(BUILD / "provision" / SCRIPT, folder)
     plan = Transaction(request=(), changes=planned, install=()).plan
     (folder / "plan").write_text(plan)
@@ -47,12 +48,12 @@ def test_what_was_planned_is_let_through_and_noted(tmp_path: Path) -> None:
     ("planned", "difference"),
     [
         ((CURL, GIT), "+snapd 2.58 -"),  # more goes
-        ((*PLANNED, Change(name="zstd", before="", after="1.4.8")), "-zstd - 1.4.8"),  # less comes
+        ((*PLANNED, PackageStep(name="zstd", before="", after="1.4.8")), "-zstd - 1.4.8"),  # less comes
         ((CURL, NEWER_GIT, SNAPD), "-git 1:2.34.1-1 1:2.34.1-3"),
     ],
 )
 def test_anything_else_ends_it_before_it_begins_and_is_named(
-    planned: tuple[Change, ...], difference: str, tmp_path: Path
+    planned: tuple[PackageStep, ...], difference: str, tmp_path: Path
 ) -> None:
     done = compare(tmp_path, planned)
     assert done.returncode == 1

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from ci.host.prerequisites import (
     quick_check,
     quick_findings,
 )
+from ci.host.repository import ROOT
 from ci.host.this_machine import ThisMachine
 
 VERSIONS = {
@@ -44,18 +46,16 @@ class FakeMachine(ThisMachine):
 
     environment: Mapping[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=lambda: dict(VERSIONS))
-    others: set[str] = field(default_factory=lambda: {"dhclient"})
     boot: Sequence[str] = ("vmlinuz-6.8.0-45-generic",)
     modules: set[str] | None = None
     unreadable: set[str] = field(default_factory=set)
-    os_id: str = "ubuntu"
     fault: KvmFault | None = None
     free: dict[str, int] = field(default_factory=dict)
     systems: dict[str, int] = field(default_factory=dict)
     memory: int = 8 * GIB
 
     def find_tool(self, name: str) -> str | None:
-        return f"/usr/bin/{name}" if name in self.others or name in self.versions else None
+        return f"/usr/bin/{name}" if name in self.versions else None
 
     def tool_version(self, name: str, argument: str) -> str | None:
         assert argument or name in {"cloud-localds", "resize2fs"}
@@ -69,9 +69,6 @@ class FakeMachine(ThisMachine):
 
     def can_read(self, path: Path) -> bool:
         return path.name not in self.unreadable
-
-    def distribution(self) -> str:
-        return self.os_id
 
     def kvm_fault(self) -> KvmFault | None:
         return self.fault
@@ -168,29 +165,6 @@ def test_a_kernel_chosen_by_variable_must_be_readable() -> None:
     assert "/srv/vmlinuz (SUPERMIN_KERNEL) cannot be read" in finding.found
 
 
-def test_passt_is_an_obstacle_on_ubuntu_and_a_warning_elsewhere() -> None:
-    machine = FakeMachine(others={"dhclient", "passt"})
-    assert problems(machine)["passt"].status is Status.MISSING
-    assert "apt-get remove passt" in problems(machine)["passt"].fix
-    machine.os_id = "fedora"
-    assert problems(machine)["passt"].status is Status.WARNING
-
-
-def test_passt_does_not_matter_to_an_older_libguestfs() -> None:
-    machine = FakeMachine(others={"dhclient", "passt"})
-    machine.versions["guestfish"] = "guestfish 1.48.6"
-    assert problems(machine) == {}
-
-
-def test_dhcpcd_will_do_only_for_a_later_libguestfs() -> None:
-    machine = FakeMachine(others={"dhcpcd"})
-    assert "isc-dhcp-client" in problems(machine)["DHCP client for the appliance"].fix
-    machine.versions["guestfish"] = "guestfish 1.56.1"
-    assert problems(machine) == {}
-    machine.others = set()
-    assert problems(machine)["DHCP client for the appliance"].found == "none"
-
-
 def test_without_kvm_it_is_slower_and_the_reason_is_told() -> None:
     machine = FakeMachine(fault=KvmFault(what="a guest aborted", fix=NO_GUESTS))
     finding = problems(machine)["accelerator"]
@@ -223,11 +197,11 @@ def test_little_memory_is_a_warning() -> None:
 
 
 def test_a_build_is_stopped_with_everything_that_is_missing_at_once() -> None:
-    machine = FakeMachine(boot=(), others=set())
+    machine = FakeMachine(boot=())
     del machine.versions["guestfish"]
     with pytest.raises(HostError) as caught:
         quick_check(output=Path("/srv/dist"), cache=Path("/home/cache"), machine=machine)
-    for name in ("guestfish", "kernel for the appliance", "DHCP client for the appliance"):
+    for name in ("guestfish", "kernel for the appliance"):
         assert name in caught.value.message
         assert name in caught.value.hint
 
@@ -238,3 +212,9 @@ def test_warnings_do_not_stop_a_build_but_a_bootstrap_needs_its_tool() -> None:
     quick_check(output=Path("/srv/dist"), cache=Path("/home/cache"), machine=machine)
     with pytest.raises(HostError, match="mmdebstrap"):
         quick_check(output=Path("/srv/dist"), cache=Path("/home/cache"), bootstrap=True, machine=machine)
+
+
+def test_the_package_of_each_tool_is_one_that_the_set_up_installs() -> None:
+    text = (ROOT / "scripts/setup.sh").read_text()
+    installed = set(re.findall(r"^    ([a-z0-9+.-]+):[a-z0-9_-]*$", text, re.MULTILINE))
+    assert {tool.package for tool in TOOLS} <= installed

@@ -1,9 +1,12 @@
 import struct
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
+from pytest_mock import MockerFixture
 
-from ci.host import qcow2
+from ci.host import process, qcow2
+from ci.host.process import Completed
 
 
 def header(
@@ -62,23 +65,34 @@ def test_an_old_header_ends_before_the_features() -> None:
     assert qcow2.header_problems(header(version=2, incompatible=0b110)) == []
 
 
-def test_the_format_is_always_named() -> None:
-    assert qcow2.info_argv(Path("/a"), "raw") == ["qemu-img", "info", "-f", "raw", "--output=json", "/a"]
-    assert qcow2.check_argv(Path("/a")) == ["qemu-img", "check", "-q", "-f", "qcow2", "/a"]
-    assert qcow2.overlay_argv(Path("/b"), "raw", Path("/o"), 5) == [
-        *["qemu-img", "create", "-q", "-f", "qcow2", "-b", "/b", "-F", "raw", "/o", "5"]
-    ]
+@pytest.fixture
+def ran(mocker: MockerFixture) -> MagicMock:
+    done = Completed(argv=(), returncode=0, stdout='{"virtual-size": 1}', stderr="", seconds=0)
+    return mocker.patch.object(process, "run", return_value=done)
 
 
-def test_an_image_ships_compressed_with_zstd() -> None:
-    assert qcow2.convert_argv(Path("/a"), "qcow2", Path("/b")) == [
-        *["qemu-img", "convert", "-p", "-U", "-c", "-f", "qcow2", "-O", "qcow2"],
-        *["-o", "compression_type=zstd,compat=1.1", "/a", "/b"],
-    ]
+def words(ran: MagicMock) -> str:
+    return " ".join(ran.call_args.args[0])
 
 
-def test_a_name_is_never_a_protocol() -> None:
-    assert qcow2.info_argv(Path("json:{}"), "raw")[-1].startswith("/")
+def test_the_format_is_always_named_and_a_name_is_never_a_protocol(
+    tmp_path: Path, ran: MagicMock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    base = Path("json:{}")
+    base.write_bytes(b"\0" * 512)
+    qcow2.info(base)
+    assert words(ran) == f"qemu-img info -f raw --output=json {tmp_path}/json:{{}}"
+    qcow2.create_overlay(base, Path("/o"), 5)
+    assert words(ran) == f"qemu-img create -q -f qcow2 -b {tmp_path}/json:{{}} -F raw /o 5"
+    qcow2.convert_to_raw(base, Path("/o"))
+    assert words(ran) == f"qemu-img convert -p -m 16 -W -f qcow2 -O raw {tmp_path}/json:{{}} /o"
+
+
+def test_an_image_ships_compressed_with_zstd(ran: MagicMock) -> None:
+    qcow2.convert_compressed(Path("/a"), Path("/b"))
+    how = "-U -c -o compression_type=zstd,compat=1.1"
+    assert words(ran) == f"qemu-img convert -p {how} -f qcow2 -O qcow2 /a /b"
 
 
 def test_the_format_is_read_from_the_magic_alone(tmp_path: Path) -> None:

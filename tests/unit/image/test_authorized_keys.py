@@ -36,34 +36,31 @@ def test_a_key_is_read_with_its_parts(file: Path, algorithm: str) -> None:
     file.write_text(f"# who\n\n{line}\n")
     (key,) = read_authorized_keys(file)
     assert key.line == line
-    assert (key.type, key.comment) == (algorithm, "somebody@example.org")
     assert key.fingerprint == asyncssh.import_public_key(line).get_fingerprint()
     assert key.fingerprint.startswith("SHA256:")
 
 
 def test_an_rsa_key_of_2048_bits_is_taken(file: Path) -> None:
     file.write_text(public_line("ssh-rsa", key_size=2048))
-    assert read_authorized_keys(file)[0].type == "ssh-rsa"
+    assert read_authorized_keys(file)[0].line.startswith("ssh-rsa ")
 
 
 def test_spaces_tabs_crlf_and_a_byte_order_mark_do_not_matter(file: Path) -> None:
     file.write_bytes(b"\xef\xbb\xbf  " + ED25519.replace(" ", "\t  ").encode() + b"  two words \r\n# end\r\n")
     (key,) = read_authorized_keys(file)
     assert key.line == f"{ED25519} two words"
-    assert key.comment == "two words"
 
 
 def test_a_key_without_comment_and_without_final_newline_is_taken(file: Path) -> None:
     file.write_text(ED25519)
     (key,) = read_authorized_keys(file)
     assert key.line == ED25519
-    assert key.comment == ""
 
 
 def test_the_same_key_twice_counts_once_and_the_order_is_kept(file: Path) -> None:
     other = public_line("ssh-ed25519", comment="other")
     file.write_text(f"{ED25519} first\n{other}\n{ED25519} again\n")
-    assert [key.comment for key in read_authorized_keys(file)] == ["first", "other"]
+    assert [key.line.split()[2] for key in read_authorized_keys(file)] == ["first", "other"]
 
 
 def test_a_missing_file_says_how_to_add_a_key(file: Path) -> None:

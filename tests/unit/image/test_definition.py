@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ci.host.errors import InputError
-from ci.image.definition import Definition, input_digests, inputs_digest, load_definition
+from ci.image.definition import Definition, definition_files, input_digests, inputs_digest, load_definition
 
 VALID = """
 distribution = "ubuntu-2204"
@@ -120,10 +120,17 @@ mask = ["cron.service"]
         message = complaint(folder, self.extending(text))
         assert f"`packages`: Value error, `install` and `purge` both name {package}" in message
 
-    def test_nothing_in_common_extends_further(self, folder: Path) -> None:
-        path = folder / "common/toolsmith.toml"
-        path.write_text(self.extending(self.COMMON))
-        assert "unknown key `extends`" in complaint(folder, self.extending(VALID))
+    def test_what_is_in_common_may_extend_further(self, folder: Path) -> None:
+        between = folder / "common/debian.toml"
+        between.write_text(self.extending('[packages]\ninstall = ["less"]\n'))
+        definition = load(folder, self.extending(VALID.replace('["curl"]', '["zstd"]'), "debian"))
+        assert definition.packages.install == ("curl", "git", "less", "zstd")
+        assert definition_files("mine", folder) == [folder / "mine.toml", between, folder / "common/toolsmith.toml"]
+
+    def test_what_extends_itself_is_refused(self, folder: Path) -> None:
+        (folder / "common/debian.toml").write_text('extends = "toolsmith"')
+        (folder / "common/toolsmith.toml").write_text('extends = "debian"')
+        assert "extends 'toolsmith', which extends itself" in complaint(folder, self.extending(VALID))
 
 
 @pytest.mark.parametrize(

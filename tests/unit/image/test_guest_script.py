@@ -11,8 +11,8 @@ from ci.image import guest_script
 from ci.image.authorized_keys import AuthorizedKey
 from ci.image.definition import Definition
 from ci.image.disk.layout import Layout
-from ci.image.packages.transaction import Change, Transaction
-from ci.records.build import Driver
+from ci.image.packages.transaction import Transaction
+from ci.records.build import Driver, PackageStep
 from tests.support.scripted_guest import ScriptedGuest
 
 STEPS = [guest_script.PREPARE, guest_script.PACKAGES, guest_script.SETTINGS, guest_script.VERIFY, guest_script.CLEAN]
@@ -20,9 +20,9 @@ BARE = Layout(root="/dev/sda1", root_uuid="4b3a-9c8e")
 PLAN = Transaction(
     request=("dist-upgrade", "--auto-remove", "curl", "vim-"),
     changes=(
-        Change(name="curl", before="", after="7.88.1-10"),
-        Change(name="git", before="1:2.38", after="1:2.39"),
-        Change(name="vim", before="2:9.0", after=""),
+        PackageStep(name="curl", before="", after="7.88.1-10"),
+        PackageStep(name="git", before="1:2.38", after="1:2.39"),
+        PackageStep(name="vim", before="2:9.0", after=""),
     ),
     install=(),
 )
@@ -44,10 +44,7 @@ def definition() -> Definition:
 
 
 def test_the_script_gets_a_name_per_line_and_empty_lists_as_empty_files() -> None:
-    keys = tuple(
-        AuthorizedKey(line=f"ssh-ed25519 AAAA {name}", type="ssh-ed25519", comment=name, fingerprint=name)
-        for name in ("one", "two")
-    )
+    keys = tuple(AuthorizedKey(line=f"ssh-ed25519 AAAA {name}", fingerprint=name) for name in ("one", "two"))
     assert guest_script.inputs(definition(), keys, PLAN) == {
         "request": "dist-upgrade\n--auto-remove\ncurl\nvim-\n",
         "plan": "curl - 7.88.1-10\ngit 1:2.38 1:2.39\nvim 2:9.0 -\n",
@@ -94,7 +91,7 @@ driver virtio_blk module
 driver virtio_pci built-in
 driver crc32c_generic absent
 """
-    assert guest_script.parse_kernel(output) == guest_script.Kernel(
+    assert guest_script.parse_kernel(output) == guest_script.GuestKernel(
         release="5.15.0-151-generic",
         modules={"virtio_blk": Driver.MODULE, "virtio_pci": Driver.BUILT_IN, "crc32c_generic": Driver.ABSENT},
     )
@@ -128,7 +125,7 @@ def test_the_script_is_put_into_a_folder_of_its_own_and_taken_out_again() -> Non
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
-def test_every_step_is_one_the_script_has(step: guest_script.Step) -> None:
+def test_every_step_is_one_the_script_has(step: guest_script.GuestStep) -> None:
     script = (ROOT / "build" / "provision" / guest_script.SCRIPT).read_text()
     assert f"\n{step.name}() {{\n" in script
     known = next(line for line in script.splitlines() if line.endswith(') "$1" ;;'))

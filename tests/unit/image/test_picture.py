@@ -5,9 +5,9 @@ import pytest
 
 from ci.boot.chart import is_plain_svg
 from ci.image.picture import INNER, MARGIN, MOST_AREAS, draw, folder_areas, package_areas, starts, steps
+from ci.image.sizes import FolderSize
 from ci.records.build import StepRecord
 from ci.records.packages import Package
-from ci.records.sizes import FolderSize
 from tests.support.releasing import PACKAGES, build_record, validation_report
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -104,5 +104,5 @@ def test_growth_adds_up_to_the_difference_of_all(old: list[Package], new: list[P
 
 def test_bytes_that_are_no_text_are_no_list() -> None:
     assert parse_packages(table(GIT).encode(), "x") == read_packages(table(GIT), "x")
-    with pytest.raises(InputError, match="x is not text"):
+    with pytest.raises(InputError, match="x is not a list of packages: line 1: it is not text"):
         parse_packages(b"\xff", "x")

@@ -12,7 +12,7 @@ from ci.github.context import Context
 from ci.github.conversation import Repository, WorkflowRun
 from ci.host.errors import InputError, RefusedError
 from ci.host.progress import quiet_reporter
-from ci.image.definition import Definition, load_definition
+from ci.image.definition import RELEASE_IMAGE, Definition, load_definition
 from ci.records.version import Version
 from ci.workflow import plan_images
 from ci.workflow.plan_images import Purpose
@@ -270,4 +270,4 @@ def test_what_is_no_run_is_refused(run: str) -> None:
 
 
 def test_the_default_is_the_builds_own() -> None:
-    assert build_image.arguments().get_default("image") == plan_images.DEFAULT_IMAGE
+    assert build_image.arguments().get_default("image") == RELEASE_IMAGE

@@ -4,6 +4,6 @@ from ci.host.accelerator import Acceleration
 from ci.host.prerequisites import Finding
 
 
-def check_appliance(acceleration: Acceleration, host: str | None) -> list[Finding]:
+def check_appliance(acceleration: Acceleration) -> list[Finding]:
     del acceleration
-    return [Finding(name="appliance starts", found="as if"), Finding(name="appliance's DNS", found=host or "as if")]
+    return [Finding(name="appliance starts", found="as if")]

@@ -6,7 +6,7 @@ from pathlib import Path
 from ci.host import qcow2
 from ci.host.accelerator import Acceleration
 from ci.host.progress import Reporter
-from ci.image.guest_script import Kernel
+from ci.image.guest_script import GuestKernel
 from ci.image.make_image import Provisioned
 from ci.image.packages.transaction import Transaction
 from ci.image.plan import Plan
@@ -27,6 +27,6 @@ def provision(plan: Plan, image: Path, work: Path, acceleration: Acceleration, r
         qcow2.convert_compressed(raw, image, source_format=qcow2.DiskFormat.RAW)
     return Provisioned(
         transaction=Transaction(request=(), changes=(), install=()),
-        kernel=Kernel(release="6.1.0-1-amd64", modules={}),
+        kernel=GuestKernel(release="6.1.0-1-amd64", modules={}),
         folder_sizes="1\t/usr\n1\t/\n",
     )

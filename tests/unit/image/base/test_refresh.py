@@ -29,7 +29,6 @@ def product(*offers: Offer, incomplete: tuple[str, ...] = ()) -> Product:
         updated=datetime(2026, 8, 3, tzinfo=UTC),
         offers=offers,
         incomplete=tuple(map(serial, incomplete)),
-        unreleased=(),
     )
 
 

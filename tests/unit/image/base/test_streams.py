@@ -77,11 +77,10 @@ def test_offers_are_in_the_order_of_their_serials_whatever_the_lists_order() -> 
     assert [str(offer.serial) for offer in found.offers] == ["20260705", "20260801", "20260801.1"]
 
 
-def test_what_is_not_there_or_not_released_is_kept_apart() -> None:
+def test_what_is_not_there_is_kept_apart_and_what_is_not_released_left_out() -> None:
     found = read({"20260705": version(), "20260801": version(items={}), "20260802": version(label="beta")})
     assert [str(offer.serial) for offer in found.offers] == ["20260705"]
     assert [str(one) for one in found.incomplete] == ["20260801"]
-    assert [str(one) for one in found.unreleased] == ["20260802"]
 
 
 def test_the_label_of_the_product_counts_where_the_serial_has_none() -> None:

@@ -12,19 +12,19 @@ from packageurl import PackageURL
 from ci.host.errors import BuildError
 from ci.host.repository import ROOT
 from ci.image.contents import sbom
+from ci.image.contents.image_contents import ImageContents, OsRelease
 from ci.image.contents.inventory import InstalledPackage, Inventory
 from ci.image.contents.licenses import License, to_expression
 from ci.image.contents.python_packages import Distribution
-from ci.image.contents.reader import Contents, OsRelease
+from ci.image.plan import ImageIdentity
 from ci.records.packages import Package
 
-SUBJECT = sbom.Subject(
+SHA256, BASE_URL = "a" * 64, "https://images.example/base.img"
+IDENTITY = ImageIdentity(
     name="fountainkit-toolsmith-debian-12-v2026.11.23",
     version="v2026.11.23",
     commit="c0ffee" + "0" * 34,
     built_at=datetime(2026, 11, 23, 12, 0, tzinfo=UTC),
-    sha256="a" * 64,
-    base_url="https://images.example/base.img",
     base_sha256="b" * 64,
 )
 DEBIAN = OsRelease(id="debian", version_id="12", pretty_name="Debian GNU/Linux 12 (bookworm)")
@@ -55,8 +55,8 @@ def contents(
     licenses: Mapping[str, Sequence[str]] | None = None,
     distributions: Sequence[Distribution] = (),
     owners: Mapping[str, str] | None = None,
-) -> Contents:
-    return Contents(
+) -> ImageContents:
+    return ImageContents(
         os=os,
         inventory=Inventory(installed=packages, known=frozenset(item.package.name for item in packages)),
         licenses={
@@ -68,14 +68,18 @@ def contents(
     )
 
 
-def document(inside: Contents, subject: sbom.Subject = SUBJECT) -> dict[str, Any]:
-    text = sbom.to_cyclonedx(subject, inside)
+def render(inside: ImageContents, sha256: str = SHA256) -> str:
+    return sbom.to_cyclonedx(IDENTITY, sha256=sha256, base_url=BASE_URL, contents=inside)
+
+
+def document(inside: ImageContents, sha256: str = SHA256) -> dict[str, Any]:
+    text = render(inside, sha256)
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
     loaded: dict[str, Any] = json.loads(text)
     return loaded
 
 
-def component(inside: Contents, name: str) -> dict[str, Any]:
+def component(inside: ImageContents, name: str) -> dict[str, Any]:
     (found,) = [item for item in document(inside)["components"] if item["name"] == name]
     assert isinstance(found, dict)
     return found
@@ -91,14 +95,14 @@ class TestDocument:
         assert (found["bomFormat"], found["specVersion"], found["version"]) == ("CycloneDX", "1.6", 1)
         assert found["metadata"]["timestamp"] == "2026-11-23T12:00:00+00:00"
         described = found["metadata"]["component"]
-        assert (described["name"], described["version"]) == (SUBJECT.name, SUBJECT.version)
-        assert described["hashes"] == [{"alg": "SHA-256", "content": SUBJECT.sha256}]
-        assert properties(described)["fountainkit:commit"] == SUBJECT.commit
+        assert (described["name"], described["version"]) == (IDENTITY.name, IDENTITY.version)
+        assert described["hashes"] == [{"alg": "SHA-256", "content": SHA256}]
+        assert properties(described)["fountainkit:commit"] == IDENTITY.commit
 
     def test_the_base_is_a_component_with_digest_and_address(self) -> None:
         base = component(contents(installed("curl")), "base-image")
-        assert base["hashes"] == [{"alg": "SHA-256", "content": SUBJECT.base_sha256}]
-        assert base["externalReferences"] == [{"type": "distribution", "url": SUBJECT.base_url}]
+        assert base["hashes"] == [{"alg": "SHA-256", "content": IDENTITY.base_sha256}]
+        assert base["externalReferences"] == [{"type": "distribution", "url": BASE_URL}]
 
     def test_the_distribution_is_named_for_scanners(self) -> None:
         found = component(contents(installed("curl")), "debian")
@@ -107,14 +111,13 @@ class TestDocument:
     def test_the_same_image_has_the_same_bytes_in_whatever_order_it_was_read(self) -> None:
         packages = [installed(name) for name in ("zstd", "curl", "git")]
         licenses = {"curl": ["curl", "odd"], "git": ["ISC", "Expat"]}
-        first = sbom.to_cyclonedx(SUBJECT, contents(*packages, licenses=licenses))
-        second = sbom.to_cyclonedx(SUBJECT, contents(*reversed(packages), licenses=dict(reversed(licenses.items()))))
+        first = render(contents(*packages, licenses=licenses))
+        second = render(contents(*reversed(packages), licenses=dict(reversed(licenses.items()))))
         assert first == second
 
     def test_another_image_has_another_serial_number(self) -> None:
-        other = sbom.Subject(**{name: getattr(SUBJECT, name) for name in SUBJECT.__slots__} | {"sha256": "c" * 64})
         inside = contents(installed("curl"))
-        numbers = {document(inside, subject)["serialNumber"] for subject in (SUBJECT, other)}
+        numbers = {document(inside, sha256)["serialNumber"] for sha256 in (SHA256, "c" * 64)}
         assert len(numbers) == 2
         assert all(number.startswith("urn:uuid:") for number in numbers)
 
@@ -239,7 +242,7 @@ def test_an_image_that_would_make_a_document_nobody_accepts_is_refused(monkeypat
     monkeypatch.setattr("ci.records.sbom.MAX_LIST", 10)
     packages = [installed(f"p{number}") for number in range(10)]
     with pytest.raises(BuildError, match=r"makes no SBOM: .*more than 10 items"):
-        sbom.to_cyclonedx(SUBJECT, contents(*packages))
+        render(contents(*packages))
 
 
 def test_each_property_is_documented() -> None:

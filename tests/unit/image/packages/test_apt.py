@@ -5,7 +5,8 @@ import pytest
 from ci.host.errors import BaseImageError, BuildError, FetchError, ToolError, VerificationError
 from ci.image.packages import apt, dpkg
 from ci.image.packages.archive import CONFIGURATION
-from ci.image.packages.transaction import POLICY, Change, Transaction
+from ci.image.packages.transaction import POLICY, Transaction
+from ci.records.build import PackageStep
 
 FACTS = Path("/cache/facts")
 STATUS = """\
@@ -31,9 +32,9 @@ def test_what_there_will_be_is_what_is_there_and_what_becomes_of_it(tmp_path: Pa
     status.parent.mkdir(parents=True)
     status.write_text(STATUS)
     changes = (
-        Change(name="curl", before="7.88.1-10", after="7.88.1-11"),
-        Change(name="git", before="", after="1:2.39.5"),
-        Change(name="vim", before="2:9.0", after=""),
+        PackageStep(name="curl", before="7.88.1-10", after="7.88.1-11"),
+        PackageStep(name="git", before="", after="1:2.39.5"),
+        PackageStep(name="vim", before="2:9.0", after=""),
     )
     base = apt.Apt(tmp_path / "apt", tmp_path / "facts", tmp_path / "archives")
     nothing, something = (Transaction(request=(), changes=some, install=()) for some in ((), changes))

@@ -8,7 +8,7 @@ from ci.image.packages.dpkg import (
     DIVERSIONS,
     SETTLED,
     STATUS,
-    Package,
+    PackageStanza,
     installed,
     parse_packages,
     require_buildable,
@@ -85,7 +85,7 @@ Provides: ssh-server, ssh-daemon (= 1)
 Conflicts: sftp, rsh-client (<< 0.1)
 Breaks: runit (<< 2.1.2-51~)
 """
-    assert parse_packages(text)["openssh-server"] == Package(
+    assert parse_packages(text)["openssh-server"] == PackageStanza(
         name="openssh-server",
         version="1:9.2p1-2+deb12u7",
         needs=(
@@ -98,7 +98,7 @@ Breaks: runit (<< 2.1.2-51~)
 
 
 def test_a_package_that_needs_nothing_has_no_needs() -> None:
-    assert parse_packages("Package: a\nVersion: 1\n") == {"a": Package(name="a", version="1")}
+    assert parse_packages("Package: a\nVersion: 1\n") == {"a": PackageStanza(name="a", version="1")}
 
 
 @pytest.mark.parametrize(

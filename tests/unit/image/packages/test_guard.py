@@ -1,10 +1,12 @@
 import pytest
 
 from ci.host.errors import BaseImageError, BuildError
+from ci.image.definition import Packages
 from ci.image.packages import dpkg
-from ci.image.packages.dpkg import Package
+from ci.image.packages.dpkg import PackageStanza
 from ci.image.packages.guard import require_allowed, why_impossible
-from ci.image.packages.transaction import Change, Transaction, Wish
+from ci.image.packages.transaction import Transaction
+from ci.records.build import PackageStep
 
 KERNEL = "linux-image-5.15.0-151-generic"
 OLD_KERNEL = "linux-image-5.15.0-9-generic"
@@ -15,7 +17,7 @@ ROLES = {
 }  # fmt: skip
 
 
-def package(name: str, needs: str = "", provides: str = "", conflicts: str = "", **fields: str) -> Package:
+def package(name: str, needs: str = "", provides: str = "", conflicts: str = "", **fields: str) -> PackageStanza:
     relations = {"Depends": needs, "Provides": provides, "Conflicts": conflicts}
     return dpkg.package({"Package": name, "Version": "1", **relations, **fields})
 
@@ -24,23 +26,25 @@ BASE = [package(name) for name in (*ROLES.values(), KERNEL, "linux-image-virtual
 
 
 def plan(*, goes: tuple[str, ...] = (), comes: tuple[str, ...] = ()) -> Transaction:
-    gone = [Change(name=name, before="1", after="") for name in goes]
-    new = [Change(name=name, before="", after="1") for name in comes]
+    gone = [PackageStep(name=name, before="1", after="") for name in goes]
+    new = [PackageStep(name=name, before="", after="1") for name in comes]
     return Transaction(request=(), changes=tuple(sorted([*gone, *new])), install=())
 
 
-def wish(install: tuple[str, ...] = (), purge: tuple[str, ...] = ()) -> Wish:
-    return Wish(install=install, purge=purge, upgrade=True)
+def wish(install: tuple[str, ...] = (), purge: tuple[str, ...] = ()) -> Packages:
+    return Packages(install=install, purge=purge, upgrade=True)
 
 
-def judge(transaction: Transaction, wanted: Wish, *others: Package, base: list[Package] | None = None) -> None:
+def judge(
+    transaction: Transaction, wanted: Packages, *others: PackageStanza, base: list[PackageStanza] | None = None
+) -> None:
     """`others` are packages beside those of the base, or instead of them; what does not come is in the base too."""
     universe = {one.name: one for one in [*(BASE if base is None else base), *others]}
     new = {change.name for change in transaction.comes}
     require_allowed(transaction, wanted, universe, universe.keys() - new)
 
 
-def refusal(transaction: Transaction, wanted: Wish, *others: Package) -> BuildError:
+def refusal(transaction: Transaction, wanted: Packages, *others: PackageStanza) -> BuildError:
     with pytest.raises(BuildError) as caught:
         judge(transaction, wanted, *others)
     assert caught.value.message.startswith(REFUSAL)
@@ -109,7 +113,7 @@ def test_what_goes_with_something_that_is_purged_is_told_so() -> None:
     ],
     ids=["new", "old", "new by a virtual name", "old by a virtual name"],
 )
-def test_what_goes_because_something_else_comes_is_told_so(new: Package, old: Package) -> None:
+def test_what_goes_because_something_else_comes_is_told_so(new: PackageStanza, old: PackageStanza) -> None:
     unrelated = package("efibootmgr", conflicts="elilo")
     transaction = plan(goes=("grub-pc",), comes=("efibootmgr", "grub-efi"))
     error = refusal(transaction, wish(install=("grub-efi",)), unrelated, new, old)
@@ -197,7 +201,7 @@ class TestWhatCannotBe:
     """What apt refuses to plan, told from what the packages say of each other."""
 
     @staticmethod
-    def told(*packages: Package) -> list[str]:
+    def told(*packages: PackageStanza) -> list[str]:
         return why_impossible(wish(install=("mailer",), purge=("exim4",)), {one.name: one for one in packages})
 
     def test_what_needs_something_that_is_purged_cannot_be_installed(self) -> None:

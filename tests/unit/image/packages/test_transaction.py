@@ -3,17 +3,9 @@ import re
 import pytest
 
 from ci.host.errors import BuildError
-from ci.image.packages.transaction import (
-    POLICY,
-    Change,
-    Deb,
-    Transaction,
-    Wish,
-    after,
-    parse_changes,
-    parse_files,
-    request,
-)
+from ci.image.definition import Packages
+from ci.image.packages.transaction import POLICY, Deb, Transaction, after, parse_changes, parse_files, request
+from ci.records.build import PackageStep
 
 SHA = "a" * 64
 # As apt-get 2.6 prints it, but for the package that goes without its configuration.
@@ -31,21 +23,21 @@ Inst tzdata (2026a-0+deb12u1 localhost [all])
 Conf systemd-resolved (252.39-1~deb12u2 Debian:12.15/oldstable [amd64])
 """
 CHANGES = (
-    Change(name="libgcrypt20", before="1.10.1-3", after="1.10.1-3+deb12u1"),
-    Change(name="login", before="1:4.13+dfsg1-1+deb12u1", after="1:4.13+dfsg1-1+deb12u2"),
-    Change(name="systemd-resolved", before="", after="252.39-1~deb12u2"),
-    Change(name="tzdata", before="", after="2026a-0+deb12u1"),
-    Change(name="vim", before="2:9.0.1378-2+deb12u2", after=""),
-    Change(name="wget", before="1.21.3-1+b1", after=""),
+    PackageStep(name="libgcrypt20", before="1.10.1-3", after="1.10.1-3+deb12u1"),
+    PackageStep(name="login", before="1:4.13+dfsg1-1+deb12u1", after="1:4.13+dfsg1-1+deb12u2"),
+    PackageStep(name="systemd-resolved", before="", after="252.39-1~deb12u2"),
+    PackageStep(name="tzdata", before="", after="2026a-0+deb12u1"),
+    PackageStep(name="vim", before="2:9.0.1378-2+deb12u2", after=""),
+    PackageStep(name="wget", before="1.21.3-1+b1", after=""),
 )
-WISH = Wish(install=("git", "curl"), purge=("vim", "snapd"), upgrade=True)
+WISH = Packages(install=("git", "curl"), purge=("vim", "snapd"), upgrade=True)
 
 
-def transaction(*changes: Change) -> Transaction:
+def transaction(*changes: PackageStep) -> Transaction:
     return Transaction(request=("install",), changes=changes, install=())
 
 
-def names(changes: tuple[Change, ...]) -> list[str]:
+def names(changes: tuple[PackageStep, ...]) -> list[str]:
     return [change.name for change in changes]
 
 
@@ -71,12 +63,12 @@ def test_each_change_is_of_one_kind() -> None:
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        (Change(name="vim", before="2:9.0-1", after=""), "vim 2:9.0-1 -"),
-        (Change(name="git", before="", after="1:2.39"), "git - 1:2.39"),
-        (Change(name="curl", before="7-1", after="7-2"), "curl 7-1 7-2"),
+        (PackageStep(name="vim", before="2:9.0-1", after=""), "vim 2:9.0-1 -"),
+        (PackageStep(name="git", before="", after="1:2.39"), "git - 1:2.39"),
+        (PackageStep(name="curl", before="7-1", after="7-2"), "curl 7-1 7-2"),
     ],
 )
-def test_the_plan_has_a_line_for_each_change_in_the_words_of_apts_hook(change: Change, line: str) -> None:
+def test_the_plan_has_a_line_for_each_change_in_the_words_of_apts_hook(change: PackageStep, line: str) -> None:
     assert transaction(change).plan == f"{line}\n"
 
 
@@ -94,7 +86,7 @@ def test_an_upgrade_is_one_request_with_all_that_is_wished() -> None:
 
 
 def test_without_an_upgrade_packages_are_only_installed_and_removed() -> None:
-    words = request(Wish(install=("curl",), purge=("vim",), upgrade=False), {"vim"})
+    words = request(Packages(install=("curl",), purge=("vim",), upgrade=False), {"vim"})
     assert words == ("install", "--auto-remove", "--purge", "curl", "vim-")
 
 
@@ -113,13 +105,16 @@ def test_what_is_left_over_goes_with_what_is_purged_each_once() -> None:
     ("changes", "there"),
     [
         ((), {"bash", "vim"}),
-        ((Change(name="vim", before="1", after=""),), {"bash"}),
-        ((Change(name="git", before="", after="1"),), {"bash", "git", "vim"}),
-        ((Change(name="vim", before="1", after="2"),), {"bash", "vim"}),
-        ((Change(name="vim", before="1", after=""), Change(name="nano", before="", after="1")), {"bash", "nano"}),
+        ((PackageStep(name="vim", before="1", after=""),), {"bash"}),
+        ((PackageStep(name="git", before="", after="1"),), {"bash", "git", "vim"}),
+        ((PackageStep(name="vim", before="1", after="2"),), {"bash", "vim"}),
+        (
+            (PackageStep(name="vim", before="1", after=""), PackageStep(name="nano", before="", after="1")),
+            {"bash", "nano"},
+        ),
     ],
 )
-def test_what_is_there_afterwards_follows_from_the_changes(changes: tuple[Change, ...], there: set[str]) -> None:
+def test_what_is_there_afterwards_follows_from_the_changes(changes: tuple[PackageStep, ...], there: set[str]) -> None:
     assert after(["bash", "vim"], changes) == there
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from ci.host.errors import InputError
+from ci.records.tsv import parse_tsv
 
 HEADER = "folder\tkib"
 
@@ -37,23 +37,15 @@ def to_tsv(folders: Iterable[FolderSize]) -> str:
 
 def parse_sizes(data: bytes, where: str) -> tuple[FolderSize, ...]:
     """The folders that `to_tsv` wrote; raises InputError, which names the file as `where`."""
-    try:
-        header, *rows = data.decode("utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise _malformed(where, 1, f"it is not text: {error}") from error
-    if header != HEADER:
-        raise _malformed(where, 1, f"the first line is not {HEADER!r}")
-    if not rows or rows[-1]:
-        raise _malformed(where, len(rows) + 1, "the last line has no end: the file may have been cut off")
-    found: dict[PurePosixPath, FolderSize] = {}
-    for number, row in enumerate(rows[:-1], start=2):
-        path, _, size = row.rpartition("\t")
-        if not (path.startswith("/") and path.isprintable() and size.isascii() and size.isdecimal() and len(size) < 13):
-            raise _malformed(where, number, f"{row[:80]!r} is no folder with its size")
-        folder = FolderSize(path=PurePosixPath(path), kib=int(size))
-        if found.setdefault(folder.path, folder) is not folder:
-            raise _malformed(where, number, f"{path} was listed before")
-    return tuple(found.values())
+    return parse_tsv(data, HEADER, _parse_row, what="a list of folder sizes", where=where)
+
+
+def _parse_row(row: str) -> tuple[str, FolderSize]:
+    path, _, size = row.rpartition("\t")
+    if not (path.startswith("/") and path.isprintable() and size.isascii() and size.isdecimal() and len(size) < 13):
+        raise ValueError(f"{row[:80]!r} is no folder with its size")
+    folder = FolderSize(path=PurePosixPath(path), kib=int(size))
+    return str(folder.path), folder
 
 
 def own_sizes(folders: Sequence[FolderSize]) -> tuple[FolderSize, ...]:
@@ -66,10 +58,3 @@ def own_sizes(folders: Sequence[FolderSize]) -> tuple[FolderSize, ...]:
     # du counts a file with several names once, in the folder it comes to first; a part is never less than nothing.
     sizes = (FolderSize(path=path, kib=max(kib, 0)) for path, kib in own.items())
     return tuple(sorted(sizes, key=lambda folder: (-folder.kib, folder.path)))
-
-
-def _malformed(where: str, line: int, problem: str) -> InputError:
-    return InputError(
-        f"{where} is not a list of folder sizes: line {line}: {problem}",
-        hint="The build writes this file and nobody edits it; fetch or build it again.",
-    )

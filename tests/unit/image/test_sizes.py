@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ci.host.errors import InputError
-from ci.records.sizes import HEADER, FolderSize, own_sizes, parse_du, parse_sizes, to_tsv
+from ci.image.sizes import HEADER, FolderSize, own_sizes, parse_du, parse_sizes, to_tsv
 
 DU = "4\t/boot/grub\n30\t/boot\n200\t/usr/lib/git-core\n500\t/usr/lib\n600\t/usr\n640\t/\n"
 

@@ -1,10 +1,12 @@
 """What is in a finished image, told by its own bytes: distribution, packages, licenses, Python distributions."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ci.host import qcow2
 from ci.host.errors import BuildError
 from ci.image.contents.inventory import Inventory, parse_status, require_file_lists
 from ci.image.contents.licenses import License, read_copyright
@@ -16,12 +18,11 @@ from ci.image.contents.python_packages import (
     metadata_candidates,
     parse_metadata,
 )
-from ci.image.disk.layout import parse_os_release
-from ci.image.disk.root_files import RootFiles, open_root
+from ci.image.disk import layout
+from ci.image.disk.root_files import RootFiles, unreadable
 
 STATUS = "/var/lib/dpkg/status"
 DPKG_INFO = "/var/lib/dpkg/info"
-OS_RELEASE = "/etc/os-release"
 
 # Several times what a Debian with everything in it has.
 STATUS_BYTES = 64 << 20
@@ -41,20 +42,7 @@ class OsRelease:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Wanted:
-    """The paths of all that is read, most of them with the package that they speak of."""
-
-    lists: Mapping[str, str]
-    copyrights: Mapping[str, str]
-    metadata: Sequence[str]
-
-    @property
-    def paths(self) -> list[str]:
-        return [*self.lists, *self.copyrights, *self.metadata]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contents:
+class ImageContents:
     """`licenses` are by package, `owners` by the path of a Python distribution's metadata: the package it came with."""
 
     os: OsRelease
@@ -64,39 +52,57 @@ class Contents:
     owners: Mapping[str, str]
 
 
-def read_contents(image: Path, work: Path) -> Contents:
+def read_contents(image: Path, work: Path) -> ImageContents:
     """Look into the QCOW2 `image`, by way of a raw copy in `work`; raises BuildError where it makes no sense."""
-    with open_root(image, work) as files:
-        first = files.read([STATUS, OS_RELEASE], limit=STATUS_BYTES, total=TOTAL_BYTES)
-        inventory = parse_status(first.get(STATUS, b""))
+    with _open_root(image, work) as (files, os_release):
+        inventory = parse_status(files.read([STATUS], limit=STATUS_BYTES, total=STATUS_BYTES).get(STATUS, b""))
         folders = files.names([DPKG_INFO, *LIBRARIES])
         require_file_lists(inventory, folders.get(DPKG_INFO, ()))
-        wanted = _Wanted(
-            lists=_list_paths(inventory, folders.get(DPKG_INFO, ())),
-            copyrights={f"/usr/share/doc/{package.name}/copyright": package.name for package in inventory.packages},
-            metadata=_metadata_paths(files, folders),
-        )
-        texts = files.read(wanted.paths, limit=TEXT_BYTES, total=TOTAL_BYTES)
-    distributions = _distributions(texts, wanted.metadata)
-    lists = [(package, texts[path]) for path, package in wanted.lists.items() if path in texts]
-    return Contents(
-        os=read_os_release(first.get(OS_RELEASE, b"")),
+        # Paths, those of the first two with the package that they speak of.
+        lists = _list_paths(inventory, folders.get(DPKG_INFO, ()))
+        copyrights = {f"/usr/share/doc/{package.name}/copyright": package.name for package in inventory.packages}
+        metadata = _metadata_paths(files, folders)
+        texts = files.read([*lists, *copyrights, *metadata], limit=TEXT_BYTES, total=TOTAL_BYTES)
+    distributions = _distributions(texts, metadata)
+    return ImageContents(
+        os=read_os_release(os_release),
         inventory=inventory,
         licenses=find_licenses(
-            inventory, {package: texts[path] for path, package in wanted.copyrights.items() if path in texts}
+            inventory, {package: texts[path] for path, package in copyrights.items() if path in texts}
         ),
         distributions=distributions,
-        owners=find_owners(distributions, lists),
+        owners=find_owners(distributions, ((package, texts[path]) for path, package in lists.items() if path in texts)),
     )
 
 
-def read_os_release(content: bytes) -> OsRelease:
+@contextmanager
+def _open_root(image: Path, work: Path) -> Iterator[tuple[RootFiles, str]]:
+    """The root file system of a QCOW2 image, and its /etc/os-release. `work` has space for all of it."""
+    folder = work / "contents"
+    folder.mkdir()
+    disk = folder / "disk.raw"
+    try:
+        qcow2.convert_to_raw(image, disk)
+        table = layout.read_table(disk)
+        found = next(layout.roots(disk, table, folder), None)
+        if found is None:
+            what = f"no partition with {layout.OS_RELEASE} was found" if table.label else "it has no partition table"
+            raise unreadable(what)
+        partition, os_release = found
+        files = layout.root_files(disk, partition, folder)
+        files.require_clean()
+        yield files, os_release
+    finally:
+        disk.unlink(missing_ok=True)
+
+
+def read_os_release(text: str) -> OsRelease:
     """Raises BuildError where the names are not those of a distribution."""
-    values = parse_os_release(content.decode(errors="replace"))
+    values = layout.parse_os_release(text)
     name, version = values.get("ID", ""), values.get("VERSION_ID", "")
     if not _WORD.fullmatch(name) or not _WORD.fullmatch(version):
         raise BuildError(
-            f"{OS_RELEASE} in the finished image does not name a distribution: ID={name[:80]!r}, "
+            f"{layout.OS_RELEASE} in the finished image does not name a distribution: ID={name[:80]!r}, "
             f"VERSION_ID={version[:80]!r}",
             hint="A package or a script changed it during the build; see the log.",
         )
