@@ -71,7 +71,7 @@ search: setup-lint ## draw other examples than the tests always do, and many mor
 	$(PYTHON) -m pytest tests/unit -m hypothesis --hypothesis-profile searching --hypothesis-seed $(SEED)
 
 .PHONY: faults
-faults: setup ## put every request of a release through every fault, not only one request of each kind
+faults: setup-tests ## put every request of a release through every fault, not only one request of each kind
 	$(PYTHON) -m pytest tests/integration/github tests/integration/release --full -m full
 
 .PHONY: integration
