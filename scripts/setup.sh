@@ -35,7 +35,7 @@ esac
 lock=${locks[depth - 1]}
 
 # Each package with the program it is needed for. libguestfs's appliance is put together from installed packages, so
-# its DHCP client must be on this machine: see find_missing_packages.
+# its DHCP client must be on this machine: see find_missing_dhcp_client.
 packages=(
     apt:apt-get
     ca-certificates:
@@ -97,7 +97,8 @@ find_missing_packages() {
     fi
 }
 
-# libguestfs before 1.55.5 knows only isc-dhcp-client; later Debians and Ubuntus no longer have it.
+# For the network of virt-customize, which only the bench's usual recipe uses. libguestfs before 1.55.5 knows only
+# isc-dhcp-client; later Debians and Ubuntus no longer have it.
 # https://github.com/libguestfs/libguestfs/commit/91fab3f49
 find_missing_dhcp_client() {
     if installed isc-dhcp-client; then return; fi

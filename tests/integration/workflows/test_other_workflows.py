@@ -128,12 +128,6 @@ def test_a_device_that_is_open_or_not_there_is_left_alone(bench: Bench, *, there
     assert bench.as_root() == []
 
 
-def test_passt_is_taken_away_where_it_is_installed(bench: Bench) -> None:
-    bench.fake("dpkg-query", "printf installed")
-    bench.run("virtualisation.sh", KVM_DEVICE="/nonexistent")
-    assert bench.as_root() == ["env DEBIAN_FRONTEND=noninteractive apt-get remove -qq --yes passt"]
-
-
 def test_space_is_freed_until_there_is_enough_and_no_further(bench: Bench) -> None:
     folders = [bench.folder / name for name in ("one", "absent", "two", "three")]
     for folder in folders:
