@@ -95,17 +95,17 @@ class Access:
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            request[CALLER] = caller = await self._caller(request)
+            request[CALLER] = await self._caller(request)
             response = await handler(request)
         except ApiError as refusal:
             response = refusal.response()
-            caller = request.get(CALLER) or Caller(token=None, permission=Permission.NONE, repository=None)
         if not response.prepared:
-            for name, value in self._headers(caller.token).items():
+            for name, value in self._headers(request.get(CALLER)).items():
                 response.headers.setdefault(name, value)
         return response
 
-    def _headers(self, token: Token | None) -> dict[str, str]:
+    def _headers(self, caller: Caller | None) -> dict[str, str]:
+        token = caller.token if caller else None
         login = token.login if token else ""
         self._used[login] += 1
         used = min(self._used[login], HOURLY_LIMIT - 1)
@@ -118,8 +118,7 @@ class Access:
             "X-GitHub-Media-Type": "github.v3; format=json",
             "X-GitHub-Request-Id": secrets.token_hex(8).upper(),
         }
-        scopes = token.scopes if token else None
-        return headers if scopes is None else headers | {"X-OAuth-Scopes": scopes}
+        return headers | {"X-OAuth-Scopes": token.scopes} if token and token.scopes else headers
 
     async def _caller(self, request: web.Request) -> Caller:
         token, repository = self._authenticate(request), None

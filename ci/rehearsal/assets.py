@@ -16,6 +16,7 @@ from ci.rehearsal.exchanges import UPLOADS
 from ci.rehearsal.faults import LEAVES_STARTER, MIDWAY
 from ci.rehearsal.release_routes import BASE, release_of
 from ci.rehearsal.releases import (
+    BYTES,
     MAX_ASSET_BYTES,
     RELEASES,
     AssetState,
@@ -83,10 +84,10 @@ async def _begin(request: web.Request) -> tuple[StoredRelease, StoredAsset]:
         raise upload_refusal(422, "Validation Failed", size)
     return release, request.app[RELEASES].add_asset(
         release,
-        name=name,
+        name,
+        await simple_user(request),
         label=request.query.get("label", ""),
-        content_type=request.headers.get("Content-Type", "application/octet-stream"),
-        uploader=await simple_user(request),
+        content_type=request.headers.get("Content-Type", BYTES),
     )
 
 
@@ -112,7 +113,7 @@ async def get(request: web.Request) -> web.Response:
     "The API will either redirect the client to the location, or stream it directly if possible": it redirects.
     """
     release, asset = _asset(request)
-    if request.headers.get("Accept") != "application/octet-stream":
+    if request.headers.get("Accept") != BYTES:
         return reply(request.app[RELEASES].asset_json(release, asset))
     return _redirect_to_bytes(request, asset)
 
@@ -161,7 +162,7 @@ async def serve(request: web.Request) -> web.StreamResponse:
     headers = {
         "Accept-Ranges": "bytes",
         "Content-Disposition": f"attachment; filename={request.match_info['name']}",
-        "Content-Type": "application/octet-stream",
+        "Content-Type": BYTES,
         "ETag": etag,
     }
     wanted = _range(request, etag, asset.size)

@@ -35,6 +35,12 @@ LISTENING = re.compile(r"listening on port (\d+)")
 # emulate refuses a token after 5000 requests in an hour, and takes any unknown one for its first user's.
 REQUESTS_PER_TOKEN = 4000
 REPOSITORY = re.compile(r"/repos/([^/]+/[^/]+)")
+# emulate's messages that differ from GitHub's.
+GITHUB_WORDS = {
+    "Invalid sha": "Object does not exist",
+    "Update is not a fast-forward": "Update is not a fast forward",
+    "Validation failed": "Validation Failed",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +55,13 @@ class EmulatorAnswer:
     def ok(self) -> bool:
         return self.status < HTTPStatus.BAD_REQUEST
 
+    def checked(self) -> Any:  # noqa: ANN401 - JSON
+        """The body; raises ApiError where it is that of an error."""
+        if not self.ok:
+            message = (self.body or {}).get("message", "")
+            raise ApiError(self.status, GITHUB_WORDS.get(message, message))
+        return self.body
+
 
 class Emulator:
     """Requests to emulate, all in the name of the user who owns every repository."""
@@ -60,7 +73,6 @@ class Emulator:
         self._requests = itertools.count()
         self._shown: dict[str, dict[str, str]] = {}
         self._repositories: dict[str, Json] = {}
-        self._user: Json | None = None
 
     def show_as(self, repository: str, commit: str, shown: str) -> None:
         """Have a commit appear under another SHA in everything that is said of its repository.
@@ -79,7 +91,8 @@ class Emulator:
     ) -> EmulatorAnswer:
         token = f"owner-{next(self._requests) // REQUESTS_PER_TOKEN}"
         headers = {"Authorization": f"Bearer {token}"}
-        shown = self._shown_at(path)
+        found = REPOSITORY.match(path)
+        shown = self._shown.get(found.group(1), {}) if found else {}
         actual = {name: commit for commit, name in shown.items()}
         data = None
         if method != "GET" and REPOSITORY.fullmatch(path):
@@ -99,14 +112,10 @@ class Emulator:
                 links={"Link": link} if link else {},
             )
 
-    def _shown_at(self, path: str) -> Mapping[str, str]:
-        found = REPOSITORY.match(path)
-        return self._shown.get(found.group(1), {}) if found else {}
-
     async def get(self, path: str, query: Mapping[str, str] | None = None) -> Json | None:
         """The object at `path`, None where there is none; raises ApiError for any other refusal."""
         answer = await self.request("GET", path, query=query)
-        return None if answer.status == HTTPStatus.NOT_FOUND else _successful(answer)
+        return None if answer.status == HTTPStatus.NOT_FOUND else answer.checked()
 
     async def repository(self, name: str) -> Json | None:
         """A repository's object, None where there is none; kept until it is changed, for each request needs it."""
@@ -114,28 +123,17 @@ class Emulator:
             self._repositories[name] = found
         return self._repositories.get(name)
 
-    async def user(self) -> Json:
-        """The user who owns every repository."""
-        self._user = self._user or await self.call("GET", "/user")
-        return self._user
-
     async def branch_head(self, repository: str, branch: str) -> str | None:
         """The commit a branch is at, None where there is no such branch."""
         ref = await self.get(f"/repos/{repository}/git/ref/heads/{quote(branch)}")
         return ref["object"]["sha"] if ref else None
 
     async def call(self, method: str, path: str, body: Json | None = None) -> Json:
-        """A request that has to succeed; raises ApiError with emulate's own words where it does not."""
-        return _successful(await self.request(method, path, body=body)) or {}
+        """A request that has to succeed; raises ApiError where it does not."""
+        return (await self.request(method, path, body=body)).checked() or {}
 
 
 EMULATOR = web.AppKey("emulator", Emulator)
-
-
-def _successful(answer: EmulatorAnswer) -> Any:  # noqa: ANN401 - JSON
-    if not answer.ok:
-        raise ApiError(answer.status, (answer.body or {}).get("message", ""))
-    return answer.body
 
 
 def _replaced(text: str, words: Mapping[str, str]) -> str:

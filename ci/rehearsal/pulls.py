@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from ci.rehearsal.calls import REPOSITORY, check, forwarded, full_name, wishes
+from ci.rehearsal.calls import REPOSITORY, forwarded, full_name, wishes
 from ci.rehearsal.emulator import EMULATOR, Emulator
 from ci.rehearsal.replies import Json, invalid, not_found, problem, reply
 
@@ -98,7 +98,8 @@ class PullRequests:
         return [await self.repaired(repository, pull, alone=True) for pull in found]
 
     async def _listed(self, repository: str, **query: str) -> list[Json]:
-        found: list[Json] = check(await self._emulator.request("GET", f"/repos/{repository}/pulls", query=query))
+        answer = await self._emulator.request("GET", f"/repos/{repository}/pulls", query=query)
+        found: list[Json] = answer.checked()
         return found
 
     async def close(self, repository: str, number: int) -> None:
@@ -158,7 +159,9 @@ async def list_all(request: web.Request) -> web.Response:
         query.pop("head", None)
     answer = await request.app[EMULATOR].request("GET", request.rel_url.raw_path, query=query)
     pulls, repository = request.app[PULLS], full_name(request)
-    return reply([await pulls.repaired(repository, pull, alone=False) for pull in check(answer)], headers=answer.links)
+    return reply(
+        [await pulls.repaired(repository, pull, alone=False) for pull in answer.checked()], headers=answer.links
+    )
 
 
 @routes.post(f"{REPOSITORY}/pulls")
@@ -180,7 +183,7 @@ async def get(request: web.Request) -> web.Response:
 @routes.patch(rf"{REPOSITORY}/pulls/{{number:\d+}}")
 async def edit(request: web.Request) -> web.Response:
     pulls, repository, wanted = request.app[PULLS], full_name(request), await wishes(request)
-    before = check(await request.app[EMULATOR].request("GET", request.rel_url.raw_path))
+    before = await request.app[EMULATOR].call("GET", request.rel_url.raw_path)
     if wanted.get("state") == "closed":
         await pulls.note_closing(repository, before)
     if wanted.get("state") == "open" and before["state"] == "closed":
