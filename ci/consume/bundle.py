@@ -74,8 +74,8 @@ def own_modules(root: Path) -> list[Path]:
     found: set[Path] = set()
     left = [ENTRYPOINT]
     while left:
-        path = _source(root, left.pop())
-        if path is not None and path not in found:
+        path = root.joinpath(*left.pop().split(".")).with_suffix(".py")
+        if path.is_file() and path not in found:
             found.add(path)
             left += imported_modules(path)
     packages = {folder / "__init__.py" for path in found for folder in path.parents if root in folder.parents}
@@ -93,12 +93,6 @@ def imported_modules(path: Path) -> list[str]:
     return names
 
 
-def foreign_imports(root: Path) -> set[str]:
-    """The libraries that our modules name: all of it must be in LIBRARIES."""
-    named = {name.partition(".")[0] for path in own_modules(root) for name in imported_modules(path)}
-    return named - sys.stdlib_module_names - {"ci"}
-
-
 def locked_entries(lock: str, libraries: Collection[str]) -> str:
     """The entries of `libraries`, hashes and all; raises ValueError where one is missing."""
     entries: dict[str, list[str]] = {}
@@ -112,11 +106,6 @@ def locked_entries(lock: str, libraries: Collection[str]) -> str:
         raise ValueError(f"the lock file lacks {', '.join(sorted(missing))}")
     # The comments behind the last hash are gone, and with them what its backslash continues to.
     return "".join("\n".join(lines).rstrip("\\ \n") + "\n" for lines in entries.values())
-
-
-def _source(root: Path, module: str) -> Path | None:
-    path = root.joinpath(*module.split(".")).with_suffix(".py")
-    return path if path.is_file() else None
 
 
 def _library_files() -> Iterator[tuple[str, bytes]]:
