@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import unquote
 
 from ci.fetch.open_url import ANONYMOUS, Client, open_source
@@ -18,6 +19,8 @@ from ci.fetch.source import AbsentError, Source, StalePartError, TransientError,
 from ci.host.errors import FetchError, HostError, InputError, VerificationError
 from ci.host.progress import Reporter
 from ci.host.workspace import require_space
+
+T = TypeVar("T")
 
 MAX_BYTES = 16 << 30
 # An attempt that brought as much as this, or a hundredth of the whole, was not in vain: the count starts again.
@@ -86,7 +89,7 @@ def read_url_if_present(url: str, *, max_bytes: int, reporter: Reporter, client:
             return data
 
     try:
-        return _persistence(client, reporter).read(f"download of {public_url(url)}", attempt)
+        return _ask(url, client, reporter, attempt)
     except AbsentError:
         return None
 
@@ -101,7 +104,7 @@ def announced_size(url: str, *, reporter: Reporter, client: Client = ANONYMOUS) 
         with open_source(url, client=client) as source:
             return source.total
 
-    return _persistence(client, reporter).read(f"download of {public_url(url)}", attempt)
+    return _ask(url, client, reporter, attempt)
 
 
 def parse_sha256(text: str) -> str:
@@ -124,24 +127,25 @@ class _Download:
     max_bytes: int
     reporter: Reporter
     client: Client
-    shown: str = field(init=False)
     part: PartialFile = field(init=False)
     total: int | None = field(init=False)
     furthest: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
-        self.shown = public_url(self.url)
         self.part = PartialFile(self.target, self.url)
         self.total = self.size
 
+    @property
+    def shown(self) -> str:
+        return public_url(self.url)
+
     def run(self) -> Downloaded:
         """Try until it is here; raises what `download` raises."""
-        persistence = _persistence(self.client, self.reporter)
         try:
             self.part.load()
             self.furthest = self.part.size
             require_space(self.target.parent, (self.size or 0) - self.part.size)
-            return persistence.read(f"download of {self.shown}", self._attempt, self._moved)
+            return _ask(self.url, self.client, self.reporter, self._attempt, self._moved)
         except OSError as error:
             raise self._host_error(error) from error
 
@@ -239,8 +243,10 @@ class _Download:
         )
 
 
-def _persistence(client: Client, reporter: Reporter) -> Persistence:
-    return Persistence(client.patience, reporter, FetchError)
+def _ask(
+    url: str, client: Client, reporter: Reporter, attempt: Callable[[], T], moved: Callable[[], bool] = lambda: False
+) -> T:
+    return Persistence(client.patience, reporter, FetchError).read(f"download of {public_url(url)}", attempt, moved)
 
 
 def _require_whole(size: int, total: int | None) -> None:
