@@ -8,10 +8,10 @@ import stat
 from pathlib import Path
 
 from ci.consume.wanted import MANIFEST, ManifestFile, Wanted
-from ci.host.errors import InputError, RefusedError
+from ci.host.errors import RefusedError
 from ci.host.files import read_bounded, sweep_unfinished, write_atomic
 from ci.records.manifest_edit import Fields, replace_image
-from ci.records.manifest_rules import MAX_BYTES
+from ci.records.manifest_rules import MAX_BYTES, read_manifest
 
 
 def localize(manifest: ManifestFile, wanted: Wanted, size: int, workspace: Path) -> Path | None:
@@ -23,7 +23,9 @@ def localize(manifest: ManifestFile, wanted: Wanted, size: int, workspace: Path)
     """
     path = (workspace / MANIFEST).resolve()  # a link stays one
     before = read_bounded(path, MAX_BYTES) if path.exists() else None
-    text = localized(_text(manifest.data if before is None else before, str(path)), wanted, size, str(path))
+    data = manifest.data if before is None else before
+    read_manifest(data, str(path))  # so that it is text, too
+    text = localized(data.decode(), wanted, size, str(path))
     sweep_unfinished(path)
     if before is not None and text.encode() == before:
         return None
@@ -46,10 +48,3 @@ def localized(text: str, wanted: Wanted, size: int, where: str) -> str:
     text = replace_image(text, fields, where)
     source = wanted.source if wanted.from_web else None
     return replace_image(text, {"qcow2_url": source or ""}, where, add=source is not None)
-
-
-def _text(data: bytes, where: str) -> str:
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{where} is not a manifest: byte {error.start} is not UTF-8") from error

@@ -36,11 +36,12 @@ class Permission(IntEnum):
 class Token:
     """`scopes` are those of a classic personal token, None for a GitHub App's and a workflow's, which have none."""
 
-    secret: str = field(repr=False)
     login: str
     permission: Permission
     scopes: str | None = None
     expired: bool = False
+    # Nobody can guess it, so that one that leaks into a log is found there.
+    secret: str = field(repr=False, default_factory=lambda: secrets.token_hex(20))
 
 
 class Tokens(NamedTuple):
@@ -52,18 +53,13 @@ class Tokens(NamedTuple):
 
 
 def make_tokens(owner: str) -> Tokens:
-    """Tokens that nobody can guess, so that one that leaks into a log is found there."""
-
-    def secret(role: str) -> str:
-        return f"{role}_{secrets.token_hex(18)}"
-
     bot = "github-actions[bot]"
     return Tokens(
-        admin=Token(secret=secret("admin"), login=owner, permission=Permission.ADMIN, scopes="repo, workflow"),
-        workflow=Token(secret=secret("workflow"), login=bot, permission=Permission.PUSH),
-        reader=Token(secret=secret("reader"), login=bot, permission=Permission.PULL),
-        expired=Token(secret=secret("expired"), login=owner, permission=Permission.ADMIN, expired=True),
-        outsider=Token(secret=secret("outsider"), login="outsider", permission=Permission.NONE, scopes="repo"),
+        admin=Token(login=owner, permission=Permission.ADMIN, scopes="repo, workflow"),
+        workflow=Token(login=bot, permission=Permission.PUSH),
+        reader=Token(login=bot, permission=Permission.PULL),
+        expired=Token(login=owner, permission=Permission.ADMIN, expired=True),
+        outsider=Token(login="outsider", permission=Permission.NONE, scopes="repo"),
     )
 
 
@@ -109,7 +105,8 @@ class Access:
         login = token.login if token else ""
         self._used[login] += 1
         used = min(self._used[login], HOURLY_LIMIT - 1)
-        headers = {
+        scopes = {"X-OAuth-Scopes": token.scopes} if token and token.scopes else {}
+        return scopes | {
             "X-RateLimit-Limit": str(HOURLY_LIMIT),
             "X-RateLimit-Remaining": str(HOURLY_LIMIT - used),
             "X-RateLimit-Used": str(used),
@@ -118,7 +115,6 @@ class Access:
             "X-GitHub-Media-Type": "github.v3; format=json",
             "X-GitHub-Request-Id": secrets.token_hex(8).upper(),
         }
-        return headers | {"X-OAuth-Scopes": token.scopes} if token and token.scopes else headers
 
     async def _caller(self, request: web.Request) -> Caller:
         token, repository = self._authenticate(request), None

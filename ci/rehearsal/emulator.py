@@ -82,12 +82,7 @@ class Emulator:
         self._shown.setdefault(repository, {})[commit] = shown
 
     async def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: object = None,
-        query: Mapping[str, str] | None = None,
+        self, method: str, path: str, *, body: object = None, query: Mapping[str, str] | None = None
     ) -> EmulatorAnswer:
         token = f"owner-{next(self._requests) // REQUESTS_PER_TOKEN}"
         headers = {"Authorization": f"Bearer {token}"}
@@ -98,9 +93,11 @@ class Emulator:
         if method != "GET" and REPOSITORY.fullmatch(path):
             self._repositories.clear()
         if body is not None:
-            data = json.dumps(_whole_values(body, actual))
+            # Only texts that are a commit's SHA and nothing else: a file may name a commit, too.
+            data = _replaced(json.dumps(body), {f'"{name}"': f'"{commit}"' for name, commit in actual.items()})
             headers["Content-Type"] = "application/json"
-        url, params = self._url + _replaced(path, actual), _whole_values(query or {}, actual)
+        url = self._url + _replaced(path, actual)
+        params = {name: actual.get(value, value) for name, value in (query or {}).items()}
         async with self._session.request(method, url, data=data, params=params, headers=headers) as response:
             text = _replaced(await response.text(), shown)
             is_json = text and "json" in response.content_type
@@ -140,19 +137,6 @@ def _replaced(text: str, words: Mapping[str, str]) -> str:
     for old, new in words.items():
         text = text.replace(old, new)
     return text
-
-
-def _whole_values(body: Any, words: Mapping[str, str]) -> Any:  # noqa: ANN401 - JSON
-    """A body with those of its texts replaced that are such a word, and nothing else: a file may name a commit too."""
-    match body:
-        case str():
-            return words.get(body, body)
-        case list():
-            return [_whole_values(one, words) for one in body]
-        case Mapping():
-            return {name: _whole_values(value, words) for name, value in body.items()}
-        case _:
-            return body
 
 
 def node() -> Path:

@@ -3,7 +3,7 @@
 https://docs.github.com/rest/pulls/pulls. Bodies of refusals are as people have recorded them; each names where.
 """
 
-from typing import Any
+import json
 from urllib.parse import quote
 
 from aiohttp import web
@@ -33,8 +33,9 @@ class PullRequests:
         if pull["state"] == "open":
             head = await self._emulator.branch_head(repository, pull["head"]["ref"])
         if head is not None:
-            pull = _replaced(pull, pull["head"]["sha"], head)
-        pull = dict(pull) | {"active_lock_reason": None}
+            # The head's SHA is in several places of a pull request, addresses among them.
+            pull = json.loads(json.dumps(pull).replace(pull["head"]["sha"], head)) | {"base": pull["base"]}
+        pull = pull | {"active_lock_reason": None}
         if not alone:
             return {name: value for name, value in pull.items() if name not in ONLY_ALONE}
         pull["merge_commit_sha"] = self._merged_as.get(key, pull["merge_commit_sha"])
@@ -193,15 +194,6 @@ async def edit(request: web.Request) -> web.Response:
 
 async def _forwarded(request: web.Request) -> Json:
     return await request.app[PULLS].repaired(full_name(request), await forwarded(request), alone=True)
-
-
-def _replaced(value: Any, old: str, new: str) -> Any:  # noqa: ANN401 - JSON
-    """The head's SHA is in several places of a pull request, addresses among them."""
-    if isinstance(value, dict):
-        return {name: _replaced(part, old, new) for name, part in value.items() if name != "base"} | (
-            {"base": value["base"]} if "base" in value else {}
-        )
-    return value.replace(old, new) if isinstance(value, str) else value
 
 
 def _entry(file: Json) -> Json:
