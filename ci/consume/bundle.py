@@ -15,7 +15,7 @@ import hashlib
 import io
 import sys
 import zipfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 
@@ -59,7 +59,15 @@ def archive(root: Path) -> bytes:
         **{str(path.relative_to(root)): path.read_bytes() for path in own_modules(root)},
         **dict(_library_files()),
     }
-    return _zipped(entries)
+    buffer = io.BytesIO()
+    buffer.write(SHEBANG)  # before the archive is begun, which counts its offsets from the start of the file
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as file:
+        for name, content in sorted(entries.items()):
+            info = zipfile.ZipInfo(name, _TIME)
+            info.create_system = 3  # Unix, wherever this runs
+            info.external_attr = 0o644 << 16
+            file.writestr(info, content)
+    return buffer.getvalue()
 
 
 def write_archive(root: Path, folder: Path) -> Path:
@@ -131,18 +139,6 @@ def _name_inside(library: str, file: PurePosixPath) -> str | None:
         return f"licenses/{library}/{file.name}" if file.name.startswith(("LICENSE", "NOTICE")) else None
     wanted = file.suffix == ".py" or str(file) in DATA
     return str(file) if wanted and ".." not in file.parts else None
-
-
-def _zipped(entries: Mapping[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    buffer.write(SHEBANG)  # before the archive is begun, which counts its offsets from the start of the file
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as file:
-        for name, content in sorted(entries.items()):
-            info = zipfile.ZipInfo(name, _TIME)
-            info.create_system = 3  # Unix, wherever this runs
-            info.external_attr = 0o644 << 16
-            file.writestr(info, content)
-    return buffer.getvalue()
 
 
 if __name__ == "__main__":

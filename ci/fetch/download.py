@@ -53,28 +53,19 @@ def download(
     InputError (no such kind of URL), AccessError (the token does not do) or HostError (no space).
     """
     digest = None if sha256 is None else parse_sha256(sha256)
-    try:
-        return _Download(url, target, digest, size, max_bytes, reporter, client).run()
-    except AbsentError:
-        raise _absent(url) from None
+    return _required(url, _Download(url, target, digest, size, max_bytes, reporter, client).run())
 
 
 def download_if_present(
     url: str, target: Path, *, reporter: Reporter, max_bytes: int, client: Client = ANONYMOUS
 ) -> Downloaded | None:
     """Like `download`, but None where there is nothing at `url`; any other trouble is still an error."""
-    try:
-        return _Download(url, target, None, None, max_bytes, reporter, client).run()
-    except AbsentError:
-        return None
+    return _Download(url, target, None, None, max_bytes, reporter, client).run()
 
 
 def read_url(url: str, *, max_bytes: int, reporter: Reporter, client: Client = ANONYMOUS) -> bytes:
     """The bytes of something small; raises what `download` raises."""
-    data = read_url_if_present(url, max_bytes=max_bytes, reporter=reporter, client=client)
-    if data is None:
-        raise _absent(url)
-    return data
+    return _required(url, read_url_if_present(url, max_bytes=max_bytes, reporter=reporter, client=client))
 
 
 def read_url_if_present(url: str, *, max_bytes: int, reporter: Reporter, client: Client = ANONYMOUS) -> bytes | None:
@@ -139,13 +130,15 @@ class _Download:
     def shown(self) -> str:
         return public_url(self.url)
 
-    def run(self) -> Downloaded:
-        """Try until it is here; raises what `download` raises."""
+    def run(self) -> Downloaded | None:
+        """Try until it is here; None where there is nothing."""
         try:
             self.part.load()
             self.furthest = self.part.size
             require_space(self.target.parent, (self.size or 0) - self.part.size)
             return _ask(self.url, self.client, self.reporter, self._attempt, self._moved)
+        except AbsentError:
+            return None
         except OSError as error:
             raise self._host_error(error) from error
 
@@ -254,8 +247,10 @@ def _require_whole(size: int, total: int | None) -> None:
         raise TransientError(f"{size} bytes came, {total} were announced")
 
 
-def _absent(url: str) -> FetchError:
-    return FetchError(
+def _required(url: str, found: T | None) -> T:
+    if found is not None:
+        return found
+    raise FetchError(
         f"{public_url(url)} does not exist",
         hint="Check the URL for typing errors; the publisher may have moved or removed the file. "
         "A private release's files need GITHUB_TOKEN.",

@@ -83,9 +83,12 @@ def page_of(request: web.Request, items: Sequence[ItemT]) -> tuple[Sequence[Item
     size = min(max(_number(request, "per_page", DEFAULT_PER_PAGE), 1), MAX_PER_PAGE)
     page = max(_number(request, "page", 1), 1)
     last = max(-(-len(items) // size), 1)
-    places = {"next": page + 1, "last": last} if page < last else {}
-    places |= {"prev": page - 1, "first": 1} if page > 1 else {}
-    links = [f'<{request.url.update_query(page=str(number))}>; rel="{name}"' for name, number in places.items()]
+    places = {"prev": page - 1, "next": page + 1, "last": last, "first": 1}
+    links = [
+        f'<{request.url.update_query(page=str(number))}>; rel="{name}"'
+        for name, number in places.items()
+        if (page < last if name in {"next", "last"} else page > 1)
+    ]
     return items[(page - 1) * size : page * size], {"Link": ", ".join(links)} if links else {}
 
 
