@@ -1,7 +1,4 @@
-"""The cache that Toolsmith looks in: `<workspace>/.toolsmith/cache/<image.name>/<qcow2_sha256>/<file>`.
-
-Runs on Python 3.10 too, for consumers of the image.
-"""
+"""The cache that Toolsmith looks in: `<workspace>/.toolsmith/cache/<image.name>/<qcow2_sha256>/<file>`."""
 
 import re
 import shutil

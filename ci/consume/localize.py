@@ -1,7 +1,7 @@
 """The form of a manifest that today's Toolsmith can hydrate: with a bare file name in place of the URL.
 
 Toolsmith compares the name of the file in its cache with `qcow2` as it is written, which for a URL never matches:
-docs/consuming.md. Runs on Python 3.10 too, for consumers of the image.
+docs/consuming.md.
 """
 
 import stat

@@ -1,7 +1,4 @@
-"""What a manifest asks for, wherever the manifest came from.
-
-Runs on Python 3.10 too, for consumers of the image.
-"""
+"""What a manifest asks for, wherever the manifest came from."""
 
 import os
 from dataclasses import dataclass

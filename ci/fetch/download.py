@@ -1,6 +1,6 @@
 """Downloads: resumable, verified while they stream, and whole or absent under their final name.
 
-Runs on Python 3.10 too, for consumers of the image. Two downloads to one target at a time are the caller's to prevent.
+Two downloads to one target at a time are the caller's to prevent.
 """
 
 import errno

@@ -1,7 +1,7 @@
 """Opening a URL for a download, wherever it leads.
 
 The public address of a private GitHub release's file answers 404; with a token, the API leads to the bytes:
-https://docs.github.com/rest/releases/assets#get-a-release-asset. Runs on Python 3.10 too, for consumers of the image.
+https://docs.github.com/rest/releases/assets#get-a-release-asset.
 """
 
 import json

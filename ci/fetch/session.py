@@ -1,7 +1,4 @@
-"""Requests that end: every wait for a server is bounded, and a token goes to one server only.
-
-Runs on Python 3.10 too, for consumers of the image.
-"""
+"""Requests that end: every wait for a server is bounded, and a token goes to one server only."""
 
 import threading
 import time
