@@ -165,14 +165,14 @@ async def serve(request: web.Request) -> web.StreamResponse:
         "Content-Type": BYTES,
         "ETag": etag,
     }
-    wanted = _range(request, etag, asset.size)
-    if wanted is not None and wanted.start >= wanted.stop:
-        headers["Content-Range"] = f"bytes */{asset.size}"
-        return web.Response(status=416, headers=headers)
-    if wanted is not None:
-        headers["Content-Range"] = f"bytes {wanted.start}-{wanted.stop - 1}/{asset.size}"
-    sent = wanted or range(asset.size)
-    response = web.StreamResponse(status=206 if wanted else 200, headers=headers)
+    sent, status = range(asset.size), 200
+    if "Range" in request.headers and request.headers.get("If-Range", etag) == etag:
+        with suppress(ValueError):  # an ill-formed range is as good as none
+            sent, status = range(*request.http_range.indices(asset.size)), 206
+            headers["Content-Range"] = f"bytes {sent.start}-{sent.stop - 1}/{asset.size}"
+    if not sent:
+        return web.Response(status=416, headers=headers | {"Content-Range": f"bytes */{asset.size}"})
+    response = web.StreamResponse(status=status, headers=headers)
     response.content_length = len(sent)
     await response.prepare(request)
     if request.method != "HEAD":
@@ -202,16 +202,6 @@ def _named(request: web.Request, release: StoredRelease | None) -> tuple[StoredR
     if release is None or asset is None:
         raise not_found()
     return release, asset
-
-
-def _range(request: web.Request, etag: str, size: int) -> range | None:
-    """The bytes that are asked for, None for all: without a range, with one of another file, or with one ill-formed."""
-    if "Range" not in request.headers or request.headers.get("If-Range", etag) != etag:
-        return None
-    try:
-        return range(*request.http_range.indices(size))
-    except ValueError:
-        return None
 
 
 async def _send(response: web.StreamResponse, path: Path, wanted: range) -> None:
