@@ -9,13 +9,12 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
-from ci.consume.cache import Cache
-from ci.consume.hydrate import Means, hydrate, locked
+from ci.consume.cache import CachedImage
 from ci.consume.localize import localize
-from ci.consume.wanted import MANIFEST, Wanted, is_web, read_manifest_file, wanted_image
+from ci.consume.wanted import MANIFEST, is_web, read_manifest_file, wanted_image
 from ci.fetch.github_access import access_from
 from ci.fetch.open_url import Client
 from ci.fetch.retry import Patience
@@ -57,14 +56,7 @@ def arguments(prog: str = "ensure-vm") -> argparse.ArgumentParser:
 
 def request(options: argparse.Namespace) -> EnsureVmRequest:
     """What the flags ask for."""
-    return EnsureVmRequest(
-        workspace=options.workspace,
-        manifest=options.manifest,
-        offline=options.offline,
-        prune=options.prune,
-        localize=options.localize,
-        where=options.where,
-    )
+    return EnsureVmRequest(**{field.name: getattr(options, field.name) for field in fields(EnsureVmRequest)})
 
 
 def main(
@@ -91,35 +83,32 @@ def ensure_vm(request: EnsureVmRequest, reporter: Reporter, client: Client) -> d
     if request.offline and request.manifest and is_web(request.manifest):
         raise InputError("--offline does not go with a manifest from the network", hint="Name a file.")
     manifest = read_manifest_file(request.manifest, workspace, client=client, reporter=reporter)
-    wanted, cache = wanted_image(manifest), Cache.of(workspace)
-    result = _described(wanted, cache, manifest.where)
-    if request.where:
-        return result
-    hydrated = hydrate(wanted, cache, Means(client=client, reporter=reporter, offline=request.offline))
-    result |= {"size": hydrated.size, "state": hydrated.how.value, "written": None, "removed": []}
-    if request.localize or request.prune:
-        with locked(cache, reporter):
-            if request.localize and (written := localize(manifest, wanted, hydrated, workspace)):
-                reporter.note(f"{written} names the file in the cache now")
-                result["written"] = str(written)
-            if request.prune:
-                result["removed"] = [str(path) for path in cache.prune(wanted, reporter)]
-    return result | {"seconds": round(time.monotonic() - started, 2)}
-
-
-def _described(wanted: Wanted, cache: Cache, where: str) -> dict[str, object]:
-    path = cache.path(wanted)
-    return {
+    wanted = wanted_image(manifest)
+    image = CachedImage(workspace=workspace, wanted=wanted, reporter=reporter)
+    result: dict[str, object] = {
         "schema": SCHEMA,
-        "manifest": where,
+        "manifest": manifest.where,
         "name": wanted.name,
         "version": wanted.version,
         "sha256": wanted.sha256,
         "size": wanted.size,
-        "folder": str(path.parent),
-        "path": str(path),
-        "state": "present" if path.is_file() else "absent",
+        "folder": str(image.path.parent),
+        "path": str(image.path),
+        "state": "present" if image.path.is_file() else "absent",
     }
+    if request.where:
+        return result
+    state = image.hydrate(client, offline=request.offline).value
+    size = image.path.stat().st_size
+    result |= {"size": size, "state": state, "written": None, "removed": []}
+    if request.localize or request.prune:
+        with image.locked():
+            if request.localize and (written := localize(manifest, wanted, size, workspace)):
+                reporter.note(f"{written} names the file in the cache now")
+                result["written"] = str(written)
+            if request.prune:
+                result["removed"] = [str(path) for path in image.prune()]
+    return result | {"seconds": round(time.monotonic() - started, 2)}
 
 
 if __name__ == "__main__":

@@ -11,10 +11,9 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from ci.consume.hydrate import Means
 from ci.consume.verify import from_manifest, from_tag, require_agreement, verify
 from ci.consume.wanted import read_manifest_file, wanted_image
 from ci.fetch.download import parse_sha256
@@ -80,22 +79,14 @@ def arguments() -> argparse.ArgumentParser:
         "--releases", type=Path, default=RELEASES, metavar="FOLDER", help="of a file (default: releases)"
     )
     result.add_argument("--offline", action="store_true", help="of a file: ask nobody, only --releases")
-    result.add_argument("--json", action="store_true", help="print what was found as JSON")
+    result.add_argument("--json", action="store_true", dest="as_json", help="print what was found as JSON")
     return result
 
 
 def request(options: argparse.Namespace, environ: Mapping[str, str]) -> VerifyReleaseRequest:
     """What the flags, and the variables for those that are missing, ask for."""
-    return VerifyReleaseRequest(
-        manifest=options.manifest,
-        tag=options.tag,
-        file=options.file,
-        digest=options.digest,
-        repository=options.repository or environ.get("GITHUB_REPOSITORY") or None,
-        releases=options.releases,
-        offline=options.offline,
-        as_json=options.json,
-    )
+    asked = VerifyReleaseRequest(**{field.name: getattr(options, field.name) for field in fields(VerifyReleaseRequest)})
+    return replace(asked, repository=asked.repository or environ.get("GITHUB_REPOSITORY") or None)
 
 
 def main(
@@ -130,15 +121,16 @@ def _verify_promise(
 ) -> None:
     """Compare all there is; raises VerificationError where something differs, FetchError where it is not there."""
     access = access_from(environ)
-    means = Means(client=Client(patience=patience, github=access), reporter=reporter)
+    client = Client(patience=patience, github=access)
     if asked.tag is None:
-        manifest = read_manifest_file(asked.manifest, Path(), client=means.client, reporter=reporter)
+        manifest = read_manifest_file(asked.manifest, Path(), client=client, reporter=reporter)
         promised = from_manifest(wanted_image(manifest), manifest.where)
     else:
-        require_repository(asked.repository or "")
-        promised = from_tag(access.server_url, asked.repository or "", str(Version.parse(asked.tag)), means)
+        repository = asked.repository or ""
+        require_repository(repository)
+        promised = from_tag(access.server_url, repository, str(Version.parse(asked.tag)), client, reporter)
     with work_folder(cache_folder() / "verify") as folder:
-        found = list(verify(promised, folder, means))
+        found = list(verify(promised, folder, client, reporter))
     reporter.table(
         f"Verification of {promised.file}", ("what", "", "detail"), [(f.part, f.verdict, f.detail) for f in found]
     )

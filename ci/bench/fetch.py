@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ci.bench.record import Bounded, Compared, MeasuredPart, in_turns
-from ci.consume.cache import Cache
+from ci.consume.cache import FOLDER
 from ci.consume.wanted import MANIFEST
 from ci.host.files import sha256_file
 from ci.host.process import Argument, run
@@ -45,7 +45,7 @@ def measure_fetch(parent: Path, repetitions: int, reporter: Reporter) -> Measure
 
         def verified() -> float:
             seconds = _ensure_vm(workspace, log)
-            shutil.rmtree(Cache.of(workspace).folder)
+            shutil.rmtree(workspace / FOLDER)
             return seconds
 
         with _serving(store) as url:

@@ -15,7 +15,7 @@ import hashlib
 import io
 import sys
 import zipfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 
@@ -59,7 +59,15 @@ def archive(root: Path) -> bytes:
         **{str(path.relative_to(root)): path.read_bytes() for path in own_modules(root)},
         **dict(_library_files()),
     }
-    return _zipped(entries)
+    buffer = io.BytesIO()
+    buffer.write(SHEBANG)  # before the archive is begun, which counts its offsets from the start of the file
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as file:
+        for name, content in sorted(entries.items()):
+            info = zipfile.ZipInfo(name, _TIME)
+            info.create_system = 3  # Unix, wherever this runs
+            info.external_attr = 0o644 << 16
+            file.writestr(info, content)
+    return buffer.getvalue()
 
 
 def write_archive(root: Path, folder: Path) -> Path:
@@ -74,8 +82,8 @@ def own_modules(root: Path) -> list[Path]:
     found: set[Path] = set()
     left = [ENTRYPOINT]
     while left:
-        path = _source(root, left.pop())
-        if path is not None and path not in found:
+        path = root.joinpath(*left.pop().split(".")).with_suffix(".py")
+        if path.is_file() and path not in found:
             found.add(path)
             left += imported_modules(path)
     packages = {folder / "__init__.py" for path in found for folder in path.parents if root in folder.parents}
@@ -93,12 +101,6 @@ def imported_modules(path: Path) -> list[str]:
     return names
 
 
-def foreign_imports(root: Path) -> set[str]:
-    """The libraries that our modules name: all of it must be in LIBRARIES."""
-    named = {name.partition(".")[0] for path in own_modules(root) for name in imported_modules(path)}
-    return named - sys.stdlib_module_names - {"ci"}
-
-
 def locked_entries(lock: str, libraries: Collection[str]) -> str:
     """The entries of `libraries`, hashes and all; raises ValueError where one is missing."""
     entries: dict[str, list[str]] = {}
@@ -112,11 +114,6 @@ def locked_entries(lock: str, libraries: Collection[str]) -> str:
         raise ValueError(f"the lock file lacks {', '.join(sorted(missing))}")
     # The comments behind the last hash are gone, and with them what its backslash continues to.
     return "".join("\n".join(lines).rstrip("\\ \n") + "\n" for lines in entries.values())
-
-
-def _source(root: Path, module: str) -> Path | None:
-    path = root.joinpath(*module.split(".")).with_suffix(".py")
-    return path if path.is_file() else None
 
 
 def _library_files() -> Iterator[tuple[str, bytes]]:
@@ -142,18 +139,6 @@ def _name_inside(library: str, file: PurePosixPath) -> str | None:
         return f"licenses/{library}/{file.name}" if file.name.startswith(("LICENSE", "NOTICE")) else None
     wanted = file.suffix == ".py" or str(file) in DATA
     return str(file) if wanted and ".." not in file.parts else None
-
-
-def _zipped(entries: Mapping[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    buffer.write(SHEBANG)  # before the archive is begun, which counts its offsets from the start of the file
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as file:
-        for name, content in sorted(entries.items()):
-            info = zipfile.ZipInfo(name, _TIME)
-            info.create_system = 3  # Unix, wherever this runs
-            info.external_attr = 0o644 << 16
-            file.writestr(info, content)
-    return buffer.getvalue()
 
 
 if __name__ == "__main__":

@@ -1,21 +1,20 @@
 """The form of a manifest that today's Toolsmith can hydrate: with a bare file name in place of the URL.
 
 Toolsmith compares the name of the file in its cache with `qcow2` as it is written, which for a URL never matches:
-docs/consuming.md. Runs on Python 3.10 too, for consumers of the image.
+docs/consuming.md.
 """
 
 import stat
 from pathlib import Path
 
-from ci.consume.hydrate import Hydrated
 from ci.consume.wanted import MANIFEST, ManifestFile, Wanted
-from ci.host.errors import InputError, RefusedError
+from ci.host.errors import RefusedError
 from ci.host.files import read_bounded, sweep_unfinished, write_atomic
 from ci.records.manifest_edit import Fields, replace_image
-from ci.records.manifest_rules import MAX_BYTES
+from ci.records.manifest_rules import MAX_BYTES, read_manifest
 
 
-def localize(manifest: ManifestFile, wanted: Wanted, hydrated: Hydrated, workspace: Path) -> Path | None:
+def localize(manifest: ManifestFile, wanted: Wanted, size: int, workspace: Path) -> Path | None:
     """Let the workspace's manifest name the file in its cache, and return its path; None where it does so already.
 
     Everything else in it stays, byte for byte. A workspace without a manifest gets a copy of the one that was read.
@@ -24,7 +23,9 @@ def localize(manifest: ManifestFile, wanted: Wanted, hydrated: Hydrated, workspa
     """
     path = (workspace / MANIFEST).resolve()  # a link stays one
     before = read_bounded(path, MAX_BYTES) if path.exists() else None
-    text = localized(_text(manifest.data if before is None else before, str(path)), wanted, hydrated.size, str(path))
+    data = manifest.data if before is None else before
+    read_manifest(data, str(path))  # so that it is text, too
+    text = localized(data.decode(), wanted, size, str(path))
     sweep_unfinished(path)
     if before is not None and text.encode() == before:
         return None
@@ -45,13 +46,5 @@ def localized(text: str, wanted: Wanted, size: int, where: str) -> str:
         "size": size,
     }
     text = replace_image(text, fields, where)
-    if wanted.from_web and wanted.source:
-        return replace_image(text, {"qcow2_url": wanted.source}, where, add=True)
-    return replace_image(text, {"qcow2_url": ""}, where)
-
-
-def _text(data: bytes, where: str) -> str:
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{where} is not a manifest: byte {error.start} is not UTF-8") from error
+    source = wanted.source if wanted.from_web else None
+    return replace_image(text, {"qcow2_url": source or ""}, where, add=source is not None)

@@ -5,18 +5,19 @@ Of the other files, the SBOM and the consumer's tool: what people act upon, and 
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
-from ci.consume.hydrate import Means
 from ci.consume.wanted import Wanted
 from ci.fetch.download import download, read_url
+from ci.fetch.open_url import Client
 from ci.fetch.source import public_url
 from ci.host.errors import FetchError, InputError, ToolError, VerificationError
 from ci.host.process import Argument, find_tool, run
+from ci.host.progress import Reporter
 from ci.records import artifacts
 from ci.records.published import MAX_BYTES, parse_published
 from ci.records.release import AssetRecord, ImageRelease, ReleaseRecord
@@ -75,8 +76,8 @@ class PromisedImage:
     def document(self, found: Sequence[VerifiedPart]) -> dict[str, object]:
         """What was promised, and what was found, for programs."""
         own = {"url": self.url, "sha256": self.sha256, "size": self.size, "tag": self.tag}
-        parts = [{"subject": one.part, "outcome": one.verdict.value, "detail": one.detail} for one in found]
-        return {"schema": SCHEMA, **own, "findings": parts}
+        findings = [{"subject": one.part, "outcome": one.verdict.value, "detail": one.detail} for one in found]
+        return {"schema": SCHEMA, **own, "findings": findings}
 
 
 def from_manifest(wanted: Wanted, where: str) -> PromisedImage:
@@ -88,34 +89,35 @@ def from_manifest(wanted: Wanted, where: str) -> PromisedImage:
     )
 
 
-def from_tag(server: str, repository: str, tag: str, means: Means) -> PromisedImage:
+def from_tag(server: str, repository: str, tag: str, client: Client, reporter: Reporter) -> PromisedImage:
     """What a release's record promises; raises FetchError where there is none."""
     folder = f"{server}/{repository}/releases/download/{tag}/"
-    record = _record(folder, means, tag)
+    record = _record(folder, client, reporter, tag=tag)
     image = record.image.qcow2
     return PromisedImage(url=image.url, file=image.name, sha256=image.sha256, size=image.size, tag=tag)
 
 
-def verify(promised: PromisedImage, folder: Path, means: Means) -> Iterator[VerifiedPart]:
+def verify(promised: PromisedImage, folder: Path, client: Client, reporter: Reporter) -> Iterator[VerifiedPart]:
     """Compare everything there is, whatever the first comparisons say; `folder` takes the image."""
-    release = _Release(promised=promised, folder=folder, means=means)
-    yield _compared("release record", release.compare_record)
-    yield _compared("checksum file", release.compare_checksum)
-    yield _compared("image", release.compare_image)
-    yield _compared("SBOM", release.compare_sbom)
-    yield _compared("ensure-vm.pyz", release.compare_ensure_vm)
-    yield _compared("provenance", release.compare_provenance)
-
-
-def _compared(part: str, compare: Callable[[], str]) -> VerifiedPart:
-    try:
-        return VerifiedPart(part=part, verdict=Verdict.AGREES, detail=compare())
-    except VerificationError as error:
-        return VerifiedPart(part=part, verdict=Verdict.DIFFERS, detail=error.message)
-    except FetchError as error:
-        return VerifiedPart(part=part, verdict=Verdict.UNREACHABLE, detail=error.message)
-    except _SkippedError as reason:
-        return VerifiedPart(part=part, verdict=Verdict.SKIPPED, detail=str(reason))
+    release = _Release(promised=promised, folder=folder, client=client, reporter=reporter)
+    comparisons = {
+        "release record": release.compare_record,
+        "checksum file": release.compare_checksum,
+        "image": release.compare_image,
+        "SBOM": release.compare_sbom,
+        "ensure-vm.pyz": release.compare_ensure_vm,
+        "provenance": release.compare_provenance,
+    }
+    for part, compare in comparisons.items():
+        try:
+            verdict, detail = Verdict.AGREES, compare()
+        except VerificationError as error:
+            verdict, detail = Verdict.DIFFERS, error.message
+        except FetchError as error:
+            verdict, detail = Verdict.UNREACHABLE, error.message
+        except _SkippedError as reason:
+            verdict, detail = Verdict.SKIPPED, str(reason)
+        yield VerifiedPart(part=part, verdict=verdict, detail=detail)
 
 
 class _SkippedError(Exception):
@@ -128,12 +130,13 @@ class _Release:
 
     promised: PromisedImage
     folder: Path
-    means: Means
+    client: Client
+    reporter: Reporter
     record: ReleaseRecord | None = None
 
     def compare_record(self) -> str:
         promised = self.promised
-        record = self.record = _record(promised.folder, self.means)
+        record = self.record = _record(promised.folder, self.client, self.reporter)
         if (image := self._image()) is None:
             raise VerificationError(f"the record does not know {promised.file}")
         repository = (promised.repository or "").lower() or None
@@ -158,8 +161,8 @@ class _Release:
 
     def compare_checksum(self) -> str:
         name = f"{self.promised.file}{artifacts.SHA256}"
-        text = _read(f"{self.promised.folder}{name}", self.means).decode("utf-8", "replace")
-        if text != f"{self.promised.sha256}  {self.promised.file}\n":
+        data = read_url(self.promised.folder + name, max_bytes=MAX_BYTES, reporter=self.reporter, client=self.client)
+        if data.decode("utf-8", "replace") != f"{self.promised.sha256}  {self.promised.file}\n":
             raise VerificationError(f"it does not say {self.promised.sha256} of {self.promised.file}")
         return name
 
@@ -196,12 +199,12 @@ class _Release:
             sha256=sha256,
             size=size,
             max_bytes=max_bytes,
-            client=self.means.client,
-            reporter=self.means.reporter,
+            client=self.client,
+            reporter=self.reporter,
         )
         return f"{got.size} bytes, SHA-256 {got.sha256}"
 
-    def compare_provenance(self, environ: Mapping[str, str] = os.environ) -> str:
+    def compare_provenance(self) -> str:
         repository, image = self.promised.repository, self.folder / self.promised.file
         if repository is None:
             raise _SkippedError("the URL is not that of a GitHub release")
@@ -210,16 +213,16 @@ class _Release:
         if find_tool("gh") is None:
             raise _SkippedError("gh is not installed: https://cli.github.com")
         argv: list[Argument] = ["gh", "attestation", "verify", image, "--repo", repository]
-        _ask_gh(argv, environ)
+        _ask_gh(argv)
         recorded = self._image()
         if recorded and recorded.attestation and SBOM_PREDICATE in recorded.attestation.predicates:
-            _ask_gh([*argv, "--predicate-type", SBOM_PREDICATE], environ)
+            _ask_gh([*argv, "--predicate-type", SBOM_PREDICATE])
             return f"attested by {repository}, the SBOM too"
         return f"attested by {repository}"
 
 
-def _ask_gh(argv: list[Argument], environ: Mapping[str, str]) -> None:
-    token = environ.get("GH_TOKEN") or environ.get("GITHUB_TOKEN")
+def _ask_gh(argv: list[Argument]) -> None:
+    token = os.environ.get("GH_TOKEN") or os.environ.get("GITHUB_TOKEN")
     try:
         done = run(argv, timeout=GH_SECONDS, env={"GH_TOKEN": token} if token else None, ok=(0, GH_NEEDS_LOGIN))
     except ToolError as error:
@@ -228,13 +231,10 @@ def _ask_gh(argv: list[Argument], environ: Mapping[str, str]) -> None:
         raise _SkippedError("gh has no token: `gh auth login`, or GH_TOKEN")
 
 
-def _record(folder: str, means: Means, tag: str | None = None) -> ReleaseRecord:
+def _record(folder: str, client: Client, reporter: Reporter, *, tag: str | None = None) -> ReleaseRecord:
     url = f"{folder}{artifacts.RELEASE}"
-    return parse_published(_read(url, means), public_url(url), tag=tag)
-
-
-def _read(url: str, means: Means) -> bytes:
-    return read_url(url, max_bytes=MAX_BYTES, reporter=means.reporter, client=means.client)
+    data = read_url(url, max_bytes=MAX_BYTES, reporter=reporter, client=client)
+    return parse_published(data, public_url(url), tag=tag)
 
 
 def require_agreement(found: Sequence[VerifiedPart]) -> None:

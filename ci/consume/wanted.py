@@ -1,7 +1,4 @@
-"""What a manifest asks for, wherever the manifest came from.
-
-Runs on Python 3.10 too, for consumers of the image.
-"""
+"""What a manifest asks for, wherever the manifest came from."""
 
 import os
 from dataclasses import dataclass
@@ -62,21 +59,18 @@ def is_web(reference: str) -> bool:
 
 def read_manifest_file(given: str | None, workspace: Path, *, client: Client, reporter: Reporter) -> ManifestFile:
     """The manifest of the workspace, or another one by its path or URL; raises InputError or FetchError."""
-    if given is not None and "://" in given:
-        if given[:7].lower() == "file://":
-            return _read_path(Path(unquote(urlsplit(given).path)))
+    if given is not None and "://" in given and given[:7].lower() != "file://":
         data = read_url(given, max_bytes=MAX_BYTES, reporter=reporter, client=client)
         return ManifestFile(location=given, data=data, document=read_manifest(data, public_url(given)))
-    path = workspace / MANIFEST if given is None else Path(given)
-    if given is None and not path.exists():
-        raise InputError(
-            f"there is no {path}",
-            hint="Run it in the workspace's folder, or name that with --workspace, or a manifest with --manifest.",
-        )
-    return _read_path(path)
-
-
-def _read_path(path: Path) -> ManifestFile:
+    if given is None:
+        path = workspace / MANIFEST
+        if not path.exists():
+            raise InputError(
+                f"there is no {path}",
+                hint="Run it in the workspace's folder, or name that with --workspace, or a manifest with --manifest.",
+            )
+    else:
+        path = Path(unquote(urlsplit(given).path) if "://" in given else given)
     data = read_bounded(path, MAX_BYTES, hint="Check the path, and who may read it.")
     return ManifestFile(location=path, data=data, document=read_manifest(data, str(path)))
 

@@ -1,6 +1,6 @@
 """Downloads: resumable, verified while they stream, and whole or absent under their final name.
 
-Runs on Python 3.10 too, for consumers of the image. Two downloads to one target at a time are the caller's to prevent.
+Two downloads to one target at a time are the caller's to prevent.
 """
 
 import errno
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import unquote
 
 from ci.fetch.open_url import ANONYMOUS, Client, open_source
@@ -18,6 +19,8 @@ from ci.fetch.source import AbsentError, Source, StalePartError, TransientError,
 from ci.host.errors import FetchError, HostError, InputError, VerificationError
 from ci.host.progress import Reporter
 from ci.host.workspace import require_space
+
+T = TypeVar("T")
 
 MAX_BYTES = 16 << 30
 # An attempt that brought as much as this, or a hundredth of the whole, was not in vain: the count starts again.
@@ -50,28 +53,19 @@ def download(
     InputError (no such kind of URL), AccessError (the token does not do) or HostError (no space).
     """
     digest = None if sha256 is None else parse_sha256(sha256)
-    try:
-        return _Download(url, target, digest, size, max_bytes, reporter, client).run()
-    except AbsentError:
-        raise _absent(url) from None
+    return _required(url, _Download(url, target, digest, size, max_bytes, reporter, client).run())
 
 
 def download_if_present(
     url: str, target: Path, *, reporter: Reporter, max_bytes: int, client: Client = ANONYMOUS
 ) -> Downloaded | None:
     """Like `download`, but None where there is nothing at `url`; any other trouble is still an error."""
-    try:
-        return _Download(url, target, None, None, max_bytes, reporter, client).run()
-    except AbsentError:
-        return None
+    return _Download(url, target, None, None, max_bytes, reporter, client).run()
 
 
 def read_url(url: str, *, max_bytes: int, reporter: Reporter, client: Client = ANONYMOUS) -> bytes:
     """The bytes of something small; raises what `download` raises."""
-    data = read_url_if_present(url, max_bytes=max_bytes, reporter=reporter, client=client)
-    if data is None:
-        raise _absent(url)
-    return data
+    return _required(url, read_url_if_present(url, max_bytes=max_bytes, reporter=reporter, client=client))
 
 
 def read_url_if_present(url: str, *, max_bytes: int, reporter: Reporter, client: Client = ANONYMOUS) -> bytes | None:
@@ -86,7 +80,7 @@ def read_url_if_present(url: str, *, max_bytes: int, reporter: Reporter, client:
             return data
 
     try:
-        return _persistence(client, reporter).read(f"download of {public_url(url)}", attempt)
+        return _ask(url, client, reporter, attempt)
     except AbsentError:
         return None
 
@@ -101,7 +95,7 @@ def announced_size(url: str, *, reporter: Reporter, client: Client = ANONYMOUS) 
         with open_source(url, client=client) as source:
             return source.total
 
-    return _persistence(client, reporter).read(f"download of {public_url(url)}", attempt)
+    return _ask(url, client, reporter, attempt)
 
 
 def parse_sha256(text: str) -> str:
@@ -124,24 +118,27 @@ class _Download:
     max_bytes: int
     reporter: Reporter
     client: Client
-    shown: str = field(init=False)
     part: PartialFile = field(init=False)
     total: int | None = field(init=False)
     furthest: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
-        self.shown = public_url(self.url)
         self.part = PartialFile(self.target, self.url)
         self.total = self.size
 
-    def run(self) -> Downloaded:
-        """Try until it is here; raises what `download` raises."""
-        persistence = _persistence(self.client, self.reporter)
+    @property
+    def shown(self) -> str:
+        return public_url(self.url)
+
+    def run(self) -> Downloaded | None:
+        """Try until it is here; None where there is nothing."""
         try:
             self.part.load()
             self.furthest = self.part.size
             require_space(self.target.parent, (self.size or 0) - self.part.size)
-            return persistence.read(f"download of {self.shown}", self._attempt, self._moved)
+            return _ask(self.url, self.client, self.reporter, self._attempt, self._moved)
+        except AbsentError:
+            return None
         except OSError as error:
             raise self._host_error(error) from error
 
@@ -239,8 +236,10 @@ class _Download:
         )
 
 
-def _persistence(client: Client, reporter: Reporter) -> Persistence:
-    return Persistence(client.patience, reporter, FetchError)
+def _ask(
+    url: str, client: Client, reporter: Reporter, attempt: Callable[[], T], moved: Callable[[], bool] = lambda: False
+) -> T:
+    return Persistence(client.patience, reporter, FetchError).read(f"download of {public_url(url)}", attempt, moved)
 
 
 def _require_whole(size: int, total: int | None) -> None:
@@ -248,8 +247,10 @@ def _require_whole(size: int, total: int | None) -> None:
         raise TransientError(f"{size} bytes came, {total} were announced")
 
 
-def _absent(url: str) -> FetchError:
-    return FetchError(
+def _required(url: str, found: T | None) -> T:
+    if found is not None:
+        return found
+    raise FetchError(
         f"{public_url(url)} does not exist",
         hint="Check the URL for typing errors; the publisher may have moved or removed the file. "
         "A private release's files need GITHUB_TOKEN.",

@@ -1,6 +1,6 @@
 """Which GitHub, and with which token: from the variables that Actions sets, and the one rule where a token may go.
 
-https://docs.github.com/en/actions/reference/workflows-and-actions/variables. Runs on Python 3.10 too.
+https://docs.github.com/en/actions/reference/workflows-and-actions/variables.
 """
 
 from collections.abc import Mapping

@@ -1,27 +1,30 @@
 """Opening a URL for a download, wherever it leads.
 
-Runs on Python 3.10 too, for consumers of the image.
+The public address of a private GitHub release's file answers 404; with a token, the API leads to the bytes:
+https://docs.github.com/rest/releases/assets#get-a-release-asset.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import requests
 
 from ci.fetch.github_access import GitHubAccess
-from ci.fetch.github_assets import asset_api_url, is_release_asset
 from ci.fetch.retry import Patience
-from ci.fetch.session import Bearer, body, get, new_session, origin, require_success
-from ci.fetch.source import AbsentError, Source, StalePartError, html_error, public_url
-from ci.host.errors import FetchError, InputError
+from ci.fetch.session import Bearer, PatientSession, body, get, origin, require_success
+from ci.fetch.source import AbsentError, Source, StalePartError, TransientError, collected, html_error, public_url
+from ci.host.errors import AccessError, FetchError, InputError
 from ci.host.files import CHUNK_BYTES
 
 CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+RELEASE_ASSET = re.compile(r"/([^/]+)/([^/]+)/releases/download/([^/]+)/([^/]+)")
+LARGEST_ANSWER = 16 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,20 +51,52 @@ def open_source(
         return
     origin(url)  # before anything else looks into it
     headers = {"Range": f"bytes={have}-", "If-Range": validator} if have and validator else {}
-    with new_session() as session, _ask(session, url, headers, client) as response:
+    with PatientSession(client.patience) as session, _ask(session, url, headers, client.github) as response:
         yield _open_response(url, response, have, validator, client.patience)
 
 
-def _ask(session: requests.Session, url: str, headers: dict[str, str], client: Client) -> requests.Response:
+def _ask(session: PatientSession, url: str, headers: dict[str, str], access: GitHubAccess | None) -> requests.Response:
     """The answer to `url`; the public address is always tried first, without a token."""
-    response, access = get(session, url, client.patience, headers=headers), client.github
-    missing = response.status_code == HTTPStatus.NOT_FOUND
-    if not (missing and access and access.token and is_release_asset(url, access)):
+    response = get(session, url, headers)
+    asset = RELEASE_ASSET.fullmatch(urlsplit(url).path)
+    if not (response.status_code == HTTPStatus.NOT_FOUND and asset and access and access.token):
+        return response
+    if origin(url) != origin(access.server_url):
         return response
     response.close()
+    owner, repository, tag, _ = (quote(unquote(part), safe="") for part in asset.groups())
+    release = f"{access.api_url}/repos/{owner}/{repository}/releases/tags/{tag}"
     bearer = Bearer(access.token, access.api_url)
-    at = asset_api_url(session, url, access, bearer, client.patience)
-    return get(session, at, client.patience, headers={**headers, "Accept": "application/octet-stream"}, bearer=bearer)
+    at = _asset_api_url(session, url, release, bearer)
+    return get(session, at, {**headers, "Accept": "application/octet-stream"}, bearer)
+
+
+def _asset_api_url(session: PatientSession, url: str, release: str, bearer: Bearer) -> str:
+    """Where the API, which has the release at the address `release`, has its file that is at `url` for the public.
+
+    Raises AbsentError where there is none, AccessError where the token does not do.
+    """
+    with get(session, release, {"Accept": "application/vnd.github+json"}, bearer) as response:
+        if response.status_code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+            raise AccessError(
+                f"GITHUB_TOKEN does not let {public_url(url)} be read: GitHub answered {response.status_code}",
+                hint="It needs `contents: read` on that repository, and must not have expired.",
+            )
+        require_success(release, response)
+        answer = collected(body(response, session.patience), LARGEST_ANSWER)
+    name = unquote(urlsplit(url).path.rpartition("/")[2])
+    try:
+        assets = json.loads(answer or b"")["assets"]
+        found = [str(asset["url"]) for asset in assets if asset["name"] == name]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise TransientError("GitHub's answer makes no sense") from None
+    if not found:
+        raise AbsentError
+    if origin(found[0]) != bearer.origin:
+        raise FetchError(
+            f"GitHub sends elsewhere for {public_url(url)}: {public_url(found[0])}", hint="Check GITHUB_API_URL."
+        )
+    return found[0]
 
 
 def _open_file(url: str) -> Source:

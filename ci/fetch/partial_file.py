@@ -1,7 +1,4 @@
-"""What is here already of a download: `<target>.part` on disk, and its digest as it grows.
-
-Runs on Python 3.10 too, for consumers of the image.
-"""
+"""What is here already of a download: `<target>.part` on disk, and its digest as it grows."""
 
 import hashlib
 import json

@@ -1,7 +1,7 @@
 """When to ask a server again, and how to be sure that something was done exactly once.
 
 One policy for downloads and for GitHub: again after faults that pass, with growing pauses or as long as the server
-wishes. Runs on Python 3.10 too, for consumers of the image.
+wishes.
 """
 
 import time

@@ -1,7 +1,4 @@
-"""Requests that end: every wait for a server is bounded, and a token goes to one server only.
-
-Runs on Python 3.10 too, for consumers of the image.
-"""
+"""Requests that end: every wait for a server is bounded, and a token goes to one server only."""
 
 import threading
 import time
@@ -55,27 +52,20 @@ class Bearer(AuthBase):
         return request
 
 
-class _Session(requests.Session):
-    """Leaves all redirects to `get`: requests would stumble over a Location that is no address."""
-
-    def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002 - requests' signature
-        return None
-
-
-def new_session() -> requests.Session:
+class PatientSession(requests.Session):
     """A session for bytes as they were published. It takes proxies from the environment, as curl does."""
-    session = _Session()
-    session.headers.update({"Accept-Encoding": "identity", "User-Agent": USER_AGENT})
-    return session
+
+    def __init__(self, patience: Patience) -> None:
+        super().__init__()
+        self.patience = patience
+        self.headers.update({"Accept-Encoding": "identity", "User-Agent": USER_AGENT})
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Leaves all redirects to `get`: requests would stumble over a Location that is no address."""
 
 
 def get(
-    session: requests.Session,
-    url: str,
-    patience: Patience,
-    *,
-    headers: Mapping[str, str] | None = None,
-    bearer: Bearer | None = None,
+    session: PatientSession, url: str, headers: Mapping[str, str], bearer: Bearer | None = None
 ) -> requests.Response:
     """The answer at the end of all redirects, its body unread; the caller closes it.
 
@@ -86,14 +76,14 @@ def get(
         ask = partial(
             session.get,
             at,
-            headers=dict(headers or {}),
+            headers=dict(headers),
             auth=bearer if bearer and origin(at) == bearer.origin else None,
             stream=True,
-            timeout=(CONNECT_SECONDS, patience.timeout),
+            timeout=(CONNECT_SECONDS, session.patience.timeout),
             allow_redirects=False,
         )
         try:
-            response = _in_time(ask, patience.timeout)
+            response = _in_time(ask, session.patience.timeout)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             # `from None` because requests puts the whole URL, tokens included, into its messages.
             raise _classify(url, error) from None

@@ -1,7 +1,4 @@
-"""What a download reads from: bytes on their way, and failures sorted into passing, absent and final ones.
-
-Runs on Python 3.10 too, for consumers of the image.
-"""
+"""What a download reads from: bytes on their way, and failures sorted into passing, absent and final ones."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

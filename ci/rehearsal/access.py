@@ -36,11 +36,12 @@ class Permission(IntEnum):
 class Token:
     """`scopes` are those of a classic personal token, None for a GitHub App's and a workflow's, which have none."""
 
-    secret: str = field(repr=False)
     login: str
     permission: Permission
     scopes: str | None = None
     expired: bool = False
+    # Nobody can guess it, so that one that leaks into a log is found there.
+    secret: str = field(repr=False, default_factory=lambda: secrets.token_hex(20))
 
 
 class Tokens(NamedTuple):
@@ -52,18 +53,13 @@ class Tokens(NamedTuple):
 
 
 def make_tokens(owner: str) -> Tokens:
-    """Tokens that nobody can guess, so that one that leaks into a log is found there."""
-
-    def secret(role: str) -> str:
-        return f"{role}_{secrets.token_hex(18)}"
-
     bot = "github-actions[bot]"
     return Tokens(
-        admin=Token(secret=secret("admin"), login=owner, permission=Permission.ADMIN, scopes="repo, workflow"),
-        workflow=Token(secret=secret("workflow"), login=bot, permission=Permission.PUSH),
-        reader=Token(secret=secret("reader"), login=bot, permission=Permission.PULL),
-        expired=Token(secret=secret("expired"), login=owner, permission=Permission.ADMIN, expired=True),
-        outsider=Token(secret=secret("outsider"), login="outsider", permission=Permission.NONE, scopes="repo"),
+        admin=Token(login=owner, permission=Permission.ADMIN, scopes="repo, workflow"),
+        workflow=Token(login=bot, permission=Permission.PUSH),
+        reader=Token(login=bot, permission=Permission.PULL),
+        expired=Token(login=owner, permission=Permission.ADMIN, expired=True),
+        outsider=Token(login="outsider", permission=Permission.NONE, scopes="repo"),
     )
 
 
@@ -95,21 +91,22 @@ class Access:
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            request[CALLER] = caller = await self._caller(request)
+            request[CALLER] = await self._caller(request)
             response = await handler(request)
         except ApiError as refusal:
             response = refusal.response()
-            caller = request.get(CALLER) or Caller(token=None, permission=Permission.NONE, repository=None)
         if not response.prepared:
-            for name, value in self._headers(caller.token).items():
+            for name, value in self._headers(request.get(CALLER)).items():
                 response.headers.setdefault(name, value)
         return response
 
-    def _headers(self, token: Token | None) -> dict[str, str]:
+    def _headers(self, caller: Caller | None) -> dict[str, str]:
+        token = caller.token if caller else None
         login = token.login if token else ""
         self._used[login] += 1
         used = min(self._used[login], HOURLY_LIMIT - 1)
-        headers = {
+        scopes = {"X-OAuth-Scopes": token.scopes} if token and token.scopes else {}
+        return scopes | {
             "X-RateLimit-Limit": str(HOURLY_LIMIT),
             "X-RateLimit-Remaining": str(HOURLY_LIMIT - used),
             "X-RateLimit-Used": str(used),
@@ -118,8 +115,6 @@ class Access:
             "X-GitHub-Media-Type": "github.v3; format=json",
             "X-GitHub-Request-Id": secrets.token_hex(8).upper(),
         }
-        scopes = token.scopes if token else None
-        return headers if scopes is None else headers | {"X-OAuth-Scopes": scopes}
 
     async def _caller(self, request: web.Request) -> Caller:
         token, repository = self._authenticate(request), None

@@ -16,6 +16,7 @@ from ci.rehearsal.exchanges import UPLOADS
 from ci.rehearsal.faults import LEAVES_STARTER, MIDWAY
 from ci.rehearsal.release_routes import BASE, release_of
 from ci.rehearsal.releases import (
+    BYTES,
     MAX_ASSET_BYTES,
     RELEASES,
     AssetState,
@@ -83,10 +84,10 @@ async def _begin(request: web.Request) -> tuple[StoredRelease, StoredAsset]:
         raise upload_refusal(422, "Validation Failed", size)
     return release, request.app[RELEASES].add_asset(
         release,
-        name=name,
+        name,
+        await simple_user(request),
         label=request.query.get("label", ""),
-        content_type=request.headers.get("Content-Type", "application/octet-stream"),
-        uploader=await simple_user(request),
+        content_type=request.headers.get("Content-Type", BYTES),
     )
 
 
@@ -112,7 +113,7 @@ async def get(request: web.Request) -> web.Response:
     "The API will either redirect the client to the location, or stream it directly if possible": it redirects.
     """
     release, asset = _asset(request)
-    if request.headers.get("Accept") != "application/octet-stream":
+    if request.headers.get("Accept") != BYTES:
         return reply(request.app[RELEASES].asset_json(release, asset))
     return _redirect_to_bytes(request, asset)
 
@@ -161,17 +162,17 @@ async def serve(request: web.Request) -> web.StreamResponse:
     headers = {
         "Accept-Ranges": "bytes",
         "Content-Disposition": f"attachment; filename={request.match_info['name']}",
-        "Content-Type": "application/octet-stream",
+        "Content-Type": BYTES,
         "ETag": etag,
     }
-    wanted = _range(request, etag, asset.size)
-    if wanted is not None and wanted.start >= wanted.stop:
-        headers["Content-Range"] = f"bytes */{asset.size}"
-        return web.Response(status=416, headers=headers)
-    if wanted is not None:
-        headers["Content-Range"] = f"bytes {wanted.start}-{wanted.stop - 1}/{asset.size}"
-    sent = wanted or range(asset.size)
-    response = web.StreamResponse(status=206 if wanted else 200, headers=headers)
+    sent, status = range(asset.size), 200
+    if "Range" in request.headers and request.headers.get("If-Range", etag) == etag:
+        with suppress(ValueError):  # an ill-formed range is as good as none
+            sent, status = range(*request.http_range.indices(asset.size)), 206
+            headers["Content-Range"] = f"bytes {sent.start}-{sent.stop - 1}/{asset.size}"
+    if not sent:
+        return web.Response(status=416, headers=headers | {"Content-Range": f"bytes */{asset.size}"})
+    response = web.StreamResponse(status=status, headers=headers)
     response.content_length = len(sent)
     await response.prepare(request)
     if request.method != "HEAD":
@@ -201,16 +202,6 @@ def _named(request: web.Request, release: StoredRelease | None) -> tuple[StoredR
     if release is None or asset is None:
         raise not_found()
     return release, asset
-
-
-def _range(request: web.Request, etag: str, size: int) -> range | None:
-    """The bytes that are asked for, None for all: without a range, with one of another file, or with one ill-formed."""
-    if "Range" not in request.headers or request.headers.get("If-Range", etag) != etag:
-        return None
-    try:
-        return range(*request.http_range.indices(size))
-    except ValueError:
-        return None
 
 
 async def _send(response: web.StreamResponse, path: Path, wanted: range) -> None:

@@ -9,12 +9,6 @@ from ci.rehearsal.emulator import EMULATOR, EmulatorAnswer
 from ci.rehearsal.replies import ApiError, Json, no_content, not_found, reply
 
 REPOSITORY = "/repos/{owner}/{repo}"
-# emulate's messages that differ from GitHub's.
-GITHUB_WORDS = {
-    "Invalid sha": "Object does not exist",
-    "Update is not a fast-forward": "Update is not a fast forward",
-    "Validation failed": "Validation Failed",
-}
 
 everything_else = web.RouteTableDef()
 
@@ -38,7 +32,7 @@ async def wishes(request: web.Request) -> Json:
 
 async def simple_user(request: web.Request) -> Json:
     """Schema `simple-user` of who sent a request; emulate knows one user, and the others differ in name only."""
-    user, token = await request.app[EMULATOR].user(), request[CALLER].token
+    user, token = await request.app[EMULATOR].call("GET", "/user"), request[CALLER].token
     login = token.login if token else user["login"]
     kept = {"id", "site_admin", "login", "node_id", "gravatar_id", "type"}
     return {
@@ -56,22 +50,14 @@ async def forward(request: web.Request) -> EmulatorAnswer:
 
 async def forwarded(request: web.Request) -> Any:  # noqa: ANN401 - JSON
     """What emulate answers to the same request; raises ApiError for an error."""
-    return check(await forward(request))
-
-
-def check(answer: EmulatorAnswer) -> Any:  # noqa: ANN401 - JSON
-    """The body of an answer that is no error; raises ApiError for one."""
-    if not answer.ok:
-        message = (answer.body or {}).get("message", "")
-        raise ApiError(answer.status, GITHUB_WORDS.get(message, message))
-    return answer.body
+    return (await forward(request)).checked()
 
 
 @everything_else.route("*", "/{path:.*}")
 async def pass_through(request: web.Request) -> web.Response:
     """What emulate does well."""
     answer = await forward(request)
-    if check(answer) is None:
+    if answer.checked() is None:
         return no_content()
     return reply(answer.body, status=answer.status, headers=answer.links)
 

@@ -35,6 +35,12 @@ LISTENING = re.compile(r"listening on port (\d+)")
 # emulate refuses a token after 5000 requests in an hour, and takes any unknown one for its first user's.
 REQUESTS_PER_TOKEN = 4000
 REPOSITORY = re.compile(r"/repos/([^/]+/[^/]+)")
+# emulate's messages that differ from GitHub's.
+GITHUB_WORDS = {
+    "Invalid sha": "Object does not exist",
+    "Update is not a fast-forward": "Update is not a fast forward",
+    "Validation failed": "Validation Failed",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +55,13 @@ class EmulatorAnswer:
     def ok(self) -> bool:
         return self.status < HTTPStatus.BAD_REQUEST
 
+    def checked(self) -> Any:  # noqa: ANN401 - JSON
+        """The body; raises ApiError where it is that of an error."""
+        if not self.ok:
+            message = (self.body or {}).get("message", "")
+            raise ApiError(self.status, GITHUB_WORDS.get(message, message))
+        return self.body
+
 
 class Emulator:
     """Requests to emulate, all in the name of the user who owns every repository."""
@@ -60,7 +73,6 @@ class Emulator:
         self._requests = itertools.count()
         self._shown: dict[str, dict[str, str]] = {}
         self._repositories: dict[str, Json] = {}
-        self._user: Json | None = None
 
     def show_as(self, repository: str, commit: str, shown: str) -> None:
         """Have a commit appear under another SHA in everything that is said of its repository.
@@ -70,24 +82,22 @@ class Emulator:
         self._shown.setdefault(repository, {})[commit] = shown
 
     async def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: object = None,
-        query: Mapping[str, str] | None = None,
+        self, method: str, path: str, *, body: object = None, query: Mapping[str, str] | None = None
     ) -> EmulatorAnswer:
         token = f"owner-{next(self._requests) // REQUESTS_PER_TOKEN}"
         headers = {"Authorization": f"Bearer {token}"}
-        shown = self._shown_at(path)
+        found = REPOSITORY.match(path)
+        shown = self._shown.get(found.group(1), {}) if found else {}
         actual = {name: commit for commit, name in shown.items()}
         data = None
         if method != "GET" and REPOSITORY.fullmatch(path):
             self._repositories.clear()
         if body is not None:
-            data = json.dumps(_whole_values(body, actual))
+            # Only texts that are a commit's SHA and nothing else: a file may name a commit, too.
+            data = _replaced(json.dumps(body), {f'"{name}"': f'"{commit}"' for name, commit in actual.items()})
             headers["Content-Type"] = "application/json"
-        url, params = self._url + _replaced(path, actual), _whole_values(query or {}, actual)
+        url = self._url + _replaced(path, actual)
+        params = {name: actual.get(value, value) for name, value in (query or {}).items()}
         async with self._session.request(method, url, data=data, params=params, headers=headers) as response:
             text = _replaced(await response.text(), shown)
             is_json = text and "json" in response.content_type
@@ -99,14 +109,10 @@ class Emulator:
                 links={"Link": link} if link else {},
             )
 
-    def _shown_at(self, path: str) -> Mapping[str, str]:
-        found = REPOSITORY.match(path)
-        return self._shown.get(found.group(1), {}) if found else {}
-
     async def get(self, path: str, query: Mapping[str, str] | None = None) -> Json | None:
         """The object at `path`, None where there is none; raises ApiError for any other refusal."""
         answer = await self.request("GET", path, query=query)
-        return None if answer.status == HTTPStatus.NOT_FOUND else _successful(answer)
+        return None if answer.status == HTTPStatus.NOT_FOUND else answer.checked()
 
     async def repository(self, name: str) -> Json | None:
         """A repository's object, None where there is none; kept until it is changed, for each request needs it."""
@@ -114,47 +120,23 @@ class Emulator:
             self._repositories[name] = found
         return self._repositories.get(name)
 
-    async def user(self) -> Json:
-        """The user who owns every repository."""
-        self._user = self._user or await self.call("GET", "/user")
-        return self._user
-
     async def branch_head(self, repository: str, branch: str) -> str | None:
         """The commit a branch is at, None where there is no such branch."""
         ref = await self.get(f"/repos/{repository}/git/ref/heads/{quote(branch)}")
         return ref["object"]["sha"] if ref else None
 
     async def call(self, method: str, path: str, body: Json | None = None) -> Json:
-        """A request that has to succeed; raises ApiError with emulate's own words where it does not."""
-        return _successful(await self.request(method, path, body=body)) or {}
+        """A request that has to succeed; raises ApiError where it does not."""
+        return (await self.request(method, path, body=body)).checked() or {}
 
 
 EMULATOR = web.AppKey("emulator", Emulator)
-
-
-def _successful(answer: EmulatorAnswer) -> Any:  # noqa: ANN401 - JSON
-    if not answer.ok:
-        raise ApiError(answer.status, (answer.body or {}).get("message", ""))
-    return answer.body
 
 
 def _replaced(text: str, words: Mapping[str, str]) -> str:
     for old, new in words.items():
         text = text.replace(old, new)
     return text
-
-
-def _whole_values(body: Any, words: Mapping[str, str]) -> Any:  # noqa: ANN401 - JSON
-    """A body with those of its texts replaced that are such a word, and nothing else: a file may name a commit too."""
-    match body:
-        case str():
-            return words.get(body, body)
-        case list():
-            return [_whole_values(one, words) for one in body]
-        case Mapping():
-            return {name: _whole_values(value, words) for name, value in body.items()}
-        case _:
-            return body
 
 
 def node() -> Path:

@@ -8,7 +8,6 @@ import threading
 import time
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import assert_never
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -21,7 +20,6 @@ POLL_SECONDS = 0.01
 # of the secondary limit as in https://github.com/app-sre/github-mirror/pull/62
 SECONDARY_LIMIT = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
 PRIMARY_LIMIT = "API rate limit exceeded for user ID 1."
-
 
 INSTEAD = web.RequestKey("instead", web.StreamResponse)
 LEAVES_STARTER = web.RequestKey("leaves_starter", bool)
@@ -87,15 +85,13 @@ class Armed:
     fault: Fault
     seen: int = 0
     reached: threading.Event = field(default_factory=threading.Event)
-    _decided: threading.Event = field(default_factory=threading.Event)
-    _dropped: bool = False
+    _proceeds: bool | None = None
 
     def proceed(self) -> None:
-        self._decided.set()
+        self._proceeds = True
 
     def drop(self) -> None:
-        self._dropped = True
-        self._decided.set()
+        self._proceeds = False
 
     async def befall(self, request: web.Request) -> None:
         """Let it happen. Unless the request goes on as if nothing had been, INSTEAD is what it is answered."""
@@ -104,9 +100,9 @@ class Armed:
         self.reached.set()
         if effect in {Effect.PAUSE, Effect.HANG}:
             # That a client is gone is no event, so it is looked for; as far as it is known without reading.
-            while not self._decided.is_set() and request.transport and not request.transport.is_closing():  # noqa: ASYNC110
+            while self._proceeds is None and request.transport and not request.transport.is_closing():  # noqa: ASYNC110
                 await asyncio.sleep(POLL_SECONDS)
-        if effect is Effect.PAUSE and self._decided.is_set() and not self._dropped:
+        if effect is Effect.PAUSE and self._proceeds:
             return
         cut = effect in {Effect.PAUSE, Effect.HANG, Effect.RESET}
         request[INSTEAD] = _cut(request) if cut else _refusal(self.fault).response()
@@ -120,21 +116,19 @@ class Faults:
     """The faults that are armed."""
 
     def __init__(self) -> None:
-        self._armed: list[Armed] = []
-        self._lock = threading.Lock()
+        # Replaced as a whole, never changed: tests arm in their own thread.
+        self._armed: tuple[Armed, ...] = ()
 
     def arm(self, fault: Fault) -> Armed:
         armed = Armed(fault)
-        with self._lock:
-            self._armed.append(armed)
+        self._armed += (armed,)
         return armed
 
     def clear(self) -> None:
         """Disarm all of them; what hangs or pauses is cut off."""
-        with self._lock:
-            for armed in self._armed:
-                armed.drop()
-            self._armed.clear()
+        disarmed, self._armed = self._armed, ()
+        for armed in disarmed:
+            armed.drop()
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -142,41 +136,28 @@ class Faults:
         if armed is None:
             return await handler(request)
         answer: web.StreamResponse | None = None
-        match armed.fault.moment:
-            case Moment.BEFORE:
-                if armed.fault.effect is Effect.STARTER:
-                    request[LEAVES_STARTER] = True
-                    await handler(request)
-                await armed.befall(request)
-            case Moment.MIDWAY:
-                request[MIDWAY] = armed
-                answer = await handler(request)
-            case Moment.AFTER:
-                answer = await handler(request)
-                await armed.befall(request)
-            case other:
-                assert_never(other)
+        if armed.fault.moment is Moment.MIDWAY:
+            request[MIDWAY] = armed
+        if armed.fault.effect is Effect.STARTER:
+            request[LEAVES_STARTER] = True
+        if armed.fault.moment is not Moment.BEFORE or armed.fault.effect is Effect.STARTER:
+            answer = await handler(request)
+        if armed.fault.moment is not Moment.MIDWAY:
+            await armed.befall(request)
         return request.get(INSTEAD) or answer or await handler(request)
 
     def _next(self, request: web.Request) -> Armed | None:
-        with self._lock:
-            due = None
-            for armed in self._armed:
-                if not armed.fault.matches(request):
-                    continue
-                armed.seen += 1
-                first = armed.fault.call
-                if due is None and first <= armed.seen < first + armed.fault.times:
-                    due = armed
-        return due
+        matching = [armed for armed in self._armed if armed.fault.matches(request)]
+        for armed in matching:
+            armed.seen += 1
+        return next((one for one in matching if 0 <= one.seen - one.fault.call < one.fault.times), None)
 
 
 def _refusal(fault: Fault) -> ApiError:
     match fault.effect:
         case Effect.SECONDARY_LIMIT | Effect.TOO_MANY_REQUESTS:
             status = 429 if fault.effect is Effect.TOO_MANY_REQUESTS else 403
-            headers = {"Retry-After": str(fault.seconds)}
-            return ApiError(status, SECONDARY_LIMIT, headers=headers)
+            return ApiError(status, SECONDARY_LIMIT, headers={"Retry-After": str(fault.seconds)})
         case Effect.PRIMARY_LIMIT:
             headers = {
                 "X-RateLimit-Limit": "5000",
@@ -194,9 +175,8 @@ def _cut(request: web.Request) -> web.Response:
     """Reset the connection. What is returned goes nowhere; aiohttp wants something."""
     request[UNANSWERED] = True
     if request.transport is not None:
-        connection: socket.socket | None = request.transport.get_extra_info("socket")
-        if connection is not None:
-            # Closed with SO_LINGER 0 a connection ends with RST instead of FIN: socket(7).
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        # Closed with SO_LINGER 0 a connection ends with RST instead of FIN: socket(7).
+        connection: socket.socket = request.transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         request.transport.abort()
     return web.Response()

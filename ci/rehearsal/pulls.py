@@ -3,12 +3,12 @@
 https://docs.github.com/rest/pulls/pulls. Bodies of refusals are as people have recorded them; each names where.
 """
 
-from typing import Any
+import json
 from urllib.parse import quote
 
 from aiohttp import web
 
-from ci.rehearsal.calls import REPOSITORY, check, forwarded, full_name, wishes
+from ci.rehearsal.calls import REPOSITORY, forwarded, full_name, wishes
 from ci.rehearsal.emulator import EMULATOR, Emulator
 from ci.rehearsal.replies import Json, invalid, not_found, problem, reply
 
@@ -33,8 +33,9 @@ class PullRequests:
         if pull["state"] == "open":
             head = await self._emulator.branch_head(repository, pull["head"]["ref"])
         if head is not None:
-            pull = _replaced(pull, pull["head"]["sha"], head)
-        pull = dict(pull) | {"active_lock_reason": None}
+            # The head's SHA is in several places of a pull request, addresses among them.
+            pull = json.loads(json.dumps(pull).replace(pull["head"]["sha"], head)) | {"base": pull["base"]}
+        pull = pull | {"active_lock_reason": None}
         if not alone:
             return {name: value for name, value in pull.items() if name not in ONLY_ALONE}
         pull["merge_commit_sha"] = self._merged_as.get(key, pull["merge_commit_sha"])
@@ -98,7 +99,8 @@ class PullRequests:
         return [await self.repaired(repository, pull, alone=True) for pull in found]
 
     async def _listed(self, repository: str, **query: str) -> list[Json]:
-        found: list[Json] = check(await self._emulator.request("GET", f"/repos/{repository}/pulls", query=query))
+        answer = await self._emulator.request("GET", f"/repos/{repository}/pulls", query=query)
+        found: list[Json] = answer.checked()
         return found
 
     async def close(self, repository: str, number: int) -> None:
@@ -158,7 +160,9 @@ async def list_all(request: web.Request) -> web.Response:
         query.pop("head", None)
     answer = await request.app[EMULATOR].request("GET", request.rel_url.raw_path, query=query)
     pulls, repository = request.app[PULLS], full_name(request)
-    return reply([await pulls.repaired(repository, pull, alone=False) for pull in check(answer)], headers=answer.links)
+    return reply(
+        [await pulls.repaired(repository, pull, alone=False) for pull in answer.checked()], headers=answer.links
+    )
 
 
 @routes.post(f"{REPOSITORY}/pulls")
@@ -180,7 +184,7 @@ async def get(request: web.Request) -> web.Response:
 @routes.patch(rf"{REPOSITORY}/pulls/{{number:\d+}}")
 async def edit(request: web.Request) -> web.Response:
     pulls, repository, wanted = request.app[PULLS], full_name(request), await wishes(request)
-    before = check(await request.app[EMULATOR].request("GET", request.rel_url.raw_path))
+    before = await request.app[EMULATOR].call("GET", request.rel_url.raw_path)
     if wanted.get("state") == "closed":
         await pulls.note_closing(repository, before)
     if wanted.get("state") == "open" and before["state"] == "closed":
@@ -190,15 +194,6 @@ async def edit(request: web.Request) -> web.Response:
 
 async def _forwarded(request: web.Request) -> Json:
     return await request.app[PULLS].repaired(full_name(request), await forwarded(request), alone=True)
-
-
-def _replaced(value: Any, old: str, new: str) -> Any:  # noqa: ANN401 - JSON
-    """The head's SHA is in several places of a pull request, addresses among them."""
-    if isinstance(value, dict):
-        return {name: _replaced(part, old, new) for name, part in value.items() if name != "base"} | (
-            {"base": value["base"]} if "base" in value else {}
-        )
-    return value.replace(old, new) if isinstance(value, str) else value
 
 
 def _entry(file: Json) -> Json:

@@ -42,7 +42,7 @@ async def get(request: web.Request) -> web.Response:
 
 @routes.post(BASE)
 async def create(request: web.Request) -> web.Response:
-    repository, wanted, releases = request[CALLER].repository, await wishes(request), request.app[RELEASES]
+    wanted, releases = await wishes(request), request.app[RELEASES]
     if not wanted.get("tag_name"):
         raise invalid(problem("Release", "tag_name", "missing_field"))
     release = StoredRelease(
@@ -50,7 +50,7 @@ async def create(request: web.Request) -> web.Response:
         repository=full_name(request),
         author=await simple_user(request),
         tag_name=wanted["tag_name"],
-        target_commitish=wanted.get("target_commitish") or (repository or {})["default_branch"],
+        target_commitish=wanted.get("target_commitish") or (request[CALLER].repository or {})["default_branch"],
         name=wanted.get("name"),
         body=wanted.get("body"),
         draft=wanted.get("draft", False),
@@ -59,7 +59,7 @@ async def create(request: web.Request) -> web.Response:
     release.created_at = _date(await _commit(request, release))
     if not release.draft:
         await _publish(request, release, wanted.get("make_latest", "true"))
-    releases.add(release)
+    _shelf(request).releases[release.id] = release
     made = releases.json(release)
     return reply(made, status=201, headers={"Location": made["url"]})
 

@@ -18,6 +18,7 @@ from aiohttp import web
 from ci.rehearsal.replies import ApiError, Json, invalid, not_found, problem
 
 MAX_ASSET_BYTES = 1 << 31
+BYTES = "application/octet-stream"
 CREATION_RESTRICTED = "Repository rule violations found\n\nCannot create ref due to creations being restricted.\n\n"
 
 # What the API calls as it is called here.
@@ -99,16 +100,16 @@ class Shelf:
     immutable: bool = False
     burned: set[str] = field(default_factory=set)
 
-    def published(self) -> list[StoredRelease]:
+    def _published(self) -> list[StoredRelease]:
         return [release for release in self.releases.values() if not release.draft]
 
     def with_tag(self, tag: str) -> StoredRelease | None:
         """The published release of a tag. "Get a release by tag name" knows no others."""
-        return next((release for release in self.published() if release.tag_name == tag), None)
+        return next((release for release in self._published() if release.tag_name == tag), None)
 
     def latest_release(self) -> StoredRelease | None:
         """The marked one; else, of the published ones that are no prerelease, the newest by `created_at`."""
-        full = [release for release in self.published() if not release.prerelease]
+        full = [release for release in self._published() if not release.prerelease]
         marked = [release for release in full if release.id == self.latest]
         return max(marked or full, key=lambda release: (release.created_at, release.id), default=None)
 
@@ -140,12 +141,10 @@ class Shelf:
             self.latest = release.id
         elif make_latest == "legacy":
             self.latest = None
-        elif self.latest is None and (before := self._latest_without(release)):
-            self.latest = before.id
-
-    def _latest_without(self, release: StoredRelease) -> StoredRelease | None:
-        others = Shelf(releases={key: value for key, value in self.releases.items() if key != release.id})
-        return others.latest_release()
+        elif self.latest is None:
+            others = Shelf(releases={key: value for key, value in self.releases.items() if key != release.id})
+            before = others.latest_release()
+            self.latest = before.id if before else None
 
 
 class ReleaseStore:
@@ -154,6 +153,7 @@ class ReleaseStore:
     def __init__(self, url: str, uploads_url: str, folder: Path) -> None:
         self.url = url
         self._uploads_url = uploads_url
+        folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._shelves: dict[str, Shelf] = {}
         self._ids = itertools.count(1001)
@@ -181,14 +181,11 @@ class ReleaseStore:
                 return self.find_asset(repository, number, drafts=True)[1]
         raise not_found()
 
-    def add(self, release: StoredRelease) -> None:
-        self.shelf(release.repository).releases[release.id] = release
-
     def new_id(self) -> int:
         return next(self._ids)
 
     def add_asset(
-        self, release: StoredRelease, *, name: str, label: str, content_type: str, uploader: Json
+        self, release: StoredRelease, name: str, uploader: Json, *, label: str = "", content_type: str = BYTES
     ) -> StoredAsset:
         """An empty asset in state `starter`, whose name is taken from now on. Raises the 422 where it already is."""
         if release.asset_named(name):

@@ -84,11 +84,11 @@ def page_of(request: web.Request, items: Sequence[ItemT]) -> tuple[Sequence[Item
     page = max(_number(request, "page", 1), 1)
     last = max(-(-len(items) // size), 1)
     places = {"prev": page - 1, "next": page + 1, "last": last, "first": 1}
-    if page >= last:
-        places.pop("next"), places.pop("last")
-    if page == 1:
-        places.pop("prev"), places.pop("first")
-    links = [f'<{request.url.update_query(page=str(number))}>; rel="{name}"' for name, number in places.items()]
+    links = [
+        f'<{request.url.update_query(page=str(number))}>; rel="{name}"'
+        for name, number in places.items()
+        if (page < last if name in {"next", "last"} else page > 1)
+    ]
     return items[(page - 1) * size : page * size], {"Link": ", ".join(links)} if links else {}
 
 

@@ -8,13 +8,17 @@ from typing import Any
 from aiohttp import web
 
 from ci.rehearsal.access import CALLER, Permission, require_admin
-from ci.rehearsal.calls import REPOSITORY, check, forward, forwarded, full_name, wishes
+from ci.rehearsal.calls import REPOSITORY, forward, forwarded, full_name, wishes
 from ci.rehearsal.pulls import PULLS
 from ci.rehearsal.releases import CREATION_RESTRICTED, RELEASES
 from ci.rehearsal.replies import ApiError, Json, no_content, not_found, reply
 
 # What the schema `full-repository` requires and emulate leaves out.
 MISSING: Json = {"network_count": 0, "subscribers_count": 0, "has_discussions": False, "temp_clone_token": ""}
+PERMISSIONS = {
+    "admin": Permission.ADMIN, "maintain": Permission.ADMIN, "push": Permission.PUSH, "triage": Permission.PUSH,
+    "pull": Permission.PULL,
+}  # fmt: skip
 REFS = f"{REPOSITORY}/git/refs"
 
 routes = web.RouteTableDef()
@@ -27,13 +31,7 @@ async def get(request: web.Request) -> web.Response:
     body["pushed_at"] = body["pushed_at"] or body["created_at"]
     body.pop("permissions", None)
     if caller.token is not None:
-        body["permissions"] = {
-            "admin": caller.permission >= Permission.ADMIN,
-            "maintain": caller.permission >= Permission.ADMIN,
-            "push": caller.can_push,
-            "triage": caller.can_push,
-            "pull": caller.permission >= Permission.PULL,
-        }
+        body["permissions"] = {name: caller.permission >= needed for name, needed in PERMISSIONS.items()}
     return reply(body)
 
 
@@ -69,7 +67,8 @@ async def create_ref(request: web.Request) -> web.Response:
     wanted = await wishes(request)
     tag = str(wanted.get("ref", "")).removeprefix("refs/tags/")
     if tag in request.app[RELEASES].shelf(full_name(request)).burned:
-        raise _rule_violation(CREATION_RESTRICTED)
+        # As recorded in https://github.com/github-community-projects/ospo-reusable-workflows/issues/83
+        raise ApiError(422, CREATION_RESTRICTED)
     made = _repaired(await forwarded(request))
     return reply(made, status=201, headers={"Location": made["url"]})
 
@@ -82,12 +81,12 @@ async def change_ref(request: web.Request) -> web.Response:
     if kept is not None and kept.immutable:
         # "Git tags cannot be moved or deleted": docs.github.com/code-security/concepts/supply-chain-security/
         # immutable-releases
-        raise _rule_violation("Repository rule violations found\n\nCannot update this protected ref.\n\n")
+        raise ApiError(422, "Repository rule violations found\n\nCannot update this protected ref.\n\n")
     answer = await forward(request)
     if answer.status == 404:
         # The description has no 404 for these two, only 422.
         raise ApiError(422, "Reference does not exist")
-    body = check(answer)
+    body = answer.checked()
     if request.method == "DELETE":
         await request.app[PULLS].close_of_branch(repository, name.removeprefix("heads/"))
         return no_content()
@@ -100,8 +99,3 @@ def _repaired(body: Any) -> Any:  # noqa: ANN401 - one reference or a list of th
         return [_repaired(ref) for ref in body]
     ref: Json = body
     return ref | {"url": ref["url"].replace("/git/ref/", "/git/refs/")}
-
-
-def _rule_violation(message: str) -> ApiError:
-    # As recorded in https://github.com/github-community-projects/ospo-reusable-workflows/issues/83
-    return ApiError(422, message)

@@ -9,10 +9,11 @@ Not modelled: branch protection and required checks as GitHub has them, forks, G
 """
 
 import asyncio
+import base64
 import socket
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
@@ -21,18 +22,18 @@ from aiohttp import web
 
 from ci.host.process import held_port
 from ci.rehearsal import assets, calls, pulls, release_routes, repositories
-from ci.rehearsal.access import Access, Tokens, make_tokens
-from ci.rehearsal.content import DEFAULT_BRANCH, add_commit, make_repository, read_file
+from ci.rehearsal.access import Access, make_tokens
 from ci.rehearsal.emulator import EMULATOR, Emulator, running_emulator
 from ci.rehearsal.exchanges import UPLOADS, Exchange, ExchangeLog
 from ci.rehearsal.faults import Faults
 from ci.rehearsal.pulls import PULLS, PullRequests
-from ci.rehearsal.releases import RELEASES, AssetState, ReleaseStore
+from ci.rehearsal.releases import RELEASES, ReleaseStore
 from ci.rehearsal.replies import Json
 
 ResultT = TypeVar("ResultT")
 
 OWNER = "fountain-coach"
+DEFAULT_BRANCH = "main"
 MAX_JSON_BYTES = 64 << 20
 CALL_SECONDS = 120.0
 SHUTDOWN_SECONDS = 1.0
@@ -51,12 +52,12 @@ class GitHubServer:
         self.url = url
         self.upload_url = f"{url}{UPLOADS}"
         self.owner = OWNER
-        self.tokens: Tokens = make_tokens(OWNER)
+        self.tokens = make_tokens(OWNER)
+        self.token = self.tokens.admin.secret
         self.faults = Faults()
         self._log = ExchangeLog()
-        self._assets = folder / "assets"
-        self._assets.mkdir(parents=True, exist_ok=True)
-        self._releases = ReleaseStore(url, self.upload_url, self._assets)
+        self._folder = folder
+        self._releases = ReleaseStore(url, self.upload_url, folder / "assets")
         self._loop = asyncio.new_event_loop()
         self._emulator: Emulator
         self._pulls: PullRequests
@@ -70,14 +71,17 @@ class GitHubServer:
         """
         # PyGithub takes answers only from the very host that it asks, and emulate says localhost. That may be ::1 too,
         # where nobody else must listen.
-        with held_port() as port, socket.create_server(("127.0.0.1", port)) as listener:
+        with held_port() as port, socket.create_server(("127.0.0.1", port)) as listener, ExitStack() as stack:
             server = cls(folder, f"http://localhost:{port}")
-            with server._running(listener):
-                yield server
-
-    @property
-    def token(self) -> str:
-        return self.tokens.admin.secret
+            thread = threading.Thread(target=server._run, name="github", daemon=True)
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(server._loop.call_soon_threadsafe, server._loop.stop)
+            site = server._site(listener)
+            server._call(site.__aenter__())
+            stack.callback(lambda: server._call(site.__aexit__(None, None, None)))
+            stack.callback(server.faults.clear)
+            yield server
 
     @property
     def exchanges(self) -> list[Exchange]:
@@ -86,7 +90,9 @@ class GitHubServer:
 
     def create_repository(self, name: str, files: Mapping[str, str], *, private: bool = False) -> str:
         """A repository whose default branch has one commit with these files; its full name."""
-        return self._call(make_repository(self._emulator, name, files, private=private))
+        full_name: str = self._emulate("POST", "/user/repos", {"name": name, "private": private})["full_name"]
+        self.commit(full_name, files, message="Begin")
+        return full_name
 
     def show_head_as(self, repository: str, commit: str) -> None:
         """Have the commit at the head of the default branch appear under this SHA, of a commit made elsewhere."""
@@ -96,7 +102,7 @@ class GitHubServer:
         self._emulator.show_as(repository, head, commit)
 
     def archive(self, repository: str) -> None:
-        self._call(self._emulator.call("PATCH", f"/repos/{repository}", {"archived": True}))
+        self._emulate("PATCH", f"/repos/{repository}", {"archived": True})
 
     def set_immutable_releases(self, repository: str, *, enabled: bool) -> None:
         self._releases.shelf(repository).immutable = enabled
@@ -111,7 +117,21 @@ class GitHubServer:
         author: Mapping[str, str] | None = None,
     ) -> str:
         """Commit files, None for those to delete, to a branch; its SHA. A branch that is not there starts at main."""
-        return self._call(add_commit(self._emulator, repository, files, branch=branch, message=message, author=author))
+        git, head = f"/repos/{repository}/git", self.branch_head(repository, branch)
+        parent = head or self.branch_head(repository)
+        tree: Json = {"tree": [_entry(path, text) for path, text in files.items()]}
+        if parent is not None:
+            tree["base_tree"] = self._emulate("GET", f"{git}/commits/{parent}")["tree"]["sha"]
+        made = self._emulate("POST", f"{git}/trees", tree)
+        commit: Json = {"message": message, "tree": made["sha"], "parents": [parent] if parent else []}
+        if author:
+            commit["author"] = commit["committer"] = dict(author)
+        sha: str = self._emulate("POST", f"{git}/commits", commit)["sha"]
+        if head is None:
+            self._emulate("POST", f"{git}/refs", {"ref": f"refs/heads/{branch}", "sha": sha})
+        else:
+            self._emulate("PATCH", f"{git}/refs/heads/{quote(branch)}", {"sha": sha})
+        return sha
 
     def branch_head(self, repository: str, branch: str = DEFAULT_BRANCH) -> str | None:
         """The commit a branch is at, None where there is no such branch."""
@@ -123,7 +143,12 @@ class GitHubServer:
 
     def read(self, repository: str, path: str, *, ref: str = DEFAULT_BRANCH) -> str | None:
         """The text of a file, None where there is none."""
-        return self._call(read_file(self._emulator, repository, path, ref))
+        entry = self._call(self._emulator.get(f"/repos/{repository}/contents/{quote(path)}", {"ref": ref}))
+        if entry is None:
+            return None
+        return base64.b64decode(
+            self._emulate("GET", f"/repos/{repository}/git/blobs/{entry['sha']}")["content"]
+        ).decode()
 
     def close_pull(self, repository: str, number: int) -> None:
         self._call(self._pulls.close(repository, number))
@@ -147,29 +172,9 @@ class GitHubServer:
     def plant_starter(self, repository: str, release_id: int, name: str) -> int:
         """The empty asset that a failed upload leaves; its id."""
         release = self._releases.find(repository, str(release_id), drafts=True)
-        asset = self._releases.add_asset(
-            release, name=name, label="", content_type="application/octet-stream", uploader=release.author
-        )
-        assert asset.state is AssetState.STARTER  # noqa: S101
-        return asset.id
+        return self._releases.add_asset(release, name, release.author).id
 
     # -- the thread -----------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def _running(self, listener: socket.socket) -> Iterator[None]:
-        thread = threading.Thread(target=self._run, name="github", daemon=True)
-        thread.start()
-        site = self._site(listener)
-        try:
-            self._call(site.__aenter__())
-            try:
-                yield
-            finally:
-                self.faults.clear()
-                self._call(site.__aexit__(None, None, None))
-        finally:
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            thread.join()
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:  # which cancels what is left when it is closed
@@ -177,7 +182,7 @@ class GitHubServer:
 
     @asynccontextmanager
     async def _site(self, listener: socket.socket) -> AsyncIterator[None]:
-        async with running_emulator(self._assets.parent, url=self.url, owner=OWNER) as self._emulator:
+        async with running_emulator(self._folder, url=self.url, owner=OWNER) as self._emulator:
             self._pulls = PullRequests(self._emulator)
             access = Access(self.tokens, self._emulator)
             app = web.Application(
@@ -202,5 +207,13 @@ class GitHubServer:
                     await asyncio.sleep(0)
                 await runner.cleanup()
 
+    def _emulate(self, method: str, path: str, body: Json | None = None) -> Json:
+        return self._call(self._emulator.call(method, path, body))
+
     def _call(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(CALL_SECONDS)
+
+
+def _entry(path: str, text: str | None) -> Json:
+    content = {"sha": None} if text is None else {"content": text}
+    return {"path": path, "mode": "100644", "type": "blob"} | content

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ci.consume.hydrate import How, Hydrated
 from ci.consume.localize import localize, localized
 from ci.consume.wanted import ManifestFile, Wanted
 from ci.host.errors import InputError, RefusedError
@@ -109,9 +108,8 @@ def test_what_somebody_else_writes_meanwhile_is_not_overwritten(
         return localized(text, wanted, size, where)
 
     monkeypatch.setattr("ci.consume.localize.localized", slowly)
-    hydrated = Hydrated(path=consumer.cached(), size=len(IMAGE), how=How.CACHED)
     with pytest.raises(RefusedError, match="changed"):
-        localize(read, WANTED, hydrated, consumer.workspace)
+        localize(read, WANTED, len(IMAGE), consumer.workspace)
     assert consumer.manifest.read_bytes() == theirs
 
 
