@@ -162,7 +162,7 @@ def validate_image(asked: ValidateRequest, reporter: Reporter) -> ValidationRepo
         boots = with_other(found, boot, reporter.note, proves=lambda boots: not boots.error)
         digests = before, digest(image.path, reporter)
         document = _document(image, boots, digests, started_at, time.monotonic() - started)
-        consoles = [(outcome.result.name, outcome.console) for outcome in boots.outcomes]
+        consoles = [(boot.name, boot.console.text if boot.console else "") for boot in boots.boots]
         report.publish_evidence(document, consoles, folder / boots.acceleration.accelerator, output, image.stem)
     show(document, reporter)
     actions.append_summary(report.render_markdown(document))
@@ -184,7 +184,7 @@ def _document(
         accelerator=boots.acceleration.accelerator,
         accelerator_reason=boots.acceleration.reason,
         qemu=run([QEMU, "--version"], timeout=30).stdout.partition("\n")[0].strip(),
-        boots=[outcome.result for outcome in boots.outcomes],
+        boots=[boot.result for boot in boots.boots],
         checks=[check.model_copy(update={"actual": report.printable(check.actual)}) for check in checks],
         seconds=round(seconds, 1),
     )

@@ -44,7 +44,7 @@ Spec: TypeAlias = Callable[[int], MachineSpec | ConsumerSpec]
 def measure_boots(subject: BenchSubject, image: Path, boots: int, reporter: Reporter) -> MeasuredPart:
     """Start everything in turns."""
     base = subject.base.path
-    disk = seed.make_seed(subject.folder, seed_user_data(subject.key.public), seed.meta_data(instance="i-bench"))
+    disk = seed.make_seed(subject.folder, seed_user_data(subject.key.public), instance="i-bench")
     with reporter.step("An overlay of our image with an init that only reports"):
         floor = floor_disk(subject, image)
     for path in (base, image):

@@ -98,5 +98,5 @@ class World:
     machine: FakeMachine = field(default_factory=FakeMachine)
     session: FakeSession = field(default_factory=lambda: FakeSession(answers={}))
     methods: tuple[str, ...] = ("publickey",)
-    accepted: set[str] = field(default_factory=set)
+    accepted: set[tuple[str, str]] = field(default_factory=set)
     start_error: Exception | None = None

@@ -9,8 +9,7 @@ import pytest
 from ci import validate_image
 from ci.boot import all_boots, report, scenarios
 from ci.boot.all_boots import AllBoots, Capacity
-from ci.boot.boot import BootOutcome, BootRun, BootSettings
-from ci.boot.scenarios import Scenario
+from ci.boot.boot import Boot, BootSettings, Ports, Scenario
 from ci.boot.vm import ssh
 from ci.host.accelerator import Acceleration, Accelerator
 from ci.host.errors import BootError, CheckError, InputError, ToolsmithError
@@ -47,14 +46,19 @@ def make_report(*checks: CheckResult) -> ValidationReport:
     )
 
 
-def outcome(scenario: Scenario, error: BootError | None) -> BootOutcome:
-    boot = BootRun(name=scenario.name, settings=SETTINGS, folder=Path(), key=scenario.key)
-    return boot.finish(scenario.planned, scenario.shape, error)
+async def ended(scenario: Scenario, error: BootError | None) -> Boot:
+    async def play(_boot: Boot, _ports: Ports) -> None:
+        if error:
+            raise error
+
+    boot = Boot(scenario=replace(scenario, play=play), settings=SETTINGS, folder=Path())
+    await boot.run((1, 2))
+    return boot
 
 
 def boot_all(monkeypatch: pytest.MonkeyPatch, folder: Path, failing: str) -> AllBoots:
-    async def run_scenario(_settings: BootSettings, scenario: Scenario, _folder: Path) -> BootOutcome:
-        return outcome(scenario, PANIC if scenario.name == failing else None)
+    async def run_scenario(_settings: BootSettings, scenario: Scenario, _folder: Path) -> Boot:
+        return await ended(scenario, PANIC if scenario.name == failing else None)
 
     monkeypatch.setattr(scenarios, "run_scenario", run_scenario)
     return asyncio.run(all_boots.boot_all(SETTINGS, folder, quiet_reporter(), ALONE))
@@ -62,7 +66,7 @@ def boot_all(monkeypatch: pytest.MonkeyPatch, folder: Path, failing: str) -> All
 
 def test_all_four_boots_are_tried_even_where_a_later_one_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     results = boot_all(monkeypatch, tmp_path, failing="consumer")
-    assert [outcome.result.name for outcome in results.outcomes] == ["full", "clone", "consumer", "seed"]
+    assert [boot.name for boot in results.boots] == ["full", "clone", "consumer", "seed"]
     assert results.error is PANIC
 
 
@@ -70,14 +74,14 @@ def test_where_the_first_boot_fails_the_others_are_skipped_with_the_reason(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     results = boot_all(monkeypatch, tmp_path, failing="full")
-    assert [outcome.result.name for outcome in results.outcomes] == ["full"]
+    assert [boot.name for boot in results.boots] == ["full"]
     others = [check for check in results.checks if check.boot in ("consumer", "seed")]
     assert {check.outcome for check in others} == {Outcome.SKIPPED}
     assert {check.actual for check in others} == {"the boot full did not come up"}
     named = {(check.boot, check.id) for check in results.checks}
     planned = {
         (scenario.name, planned.id)
-        for scenario in (make(SETTINGS) for make in scenarios.SCENARIOS)
+        for scenario in scenarios.all_scenarios(SETTINGS.memory_mib)
         for planned in scenario.planned
     }
     assert planned <= named
@@ -89,17 +93,17 @@ def test_the_first_boot_is_alone_and_the_report_in_order(
 ) -> None:
     running: set[str] = set()
 
-    async def run_scenario(_settings: BootSettings, scenario: Scenario, _folder: Path) -> BootOutcome:
+    async def run_scenario(_settings: BootSettings, scenario: Scenario, _folder: Path) -> Boot:
         assert running.isdisjoint({"full"})
         running.add(scenario.name)
         for _ in range({"full": 20, "clone": 9, "consumer": 6, "seed": 3}[scenario.name]):
             await asyncio.sleep(0)
         running.remove(scenario.name)
-        return outcome(scenario, None)
+        return await ended(scenario, None)
 
     monkeypatch.setattr(scenarios, "run_scenario", run_scenario)
     results = asyncio.run(all_boots.boot_all(SETTINGS, tmp_path, quiet_reporter(), capacity))
-    assert [outcome.result.name for outcome in results.outcomes] == ["full", "clone", "consumer", "seed"]
+    assert [boot.name for boot in results.boots] == ["full", "clone", "consumer", "seed"]
 
 
 def test_boots_that_share_processors_have_longer_limits_and_the_first_has_not(
@@ -107,9 +111,9 @@ def test_boots_that_share_processors_have_longer_limits_and_the_first_has_not(
 ) -> None:
     limits: dict[str, float] = {}
 
-    async def run_scenario(settings: BootSettings, scenario: Scenario, _folder: Path) -> BootOutcome:
+    async def run_scenario(settings: BootSettings, scenario: Scenario, _folder: Path) -> Boot:
         limits[scenario.name] = settings.acceleration.scaled(10)
-        return outcome(scenario, None)
+        return await ended(scenario, None)
 
     monkeypatch.setattr(scenarios, "run_scenario", run_scenario)
     asyncio.run(all_boots.boot_all(SETTINGS, tmp_path, quiet_reporter(), replace(ALONE, at_most=2)))

@@ -107,7 +107,7 @@ async def connect(port: int, user: str, key: Key, *, denials: int = DENIALS) -> 
     """
     while True:
         try:
-            return Session(await _open(port, user, client_keys=[key.private], preferred_auth="publickey"))
+            return Session(await _open(port, user, "publickey", key))
         except asyncssh.PermissionDenied as error:
             denials -= 1
             if denials <= 0:
@@ -134,31 +134,18 @@ async def offered_methods(port: int, user: str) -> tuple[str, ...]:
     return await _persistently(ask, f"asking for the authentication methods of {user}")
 
 
-async def login_accepted(port: int, user: str, key: Key) -> bool:
-    """Whether `user` can log in with a key. It is really tried."""
-    return await _accepted(port, user, client_keys=[key.private], preferred_auth="publickey")
+async def login_accepted(port: int, user: str, method: str, secret: Key | str) -> bool:
+    """Whether `user` can log in by `method` (its name in SSH) with a key or a password. It is really tried."""
 
-
-async def password_accepted(port: int, user: str, password: str) -> bool:
-    """Whether `user` can log in with a password. It is really tried."""
-    return await _accepted(port, user, client_keys=None, password=password, preferred_auth="password")
-
-
-async def keyboard_interactive_accepted(port: int, user: str, password: str) -> bool:
-    """Whether `user` can log in with a password given to keyboard-interactive prompts. It is really tried."""
-    return await _accepted(port, user, client_keys=None, password=password, preferred_auth="keyboard-interactive")
-
-
-async def _accepted(port: int, user: str, **credentials: object) -> bool:
     async def log_in() -> bool:
         try:
-            connection = await _open(port, user, **credentials)
+            connection = await _open(port, user, method, secret)
         except asyncssh.PermissionDenied:
             return False
         await Session(connection).close()
         return True
 
-    return await _persistently(log_in, f"logging in as {user} with {credentials['preferred_auth']}")
+    return await _persistently(log_in, f"logging in as {user} with {method}")
 
 
 async def _persistently(attempt: Callable[[], Coroutine[Any, Any, T]], what: str) -> T:
@@ -173,7 +160,7 @@ async def _persistently(attempt: Callable[[], Coroutine[Any, Any, T]], what: str
     raise AssertionError("the last attempt returns or raises")
 
 
-async def _open(port: int, user: str, **credentials: object) -> asyncssh.SSHClientConnection:
+async def _open(port: int, user: str, method: str, secret: Key | str) -> asyncssh.SSHClientConnection:
     sock = await _greeted(port)
     try:
         return await asyncssh.connect(
@@ -186,7 +173,9 @@ async def _open(port: int, user: str, **credentials: object) -> asyncssh.SSHClie
             gss_auth=False,
             gss_kex=False,
             connect_timeout=HANDSHAKE_SECONDS,
-            **credentials,
+            preferred_auth=method,
+            client_keys=[secret.private] if isinstance(secret, Key) else None,
+            password=secret if isinstance(secret, str) else None,
         )
     except BaseException:
         sock.close()

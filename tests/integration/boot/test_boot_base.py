@@ -11,15 +11,13 @@ import pytest
 from ci.boot.vm.machine import start
 from ci.boot.vm.qemu import Forward, MachineSpec, Share
 from ci.boot.vm.qmp import Shutdown
-from ci.boot.vm.seed import make_seed, meta_data
+from ci.boot.vm.seed import make_seed
 from ci.boot.vm.ssh import (
     Key,
     connect,
-    keyboard_interactive_accepted,
     login_accepted,
     new_key,
     offered_methods,
-    password_accepted,
 )
 from ci.host.accelerator import probe
 from ci.host.errors import BootError
@@ -45,7 +43,7 @@ def seed_for(folder: Path, key: Key) -> Path:
             }
         ],
     }
-    return make_seed(folder, f"#cloud-config\n{json.dumps(settings)}\n", meta_data(instance="i-1"))
+    return make_seed(folder, f"#cloud-config\n{json.dumps(settings)}\n", instance="i-1")
 
 
 def test_a_seeded_guest_is_used_over_ssh_and_powers_itself_off(built: Built, tmp_path: Path) -> None:
@@ -97,11 +95,11 @@ def test_a_seeded_guest_is_used_over_ssh_and_powers_itself_off(built: Built, tmp
 async def try_to_log_in(port: int, key: Key) -> None:
     # The image lets only keys in; that a password can be accepted is shown in test_ssh.py.
     assert await offered_methods(port, "tester") == ("publickey",)
-    assert not await password_accepted(port, "tester", "wrong")
-    assert not await keyboard_interactive_accepted(port, "tester", PASSWORD)
-    assert await login_accepted(port, "tester", key)
-    assert not await login_accepted(port, "tester", new_key())
-    assert not await login_accepted(port, "root", key)
+    assert not await login_accepted(port, "tester", "password", "wrong")
+    assert not await login_accepted(port, "tester", "keyboard-interactive", PASSWORD)
+    assert await login_accepted(port, "tester", "publickey", key)
+    assert not await login_accepted(port, "tester", "publickey", new_key())
+    assert not await login_accepted(port, "root", "publickey", key)
     with pytest.raises(BootError, match="refused the key for tester"):
         await connect(port, "tester", new_key(), denials=2)
 

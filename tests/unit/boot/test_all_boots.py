@@ -1,29 +1,23 @@
 import asyncio
 import itertools
+from dataclasses import replace
 
 import pytest
 
 from ci.boot.all_boots import QEMU_MIB, Capacity, fits, run_side_by_side, slowdown
-from ci.boot.boot import BootRun, BootShape
-from ci.boot.scenarios import Ports, Scenario
-from ci.boot.vm import ssh
+from ci.boot.boot import Boot, Ports, Scenario
 from ci.host.errors import HostError
 
-BIG = BootShape(memory_mib=2048, cpus=2)
-SMALL = BootShape(memory_mib=128, cpus=1)
-KEY = ssh.new_key()
 PLENTY = 1 << 20
 
 
-async def nothing(_boot: BootRun, _ports: Ports) -> None:
+async def nothing(_boot: Boot, _ports: Ports) -> None:
     pass
 
 
-def scenario(name: str, shape: BootShape, usual_seconds: int = 10) -> Scenario:
-    return Scenario(name=name, shape=shape, usual_seconds=usual_seconds, key=KEY, play=nothing)
-
-
-THREE = (scenario("clone", BIG, 16), scenario("consumer", SMALL, 31), scenario("seed", BIG, 38))
+BIG = Scenario(name="clone", memory_mib=2048, cpus=2, usual_seconds=16, play=nothing)
+SMALL = Scenario(name="consumer", memory_mib=128, cpus=1, usual_seconds=31, play=nothing)
+THREE = (BIG, SMALL, replace(BIG, name="seed", usual_seconds=38))
 
 
 class Runs:
@@ -138,4 +132,4 @@ def test_alone_a_machine_may_start_wherever() -> None:
     ],
 )
 def test_limits_grow_with_what_has_to_share_a_processor(capacity: Capacity, expected: float) -> None:
-    assert slowdown([each.shape for each in THREE], capacity) == expected
+    assert slowdown(THREE, capacity) == expected

@@ -139,7 +139,7 @@ def all_command_checks() -> dict[str, ImageCheck]:
         "share-readable": Lines(("known content",)),
         "share-names": Lines(("known content",)),
         "seed-file": Lines(("marker",)),
-        **recorded(RECORD, [EPHEMERAL]),
+        **recorded(RECORD, EPHEMERAL),
     }
     return {check.id: check for boot in ("full", "clone", "consumer", "seed") for check in questions(boot, known)}
 
