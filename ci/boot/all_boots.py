@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from ci.boot import report, scenarios
+from ci.boot import interruptible, report, scenarios
 from ci.boot.boot import Boot, BootSettings, Scenario
 from ci.host.accelerator import Acceleration
 from ci.host.errors import BootError
@@ -61,22 +61,21 @@ async def run_side_by_side(
 
     The first that raises ends the others. So does a cancellation.
     """
-    waiting = sorted(planned, key=lambda scenario: scenario.usual_seconds, reverse=True)
-    running: dict[asyncio.Future[T], Scenario] = {}
+    running: list[Scenario] = []
     left: dict[str, T] = {}
-    try:
-        while waiting or running:
-            for scenario in list(waiting):
-                if fits(scenario, list(running.values()), capacity):
-                    waiting.remove(scenario)
-                    running[asyncio.ensure_future(run(scenario))] = scenario
-            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                left[running.pop(task).name] = task.result()
-    finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+    changed = asyncio.Condition()
+
+    async def run_when_it_fits(scenario: Scenario) -> None:
+        async with changed:
+            await changed.wait_for(lambda: fits(scenario, running, capacity))
+            running.append(scenario)
+        left[scenario.name] = await run(scenario)
+        async with changed:
+            running.remove(scenario)
+            changed.notify_all()
+
+    longest_first = sorted(planned, key=lambda scenario: scenario.usual_seconds, reverse=True)
+    await interruptible.together(*map(run_when_it_fits, longest_first))
     return [left[scenario.name] for scenario in planned]
 
 

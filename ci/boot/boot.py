@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+from ci.boot import interruptible
 from ci.boot.checks.check import ImageCheck
 from ci.boot.checks.load import CHECKS, checks_of
 from ci.boot.vm import machine, ssh
@@ -195,9 +196,7 @@ class Guest:
         first, *others = checks
         gate = asyncio.Semaphore(CONCURRENCY)
         await self._ask_one(first, gate)
-        async with asyncio.TaskGroup() as group:
-            for check in others:
-                group.create_task(self._ask_one(check, gate))
+        await interruptible.together(*(self._ask_one(check, gate) for check in others))
 
     async def _ask_one(self, check: ImageCheck, gate: asyncio.Semaphore) -> None:
         boot = self.boot
@@ -237,11 +236,10 @@ class Guest:
         finally:
             command.cancel()
             await asyncio.gather(command, return_exceptions=True)
-        # Without a monitor nobody tells the reason.
-        by_guest = ended.guest and ended.reason == "guest-shutdown" if ended.reason else True
         self.boot.add(
             "clean-shutdown",
-            passed=by_guest and ended.exit_code == 0,
+            # Without a monitor nobody tells the reason.
+            passed=ended.reason in ("guest-shutdown", "") and ended.exit_code == 0,
             actual=f"{ended.reason or 'no monitor to tell the reason'}, exit code {ended.exit_code}",
             seconds=self.machine.elapsed() - before,
         )

@@ -13,7 +13,7 @@ from ci.host.files import publish_together, write_atomic
 from ci.host.workspace import exclusive
 from ci.records import artifacts
 from ci.records.validation import BootResult, CheckResult, Outcome, ValidationReport
-from ci.text.markdown import Markdown, code, table
+from ci.text.markdown import Markdown, code, table, visible
 
 EVIDENCE = (
     artifacts.REPORT,
@@ -28,22 +28,12 @@ MAX_CELL = 300
 # What XML 1.0 cannot hold, and what would move a terminal's cursor: https://www.w3.org/TR/xml/#charsets
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\ufffe\uffff]")
 
-_ORDER = {Outcome.FAILED: 0, Outcome.SKIPPED: 1, Outcome.PASSED: 2}
+_ORDER = (Outcome.FAILED, Outcome.SKIPPED, Outcome.PASSED)
 
 
 def printable(text: str) -> str:
     """`text` with what is neither printable, a tab nor a line's end written as its code."""
-    return _UNPRINTABLE.sub(lambda match: _code(match.group()), text.replace("\r\n", "\n"))
-
-
-def _code(character: str) -> str:
-    number = ord(character)
-    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
-
-
-def failed_first(checks: Sequence[CheckResult]) -> list[CheckResult]:
-    """Failed checks, then skipped ones, then the rest; otherwise in their order."""
-    return sorted(checks, key=lambda check: _ORDER[check.outcome])
+    return _UNPRINTABLE.sub(lambda match: visible(match.group()), text.replace("\r\n", "\n"))
 
 
 def count(checks: Sequence[CheckResult]) -> str:
@@ -89,9 +79,13 @@ def render_markdown(report: ValidationReport) -> str:
         table(BOOT_COLUMNS, [boot_row(boot) for boot in report.boots]),
         *(_failure(check) for check in report.checks if check.outcome is Outcome.FAILED),
         "## Checks",
-        table(CHECK_COLUMNS, [_row(check) for check in failed_first(report.checks)]),
+        table(CHECK_COLUMNS, [_row(check) for check in sorted(report.checks, key=_failed_first)]),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _failed_first(check: CheckResult) -> int:
+    return _ORDER.index(check.outcome)
 
 
 def _row(check: CheckResult) -> list[Markdown]:
@@ -105,13 +99,17 @@ def _lines(text: str) -> str:
 
 
 def _failure(check: CheckResult) -> str:
-    parts = [f"## Failed: {check.title} ({check.boot}, {check.id})"]
-    known = CHECKS.get(check.id)
-    if known:
-        parts.append(known.why)
-    parts += ["Expected:", _quoted(check.expected), "Actual:", _quoted(check.actual)]
-    if known:
-        parts += [_repeating(known, f"```sh\n{known.command}\n```"), f"Where to look: {known.look_for}"]
+    known = CHECKS[check.id]
+    parts = [
+        f"## Failed: {check.title} ({check.boot}, {check.id})",
+        known.why,
+        "Expected:",
+        _quoted(check.expected),
+        "Actual:",
+        _quoted(check.actual),
+        _repeating(known, f"```sh\n{known.command}\n```"),
+        f"Where to look: {known.look_for}",
+    ]
     return "\n\n".join(parts)
 
 
@@ -145,9 +143,9 @@ def _case(check: CheckResult) -> TestCase:
     match check.outcome:
         case Outcome.FAILED:
             failure = Failure(f"{check.title}: not as expected")
-            parts = [f"expected:\n{printable(check.expected)}", f"actual:\n{printable(check.actual)}"]
-            if known := CHECKS.get(check.id):
-                parts += [known.why, _repeating(known, known.command), f"Where to look: {known.look_for}"]
+            known = CHECKS[check.id]
+            seen = f"expected:\n{printable(check.expected)}\n\nactual:\n{printable(check.actual)}"
+            parts = [seen, known.why, _repeating(known, known.command), f"Where to look: {known.look_for}"]
             failure.text = "\n\n".join(parts)
             case.result = [failure]
         case Outcome.SKIPPED:

@@ -18,7 +18,7 @@ from ci.boot.checks.check import Expectation, ImageCheck, JsonHas, Lines, Words
 from ci.boot.checks.load import CHECKS, checks_of
 from ci.boot.image_file import NO_RECORD
 from ci.boot.vm import ssh
-from ci.boot.vm.qemu import CONSUMER_PORT, CONSUMER_TAG, ConsumerSpec, Forward, MachineSpec, Share
+from ci.boot.vm.qemu import CONSUMER_PORT, CONSUMER_TAG, SSH_PORT, ConsumerSpec, MachineSpec, Share
 from ci.boot.vm.seed import make_seed
 from ci.host.process import held_port
 from ci.records import artifacts
@@ -160,7 +160,7 @@ def _machine(boot: Boot, ports: Ports, seed: Path | None = None) -> MachineSpec:
         memory_mib=boot.scenario.memory_mib,
         cpus=boot.scenario.cpus,
         seed=seed,
-        forwards=(Forward(host_port=ports[0]), Forward(host_port=ports[1], guest_port=CONSUMER_PORT)),
+        forwards={ports[0]: SSH_PORT, ports[1]: CONSUMER_PORT},
     )
 
 

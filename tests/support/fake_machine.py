@@ -7,14 +7,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self, TypeVar
 
+from ci.boot.vm.machine import Shutdown
 from ci.boot.vm.qemu import ConsumerSpec, MachineSpec
-from ci.boot.vm.qmp import Shutdown
 from ci.boot.vm.ssh import CommandResult
 from ci.host.errors import BootError
 
 T = TypeVar("T")
 
-POWERED_OFF = Shutdown(reason="guest-shutdown", guest=True, exit_code=0)
+POWERED_OFF = Shutdown(reason="guest-shutdown", exit_code=0)
 PANIC = BootError("the kernel panicked", hint="Read the console.", details="last line of the console")
 
 

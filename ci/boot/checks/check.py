@@ -4,6 +4,8 @@ import json
 import re
 import shlex
 from dataclasses import dataclass
+from functools import reduce
+from operator import getitem
 from typing import TypeAlias
 
 from ci.boot.vm.ssh import CommandResult
@@ -69,17 +71,9 @@ class JsonHas:
     def accepts(self, output: str) -> bool:
         try:
             document = json.loads(output)
-        except ValueError:
+            return all(reduce(getitem, path.split("."), document) == value for path, value in self.values)
+        except (ValueError, LookupError, TypeError):  # no JSON, no such key, nothing that has keys
             return False
-        return all(_at(document, path) == (True, value) for path, value in self.values)
-
-
-def _at(document: object, path: str) -> tuple[bool, object]:
-    for key in path.split("."):
-        if not isinstance(document, dict) or key not in document:
-            return False, None
-        document = document[key]
-    return True, document
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +117,19 @@ class ImageCheck:
 
     def result(self, boot: str, *, passed: bool, actual: str, seconds: float = 0.0) -> CheckResult:
         """The result of this check, judged already."""
-        outcome = Outcome.PASSED if passed else Outcome.FAILED
-        return self._with(boot, outcome, actual or NOTHING, seconds)
+        return CheckResult(
+            id=self.id,
+            boot=boot,
+            title=self.title,
+            expected=self.expected.describe(),
+            actual=actual or NOTHING,
+            outcome=Outcome.PASSED if passed else Outcome.FAILED,
+            seconds=round(seconds, 2),
+        )
 
     def skipped(self, boot: str, reason: str) -> CheckResult:
         """The result where it could not run."""
-        return self._with(boot, Outcome.SKIPPED, reason, 0.0)
+        return self.result(boot, passed=False, actual=reason).model_copy(update={"outcome": Outcome.SKIPPED})
 
     def judge(self, boot: str, answer: CommandResult) -> CheckResult:
         """The result where its command ended."""
@@ -140,14 +141,3 @@ class ImageCheck:
             parts.append(f"stderr: {complaints}")
         passed = len(parts) == 1 and self.expected.accepts(output)
         return self.result(boot, passed=passed, actual="\n".join(filter(None, parts)), seconds=answer.seconds)
-
-    def _with(self, boot: str, outcome: Outcome, actual: str, seconds: float) -> CheckResult:
-        return CheckResult(
-            id=self.id,
-            boot=boot,
-            title=self.title,
-            expected=self.expected.describe(),
-            actual=actual,
-            outcome=outcome,
-            seconds=round(seconds, 2),
-        )

@@ -7,7 +7,7 @@ import os
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -16,7 +16,7 @@ from qemu.qmp import QMPError
 from ci.boot.vm.console import LOGIN_PROMPT, Console
 from ci.boot.vm.exit import explain_exit
 from ci.boot.vm.qemu import AGENT_SOCKET, QMP_SOCKET, ConsumerSpec, MachineSpec
-from ci.boot.vm.qmp import GuestAgent, Monitor, Shutdown
+from ci.boot.vm.qmp import GuestAgent, Monitor
 from ci.host.accelerator import LONGEST_SILENCE_SECONDS, Acceleration, Accelerator
 from ci.host.errors import AcceleratorError, BootError, ToolsmithError
 from ci.host.process import spawn_async
@@ -33,6 +33,14 @@ SOCKET_PATH_BYTES = 108
 
 T = TypeVar("T")
 Clock: TypeAlias = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shutdown:
+    """How QEMU ended by itself. `reason` is from its last event, '' without a monitor: nobody can tell."""
+
+    reason: str
+    exit_code: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,13 +124,7 @@ class VirtualMachine:
                 hint="A service may refuse to stop; the console's last lines show how far it came.",
                 details=self.console.tail(),
             )
-        return replace(await self._last_event(), exit_code=self._exit.result())
-
-    async def connect(self) -> None:
-        """Take the connections that QEMU makes to its instruments."""
-        instruments = self._need_instruments()
-        await self.until(instruments.monitor.accept(), math.inf, "QEMU's connection to its monitor", answers=True)
-        await self.until(instruments.agent.accept(), math.inf, "QEMU's connection to the agent's channel", answers=True)
+        return Shutdown(reason=await self._last_reason(), exit_code=self._exit.result())
 
     async def close(self) -> None:
         """Stop watching; QEMU must have ended, or have been killed."""
@@ -182,21 +184,17 @@ class VirtualMachine:
         if self._lost.done():
             return await self.console.fatal_error()
         if self._exit.done():
-            event = await self._last_event()
+            reason, console = await self._last_reason(), self.console
             return explain_exit(
-                self._exit.result(),
-                event.reason,
-                self.console.text,
-                self.console.tail(),
-                self._acceleration.accelerator,
+                self._exit.result(), reason, console.text, console.tail(), self._acceleration.accelerator
             )
         return None
 
-    async def _last_event(self) -> Shutdown:
+    async def _last_reason(self) -> str:
         if self._instruments is not None and self._exit.result() == 0:
             with contextlib.suppress(TimeoutError):
-                return await asyncio.wait_for(self._instruments.monitor.shutdown(), GRACE_SECONDS)
-        return Shutdown()
+                return await asyncio.wait_for(self._instruments.monitor.shutdown_reason(), GRACE_SECONDS)
+        return ""
 
     def _need_instruments(self) -> Instruments:
         if self._instruments is None:
@@ -226,7 +224,9 @@ async def start(
             async with spawn_async(argv) as process:
                 machine = VirtualMachine(process, console, clock, instruments, acceleration)
                 if instruments is not None:
-                    await machine.connect()
+                    for channel in (instruments.monitor, instruments.agent):
+                        what = f"QEMU's connection to its {channel.client.name}"
+                        await machine.until(channel.client.accept(), math.inf, what, answers=True)
                 yield machine
         finally:
             if machine is not None:
@@ -245,8 +245,8 @@ async def _listening(
     instruments = Instruments(monitor=Monitor(), agent=GuestAgent(patience=acceleration.scaled(AGENT_COMMAND_SECONDS)))
     with tempfile.TemporaryDirectory(prefix="toolsmith-", dir=_short_folder()) as folder:
         try:
-            await instruments.monitor.listen(Path(folder, QMP_SOCKET))
-            await instruments.agent.listen(Path(folder, AGENT_SOCKET))
+            await instruments.monitor.client.start_server(f"{folder}/{QMP_SOCKET}")
+            await instruments.agent.client.start_server(f"{folder}/{AGENT_SOCKET}")
             yield Path(folder), instruments
         finally:
             await instruments.agent.close()

@@ -1,6 +1,7 @@
 """QEMU's arguments: for the boot test's own starts, and for the one that copies the consumer. No effects here."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ci.host.accelerator import Acceleration, Accelerator
@@ -26,25 +27,17 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Forward:
-    """A TCP port of the host's loopback that leads to one of the guest."""
-
-    host_port: int
-    guest_port: int = SSH_PORT
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class MachineSpec:
     """A virtual machine as the boot test wants it. The image is never written to.
 
-    `instruments` are the monitor and the guest agent's channel.
+    `forwards` are TCP ports of the host's loopback, with those of the guest to which they lead. `instruments` are the
+    monitor and the guest agent's channel.
     """
 
     image: Path
     memory_mib: int = 1024
     cpus: int = 1
-    shares: tuple[Share, ...] = ()
-    forwards: tuple[Forward, ...] = ()
+    forwards: Mapping[int, int] = field(default_factory=dict)
     seed: Path | None = None
     instruments: bool = True
 
@@ -67,10 +60,8 @@ class MachineSpec:
         ]
         if self.seed is not None:
             argv += ["-drive", f"file={escape(self.seed)},if=virtio,format=raw,readonly=on"]
-        for share in self.shares:
-            argv += ["-virtfs", _virtfs(share, read_only="readonly=on")]
         argv += [
-            "-netdev", ",".join(["user", "id=net0", *(_hostfwd(forward) for forward in self.forwards)]),
+            "-netdev", ",".join(["user", "id=net0", *(_hostfwd(*forward) for forward in self.forwards.items())]),
             # Without its ROM, SeaBIOS does not try to boot from the network for half a minute.
             "-device", "virtio-net-pci,netdev=net0,romfile=",
         ]
@@ -106,9 +97,9 @@ class ConsumerSpec:
             "-drive", f"file={escape(self.image)},if=virtio,snapshot=on",
         ]
         for share in (workspace, *self.exports):
-            argv += ["-virtfs", _virtfs(share, read_only="readonly")]
+            argv += ["-virtfs", _virtfs(share)]
         argv += [
-            "-netdev", f"user,id=net0,{_hostfwd(Forward(host_port=self.host_port, guest_port=CONSUMER_PORT))}",
+            "-netdev", f"user,id=net0,{_hostfwd(self.host_port, CONSUMER_PORT)}",
             "-device", "virtio-net-pci,netdev=net0",
             "-nographic",
         ]
@@ -118,13 +109,13 @@ class ConsumerSpec:
         return argv + _instruments(sockets)
 
 
-def _virtfs(share: Share, *, read_only: str) -> str:
+def _virtfs(share: Share) -> str:
     parts = ["local", f"path={escape(share.path)}", f"mount_tag={escape(share.tag)}", "security_model=none"]
-    return ",".join(parts if share.writable else [*parts, read_only])
+    return ",".join(parts if share.writable else [*parts, "readonly"])
 
 
-def _hostfwd(forward: Forward) -> str:
-    return f"hostfwd=tcp:{LOOPBACK}:{forward.host_port}-:{forward.guest_port}"
+def _hostfwd(host_port: int, guest_port: int) -> str:
+    return f"hostfwd=tcp:{LOOPBACK}:{host_port}-:{guest_port}"
 
 
 def _instruments(sockets: Path | None) -> list[str]:

@@ -6,7 +6,6 @@ https://www.qemu.org/docs/master/interop/qemu-ga-ref.html
 import asyncio
 import contextlib
 import itertools
-from dataclasses import dataclass
 from pathlib import Path
 
 from qemu.qmp import EventListener, ExecuteError, QMPClient, QMPError
@@ -16,38 +15,20 @@ from ci.host.errors import BootError, HostError
 SYNC_SECONDS = 5.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shutdown:
-    """How QEMU ended by itself.
+class _Channel:
+    """A connection that QEMU makes to us, so that nothing has to be tried again until it is there.
 
-    `reason` and `guest` are from its last event: `guest-shutdown` and True where the guest powered itself off. Without
-    a monitor `reason` is '' and `guest` is False: nobody can tell. `exit_code` is None while QEMU is about to end.
+    That it was made says nothing about a guest agent behind it.
     """
 
-    reason: str = ""
-    guest: bool = False
-    exit_code: int | None = None
-
-
-class _Channel:
-    """A connection that QEMU makes to us, so that nothing has to be tried again until it is there."""
-
     def __init__(self, name: str) -> None:
-        self._client = QMPClient(name)
-
-    async def listen(self, socket: Path) -> None:
-        """Listen where QEMU will connect to; to be called before QEMU starts."""
-        await self._client.start_server(str(socket))
-
-    async def accept(self) -> None:
-        """Wait for QEMU to connect, which says nothing about a guest agent behind it."""
-        await self._client.accept()
+        self.client = QMPClient(name)
 
     async def close(self) -> None:
         """End the connection, if there is one."""
         # QEMU may have hung up first, which the client reports here.
         with contextlib.suppress(EOFError, OSError, QMPError):
-            await self._client.disconnect()
+            await self.client.disconnect()
 
 
 class Monitor(_Channel):
@@ -56,26 +37,26 @@ class Monitor(_Channel):
     def __init__(self) -> None:
         super().__init__("monitor")
         self._shutdowns = EventListener(("SHUTDOWN",))
-        self._client.register_listener(self._shutdowns)
-        self._shutdown: Shutdown | None = None
+        self.client.register_listener(self._shutdowns)
+        self._reason = ""
 
     async def screenshot(self, path: Path) -> None:
         """Write what the VGA card shows as a PNG; raises HostError where this QEMU cannot make one."""
         try:
-            await self._client.execute("screendump", {"filename": str(Path.cwd() / path), "format": "png"})
+            await self.client.execute("screendump", {"filename": str(Path.cwd() / path), "format": "png"})
         except ExecuteError as error:
             raise HostError(
                 f"QEMU made no screenshot: {error}", hint="It needs QEMU 7.1 or newer, with PNG."
             ) from error
 
-    async def shutdown(self) -> Shutdown:
-        """Wait for the event that says why QEMU is about to end."""
-        if self._shutdown is None:
+    async def shutdown_reason(self) -> str:
+        """Wait for the event that says why QEMU is about to end: `guest-shutdown` where the guest powered off."""
+        if not self._reason:
             data = (await self._shutdowns.get())["data"]
             if not isinstance(data, dict):
                 raise BootError(f"an event is no object: {data!r}", hint="This QEMU is not a known one.")
-            self._shutdown = Shutdown(guest=data["guest"] is True, reason=str(data.get("reason", "")))
-        return self._shutdown
+            self._reason = str(data["reason"])
+        return self._reason
 
 
 class GuestAgent(_Channel):
@@ -83,8 +64,8 @@ class GuestAgent(_Channel):
 
     def __init__(self, *, patience: float) -> None:
         super().__init__("agent")
-        self._client.await_greeting = False
-        self._client.negotiate = False
+        self.client.await_greeting = False
+        self.client.negotiate = False
         self._patience = patience
 
     async def answers(self, sync_seconds: float = SYNC_SECONDS) -> None:
@@ -106,13 +87,17 @@ class GuestAgent(_Channel):
             await asyncio.gather(*asked, return_exceptions=True)
 
     async def _sync(self, number: int) -> bool:
-        return await self._client.execute("guest-sync", {"id": number}) == number
+        return await self.client.execute("guest-sync", {"id": number}) == number
 
-    async def command(self, name: str, **arguments: object) -> object:
-        """Run an agent command; raises BootError where the agent refuses it, or does not answer in time."""
+    async def add_authorized_key(self, user: str, public_key: str) -> None:
+        """Let `public_key` (one line of an authorized_keys file) log in as `user`, until the guest ends.
+
+        Raises BootError where the agent refuses it, or does not answer in time.
+        """
+        name, arguments = "guest-ssh-add-authorized-keys", {"username": user, "keys": [public_key.strip()]}
         try:
             async with asyncio.timeout(self._patience):
-                return await self._client.execute(name, arguments)
+                await self.client.execute(name, arguments)
         except ExecuteError as error:
             raise BootError(
                 f"the guest agent refused {name}: {error}",
@@ -122,7 +107,3 @@ class GuestAgent(_Channel):
             raise BootError(f"the guest agent did not answer {name} within {self._patience:.0f} s") from None
         except QMPError as error:
             raise BootError(f"the connection to the guest agent was lost during {name}: {error}") from error
-
-    async def add_authorized_key(self, user: str, public_key: str) -> None:
-        """Let `public_key` (one line of an authorized_keys file) log in as `user`, until the guest ends."""
-        await self.command("guest-ssh-add-authorized-keys", username=user, keys=[public_key.strip()])

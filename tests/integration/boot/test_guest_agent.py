@@ -27,9 +27,9 @@ def talk(tmp_path: Path, answer: Answer, act: Callable[[GuestAgent], Awaitable[N
 
     async def main() -> None:
         agent = GuestAgent(patience=patience)
-        await agent.listen(tmp_path / "s")
+        await agent.client.start_server(str(tmp_path / "s"))
         reader, writer = await asyncio.open_unix_connection(str(tmp_path / "s"))
-        await agent.accept()
+        await agent.client.accept()
 
         async def serve() -> None:
             text = ""  # the client puts nothing between its messages
@@ -61,11 +61,11 @@ def test_the_agent_answers_late_and_the_late_answers_do_no_harm(tmp_path: Path) 
             return []
         if request["execute"] == "guest-sync":  # now all that has piled up is answered, in its order
             return [returns(one, one["arguments"]["id"]) for one in asked]
-        return [returns(request, "pong")]
+        return [returns(request, {})]
 
     async def act(agent: GuestAgent) -> None:
         await agent.answers(sync_seconds=0.01)
-        assert await agent.command("guest-ping") == "pong"
+        await agent.add_authorized_key("fountain", "ssh-ed25519 AAAA")
 
     talk(tmp_path, answer, act)
     assert [one["arguments"]["id"] for one in asked[:3]] == [1, 2, 3]  # each has a number of its own
@@ -93,7 +93,7 @@ def test_a_refused_command_is_told_with_the_agents_reason(tmp_path: Path) -> Non
 
 def test_an_agent_that_falls_silent_is_given_up(tmp_path: Path) -> None:
     async def act(agent: GuestAgent) -> None:
-        await agent.command("guest-ping")
+        await agent.add_authorized_key("fountain", "ssh-ed25519 AAAA")
 
-    with pytest.raises(BootError, match="did not answer guest-ping"):
+    with pytest.raises(BootError, match="did not answer guest-ssh-add-authorized-keys"):
         talk(tmp_path, lambda _: [], act, patience=0.01)

@@ -10,8 +10,8 @@ import pytest
 from ci.boot import scenarios
 from ci.boot.boot import Boot, BootSettings, Scenario
 from ci.boot.vm import machine, ssh
+from ci.boot.vm.machine import Shutdown
 from ci.boot.vm.qemu import ConsumerSpec, MachineSpec
-from ci.boot.vm.qmp import Shutdown
 from ci.boot.vm.ssh import CommandResult
 from ci.host.accelerator import Acceleration, Accelerator
 from ci.host.errors import BootError, HostError
@@ -133,11 +133,11 @@ def test_a_fault_of_the_host_is_not_blamed_on_the_image(world: World, tmp_path: 
     ("ended", "outcome", "words"),
     [
         (POWERED_OFF, Outcome.PASSED, "guest-shutdown, exit code 0"),
-        (Shutdown(reason="", guest=False, exit_code=0), Outcome.PASSED, "no monitor"),
-        (Shutdown(reason="", guest=False, exit_code=1), Outcome.FAILED, "exit code 1"),
-        (Shutdown(reason="guest-shutdown", guest=True, exit_code=1), Outcome.FAILED, "exit code 1"),
-        (Shutdown(reason="guest-reset", guest=True, exit_code=0), Outcome.FAILED, "guest-reset"),
-        (Shutdown(reason="host-signal", guest=False, exit_code=0), Outcome.FAILED, "host-signal"),
+        (Shutdown(reason="", exit_code=0), Outcome.PASSED, "no monitor"),
+        (Shutdown(reason="", exit_code=1), Outcome.FAILED, "exit code 1"),
+        (Shutdown(reason="guest-shutdown", exit_code=1), Outcome.FAILED, "exit code 1"),
+        (Shutdown(reason="guest-reset", exit_code=0), Outcome.FAILED, "guest-reset"),
+        (Shutdown(reason="host-signal", exit_code=0), Outcome.FAILED, "host-signal"),
         (BootError("the guest did not power off within 180 s"), Outcome.FAILED, "did not power off"),
     ],
 )
@@ -272,7 +272,7 @@ def test_a_given_port_is_used_with_the_next_one(world: World, tmp_path: Path) ->
     asyncio.run(scenarios.run_scenario(common, FULL, tmp_path))
     (spec,) = world.machine.specs
     assert isinstance(spec, MachineSpec)
-    assert [(forward.host_port, forward.guest_port) for forward in spec.forwards] == [(4000, 22), (4001, 3023)]
+    assert spec.forwards == {4000: 22, 4001: 3023}
 
 
 def test_without_a_build_record_its_comparisons_are_skipped_and_the_rest_stays(world: World, tmp_path: Path) -> None:
