@@ -14,8 +14,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from pydantic import Field
 
-from ci.catalogue.chart import HEIGHT, LEFT, RIGHT, WIDTH, boot_chart, size_chart
-from ci.catalogue.view import MOST_PACKAGES, VOUCHED_FOR, ShownRelease, safe_link, shown_releases
+from ci.catalogue.chart import HEIGHT, LEFT, RIGHT, WIDTH, draw_charts
+from ci.catalogue.view import MOST_PACKAGES, VOUCHED_FOR, ShownRelease, safe_link
 from ci.records.record import Record
 from ci.records.release import ReleaseRecord, manifest_snippet
 from ci.records.version import Version
@@ -40,7 +40,7 @@ class CatalogueDocument(Record):
 
 def catalogue_files(records: Sequence[ReleaseRecord]) -> dict[str, str]:
     """The texts by the names of their files, from records that come newest first."""
-    releases = shown_releases(records)
+    releases = [ShownRelease(record=record) for record in records]
     return {
         PAGE: _page(releases),
         FEED: _feed(releases),
@@ -53,7 +53,7 @@ def _page(releases: Sequence[ShownRelease]) -> str:
     return _render(
         "index.html.j2",
         releases=releases,
-        charts=[size_chart(releases), boot_chart(releases)],
+        charts=draw_charts(releases),
         emulated=any(one.boot and one.boot.emulated for one in releases),
         chart_size={"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": WIDTH - RIGHT},
         style=style,
