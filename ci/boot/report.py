@@ -15,14 +15,6 @@ from ci.records import artifacts
 from ci.records.validation import BootResult, CheckResult, Outcome, ValidationReport
 from ci.text.markdown import Markdown, code, table, visible
 
-EVIDENCE = (
-    artifacts.REPORT,
-    artifacts.REPORT_JUNIT,
-    artifacts.REPORT_MARKDOWN,
-    artifacts.CONSOLE_LOG,
-    artifacts.SCREENSHOT,
-    artifacts.BOOT_CHART,
-)
 MAX_CELL = 300
 
 # What XML 1.0 cannot hold, and what would move a terminal's cursor: https://www.w3.org/TR/xml/#charsets
@@ -54,14 +46,8 @@ def seconds(value: float | None) -> Markdown:
 
 def boot_row(boot: BootResult) -> list[Markdown]:
     """A boot as a row under BOOT_COLUMNS."""
-    return [
-        Markdown(boot.name),
-        Markdown(f"{boot.memory_mib} MiB"),
-        Markdown(boot.cpus),
-        seconds(boot.login_prompt_seconds),
-        seconds(boot.ssh_seconds),
-        seconds(boot.total_seconds),
-    ]
+    times = map(seconds, (boot.login_prompt_seconds, boot.ssh_seconds, boot.total_seconds))
+    return [Markdown(boot.name), Markdown(f"{boot.memory_mib} MiB"), Markdown(boot.cpus), *times]
 
 
 BOOT_COLUMNS = ("boot", "memory", "CPUs", "login prompt", "SSH", "whole boot")
@@ -140,18 +126,15 @@ def render_junit(report: ValidationReport) -> str:
 
 def _case(check: CheckResult) -> TestCase:
     case = TestCase(check.id, classname=f"validation.{check.boot}", time=check.seconds)
-    match check.outcome:
-        case Outcome.FAILED:
-            failure = Failure(f"{check.title}: not as expected")
-            known = CHECKS[check.id]
-            seen = f"expected:\n{printable(check.expected)}\n\nactual:\n{printable(check.actual)}"
-            parts = [seen, known.why, _repeating(known, known.command), f"Where to look: {known.look_for}"]
-            failure.text = "\n\n".join(parts)
-            case.result = [failure]
-        case Outcome.SKIPPED:
-            case.result = [Skipped(printable(check.actual))]
-        case Outcome.PASSED:
-            pass
+    if check.outcome is Outcome.FAILED:
+        failure = Failure(f"{check.title}: not as expected")
+        known = CHECKS[check.id]
+        seen = f"expected:\n{printable(check.expected)}\n\nactual:\n{printable(check.actual)}"
+        parts = [seen, known.why, _repeating(known, known.command), f"Where to look: {known.look_for}"]
+        failure.text = "\n\n".join(parts)
+        case.result = [failure]
+    if check.outcome is Outcome.SKIPPED:
+        case.result = [Skipped(printable(check.actual))]
     return case
 
 
@@ -164,11 +147,16 @@ def publish_evidence(
     report: ValidationReport, consoles: Sequence[tuple[str, str]], folder: Path, output: Path, stem: str
 ) -> None:
     """Make the evidence appear in `output`, the report last, and nothing of an earlier run beside it."""
-    write_atomic(folder / f"{stem}{artifacts.REPORT}", report.to_json())
-    write_atomic(folder / f"{stem}{artifacts.REPORT_JUNIT}", render_junit(report))
-    write_atomic(folder / f"{stem}{artifacts.REPORT_MARKDOWN}", render_markdown(report))
-    write_atomic(folder / f"{stem}{artifacts.CONSOLE_LOG}", render_consoles(consoles))
-    for ending in (artifacts.SCREENSHOT, artifacts.BOOT_CHART):
+    texts = {
+        artifacts.REPORT: report.to_json(),
+        artifacts.REPORT_JUNIT: render_junit(report),
+        artifacts.REPORT_MARKDOWN: render_markdown(report),
+        artifacts.CONSOLE_LOG: render_consoles(consoles),
+    }
+    pictures = (artifacts.SCREENSHOT, artifacts.BOOT_CHART)
+    for ending, text in texts.items():
+        write_atomic(folder / f"{stem}{ending}", text)
+    for ending in pictures:
         made = folder / "full" / f"full{ending}"
         if made.exists():
             made.rename(folder / f"{stem}{ending}")
@@ -177,6 +165,6 @@ def publish_evidence(
         publish_together(
             sorted(folder.glob(f"{stem}.*")),
             output,
-            supersedes=[output / f"{stem}{ending}" for ending in EVIDENCE],
+            supersedes=[output / f"{stem}{ending}" for ending in (*texts, *pictures)],
             last=f"{stem}{artifacts.REPORT}",
         )

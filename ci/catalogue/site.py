@@ -50,8 +50,7 @@ def catalogue_files(records: Sequence[ReleaseRecord]) -> dict[str, str]:
 
 def _page(releases: Sequence[ShownRelease]) -> str:
     style, script = _source("style.css"), _source("catalogue.js")
-    return _render(
-        "index.html.j2",
+    return ENVIRONMENT.get_template("index.html.j2").render(
         releases=releases,
         charts=draw_charts(releases),
         emulated=any(one.boot and one.boot.emulated for one in releases),
@@ -93,8 +92,7 @@ def _feed(releases: Sequence[ShownRelease]) -> str:
     """Each entry has a name that stays the same for ever, wherever the page is published."""
     # The oldest one, because it stays: neither a new release nor a new name of the repository makes another feed.
     oldest = releases[-1].record if releases else None
-    return _render(
-        "feed.xml.j2",
+    return ENVIRONMENT.get_template("feed.xml.j2").render(
         id=_tag_uri(oldest, "releases") if oldest else "tag:localhost,1970:releases",
         repository=releases[0].record.repository if releases else "Toolsmith image",
         updated=max((one.built_at for one in releases), default=LONG_AGO),
@@ -110,29 +108,6 @@ def _tag_uri(record: ReleaseRecord, what: str) -> str:
     return f"tag:{host or 'localhost'},{day.isoformat()}:{quote(record.repository)}/{quote(what)}"
 
 
-def _render(template: str, **values: object) -> str:
-    return _environment().get_template(template).render(feed=FEED, **values)
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        undefined=StrictUndefined,
-        autoescape=True,  # HTML and XML both
-        finalize=_finalize,
-        keep_trailing_newline=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals |= {"MOST_PACKAGES": MOST_PACKAGES, "VOUCHED_FOR": VOUCHED_FOR}
-    environment.filters |= {
-        "bytes": figures.size, "moment": _moment, "plural": figures.plural, "safe_link": safe_link,
-        "seconds": figures.seconds, "snippet": manifest_snippet,
-    }  # fmt: skip
-    return environment
-
-
 def _finalize(value: object) -> object:
     """Whatever a template shows is escaped, and foreign text is made visible first."""
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
@@ -140,3 +115,19 @@ def _finalize(value: object) -> object:
 
 def _moment(value: datetime) -> str:
     return value.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+ENVIRONMENT = Environment(
+    loader=FileSystemLoader(TEMPLATES),
+    undefined=StrictUndefined,
+    autoescape=True,  # HTML and XML both
+    finalize=_finalize,
+    keep_trailing_newline=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+ENVIRONMENT.globals |= {"MOST_PACKAGES": MOST_PACKAGES, "VOUCHED_FOR": VOUCHED_FOR, "feed": FEED}
+ENVIRONMENT.filters |= {
+    "bytes": figures.size, "moment": _moment, "plural": figures.plural, "safe_link": safe_link,
+    "seconds": figures.seconds, "snippet": manifest_snippet,
+}  # fmt: skip

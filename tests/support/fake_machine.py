@@ -34,9 +34,6 @@ class FakeSession:
             raise answer
         return CommandResult(exit_status=0, stdout=answer, stderr="", seconds=0.5)
 
-    async def close(self) -> None:
-        pass
-
     async def __aenter__(self) -> Self:
         return self
 

@@ -46,16 +46,10 @@ class MachineSpec:
         # fmt: off
         argv = [
             QEMU, *acceleration.qemu_args(),
-            "-no-user-config",
-            "-nodefaults",
             # Without graphics SeaBIOS and GRUB show their errors on the serial port too; the VGA card is for pictures.
-            "-machine", "graphics=off",
-            "-display", "none",
-            "-vga", "std",
-            "-serial", "stdio",
-            "-no-reboot",
-            "-m", str(self.memory_mib),
-            "-smp", str(self.cpus),
+            "-no-user-config", "-nodefaults", "-machine", "graphics=off", "-display", "none", "-vga", "std",
+            "-serial", "stdio", "-no-reboot",
+            "-m", str(self.memory_mib), "-smp", str(self.cpus),
             "-drive", f"file={escape(self.image)},if=virtio,snapshot=on,format=qcow2",
         ]
         if self.seed is not None:

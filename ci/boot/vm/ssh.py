@@ -80,14 +80,11 @@ class Session(contextlib.AbstractAsyncContextManager["Session"]):
             seconds=time.monotonic() - started,
         )
 
-    async def close(self) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """End the connection; one that is broken already is no error."""
         self._connection.abort()
         with contextlib.suppress(asyncssh.Error, OSError):
             await self._connection.wait_closed()
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
 
 
 def new_key() -> Key:
@@ -139,11 +136,10 @@ async def login_accepted(port: int, user: str, method: str, secret: Key | str) -
 
     async def log_in() -> bool:
         try:
-            connection = await _open(port, user, method, secret)
+            async with Session(await _open(port, user, method, secret)):
+                return True
         except asyncssh.PermissionDenied:
             return False
-        await Session(connection).close()
-        return True
 
     return await _persistently(log_in, f"logging in as {user} with {method}")
 
@@ -201,21 +197,20 @@ async def _greeted(port: int) -> socket.socket:
 async def _greeted_within(port: int, seconds: float) -> socket.socket:
     loop = asyncio.get_running_loop()
     while True:
-        sock = socket.socket()
-        sock.settimeout(0)
-        try:
-            async with asyncio.timeout(seconds):
-                await loop.sock_connect(sock, (LOOPBACK, port))
-                if await _peek(sock):
-                    return sock
-        except TimeoutError:
-            sock.close()
-            continue
-        except BaseException as error:
-            sock.close()
-            if not isinstance(error, OSError) or error.errno not in TRANSIENT:
-                raise
-        sock.close()
+        with contextlib.ExitStack() as unless_greeted:
+            sock = unless_greeted.enter_context(socket.socket())
+            sock.settimeout(0)
+            try:
+                async with asyncio.timeout(seconds):
+                    await loop.sock_connect(sock, (LOOPBACK, port))
+                    if await _peek(sock):
+                        unless_greeted.pop_all()
+                        return sock
+            except TimeoutError:
+                continue
+            except OSError as error:
+                if error.errno not in TRANSIENT:
+                    raise
         await asyncio.sleep(PAUSE_SECONDS)
 
 
