@@ -153,8 +153,7 @@ class Boot:
             self.console = running.console
             try:
                 if known is None:
-                    agent = await running.agent(limit)
-                    await running.until(agent.add_authorized_key(USER, key.public), limit, "adding a key")
+                    await running.add_authorized_key(USER, key.public, limit)
                 async with await running.until(ssh.connect(port, USER, key), limit, f"a login as {USER}") as session:
                     await self._note_arrival(running, session)
                     guest = Guest(self, running, session, key)

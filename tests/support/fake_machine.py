@@ -73,10 +73,7 @@ class FakeMachine:
             raise self.login_error
         return 10.0
 
-    async def agent(self, _timeout: float) -> Self:
-        return self
-
-    async def add_authorized_key(self, user: str, public_key: str) -> None:
+    async def add_authorized_key(self, user: str, public_key: str, _timeout: float) -> None:
         self.keys.append((user, public_key))
 
     async def screenshot(self, path: Path) -> None:

@@ -60,7 +60,7 @@ class Console:
     def __init__(self, log: Path, clock: Callable[[], float]) -> None:
         self.fatal_seen = asyncio.Event()
         self._log = log.open("wb", buffering=0)
-        self._clock = clock
+        self.clock = clock
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._pending = ""
         self._text = ""
@@ -78,7 +78,7 @@ class Console:
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the guest; they may end anywhere, in the middle of a character or an escape sequence."""
-        self.heard = self._clock()
+        self.heard = self.clock()
         self._log.write(data)
         self._append(self._decoder.decode(data))
 
@@ -140,7 +140,7 @@ class Console:
         text = CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
         searched_from = max(self._end - OVERLAP, self._dropped)
         self._text += text
-        self._marks.append((self._end, self._clock()))
+        self._marks.append((self._end, self.clock()))
         if not self.fatal_seen.is_set() and (found := _ANY_FATAL.search(self._text, searched_from - self._dropped)):
             self._fatal_at = found.start() + self._dropped
             self.fatal_seen.set()

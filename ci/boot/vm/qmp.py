@@ -6,44 +6,54 @@ https://www.qemu.org/docs/master/interop/qemu-ga-ref.html
 import asyncio
 import contextlib
 import itertools
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from qemu.qmp import EventListener, ExecuteError, QMPClient, QMPError
 
+from ci.boot.vm.qemu import AGENT_SOCKET, QMP_SOCKET
 from ci.host.errors import BootError, HostError
 
 SYNC_SECONDS = 5.0
 
 
-class _Channel:
-    """A connection that QEMU makes to us, so that nothing has to be tried again until it is there.
+class Instruments:
+    """What the boot test attaches to a machine beyond what its user has: the monitor, and the guest agent's channel.
 
-    That it was made says nothing about a guest agent behind it.
+    `patience` is how many seconds a command of the agent may take.
     """
 
-    def __init__(self, name: str) -> None:
-        self.client = QMPClient(name)
-
-    async def close(self) -> None:
-        """End the connection, if there is one."""
-        # QEMU may have hung up first, which the client reports here.
-        with contextlib.suppress(EOFError, OSError, QMPError):
-            await self.client.disconnect()
-
-
-class Monitor(_Channel):
-    """QEMU's monitor."""
-
-    def __init__(self) -> None:
-        super().__init__("monitor")
+    def __init__(self, *, patience: float) -> None:
+        self.monitor, self.agent = QMPClient("monitor"), QMPClient("agent")
+        self.agent.await_greeting = False
+        self.agent.negotiate = False
+        self._patience = patience
         self._shutdowns = EventListener(("SHUTDOWN",))
-        self.client.register_listener(self._shutdowns)
+        self.monitor.register_listener(self._shutdowns)
         self._reason = ""
+
+    @contextlib.asynccontextmanager
+    async def listening(self, folder: Path) -> AsyncIterator[None]:
+        """Sockets in `folder` that QEMU can connect to the moment it starts: no later retry, no race."""
+        try:
+            await self.monitor.start_server(str(folder / QMP_SOCKET))
+            await self.agent.start_server(str(folder / AGENT_SOCKET))
+            yield
+        finally:
+            for client in (self.agent, self.monitor):
+                # QEMU may have hung up first, which the client reports here.
+                with contextlib.suppress(EOFError, OSError, QMPError):
+                    await client.disconnect()
+
+    async def accept(self) -> None:
+        """Wait for QEMU to connect, which says nothing about a guest agent behind it."""
+        await self.monitor.accept()
+        await self.agent.accept()
 
     async def screenshot(self, path: Path) -> None:
         """Write what the VGA card shows as a PNG; raises HostError where this QEMU cannot make one."""
         try:
-            await self.client.execute("screendump", {"filename": str(Path.cwd() / path), "format": "png"})
+            await self.monitor.execute("screendump", {"filename": str(Path.cwd() / path), "format": "png"})
         except ExecuteError as error:
             raise HostError(
                 f"QEMU made no screenshot: {error}", hint="It needs QEMU 7.1 or newer, with PNG."
@@ -58,17 +68,7 @@ class Monitor(_Channel):
             self._reason = str(data["reason"])
         return self._reason
 
-
-class GuestAgent(_Channel):
-    """The agent inside the guest. `patience` is how many seconds one command may take."""
-
-    def __init__(self, *, patience: float) -> None:
-        super().__init__("agent")
-        self.client.await_greeting = False
-        self.client.negotiate = False
-        self._patience = patience
-
-    async def answers(self, sync_seconds: float = SYNC_SECONDS) -> None:
+    async def agent_answers(self, sync_seconds: float = SYNC_SECONDS) -> None:
         """Wait until the agent answers.
 
         What was sent before it ran may be lost, or be answered late. So the question is repeated, with another number,
@@ -87,7 +87,7 @@ class GuestAgent(_Channel):
             await asyncio.gather(*asked, return_exceptions=True)
 
     async def _sync(self, number: int) -> bool:
-        return await self.client.execute("guest-sync", {"id": number}) == number
+        return await self.agent.execute("guest-sync", {"id": number}) == number
 
     async def add_authorized_key(self, user: str, public_key: str) -> None:
         """Let `public_key` (one line of an authorized_keys file) log in as `user`, until the guest ends.
@@ -97,7 +97,7 @@ class GuestAgent(_Channel):
         name, arguments = "guest-ssh-add-authorized-keys", {"username": user, "keys": [public_key.strip()]}
         try:
             async with asyncio.timeout(self._patience):
-                await self.client.execute(name, arguments)
+                await self.agent.execute(name, arguments)
         except ExecuteError as error:
             raise BootError(
                 f"the guest agent refused {name}: {error}",
