@@ -118,10 +118,10 @@ async def boot_all(settings: BootSettings, folder: Path, reporter: Reporter, cap
 
 
 async def _boot(settings: BootSettings, scenario: Scenario, folder: Path, reporter: Reporter) -> Boot:
-    own = folder / scenario.name
-    own.mkdir()
+    boot = Boot(scenario=scenario, settings=settings, folder=folder / scenario.name)
+    boot.folder.mkdir()
     title = f"Boot `{scenario.name}` ({scenario.memory_mib} MiB, {scenario.cpus} CPUs)"
     with reporter.step(title, silence=settings.acceleration.silence):
-        boot = await scenarios.run_scenario(settings, scenario, own)
+        await boot.run()
     reporter.note(f"         {report.count(boot.checks)}")
     return boot

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -17,6 +17,7 @@ from ci.boot.vm.machine import VirtualMachine
 from ci.boot.vm.qemu import ConsumerSpec, MachineSpec
 from ci.host.accelerator import Acceleration
 from ci.host.errors import BootError
+from ci.host.process import held_port
 from ci.records.build import BuildRecord
 from ci.records.validation import BootResult, CheckResult
 
@@ -120,13 +121,14 @@ class Boot:
         """Record a check that was judged here."""
         self.checks.append(CHECKS[check_id].result(self.name, passed=passed, actual=actual, seconds=seconds))
 
-    async def run(self, ports: Ports) -> None:
+    async def run(self) -> None:
         """Play the scenario. A boot that fails is an outcome too; faults of the host are raised.
 
         Afterwards all planned checks have a result, in the order of the plan; what was not reached is skipped.
         """
         try:
-            await self.scenario.play(self, ports)
+            with _ports(self.settings.port) as ports:
+                await self.scenario.play(self, ports)
         except BootError as error:
             self.error = error
             # The image may have come up and been lost later; the report must show a failure either way.
@@ -242,6 +244,15 @@ class Guest:
             actual=f"{ended.reason or 'no monitor to tell the reason'}, exit code {ended.exit_code}",
             seconds=self.machine.elapsed() - before,
         )
+
+
+@contextmanager
+def _ports(port: int | None) -> Iterator[Ports]:
+    if port is not None:
+        yield port, port + 1
+        return
+    with held_port() as free, held_port() as another:
+        yield free, another
 
 
 def _rounded(seconds: float | None) -> float | None:

@@ -3,16 +3,15 @@
 They share nothing but the image, so that they can run side by side.
 """
 
-import contextlib
 import json
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ci.boot import interruptible
-from ci.boot.boot import USER, Boot, BootSettings, Guest, Ports, Scenario
+from ci.boot.boot import USER, Boot, Guest, Ports, Scenario
 from ci.boot.chart import save_boot_chart
 from ci.boot.checks.check import Expectation, ImageCheck, JsonHas, Lines, Words
 from ci.boot.checks.load import CHECKS, checks_of
@@ -20,7 +19,6 @@ from ci.boot.image_file import NO_RECORD
 from ci.boot.vm import ssh
 from ci.boot.vm.qemu import CONSUMER_PORT, CONSUMER_TAG, SSH_PORT, ConsumerSpec, MachineSpec, Share
 from ci.boot.vm.seed import make_seed
-from ci.host.process import held_port
 from ci.records import artifacts
 from ci.records.build import BuildRecord
 from ci.records.validation import CheckResult
@@ -133,14 +131,6 @@ def seed_user_data(*, public_key: str, marker: str, password: str) -> str:
     return f"#cloud-config\n{json.dumps(settings, indent=2)}\n"  # JSON is YAML
 
 
-async def run_scenario(settings: BootSettings, scenario: Scenario, folder: Path) -> Boot:
-    """Boot once, with `folder` for its files."""
-    boot = Boot(scenario=scenario, settings=settings, folder=folder)
-    with _ports(settings) as ports:
-        await boot.run(ports)
-    return boot
-
-
 def compare_clones(boots: Sequence[Boot]) -> list[CheckResult]:
     """Whether the second start is another machine than the first."""
     known = {boot.name: (boot.host_key, boot.machine_id) for boot in boots}
@@ -173,15 +163,6 @@ def _make_shares(folder: Path, content: str) -> tuple[Path, Path]:
     # The guest's fountain is another user than ours, and 9p passes the numbers through.
     export.chmod(0o777)
     return workspace, export
-
-
-@contextlib.contextmanager
-def _ports(settings: BootSettings) -> Iterator[Ports]:
-    if settings.port is not None:
-        yield settings.port, settings.port + 1
-        return
-    with held_port() as port, held_port() as consumer_port:
-        yield port, consumer_port
 
 
 async def _knock(guest: Guest, port: int, consumer_port: int) -> None:

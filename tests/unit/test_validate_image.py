@@ -1,5 +1,6 @@
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from ci import validate_image
 from ci.boot import all_boots, report, scenarios
 from ci.boot.all_boots import AllBoots, Capacity
-from ci.boot.boot import Boot, BootSettings, Ports, Scenario
+from ci.boot.boot import Boot, BootSettings, Ports
 from ci.boot.vm import ssh
 from ci.host.accelerator import Acceleration, Accelerator
 from ci.host.errors import BootError, CheckError, InputError, ToolsmithError
@@ -46,26 +47,31 @@ def make_report(*checks: CheckResult) -> ValidationReport:
     )
 
 
-async def ended(scenario: Scenario, error: BootError | None) -> Boot:
-    async def play(_boot: Boot, _ports: Ports) -> None:
-        if error:
-            raise error
+def boot_all(
+    monkeypatch: pytest.MonkeyPatch,
+    folder: Path,
+    play: Callable[[Boot, Ports], Awaitable[None]],
+    capacity: Capacity = ALONE,
+) -> AllBoots:
+    async def played(boot: Boot, ports: Ports) -> None:
+        await play(boot, ports)
+        boot.checks = [check.result(boot.name, passed=True, actual="") for check in boot.scenario.planned]
 
-    boot = Boot(scenario=replace(scenario, play=play), settings=SETTINGS, folder=Path())
-    await boot.run((1, 2))
-    return boot
+    made = [replace(scenario, play=played) for scenario in scenarios.all_scenarios(SETTINGS.memory_mib)]
+    monkeypatch.setattr(scenarios, "all_scenarios", lambda _memory_mib: made)
+    return asyncio.run(all_boots.boot_all(SETTINGS, folder, quiet_reporter(), capacity))
 
 
-def boot_all(monkeypatch: pytest.MonkeyPatch, folder: Path, failing: str) -> AllBoots:
-    async def run_scenario(_settings: BootSettings, scenario: Scenario, _folder: Path) -> Boot:
-        return await ended(scenario, PANIC if scenario.name == failing else None)
+def failing(name: str) -> Callable[[Boot, Ports], Awaitable[None]]:
+    async def play(boot: Boot, _ports: Ports) -> None:
+        if boot.name == name:
+            raise PANIC
 
-    monkeypatch.setattr(scenarios, "run_scenario", run_scenario)
-    return asyncio.run(all_boots.boot_all(SETTINGS, folder, quiet_reporter(), ALONE))
+    return play
 
 
 def test_all_four_boots_are_tried_even_where_a_later_one_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    results = boot_all(monkeypatch, tmp_path, failing="consumer")
+    results = boot_all(monkeypatch, tmp_path, failing("consumer"))
     assert [boot.name for boot in results.boots] == ["full", "clone", "consumer", "seed"]
     assert results.error is PANIC
 
@@ -73,7 +79,7 @@ def test_all_four_boots_are_tried_even_where_a_later_one_fails(monkeypatch: pyte
 def test_where_the_first_boot_fails_the_others_are_skipped_with_the_reason(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    results = boot_all(monkeypatch, tmp_path, failing="full")
+    results = boot_all(monkeypatch, tmp_path, failing("full"))
     assert [boot.name for boot in results.boots] == ["full"]
     others = [check for check in results.checks if check.boot in ("consumer", "seed")]
     assert {check.outcome for check in others} == {Outcome.SKIPPED}
@@ -93,16 +99,14 @@ def test_the_first_boot_is_alone_and_the_report_in_order(
 ) -> None:
     running: set[str] = set()
 
-    async def run_scenario(_settings: BootSettings, scenario: Scenario, _folder: Path) -> Boot:
+    async def play(boot: Boot, _ports: Ports) -> None:
         assert running.isdisjoint({"full"})
-        running.add(scenario.name)
-        for _ in range({"full": 20, "clone": 9, "consumer": 6, "seed": 3}[scenario.name]):
+        running.add(boot.name)
+        for _ in range({"full": 20, "clone": 9, "consumer": 6, "seed": 3}[boot.name]):
             await asyncio.sleep(0)
-        running.remove(scenario.name)
-        return await ended(scenario, None)
+        running.remove(boot.name)
 
-    monkeypatch.setattr(scenarios, "run_scenario", run_scenario)
-    results = asyncio.run(all_boots.boot_all(SETTINGS, tmp_path, quiet_reporter(), capacity))
+    results = boot_all(monkeypatch, tmp_path, play, capacity)
     assert [boot.name for boot in results.boots] == ["full", "clone", "consumer", "seed"]
 
 
@@ -111,12 +115,10 @@ def test_boots_that_share_processors_have_longer_limits_and_the_first_has_not(
 ) -> None:
     limits: dict[str, float] = {}
 
-    async def run_scenario(settings: BootSettings, scenario: Scenario, _folder: Path) -> Boot:
-        limits[scenario.name] = settings.acceleration.scaled(10)
-        return await ended(scenario, None)
+    async def play(boot: Boot, _ports: Ports) -> None:
+        limits[boot.name] = boot.limit(10)
 
-    monkeypatch.setattr(scenarios, "run_scenario", run_scenario)
-    asyncio.run(all_boots.boot_all(SETTINGS, tmp_path, quiet_reporter(), replace(ALONE, at_most=2)))
+    boot_all(monkeypatch, tmp_path, play, replace(ALONE, at_most=2))
     assert limits == {"full": 60.0, "clone": 120.0, "consumer": 120.0, "seed": 120.0}
 
 

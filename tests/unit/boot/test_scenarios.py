@@ -57,7 +57,9 @@ FULL, CLONE, CONSUMER, SEED = scenarios.all_scenarios(2048)
 
 
 def play(scenario: Scenario, folder: Path, identity: ssh.Key | None = None) -> Boot:
-    return asyncio.run(scenarios.run_scenario(settings(identity), scenario, folder))
+    boot = Boot(scenario=scenario, settings=settings(identity), folder=folder)
+    asyncio.run(boot.run())
+    return boot
 
 
 def by_id(outcome: Boot) -> dict[str, CheckResult]:
@@ -269,7 +271,7 @@ def test_the_seed_asks_for_passwords_so_that_their_refusal_means_something() -> 
 
 def test_a_given_port_is_used_with_the_next_one(world: World, tmp_path: Path) -> None:
     common = BootSettings(image=Path("image.qcow2"), acceleration=TCG, port=4000)
-    asyncio.run(scenarios.run_scenario(common, FULL, tmp_path))
+    asyncio.run(Boot(scenario=FULL, settings=common, folder=tmp_path).run())
     (spec,) = world.machine.specs
     assert isinstance(spec, MachineSpec)
     assert spec.forwards == {4000: 22, 4001: 3023}

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from ci.boot.boot import Boot, BootSettings, Ports, Scenario
-from ci.boot.scenarios import run_scenario
 from ci.host.accelerator import Acceleration, Accelerator
 
 
@@ -22,5 +21,5 @@ def test_ports_that_nobody_named_are_held_while_the_boot_lasts(tmp_path: Path) -
     settings = BootSettings(
         image=Path("image.qcow2"), acceleration=Acceleration(accelerator=Accelerator.TCG, reason="chosen")
     )
-    asyncio.run(run_scenario(settings, scenario, tmp_path))
+    asyncio.run(Boot(scenario=scenario, settings=settings, folder=tmp_path).run())
     assert len(set(met)) == 2
