@@ -13,7 +13,7 @@ from pathlib import Path
 from ci.boot import interruptible
 from ci.boot.boot import USER, Boot, Guest, Ports, Scenario
 from ci.boot.chart import save_boot_chart
-from ci.boot.checks.check import Expectation, ImageCheck, JsonHas, Lines, Words
+from ci.boot.checks.check import Expectation, ImageCheck, accepts_nothing, exactly, json_with
 from ci.boot.checks.load import CHECKS, checks_of
 from ci.boot.image_file import NO_RECORD
 from ci.boot.vm import ssh
@@ -49,7 +49,7 @@ async def full(boot: Boot, ports: Ports) -> None:
         boot.add("ssh-22", passed=True, actual=A_LOGIN)
         await guest.machine.screenshot(boot.folder / f"{boot.name}{artifacts.SCREENSHOT}")
         asked = questions("full", recorded(record, guest.key.private.get_fingerprint()) if record else {})
-        unknown = [check for check in asked if isinstance(check.expected, Words)]
+        unknown = [check for check in asked if check.expected.accepts is accepts_nothing]
         boot.checks += [check.skipped(boot.name, NO_RECORD) for check in unknown]
         await guest.ask([check for check in asked if check not in unknown])
         await _knock(guest, *ports)
@@ -66,7 +66,7 @@ async def clone(boot: Boot, ports: Ports) -> None:
 async def consumer(boot: Boot, ports: Ports) -> None:
     """Toolsmith's own command line. With an identity nothing at all is added to it."""
     content = secrets.token_hex(16)
-    asked = questions("consumer", {"share-readable": Lines((content,)), "share-names": Lines((content,))})
+    asked = questions("consumer", {"share-readable": exactly(content), "share-names": exactly(content)})
     asked_last = CHECKS["no-oom-kill"]
     workspace, export = _make_shares(boot.folder, content)
     spec = ConsumerSpec(
@@ -92,7 +92,7 @@ async def seeded(boot: Boot, ports: Ports) -> None:
     seed = make_seed(boot.folder, user_data, instance=f"boot-test-{secrets.token_hex(4)}")
     async with boot.guest(_machine(boot, ports, seed), ports[0], key) as guest:
         boot.add("seed-key", passed=True, actual=A_LOGIN)
-        await guest.ask(questions("seed", {"seed-file": Lines((marker,))}))
+        await guest.ask(questions("seed", {"seed-file": exactly(marker)}))
         await guest.attempt("password-refused", _refused(ports[0], USER, "password", password))
 
 
@@ -114,8 +114,7 @@ def recorded(record: BuildRecord, fingerprint: str) -> dict[str, Expectation]:
         "commit": record.commit,
         "base_sha256": record.base.sha256,
     }
-    keys = Lines(tuple({*record.authorized_keys, fingerprint}))
-    return {"authorized-keys": keys, "image-json": JsonHas(tuple(values.items()))}
+    return {"authorized-keys": exactly(*{*record.authorized_keys, fingerprint}), "image-json": json_with(values)}
 
 
 def seed_user_data(*, public_key: str, marker: str, password: str) -> str:
