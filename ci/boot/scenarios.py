@@ -17,7 +17,7 @@ from ci.boot.checks.check import Expectation, ImageCheck, accepts_nothing, exact
 from ci.boot.checks.load import CHECKS, checks_of
 from ci.boot.image_file import NO_RECORD
 from ci.boot.vm import ssh
-from ci.boot.vm.qemu import CONSUMER_PORT, CONSUMER_TAG, SSH_PORT, ConsumerSpec, MachineSpec, Share
+from ci.boot.vm.qemu import CONSUMER_PORT, CONSUMER_TAG, SSH_PORT, ConsumerSpec, MachineSpec
 from ci.boot.vm.seed import make_seed
 from ci.records import artifacts
 from ci.records.build import BuildRecord
@@ -72,7 +72,7 @@ async def consumer(boot: Boot, ports: Ports) -> None:
     spec = ConsumerSpec(
         image=boot.settings.image,
         workspace=workspace,
-        exports=(Share(tag=EXPORT_TAG, path=export, writable=True),),
+        exports={EXPORT_TAG: export},
         host_port=ports[1],
         instruments=boot.settings.identity is None,
     )

@@ -130,14 +130,17 @@ def draw_charts(releases: Sequence[ShownRelease]) -> list[Chart]:
     """The size of the image file, and the time from the machine's start to SSH. The releases come newest first."""
     shown = releases[:MOST_RELEASES][::-1]
     tags = [release.record.tag for release in shown]
-    sizes = [(release.record.tag, release.record.image.qcow2.size) for release in shown]
-    boots = [(release.record.tag, release.boot) for release in shown]
+    sizes = [release.record.image.qcow2.size for release in shown]
+    boots = [release.boot for release in shown]
     return [
         Chart(
             name="size",
             title="Size of the image",
             tags=tags,
-            figures=[ChartFigure(tag=tag, number=size, text=figures.size(size)) for tag, size in sizes],
+            figures=[
+                ChartFigure(tag=tag, number=size, text=figures.size(size))
+                for tag, size in zip(tags, sizes, strict=True)
+            ],
             finest=1000,
             level=lambda value: figures.size(round(value)).replace(".0 ", " "),
         ),
@@ -153,7 +156,7 @@ def draw_charts(releases: Sequence[ShownRelease]) -> list[Chart]:
                     kind=f"{boot.name} {boot.how}",
                     hollow=boot.emulated,
                 )
-                for tag, boot in boots
+                for tag, boot in zip(tags, boots, strict=True)
                 if boot
             ],
             finest=0.1,

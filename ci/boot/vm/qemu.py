@@ -18,15 +18,6 @@ SSH_PORT = 22
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
-    """A folder of the host that the guest sees as a 9p share."""
-
-    tag: str
-    path: Path
-    writable: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class MachineSpec:
     """A virtual machine as the boot test wants it. The image is never written to.
 
@@ -67,14 +58,14 @@ class MachineSpec:
 class ConsumerSpec:
     """A virtual machine as Toolsmith starts it.
 
-    `workspace` is shared read-only, `exports` as they say. Toolsmith gives no `memory_mib` (None), which makes it
-    QEMU's default of 128, and it has no instruments.
+    `workspace` is shared read-only, and the folders of `exports`, by their tags, for writing. Toolsmith gives no
+    `memory_mib` (None), which makes it QEMU's default of 128, and it has no instruments.
     """
 
     image: Path
     workspace: Path
     host_port: int
-    exports: tuple[Share, ...] = ()
+    exports: Mapping[str, Path] = field(default_factory=dict)
     memory_mib: int | None = None
     instruments: bool = False
 
@@ -83,15 +74,15 @@ class ConsumerSpec:
 
         Memory and instruments come after it, and only where they are asked for.
         """
-        workspace = Share(tag=CONSUMER_TAG, path=self.workspace)
         accelerator = ["-enable-kvm"] if acceleration.accelerator is Accelerator.KVM else ["-accel", "tcg"]
         # fmt: off
         argv = [
             QEMU, *accelerator,
             "-drive", f"file={escape(self.image)},if=virtio,snapshot=on",
+            "-virtfs", f"{_virtfs(CONSUMER_TAG, self.workspace)},readonly",
         ]
-        for share in (workspace, *self.exports):
-            argv += ["-virtfs", _virtfs(share)]
+        for tag, path in self.exports.items():
+            argv += ["-virtfs", _virtfs(tag, path)]
         argv += [
             "-netdev", f"user,id=net0,{_hostfwd(self.host_port, CONSUMER_PORT)}",
             "-device", "virtio-net-pci,netdev=net0",
@@ -103,9 +94,8 @@ class ConsumerSpec:
         return argv + _instruments(sockets)
 
 
-def _virtfs(share: Share) -> str:
-    parts = ["local", f"path={escape(share.path)}", f"mount_tag={escape(share.tag)}", "security_model=none"]
-    return ",".join(parts if share.writable else [*parts, "readonly"])
+def _virtfs(tag: str, path: Path) -> str:
+    return f"local,path={escape(path)},mount_tag={escape(tag)},security_model=none"
 
 
 def _hostfwd(host_port: int, guest_port: int) -> str:

@@ -16,7 +16,7 @@ import pytest
 
 from ci.boot.vm import machine as machine_module
 from ci.boot.vm.machine import VirtualMachine, start
-from ci.boot.vm.qemu import SSH_PORT, ConsumerSpec, MachineSpec, Share
+from ci.boot.vm.qemu import SSH_PORT, ConsumerSpec, MachineSpec
 from ci.host import accelerator
 from ci.host.accelerator import Acceleration, Accelerator
 from ci.host.errors import AcceleratorError, BootError, HostError
@@ -261,10 +261,11 @@ def test_the_consumers_arguments_start_a_machine(make_image: MakeImage, folder: 
         await machine.until(machine.console.wait_for(re.compile("hello")), LIMIT, "a greeting")
         await machine.screenshot(tmp_path / "screen.png")
 
-    export = Share(tag="out", path=tmp_path, writable=True)
     image = make_image(boot_sector(b"hello", HANG))
     with held_port() as port:
-        spec = ConsumerSpec(image=image, workspace=tmp_path, exports=(export,), host_port=port, instruments=True)
+        spec = ConsumerSpec(
+            image=image, workspace=tmp_path, exports={"out": tmp_path}, host_port=port, instruments=True
+        )
         in_machine(spec, folder, wait)
     assert (tmp_path / "screen.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
 

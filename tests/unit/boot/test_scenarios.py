@@ -243,7 +243,7 @@ def test_with_an_identity_nothing_is_added_to_the_guest_or_to_the_consumers_argu
     assert isinstance(spec, ConsumerSpec)
     assert not spec.instruments
     assert spec.memory_mib is None
-    assert [share.writable for share in spec.exports] == [True]
+    assert spec.exports == {"scratch": tmp_path / "export"}
 
 
 def test_the_consumers_boot_has_instruments_where_there_is_no_other_way_in(world: World, tmp_path: Path) -> None:

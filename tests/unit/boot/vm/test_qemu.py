@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from ci.boot.vm.qemu import ConsumerSpec, MachineSpec, Share
+from ci.boot.vm.qemu import ConsumerSpec, MachineSpec
 from ci.host.accelerator import Acceleration, Accelerator
 
 
@@ -71,7 +71,7 @@ def test_exports_memory_and_instruments_are_added_to_the_consumers_machine_when_
         image=Path("/i.qcow2"),
         workspace=Path("/ws"),
         host_port=40000,
-        exports=(Share(tag="out", path=Path("/o"), writable=True),),
+        exports={"out": Path("/o")},
         memory_mib=256,
         instruments=True,
     )
