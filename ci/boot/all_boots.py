@@ -5,7 +5,6 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 from ci.boot import interruptible, report, scenarios
 from ci.boot.boot import Boot, BootSettings, Scenario
@@ -17,8 +16,6 @@ from ci.records.validation import CheckResult
 
 # What QEMU may need beside the guest's memory, generously: without KVM it keeps the code that it translated.
 QEMU_MIB = 512
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,28 +52,26 @@ def slowdown(planned: Sequence[Scenario], capacity: Capacity) -> float:
 
 
 async def run_side_by_side(
-    planned: Sequence[Scenario], run: Callable[[Scenario], Awaitable[T]], capacity: Capacity
-) -> list[T]:
-    """Run all, as many at a time as fit, the longest first; return what they left in the order of `planned`.
+    planned: Sequence[Scenario], run: Callable[[Scenario], Awaitable[None]], capacity: Capacity
+) -> None:
+    """Run all, as many at a time as fit, the longest first.
 
     The first that raises ends the others. So does a cancellation.
     """
     running: list[Scenario] = []
-    left: dict[str, T] = {}
     changed = asyncio.Condition()
 
     async def run_when_it_fits(scenario: Scenario) -> None:
         async with changed:
             await changed.wait_for(lambda: fits(scenario, running, capacity))
             running.append(scenario)
-        left[scenario.name] = await run(scenario)
+        await run(scenario)
         async with changed:
             running.remove(scenario)
             changed.notify_all()
 
     longest_first = sorted(planned, key=lambda scenario: scenario.usual_seconds, reverse=True)
     await interruptible.together(*map(run_when_it_fits, longest_first))
-    return [left[scenario.name] for scenario in planned]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +98,9 @@ async def boot_all(settings: BootSettings, folder: Path, reporter: Reporter, cap
     async def run(planned: Sequence[Scenario]) -> list[Boot]:
         """Limits grow where guests have a processor for several of theirs."""
         scaled = replace(settings, acceleration=replace(settings.acceleration, sharing=slowdown(planned, capacity)))
-        return await run_side_by_side(planned, lambda scenario: _boot(scaled, scenario, folder, reporter), capacity)
+        made = {one.name: Boot(scenario=one, settings=scaled, folder=folder / one.name) for one in planned}
+        await run_side_by_side(planned, lambda scenario: _run(made[scenario.name], reporter), capacity)
+        return list(made.values())
 
     boots = await run([first])
     skipped: list[CheckResult] = []
@@ -117,11 +114,9 @@ async def boot_all(settings: BootSettings, folder: Path, reporter: Reporter, cap
     return AllBoots(boots=tuple(boots), checks=checks, acceleration=settings.acceleration)
 
 
-async def _boot(settings: BootSettings, scenario: Scenario, folder: Path, reporter: Reporter) -> Boot:
-    boot = Boot(scenario=scenario, settings=settings, folder=folder / scenario.name)
+async def _run(boot: Boot, reporter: Reporter) -> None:
     boot.folder.mkdir()
-    title = f"Boot `{scenario.name}` ({scenario.memory_mib} MiB, {scenario.cpus} CPUs)"
-    with reporter.step(title, silence=settings.acceleration.silence):
+    title = f"Boot `{boot.name}` ({boot.scenario.memory_mib} MiB, {boot.scenario.cpus} CPUs)"
+    with reporter.step(title, silence=boot.settings.acceleration.silence):
         await boot.run()
     reporter.note(f"         {report.count(boot.checks)}")
-    return boot
