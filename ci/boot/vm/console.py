@@ -63,18 +63,13 @@ class Console:
         self.clock = clock
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._pending = ""
-        self._text = ""
+        self.text = ""  # what it said so far: no escape sequences, one kind of line end
         self._dropped = 0  # characters that were forgotten at the text's beginning
         self._marks: list[tuple[int, float]] = []  # (end of a chunk, when it came)
         self._changed = asyncio.Event()  # set for a moment, which wakes those who wait
         self._fatal_at = 0
         self._closed = False
         self.heard = 0.0  # when its last bytes came, in seconds since the start
-
-    @property
-    def text(self) -> str:
-        """What it said so far: no escape sequences, one kind of line end."""
-        return self._text
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the guest; they may end anywhere, in the middle of a character or an escape sequence."""
@@ -96,26 +91,30 @@ class Console:
 
         Returns when it was complete, in seconds since the start. `start` is how many characters are not of interest.
         """
-        while (seconds := self._find(pattern, start)) is None:
+        while (seconds := self.find(pattern, start)) is None:
             if self._closed:
                 raise EOFError("the console ended")
             start = max(start, self._end - OVERLAP)
             await self._changed.wait()
         return seconds
 
-    def find(self, pattern: re.Pattern[str]) -> float | None:
+    def find(self, pattern: re.Pattern[str], start: int = 0) -> float | None:
         """When the console said this, in seconds since the start; None where it has not yet."""
-        return self._find(pattern, 0)
+        found = pattern.search(self.text, max(start - self._dropped, 0))
+        if found is None:
+            return None
+        mark = bisect.bisect_left(self._marks, found.end() + self._dropped, key=lambda mark: mark[0])
+        return self._marks[mark][1]
 
     def tail(self, lines: int = TAIL_LINES) -> str:
         """The last lines that are not blank, cut to a readable length."""
-        kept = [line.rstrip() for line in self._text[-lines * MAX_LINE * 2 :].split("\n") if line.strip()]
+        kept = [line.rstrip() for line in self.text[-lines * MAX_LINE * 2 :].split("\n") if line.strip()]
         return "\n".join(line if len(line) <= MAX_LINE else f"{line[:MAX_LINE]} …" for line in kept[-lines:])
 
     def problems(self) -> tuple[str, ...]:
         """Lines before the login prompt that tell of something gone wrong, in their order."""
-        prompt = LOGIN_PROMPT.search(self._text)
-        before = self._text[: prompt.start()] if prompt else self._text
+        prompt = LOGIN_PROMPT.search(self.text)
+        before = self.text[: prompt.start()] if prompt else self.text
         lines = (line.strip() for line in before.split("\n"))
         return tuple(line for line in lines if PROBLEM.search(line) and not IGNORED.search(line))
 
@@ -124,7 +123,7 @@ class Console:
         if not self._closed:
             with contextlib.suppress(TimeoutError, EOFError):
                 await asyncio.wait_for(self.wait_for(re.compile("\n"), self._fatal_at), patience)
-        found = self._text[max(self._fatal_at - self._dropped, 0) :]
+        found = self.text[max(self._fatal_at - self._dropped, 0) :]
         for fatal in FATAL:
             if re.search(fatal.pattern, found, FATAL_FLAGS):
                 return BootError(fatal.meaning, hint=fatal.hint, details=self.tail())
@@ -139,28 +138,21 @@ class Console:
         text = ESCAPE.sub(lambda found: "\n" if (found["csi"] or "").endswith(("H", "f", "J")) else "", text)
         text = CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
         searched_from = max(self._end - OVERLAP, self._dropped)
-        self._text += text
+        self.text += text
         self._marks.append((self._end, self.clock()))
-        if not self.fatal_seen.is_set() and (found := _ANY_FATAL.search(self._text, searched_from - self._dropped)):
+        if not self.fatal_seen.is_set() and (found := _ANY_FATAL.search(self.text, searched_from - self._dropped)):
             self._fatal_at = found.start() + self._dropped
             self.fatal_seen.set()
         self._wake()
-        if len(self._text) > MAX_TEXT:
-            surplus = len(self._text) - MAX_TEXT // 2
-            self._text = self._text[surplus:]
+        if len(self.text) > MAX_TEXT:
+            surplus = len(self.text) - MAX_TEXT // 2
+            self.text = self.text[surplus:]
             self._dropped += surplus
 
     @property
     def _end(self) -> int:
-        return self._dropped + len(self._text)
+        return self._dropped + len(self.text)
 
     def _wake(self) -> None:
         self._changed.set()
         self._changed.clear()
-
-    def _find(self, pattern: re.Pattern[str], start: int) -> float | None:
-        found = pattern.search(self._text, max(start - self._dropped, 0))
-        if found is None:
-            return None
-        mark = bisect.bisect_left(self._marks, found.end() + self._dropped, key=lambda mark: mark[0])
-        return self._marks[mark][1]
