@@ -28,11 +28,6 @@ class ChartFigure:
     kind: str = ""
     hollow: bool = False
 
-    @property
-    def detail(self) -> str:
-        """What is told of the dot that is pointed at."""
-        return f"{self.tag}: {self.text}" + (f", boot {self.kind}" if self.kind else "")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChartDot:
