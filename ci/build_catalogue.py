@@ -4,16 +4,25 @@ The folder can be opened from disk or published as it is: docs/catalogue.md.
 """
 
 import argparse
+import os
+import shutil
 import sys
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
-from ci.catalogue.folder import write_folder
-from ci.catalogue.reading import read_releases
-from ci.catalogue.site import PAGE, catalogue_files
+from ci.catalogue.site import DOCUMENT, PAGE, catalogue_files
 from ci.host import cli
+from ci.host.errors import InputError, RefusedError, ToolsmithError
+from ci.host.files import UNFINISHED, delayed_signals, sync_folder, write_atomic
 from ci.host.progress import Reporter, short_path
 from ci.host.repository import ROOT
+from ci.records import published
+from ci.records.manifest_rules import image_findings
+from ci.records.release import ReleaseRecord, manifest_image
 from ci.text.figures import plural
+
+NOT_EDITED = "ci.publish_release makes the records and a roll-out brings them; nobody edits them."
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -36,6 +45,66 @@ def main(options: argparse.Namespace, reporter: Reporter) -> int:
     count = plural(len(records), "release") if records else "no release yet"
     reporter.note(f"{short_path(options.output / PAGE)}: {count}")
     return 0
+
+
+def read_releases(folder: Path) -> list[ReleaseRecord]:
+    """The records in `folder`, newest version first; raises InputError, naming the file that is wrong.
+
+    A pull request can add any file to `releases/`, so nothing is taken on trust but what the record's model promises:
+    each is what its name says, and could be in a manifest.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder", hint="It holds the release records, <tag>.json.")
+    found = []
+    for record in published.read_releases(folder):
+        if isinstance(record, ToolsmithError):
+            raise InputError(
+                f"it cannot be shown: {record.message}", hint=NOT_EDITED, details=record.details
+            ) from record
+        for finding in image_findings(manifest_image(record)):
+            raise InputError(
+                f"{folder / record.tag}.json cannot be shown: its image cannot be that of a manifest: {finding}",
+                hint=NOT_EDITED,
+            )
+        found.append(record)
+    return found
+
+
+def write_folder(folder: Path, files: Mapping[str, str]) -> None:
+    """Put exactly `files` into `folder`, in the place of an older catalogue; raises RefusedError for anything else."""
+    _require_replaceable(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=UNFINISHED))
+    try:
+        staged, old = scratch / "new", scratch / "old"
+        for name, text in files.items():
+            write_atomic(staged / name, text)
+        staged.chmod(0o755)
+        with delayed_signals():
+            if folder.exists():
+                folder.rename(old)
+            try:
+                staged.rename(folder)
+            except OSError:
+                if old.exists():
+                    old.rename(folder)
+                raise
+        sync_folder(folder.parent)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _require_replaceable(folder: Path) -> None:
+    if not os.path.lexists(folder):
+        return
+    if folder.is_symlink() or not folder.is_dir():
+        raise RefusedError(f"{folder} is not a folder", hint="Name another one with --output.")
+    names = {path.name for path in folder.iterdir()}
+    if names and not {PAGE, DOCUMENT} <= names:
+        raise RefusedError(
+            f"{folder} holds something else than a catalogue",
+            hint="It would be replaced as a whole. Name an empty or a new folder with --output.",
+        )
 
 
 if __name__ == "__main__":

@@ -6,10 +6,11 @@ The evidence appears beside the image: <stem>.validation.json, .xml (JUnit) and 
 
 import argparse
 import datetime
+import math
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import asyncssh
@@ -51,7 +52,7 @@ class ValidateRequest:
 
 
 def arguments() -> argparse.ArgumentParser:
-    """The flags."""
+    """The flags; the names of their values are the request's."""
     result = cli.parser("python -m ci.validate_image", __doc__)
     result.add_argument("image", type=Path, metavar="IMAGE.qcow2")
     result.add_argument(
@@ -60,66 +61,61 @@ def arguments() -> argparse.ArgumentParser:
         metavar="PRIVATE_KEY",
         help="log in with this key instead of one that the guest agent adds; it must be of build/authorized_keys",
     )
-    result.add_argument("--accel", choices=CHOICES, default="auto", help="how QEMU runs the guest (default: auto)")
     result.add_argument(
-        "--port", type=_port, metavar="N", help="host port for SSH; N+1 is used too (default: free ones)"
+        "--accel", choices=CHOICES, default="auto", dest="accelerator", help="how QEMU runs the guest (default: auto)"
+    )
+    result.add_argument(
+        "--port", type=_number(1024, 65534), metavar="N", help="host port for SSH; N+1 is used too (default: free ones)"
     )
     result.add_argument(
         "--output", type=Path, metavar="DIR", help="where the evidence goes (default: beside the image)"
     )
     result.add_argument(
         "--memory",
-        type=_positive,
+        type=_number(1),
         default=MEMORY_MIB,
         metavar="MIB",
+        dest="memory_mib",
         help="of all boots but the consumer's (default: %(default)s)",
     )
     result.add_argument(
         "--side-by-side",
-        type=_at_most,
+        type=lambda text: None if text == "auto" else _number(1)(text),
         metavar="N|auto",
+        dest="at_most",
         help="how many boots at a time (default: auto, as many as get processors of their own; with --port: 1)",
     )
     result.add_argument(
         "--boot-timeout",
-        type=_positive,
+        type=_number(1),
         default=int(BOOT_SECONDS),
         metavar="SECONDS",
+        dest="boot_seconds",
         help="how long a guest may take to come up with KVM; without, six times as long (default: %(default)s)",
     )
     return result
 
 
-def _port(text: str) -> int:
-    number = int(text)
-    if not 1024 <= number < 65535:
-        raise argparse.ArgumentTypeError(f"{text} is not a port from 1024 to 65534")
+def _number(low: int, high: float = math.inf) -> Callable[[str], int]:
+    span = f"from {low} to {high}" if high < math.inf else f"of at least {low}"
+
+    def number(text: str) -> int:
+        if not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(f"{text} is not a number {span}")
+        return int(text)
+
     return number
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number <= 0:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return number
-
-
-def _at_most(text: str) -> int | None:
-    return None if text == "auto" else _positive(text)
 
 
 def request(options: argparse.Namespace) -> ValidateRequest:
     """What the flags ask for."""
-    return ValidateRequest(
-        image=options.image,
-        identity=options.identity,
-        accelerator=options.accel,
-        port=options.port,
-        output=options.output,
-        memory_mib=options.memory,
-        at_most=options.side_by_side,
-        boot_seconds=options.boot_timeout,
-    )
+    return ValidateRequest(**{field.name: getattr(options, field.name) for field in fields(ValidateRequest)})
+
+
+def main(options: argparse.Namespace, reporter: Reporter) -> int:
+    """Test the image that the flags name; raises what docs/exit-codes.md lists."""
+    validate_image(request(options), reporter)
+    return 0
 
 
 def capacity(port: int | None, at_most: int | None) -> Capacity:
@@ -162,7 +158,7 @@ def validate_image(asked: ValidateRequest, reporter: Reporter) -> ValidationRepo
         boots = with_other(found, boot, reporter.note, proves=lambda boots: not boots.error)
         digests = before, digest(image.path, reporter)
         document = _document(image, boots, digests, started_at, time.monotonic() - started)
-        consoles = [(outcome.result.name, outcome.console) for outcome in boots.outcomes]
+        consoles = [(boot.name, boot.console.text if boot.console else "") for boot in boots.boots]
         report.publish_evidence(document, consoles, folder / boots.acceleration.accelerator, output, image.stem)
     show(document, reporter)
     actions.append_summary(report.render_markdown(document))
@@ -184,7 +180,7 @@ def _document(
         accelerator=boots.acceleration.accelerator,
         accelerator_reason=boots.acceleration.reason,
         qemu=run([QEMU, "--version"], timeout=30).stdout.partition("\n")[0].strip(),
-        boots=[outcome.result for outcome in boots.outcomes],
+        boots=[boot.result for boot in boots.boots],
         checks=[check.model_copy(update={"actual": report.printable(check.actual)}) for check in checks],
         seconds=round(seconds, 1),
     )
@@ -240,15 +236,5 @@ def conclude(document: ValidationReport, error: BootError | None, path: Path) ->
         )
 
 
-def _validate(options: argparse.Namespace, reporter: Reporter) -> int:
-    validate_image(request(options), reporter)
-    return 0
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the entrypoint and return its exit code."""
-    return cli.run(_validate, arguments(), argv)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cli.run(main, arguments()))

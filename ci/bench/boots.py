@@ -14,7 +14,7 @@ from ci.bench.builds import USER, BenchSubject
 from ci.bench.record import Compared, MeasuredPart, in_turns
 from ci.boot import interruptible
 from ci.boot.vm import machine, seed, ssh
-from ci.boot.vm.qemu import ConsumerSpec, Forward, MachineSpec
+from ci.boot.vm.qemu import SSH_PORT, ConsumerSpec, MachineSpec
 from ci.host import qcow2
 from ci.host.appliance import guestfish
 from ci.host.errors import BootError
@@ -44,7 +44,7 @@ Spec: TypeAlias = Callable[[int], MachineSpec | ConsumerSpec]
 def measure_boots(subject: BenchSubject, image: Path, boots: int, reporter: Reporter) -> MeasuredPart:
     """Start everything in turns."""
     base = subject.base.path
-    disk = seed.make_seed(subject.folder, seed_user_data(subject.key.public), seed.meta_data(instance="i-bench"))
+    disk = seed.make_seed(subject.folder, seed_user_data(subject.key.public), instance="i-bench")
     with reporter.step("An overlay of our image with an init that only reports"):
         floor = floor_disk(subject, image)
     for path in (base, image):
@@ -100,7 +100,7 @@ def boot_spec(image: Path, seed_disk: Path | None = None) -> Spec:
         memory_mib=MEMORY_MIB,
         cpus=CPUS,
         seed=seed_disk,
-        forwards=(Forward(host_port=port),),
+        forwards={port: SSH_PORT},
         instruments=False,
     )
 

@@ -5,11 +5,9 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
-from ci.boot import report, scenarios
-from ci.boot.boot import BootOutcome, BootSettings, BootShape
-from ci.boot.scenarios import Scenario
+from ci.boot import interruptible, report, scenarios
+from ci.boot.boot import Boot, BootSettings, Scenario
 from ci.host.accelerator import Acceleration
 from ci.host.errors import BootError
 from ci.host.progress import Reporter
@@ -18,8 +16,6 @@ from ci.records.validation import CheckResult
 
 # What QEMU may need beside the guest's memory, generously: without KVM it keeps the code that it translated.
 QEMU_MIB = 512
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,61 +34,58 @@ def this_machine(at_most: int | None) -> Capacity:
     )
 
 
-def fits(shape: BootShape, running: Sequence[BootShape], capacity: Capacity) -> bool:
+def fits(scenario: Scenario, running: Sequence[Scenario], capacity: Capacity) -> bool:
     """Whether one more machine may start. Alone, every one may."""
     if not running:
         return True
     if capacity.at_most is not None:
         return len(running) < capacity.at_most
-    together = (*running, shape)
+    together = (*running, scenario)
     cpus = sum(each.cpus for each in together)
     return cpus <= capacity.cpus and sum(each.memory_mib + QEMU_MIB for each in together) <= capacity.memory_mib
 
 
-def slowdown(shapes: Sequence[BootShape], capacity: Capacity) -> float:
+def slowdown(planned: Sequence[Scenario], capacity: Capacity) -> float:
     """How many processors of guests share one of this machine's, at worst; 1 where each has its own."""
-    largest = sorted((shape.cpus for shape in shapes), reverse=True)[: capacity.at_most or 1]
+    largest = sorted((scenario.cpus for scenario in planned), reverse=True)[: capacity.at_most or 1]
     return max(1.0, sum(largest) / capacity.cpus)
 
 
 async def run_side_by_side(
-    planned: Sequence[Scenario], run: Callable[[Scenario], Awaitable[T]], capacity: Capacity
-) -> list[T]:
-    """Run all, as many at a time as fit, the longest first; return what they left in the order of `planned`.
+    planned: Sequence[Scenario], run: Callable[[Scenario], Awaitable[None]], capacity: Capacity
+) -> None:
+    """Run all, as many at a time as fit, the longest first.
 
     The first that raises ends the others. So does a cancellation.
     """
-    waiting = sorted(planned, key=lambda scenario: scenario.usual_seconds, reverse=True)
-    running: dict[asyncio.Future[T], Scenario] = {}
-    left: dict[str, T] = {}
-    try:
-        while waiting or running:
-            for scenario in list(waiting):
-                if fits(scenario.shape, [other.shape for other in running.values()], capacity):
-                    waiting.remove(scenario)
-                    running[asyncio.ensure_future(run(scenario))] = scenario
-            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                left[running.pop(task).name] = task.result()
-    finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-    return [left[scenario.name] for scenario in planned]
+    running: list[Scenario] = []
+    changed = asyncio.Condition()
+
+    async def run_when_it_fits(scenario: Scenario) -> None:
+        async with changed:
+            await changed.wait_for(lambda: fits(scenario, running, capacity))
+            running.append(scenario)
+        await run(scenario)
+        async with changed:
+            running.remove(scenario)
+            changed.notify_all()
+
+    longest_first = sorted(planned, key=lambda scenario: scenario.usual_seconds, reverse=True)
+    await interruptible.together(*map(run_when_it_fits, longest_first))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AllBoots:
     """What all boots found, and all checks in the order of the report."""
 
-    outcomes: tuple[BootOutcome, ...]
+    boots: tuple[Boot, ...]
     checks: tuple[CheckResult, ...]
     acceleration: Acceleration
 
     @property
     def error(self) -> BootError | None:
         """Why the image counts as one that does not boot."""
-        return next((outcome.error for outcome in self.outcomes if outcome.error is not None), None)
+        return next((boot.error for boot in self.boots if boot.error is not None), None)
 
 
 async def boot_all(settings: BootSettings, folder: Path, reporter: Reporter, capacity: Capacity) -> AllBoots:
@@ -100,32 +93,30 @@ async def boot_all(settings: BootSettings, folder: Path, reporter: Reporter, cap
 
     Where the first does not come up, the others would only wait for nothing.
     """
-    first, *others = (make(settings) for make in scenarios.SCENARIOS)
+    first, *others = scenarios.all_scenarios(settings.memory_mib)
 
-    async def run(planned: Sequence[Scenario]) -> list[BootOutcome]:
+    async def run(planned: Sequence[Scenario]) -> list[Boot]:
         """Limits grow where guests have a processor for several of theirs."""
-        sharing = slowdown([scenario.shape for scenario in planned], capacity)
-        scaled = replace(settings, acceleration=replace(settings.acceleration, sharing=sharing))
-        return await run_side_by_side(planned, lambda scenario: _boot(scaled, scenario, folder, reporter), capacity)
+        scaled = replace(settings, acceleration=replace(settings.acceleration, sharing=slowdown(planned, capacity)))
+        made = {one.name: Boot(scenario=one, settings=scaled, folder=folder / one.name) for one in planned}
+        await run_side_by_side(planned, lambda scenario: _run(made[scenario.name], reporter), capacity)
+        return list(made.values())
 
-    outcomes = await run([first])
+    boots = await run([first])
     skipped: list[CheckResult] = []
-    if outcomes[0].error is not None:
+    if boots[0].error is not None:
         reason = f"the boot {first.name} did not come up"
         skipped = [check.skipped(other.name, reason) for other in others for check in other.planned]
     else:
         with reporter.side_by_side():
-            outcomes += await run(others)
-    checks = [check for outcome in outcomes for check in outcome.checks]
-    checks += [*skipped, *scenarios.compare_clones(outcomes)]
-    return AllBoots(outcomes=tuple(outcomes), checks=tuple(checks), acceleration=settings.acceleration)
+            boots += await run(others)
+    checks = (*(check for boot in boots for check in boot.checks), *skipped, *scenarios.compare_clones(boots))
+    return AllBoots(boots=tuple(boots), checks=checks, acceleration=settings.acceleration)
 
 
-async def _boot(settings: BootSettings, scenario: Scenario, folder: Path, reporter: Reporter) -> BootOutcome:
-    own = folder / scenario.name
-    own.mkdir()
-    title = f"Boot `{scenario.name}` ({scenario.shape.memory_mib} MiB, {scenario.shape.cpus} CPUs)"
-    with reporter.step(title, silence=settings.acceleration.silence):
-        outcome = await scenarios.run_scenario(settings, scenario, own)
-    reporter.note(f"         {report.count(outcome.checks)}")
-    return outcome
+async def _run(boot: Boot, reporter: Reporter) -> None:
+    boot.folder.mkdir()
+    title = f"Boot `{boot.name}` ({boot.scenario.memory_mib} MiB, {boot.scenario.cpus} CPUs)"
+    with reporter.step(title, silence=boot.settings.acceleration.silence):
+        await boot.run()
+    reporter.note(f"         {report.count(boot.checks)}")

@@ -2,23 +2,29 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
+from ci.boot import interruptible
 from ci.boot.checks.check import ImageCheck
-from ci.boot.checks.load import CHECKS
+from ci.boot.checks.load import CHECKS, checks_of
 from ci.boot.vm import machine, ssh
 from ci.boot.vm.console import Console
 from ci.boot.vm.machine import VirtualMachine
 from ci.boot.vm.qemu import ConsumerSpec, MachineSpec
 from ci.host.accelerator import Acceleration
 from ci.host.errors import BootError
+from ci.host.process import held_port
 from ci.records.build import BuildRecord
 from ci.records.validation import BootResult, CheckResult
 
 USER = "fountain"
+
+# The host's for the guest's 22 and 3023.
+Ports: TypeAlias = tuple[int, int]
 
 # Limits in seconds for a machine with KVM; Acceleration.scaled() lengthens them.
 BOOT_SECONDS = 90.0
@@ -52,43 +58,60 @@ class BootSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BootShape:
-    """The size of a machine."""
+class Scenario:
+    """A boot: the size of its machine, and what is done in it.
 
-    memory_mib: int
-    cpus: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BootOutcome:
-    """What one boot left behind. `error` is why it ended early, None where it did not.
-
-    `machine_id` and `host_key` must not be the same in two starts of one image; '' where they were not learnt.
+    `usual_seconds` is how long it takes without KVM, to start long ones first.
     """
 
-    result: BootResult
-    checks: tuple[CheckResult, ...] = ()
-    machine_id: str = ""
-    host_key: str = ""
-    console: str = ""
-    error: BootError | None = None
+    name: str
+    memory_mib: int
+    cpus: int
+    usual_seconds: int
+    play: Callable[["Boot", Ports], Awaitable[None]]
+
+    @property
+    def planned(self) -> tuple[ImageCheck, ...]:
+        """The checks that it will have to say something about."""
+        return checks_of(self.name)
 
 
 @dataclass(slots=True, kw_only=True)
-class BootRun:
-    """One boot under test, and what is known of it so far. `folder` is its own."""
+class Boot:
+    """One boot under test, and what is known of it so far. `folder` is its own.
 
-    name: str
+    `machine_id` and `host_key` must not be the same in two starts of one image; '' where they were not learnt.
+    `error` is why it ended early, None where it did not.
+    """
+
+    scenario: Scenario
     settings: BootSettings
     folder: Path
-    key: ssh.Key
-    results: list[CheckResult] = field(default_factory=list)
+    checks: list[CheckResult] = field(default_factory=list)
     console: Console | None = None
     machine_id: str = ""
     host_key: str = ""
     login_prompt_seconds: float | None = None
     ssh_seconds: float | None = None
     total_seconds: float = 0.0
+    error: BootError | None = None
+
+    @property
+    def name(self) -> str:
+        """The scenario's."""
+        return self.scenario.name
+
+    @property
+    def result(self) -> BootResult:
+        """What the report says of it."""
+        return BootResult(
+            name=self.name,
+            memory_mib=self.scenario.memory_mib,
+            cpus=self.scenario.cpus,
+            login_prompt_seconds=_rounded(self.login_prompt_seconds),
+            ssh_seconds=_rounded(self.ssh_seconds),
+            total_seconds=round(self.total_seconds, 2),
+        )
 
     def limit(self, seconds: float = COMMAND_SECONDS) -> float:
         """A limit chosen for KVM, as this machine needs it."""
@@ -96,82 +119,70 @@ class BootRun:
 
     def add(self, check_id: str, *, passed: bool, actual: str, seconds: float = 0.0) -> None:
         """Record a check that was judged here."""
-        self.results.append(CHECKS[check_id].result(self.name, passed=passed, actual=actual, seconds=seconds))
+        self.checks.append(CHECKS[check_id].result(self.name, passed=passed, actual=actual, seconds=seconds))
+
+    async def run(self) -> None:
+        """Play the scenario. A boot that fails is an outcome too; faults of the host are raised.
+
+        Afterwards all planned checks have a result, in the order of the plan; what was not reached is skipped.
+        """
+        try:
+            with _ports(self.settings.port) as ports:
+                await self.scenario.play(self, ports)
+        except BootError as error:
+            self.error = error
+            # The image may have come up and been lost later; the report must show a failure either way.
+            self.checks = [done for done in self.checks if done.id != "came-up"]
+            self.add("came-up", passed=False, actual="\n".join(filter(None, [error.message, error.details])))
+            seen = {done.id for done in self.checks}
+            reason = f"not reached: {error.message}"
+            self.checks += [check.skipped(self.name, reason) for check in self.scenario.planned if check.id not in seen]
+        order = [check.id for check in self.scenario.planned]
+        self.checks.sort(key=lambda done: order.index(done.id))
 
     @asynccontextmanager
     async def guest(
-        self, spec: MachineSpec | ConsumerSpec, port: int, *, add_key: bool = True
+        self, spec: MachineSpec | ConsumerSpec, port: int, seeded_key: ssh.Key | None = None
     ) -> AsyncIterator["Guest"]:
         """The guest, started and logged into; powered off as a person would when the block is left without an error.
 
         Its console and its time are kept however it ends.
         """
+        known = seeded_key or self.settings.identity
+        key = known or ssh.new_key()
+        limit = self.limit(self.settings.boot_seconds)
         async with machine.start(spec, self.settings.acceleration, self.folder) as running:
             self.console = running.console
             try:
-                async with await self._log_in(running, port, add_key=add_key) as session:
-                    guest = Guest(self, running, session)
+                if known is None:
+                    await running.add_authorized_key(USER, key.public, limit)
+                async with await running.until(ssh.connect(port, USER, key), limit, f"a login as {USER}") as session:
+                    await self._note_arrival(running, session)
+                    guest = Guest(self, running, session, key)
                     yield guest
                     await guest.shut_down()
             finally:
                 self.total_seconds = running.elapsed()
 
-    async def _log_in(self, running: VirtualMachine, port: int, *, add_key: bool) -> ssh.Session:
-        """Open the first SSH session, and wait for the login prompt too: then the guest has come up."""
-        limit = self.limit(self.settings.boot_seconds)
-        if add_key and self.settings.identity is None:
-            agent = await running.agent(limit)
-            await running.until(agent.add_authorized_key(USER, self.key.public), limit, "adding a key")
-        session = await running.until(ssh.connect(port, USER, self.key), limit, f"a login as {USER}")
-        self.ssh_seconds = running.elapsed()
+    async def _note_arrival(self, running: VirtualMachine, session: ssh.Session) -> None:
+        """Wait for the login prompt too: then the guest has come up."""
+        self.ssh_seconds = came_up = running.elapsed()
         self.host_key = session.host_key
-        try:
-            self.login_prompt_seconds = shown = await running.login_prompt(limit)
-        except BaseException:
-            await session.close()
-            raise
-        self.add("came-up", passed=True, actual=f"SSH after {self.ssh_seconds:.1f} s", seconds=self.ssh_seconds)
+        self.login_prompt_seconds = shown = await running.login_prompt(self.limit(self.settings.boot_seconds))
+        self.add("came-up", passed=True, actual=f"SSH after {came_up:.1f} s", seconds=came_up)
         self.add("login-prompt", passed=True, actual=f"a login prompt after {shown:.1f} s", seconds=shown)
         problems = running.console.problems()
         self.add("console-clean", passed=not problems, actual="\n".join(problems) or "no line that tells of one")
-        return session
-
-    def finish(self, planned: Sequence[ImageCheck], shape: BootShape, error: BootError | None) -> BootOutcome:
-        """Everything this boot left behind, in the order of the plan; what it did not reach is skipped."""
-        if error is not None:
-            # The image may have come up and been lost later; the report must show a failure either way.
-            self.results = [done for done in self.results if done.id != "came-up"]
-            self.add("came-up", passed=False, actual="\n".join(filter(None, [error.message, error.details])))
-            # A report always names all checks.
-            seen = {done.id for done in self.results}
-            reason = f"not reached: {error.message}"
-            self.results += [check.skipped(self.name, reason) for check in planned if check.id not in seen]
-        order = {check.id: number for number, check in enumerate(planned)}
-        self.results.sort(key=lambda done: order[done.id])
-        return BootOutcome(
-            result=BootResult(
-                name=self.name,
-                memory_mib=shape.memory_mib,
-                cpus=shape.cpus,
-                login_prompt_seconds=_rounded(self.login_prompt_seconds),
-                ssh_seconds=_rounded(self.ssh_seconds),
-                total_seconds=round(self.total_seconds, 2),
-            ),
-            checks=tuple(self.results),
-            machine_id=self.machine_id,
-            host_key=self.host_key,
-            console=self.console.text if self.console else "",
-            error=error,
-        )
 
 
 @dataclass(frozen=True, slots=True)
 class Guest:
     """A guest that came up: what can be asked of it and tried on it."""
 
-    boot: BootRun
+    boot: Boot
     machine: VirtualMachine
     session: ssh.Session
+    key: ssh.Key
 
     async def run(self, command: str) -> ssh.CommandResult:
         """Run a command that is no check."""
@@ -186,9 +197,7 @@ class Guest:
         first, *others = checks
         gate = asyncio.Semaphore(CONCURRENCY)
         await self._ask_one(first, gate)
-        async with asyncio.TaskGroup() as group:
-            for check in others:
-                group.create_task(self._ask_one(check, gate))
+        await interruptible.together(*(self._ask_one(check, gate) for check in others))
 
     async def _ask_one(self, check: ImageCheck, gate: asyncio.Semaphore) -> None:
         boot = self.boot
@@ -198,10 +207,10 @@ class Guest:
                 answer = await self.run(check.shell_line())
             except BootError as error:
                 seconds = time.monotonic() - started
-                boot.results.append(check.result(boot.name, passed=False, actual=error.message, seconds=seconds))
+                boot.checks.append(check.result(boot.name, passed=False, actual=error.message, seconds=seconds))
                 return
         self.machine.answered()
-        boot.results.append(check.judge(boot.name, answer))
+        boot.checks.append(check.judge(boot.name, answer))
         if check.id == "machine-id":
             boot.machine_id = answer.stdout.strip()
 
@@ -228,14 +237,22 @@ class Guest:
         finally:
             command.cancel()
             await asyncio.gather(command, return_exceptions=True)
-        # Without a monitor nobody tells the reason.
-        by_guest = ended.guest and ended.reason == "guest-shutdown" if ended.reason else True
         self.boot.add(
             "clean-shutdown",
-            passed=by_guest and ended.exit_code == 0,
+            # Without a monitor nobody tells the reason.
+            passed=ended.reason in ("guest-shutdown", "") and ended.exit_code == 0,
             actual=f"{ended.reason or 'no monitor to tell the reason'}, exit code {ended.exit_code}",
             seconds=self.machine.elapsed() - before,
         )
+
+
+@contextmanager
+def _ports(port: int | None) -> Iterator[Ports]:
+    if port is not None:
+        yield port, port + 1
+        return
+    with held_port() as free, held_port() as another:
+        yield free, another
 
 
 def _rounded(seconds: float | None) -> float | None:

@@ -13,37 +13,19 @@ from ci.host.files import publish_together, write_atomic
 from ci.host.workspace import exclusive
 from ci.records import artifacts
 from ci.records.validation import BootResult, CheckResult, Outcome, ValidationReport
-from ci.text.markdown import Markdown, code, table
+from ci.text.markdown import Markdown, code, table, visible
 
-EVIDENCE = (
-    artifacts.REPORT,
-    artifacts.REPORT_JUNIT,
-    artifacts.REPORT_MARKDOWN,
-    artifacts.CONSOLE_LOG,
-    artifacts.SCREENSHOT,
-    artifacts.BOOT_CHART,
-)
 MAX_CELL = 300
 
 # What XML 1.0 cannot hold, and what would move a terminal's cursor: https://www.w3.org/TR/xml/#charsets
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\ufffe\uffff]")
 
-_ORDER = {Outcome.FAILED: 0, Outcome.SKIPPED: 1, Outcome.PASSED: 2}
+_ORDER = (Outcome.FAILED, Outcome.SKIPPED, Outcome.PASSED)
 
 
 def printable(text: str) -> str:
     """`text` with what is neither printable, a tab nor a line's end written as its code."""
-    return _UNPRINTABLE.sub(lambda match: _code(match.group()), text.replace("\r\n", "\n"))
-
-
-def _code(character: str) -> str:
-    number = ord(character)
-    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
-
-
-def failed_first(checks: Sequence[CheckResult]) -> list[CheckResult]:
-    """Failed checks, then skipped ones, then the rest; otherwise in their order."""
-    return sorted(checks, key=lambda check: _ORDER[check.outcome])
+    return _UNPRINTABLE.sub(lambda match: visible(match.group()), text.replace("\r\n", "\n"))
 
 
 def count(checks: Sequence[CheckResult]) -> str:
@@ -64,14 +46,8 @@ def seconds(value: float | None) -> Markdown:
 
 def boot_row(boot: BootResult) -> list[Markdown]:
     """A boot as a row under BOOT_COLUMNS."""
-    return [
-        Markdown(boot.name),
-        Markdown(f"{boot.memory_mib} MiB"),
-        Markdown(boot.cpus),
-        seconds(boot.login_prompt_seconds),
-        seconds(boot.ssh_seconds),
-        seconds(boot.total_seconds),
-    ]
+    times = map(seconds, (boot.login_prompt_seconds, boot.ssh_seconds, boot.total_seconds))
+    return [Markdown(boot.name), Markdown(f"{boot.memory_mib} MiB"), Markdown(boot.cpus), *times]
 
 
 BOOT_COLUMNS = ("boot", "memory", "CPUs", "login prompt", "SSH", "whole boot")
@@ -89,9 +65,13 @@ def render_markdown(report: ValidationReport) -> str:
         table(BOOT_COLUMNS, [boot_row(boot) for boot in report.boots]),
         *(_failure(check) for check in report.checks if check.outcome is Outcome.FAILED),
         "## Checks",
-        table(CHECK_COLUMNS, [_row(check) for check in failed_first(report.checks)]),
+        table(CHECK_COLUMNS, [_row(check) for check in sorted(report.checks, key=_failed_first)]),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _failed_first(check: CheckResult) -> int:
+    return _ORDER.index(check.outcome)
 
 
 def _row(check: CheckResult) -> list[Markdown]:
@@ -105,13 +85,17 @@ def _lines(text: str) -> str:
 
 
 def _failure(check: CheckResult) -> str:
-    parts = [f"## Failed: {check.title} ({check.boot}, {check.id})"]
-    known = CHECKS.get(check.id)
-    if known:
-        parts.append(known.why)
-    parts += ["Expected:", _quoted(check.expected), "Actual:", _quoted(check.actual)]
-    if known:
-        parts += [_repeating(known, f"```sh\n{known.command}\n```"), f"Where to look: {known.look_for}"]
+    known = CHECKS[check.id]
+    parts = [
+        f"## Failed: {check.title} ({check.boot}, {check.id})",
+        known.why,
+        "Expected:",
+        _quoted(check.expected),
+        "Actual:",
+        _quoted(check.actual),
+        _repeating(known, f"```sh\n{known.command}\n```"),
+        f"Where to look: {known.look_for}",
+    ]
     return "\n\n".join(parts)
 
 
@@ -142,18 +126,15 @@ def render_junit(report: ValidationReport) -> str:
 
 def _case(check: CheckResult) -> TestCase:
     case = TestCase(check.id, classname=f"validation.{check.boot}", time=check.seconds)
-    match check.outcome:
-        case Outcome.FAILED:
-            failure = Failure(f"{check.title}: not as expected")
-            parts = [f"expected:\n{printable(check.expected)}", f"actual:\n{printable(check.actual)}"]
-            if known := CHECKS.get(check.id):
-                parts += [known.why, _repeating(known, known.command), f"Where to look: {known.look_for}"]
-            failure.text = "\n\n".join(parts)
-            case.result = [failure]
-        case Outcome.SKIPPED:
-            case.result = [Skipped(printable(check.actual))]
-        case Outcome.PASSED:
-            pass
+    if check.outcome is Outcome.FAILED:
+        failure = Failure(f"{check.title}: not as expected")
+        known = CHECKS[check.id]
+        seen = f"expected:\n{printable(check.expected)}\n\nactual:\n{printable(check.actual)}"
+        parts = [seen, known.why, _repeating(known, known.command), f"Where to look: {known.look_for}"]
+        failure.text = "\n\n".join(parts)
+        case.result = [failure]
+    if check.outcome is Outcome.SKIPPED:
+        case.result = [Skipped(printable(check.actual))]
     return case
 
 
@@ -166,11 +147,16 @@ def publish_evidence(
     report: ValidationReport, consoles: Sequence[tuple[str, str]], folder: Path, output: Path, stem: str
 ) -> None:
     """Make the evidence appear in `output`, the report last, and nothing of an earlier run beside it."""
-    write_atomic(folder / f"{stem}{artifacts.REPORT}", report.to_json())
-    write_atomic(folder / f"{stem}{artifacts.REPORT_JUNIT}", render_junit(report))
-    write_atomic(folder / f"{stem}{artifacts.REPORT_MARKDOWN}", render_markdown(report))
-    write_atomic(folder / f"{stem}{artifacts.CONSOLE_LOG}", render_consoles(consoles))
-    for ending in (artifacts.SCREENSHOT, artifacts.BOOT_CHART):
+    texts = {
+        artifacts.REPORT: report.to_json(),
+        artifacts.REPORT_JUNIT: render_junit(report),
+        artifacts.REPORT_MARKDOWN: render_markdown(report),
+        artifacts.CONSOLE_LOG: render_consoles(consoles),
+    }
+    pictures = (artifacts.SCREENSHOT, artifacts.BOOT_CHART)
+    for ending, text in texts.items():
+        write_atomic(folder / f"{stem}{ending}", text)
+    for ending in pictures:
         made = folder / "full" / f"full{ending}"
         if made.exists():
             made.rename(folder / f"{stem}{ending}")
@@ -179,6 +165,6 @@ def publish_evidence(
         publish_together(
             sorted(folder.glob(f"{stem}.*")),
             output,
-            supersedes=[output / f"{stem}{ending}" for ending in EVIDENCE],
+            supersedes=[output / f"{stem}{ending}" for ending in (*texts, *pictures)],
             last=f"{stem}{artifacts.REPORT}",
         )

@@ -3,26 +3,22 @@
 They share nothing but the image, so that they can run side by side.
 """
 
-import contextlib
 import json
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
 
 from ci.boot import interruptible
-from ci.boot.boot import USER, BootOutcome, BootRun, BootSettings, BootShape, Guest
+from ci.boot.boot import USER, Boot, Guest, Ports, Scenario
 from ci.boot.chart import save_boot_chart
-from ci.boot.checks.check import Expectation, ImageCheck, JsonHas, Lines, Words
+from ci.boot.checks.check import Expectation, ImageCheck, accepts_nothing, exactly, json_with
 from ci.boot.checks.load import CHECKS, checks_of
 from ci.boot.image_file import NO_RECORD
 from ci.boot.vm import ssh
-from ci.boot.vm.qemu import CONSUMER_PORT, CONSUMER_TAG, SSH_PORT, ConsumerSpec, Forward, MachineSpec, Share
-from ci.boot.vm.seed import make_seed, meta_data
-from ci.host.errors import BootError
-from ci.host.process import held_port
+from ci.boot.vm.qemu import CONSUMER_PORT, CONSUMER_TAG, SSH_PORT, ConsumerSpec, MachineSpec
+from ci.boot.vm.seed import make_seed
 from ci.records import artifacts
 from ci.records.build import BuildRecord
 from ci.records.validation import CheckResult
@@ -39,28 +35,6 @@ CLOCK_SECONDS = 60.0
 GIVE_ROOT_THE_KEY = f"sudo -n install -D -m 600 /home/{USER}/.ssh/authorized_keys /root/.ssh/authorized_keys"
 A_LOGIN = "a login with the key"
 
-# The host's for the guest's 22 and 3023.
-Ports: TypeAlias = tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scenario:
-    """A boot, and what is done in it.
-
-    `usual_seconds` is how long it takes without KVM, to start long ones first.
-    """
-
-    name: str
-    shape: BootShape
-    usual_seconds: int
-    key: ssh.Key
-    play: Callable[[BootRun, Ports], Awaitable[None]]
-
-    @property
-    def planned(self) -> tuple[ImageCheck, ...]:
-        """The checks that it will have to say something about."""
-        return checks_of(self.name)
-
 
 def questions(boot: str, known: Mapping[str, Expectation]) -> list[ImageCheck]:
     """What is asked of the guest in a boot; `known` are the answers that no file could tell beforehand."""
@@ -68,93 +42,79 @@ def questions(boot: str, known: Mapping[str, Expectation]) -> list[ImageCheck]:
     return [replace(check, expected=known.get(check.id, check.expected)) for check in asked]
 
 
-def full(settings: BootSettings) -> Scenario:
+async def full(boot: Boot, ports: Ports) -> None:
     """An ordinary machine, and every question there is about the image itself."""
-    key = settings.identity or ssh.new_key()
-    added = () if settings.identity else (key.private.get_fingerprint(),)
-    asked = questions("full", recorded(settings.record, added) if settings.record else {})
-
-    async def play(boot: BootRun, ports: Ports) -> None:
-        async with boot.guest(_machine(settings, ports), ports[0]) as guest:
-            boot.add("ssh-22", passed=True, actual=A_LOGIN)
-            await guest.machine.screenshot(boot.folder / f"{boot.name}{artifacts.SCREENSHOT}")
-            unknown = [check for check in asked if isinstance(check.expected, Words)]
-            boot.results += [check.skipped(boot.name, NO_RECORD) for check in unknown]
-            await guest.ask([check for check in asked if check not in unknown])
-            await _knock(guest, *ports)
-            await guest.attempt("clock", _compare_clocks(guest))
-            await save_boot_chart(guest, boot.folder / f"{boot.name}{artifacts.BOOT_CHART}")
-
-    return Scenario(name="full", shape=_shape(settings), usual_seconds=35, key=key, play=play)
+    record = boot.settings.record
+    async with boot.guest(_machine(boot, ports), ports[0]) as guest:
+        boot.add("ssh-22", passed=True, actual=A_LOGIN)
+        await guest.machine.screenshot(boot.folder / f"{boot.name}{artifacts.SCREENSHOT}")
+        asked = questions("full", recorded(record, guest.key.private.get_fingerprint()) if record else {})
+        unknown = [check for check in asked if check.expected.accepts is accepts_nothing]
+        boot.checks += [check.skipped(boot.name, NO_RECORD) for check in unknown]
+        await guest.ask([check for check in asked if check not in unknown])
+        await _knock(guest, *ports)
+        await guest.attempt("clock", _compare_clocks(guest))
+        await save_boot_chart(guest, boot.folder / f"{boot.name}{artifacts.BOOT_CHART}")
 
 
-def clone(settings: BootSettings) -> Scenario:
+async def clone(boot: Boot, ports: Ports) -> None:
     """A second start: as fresh as the first, and not the same machine."""
-
-    async def play(boot: BootRun, ports: Ports) -> None:
-        async with boot.guest(_machine(settings, ports), ports[0]) as guest:
-            await guest.ask(questions("clone", {}))
-
-    key = settings.identity or ssh.new_key()
-    return Scenario(name="clone", shape=_shape(settings), usual_seconds=16, key=key, play=play)
+    async with boot.guest(_machine(boot, ports), ports[0]) as guest:
+        await guest.ask(questions("clone", {}))
 
 
-def consumer(settings: BootSettings) -> Scenario:
+async def consumer(boot: Boot, ports: Ports) -> None:
     """Toolsmith's own command line. With an identity nothing at all is added to it."""
     content = secrets.token_hex(16)
-    asked = questions("consumer", {"share-readable": Lines((content,)), "share-names": Lines((content,))})
+    asked = questions("consumer", {"share-readable": exactly(content), "share-names": exactly(content)})
     asked_last = CHECKS["no-oom-kill"]
-
-    async def play(boot: BootRun, ports: Ports) -> None:
-        workspace, export = _make_shares(boot.folder, content)
-        spec = ConsumerSpec(
-            image=settings.image,
-            workspace=workspace,
-            exports=(Share(tag=EXPORT_TAG, path=export, writable=True),),
-            host_port=ports[1],
-            instruments=settings.identity is None,
-        )
-        async with boot.guest(spec, ports[1]) as guest:
-            boot.add("ssh-3023", passed=True, actual=A_LOGIN)
-            await guest.ask([check for check in asked if check != asked_last])
-            await guest.attempt("share-live", _follow_share(guest, workspace))
-            await guest.attempt("share-writable", _write_to_share(guest, export))
-            await guest.ask([asked_last])
-
-    shape = BootShape(memory_mib=CONSUMER_MEMORY_MIB, cpus=1)
-    key = settings.identity or ssh.new_key()
-    return Scenario(name="consumer", shape=shape, usual_seconds=31, key=key, play=play)
+    workspace, export = _make_shares(boot.folder, content)
+    spec = ConsumerSpec(
+        image=boot.settings.image,
+        workspace=workspace,
+        exports={EXPORT_TAG: export},
+        host_port=ports[1],
+        instruments=boot.settings.identity is None,
+    )
+    async with boot.guest(spec, ports[1]) as guest:
+        boot.add("ssh-3023", passed=True, actual=A_LOGIN)
+        await guest.ask([check for check in asked if check != asked_last])
+        await guest.attempt("share-live", _follow_share(guest, workspace))
+        await guest.attempt("share-writable", _write_to_share(guest, export))
+        await guest.ask([asked_last])
 
 
-def seeded(settings: BootSettings) -> Scenario:
+async def seeded(boot: Boot, ports: Ports) -> None:
     """A NoCloud seed that also tries to open the door: its password must not work."""
     key = ssh.new_key()
     marker, password = secrets.token_hex(16), secrets.token_hex(16)
-
-    async def play(boot: BootRun, ports: Ports) -> None:
-        user_data = seed_user_data(public_key=key.public, marker=marker, password=password)
-        seed = make_seed(boot.folder, user_data, meta_data(instance=f"boot-test-{secrets.token_hex(4)}"))
-        async with boot.guest(_machine(settings, ports, seed), ports[0], add_key=False) as guest:
-            boot.add("seed-key", passed=True, actual=A_LOGIN)
-            await guest.ask(questions("seed", {"seed-file": Lines((marker,))}))
-            await guest.attempt("password-refused", _refused(ssh.password_accepted(ports[0], USER, password)))
-
-    return Scenario(name="seed", shape=_shape(settings), usual_seconds=38, key=key, play=play)
+    user_data = seed_user_data(public_key=key.public, marker=marker, password=password)
+    seed = make_seed(boot.folder, user_data, instance=f"boot-test-{secrets.token_hex(4)}")
+    async with boot.guest(_machine(boot, ports, seed), ports[0], key) as guest:
+        boot.add("seed-key", passed=True, actual=A_LOGIN)
+        await guest.ask(questions("seed", {"seed-file": exactly(marker)}))
+        await guest.attempt("password-refused", _refused(ports[0], USER, "password", password))
 
 
-SCENARIOS: tuple[Callable[[BootSettings], Scenario], ...] = (full, clone, consumer, seeded)
+def all_scenarios(memory_mib: int) -> tuple[Scenario, ...]:
+    """The four boots; all but the consumer's have so much memory."""
+    return (
+        Scenario(name="full", memory_mib=memory_mib, cpus=2, usual_seconds=35, play=full),
+        Scenario(name="clone", memory_mib=memory_mib, cpus=2, usual_seconds=16, play=clone),
+        Scenario(name="consumer", memory_mib=CONSUMER_MEMORY_MIB, cpus=1, usual_seconds=31, play=consumer),
+        Scenario(name="seed", memory_mib=memory_mib, cpus=2, usual_seconds=38, play=seeded),
+    )
 
 
-def recorded(record: BuildRecord, added: Sequence[str]) -> dict[str, Expectation]:
-    """What the build record says of the guest; `added` are fingerprints of the keys that the test itself added."""
+def recorded(record: BuildRecord, fingerprint: str) -> dict[str, Expectation]:
+    """What the build record says of the guest, which lets in the key with this `fingerprint` as well."""
     values = {
         "name": record.name,
         "version": record.version,
         "commit": record.commit,
         "base_sha256": record.base.sha256,
     }
-    keys = Lines((*record.authorized_keys, *added))
-    return {"authorized-keys": keys, "image-json": JsonHas(tuple(values.items()))}
+    return {"authorized-keys": exactly(*{*record.authorized_keys, fingerprint}), "image-json": json_with(values)}
 
 
 def seed_user_data(*, public_key: str, marker: str, password: str) -> str:
@@ -170,21 +130,9 @@ def seed_user_data(*, public_key: str, marker: str, password: str) -> str:
     return f"#cloud-config\n{json.dumps(settings, indent=2)}\n"  # JSON is YAML
 
 
-async def run_scenario(settings: BootSettings, scenario: Scenario, folder: Path) -> BootOutcome:
-    """Boot once, with `folder` for its files. A boot that fails is an outcome too; faults of the host are raised."""
-    boot = BootRun(name=scenario.name, settings=settings, folder=folder, key=scenario.key)
-    error = None
-    try:
-        with _ports(settings) as ports:
-            await scenario.play(boot, ports)
-    except BootError as failure:
-        error = failure
-    return boot.finish(scenario.planned, scenario.shape, error)
-
-
-def compare_clones(outcomes: Sequence[BootOutcome]) -> list[CheckResult]:
+def compare_clones(boots: Sequence[Boot]) -> list[CheckResult]:
     """Whether the second start is another machine than the first."""
-    known = {outcome.result.name: (outcome.host_key, outcome.machine_id) for outcome in outcomes}
+    known = {boot.name: (boot.host_key, boot.machine_id) for boot in boots}
     first, second = known.get("full", ("", "")), known.get("clone", ("", ""))
     checks = (CHECKS["host-keys-differ"], CHECKS["machine-ids-differ"])
     if not all((*first, *second)):
@@ -195,14 +143,14 @@ def compare_clones(outcomes: Sequence[BootOutcome]) -> list[CheckResult]:
     ]
 
 
-def _shape(settings: BootSettings) -> BootShape:
-    return BootShape(memory_mib=settings.memory_mib, cpus=2)
-
-
-def _machine(settings: BootSettings, ports: Ports, seed: Path | None = None) -> MachineSpec:
-    shape, guest_ports = _shape(settings), (SSH_PORT, CONSUMER_PORT)
-    forwards = tuple(Forward(host_port=one, guest_port=two) for one, two in zip(ports, guest_ports, strict=True))
-    return MachineSpec(image=settings.image, memory_mib=shape.memory_mib, cpus=shape.cpus, seed=seed, forwards=forwards)
+def _machine(boot: Boot, ports: Ports, seed: Path | None = None) -> MachineSpec:
+    return MachineSpec(
+        image=boot.settings.image,
+        memory_mib=boot.scenario.memory_mib,
+        cpus=boot.scenario.cpus,
+        seed=seed,
+        forwards={ports[0]: SSH_PORT, ports[1]: CONSUMER_PORT},
+    )
 
 
 def _make_shares(folder: Path, content: str) -> tuple[Path, Path]:
@@ -216,26 +164,16 @@ def _make_shares(folder: Path, content: str) -> tuple[Path, Path]:
     return workspace, export
 
 
-@contextlib.contextmanager
-def _ports(settings: BootSettings) -> Iterator[Ports]:
-    if settings.port is not None:
-        yield settings.port, settings.port + 1
-        return
-    with held_port() as port, held_port() as consumer_port:
-        yield port, consumer_port
-
-
 async def _knock(guest: Guest, port: int, consumer_port: int) -> None:
     """Try the doors that must be open, and those that must not."""
     # Without a key of its own root would be refused by whatever sshd's settings are. This guest is thrown away.
     await guest.machine.until(guest.run(GIVE_ROOT_THE_KEY), guest.boot.limit(), "giving root the key")
-    key = guest.boot.key
     await interruptible.together(
-        guest.attempt("ssh-3023", _log_in(consumer_port, key)),
+        guest.attempt("ssh-3023", _log_in(consumer_port, guest.key)),
         guest.attempt("ssh-methods", _ask_methods(port)),
-        guest.attempt("password-refused", _refused(ssh.password_accepted(port, USER, USER))),
-        guest.attempt("keyboard-interactive-refused", _refused(ssh.keyboard_interactive_accepted(port, USER, USER))),
-        guest.attempt("root-login-refused", _refused(ssh.login_accepted(port, "root", key))),
+        guest.attempt("password-refused", _refused(port, USER, "password", USER)),
+        guest.attempt("keyboard-interactive-refused", _refused(port, USER, "keyboard-interactive", USER)),
+        guest.attempt("root-login-refused", _refused(port, "root", "publickey", guest.key)),
     )
 
 
@@ -249,8 +187,8 @@ async def _ask_methods(port: int) -> tuple[bool, str]:
     return offered == ("publickey",), ", ".join(offered)
 
 
-async def _refused(attempt: Awaitable[bool]) -> tuple[bool, str]:
-    accepted = await attempt
+async def _refused(port: int, user: str, method: str, secret: ssh.Key | str) -> tuple[bool, str]:
+    accepted = await ssh.login_accepted(port, user, method, secret)
     return not accepted, "a login" if accepted else "refused"
 
 

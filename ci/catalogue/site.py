@@ -14,8 +14,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from pydantic import Field
 
-from ci.catalogue.chart import HEIGHT, LEFT, RIGHT, WIDTH, boot_chart, size_chart
-from ci.catalogue.view import MOST_PACKAGES, VOUCHED_FOR, ShownRelease, safe_link, shown_releases
+from ci.catalogue.chart import HEIGHT, LEFT, RIGHT, WIDTH, draw_charts
+from ci.catalogue.view import MOST_PACKAGES, VOUCHED_FOR, ShownRelease, safe_link
 from ci.records.record import Record
 from ci.records.release import ReleaseRecord, manifest_snippet
 from ci.records.version import Version
@@ -40,7 +40,7 @@ class CatalogueDocument(Record):
 
 def catalogue_files(records: Sequence[ReleaseRecord]) -> dict[str, str]:
     """The texts by the names of their files, from records that come newest first."""
-    releases = shown_releases(records)
+    releases = [ShownRelease(record=record) for record in records]
     return {
         PAGE: _page(releases),
         FEED: _feed(releases),
@@ -50,10 +50,9 @@ def catalogue_files(records: Sequence[ReleaseRecord]) -> dict[str, str]:
 
 def _page(releases: Sequence[ShownRelease]) -> str:
     style, script = _source("style.css"), _source("catalogue.js")
-    return _render(
-        "index.html.j2",
+    return ENVIRONMENT.get_template("index.html.j2").render(
         releases=releases,
-        charts=[size_chart(releases), boot_chart(releases)],
+        charts=draw_charts(releases),
         emulated=any(one.boot and one.boot.emulated for one in releases),
         chart_size={"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": WIDTH - RIGHT},
         style=style,
@@ -93,8 +92,7 @@ def _feed(releases: Sequence[ShownRelease]) -> str:
     """Each entry has a name that stays the same for ever, wherever the page is published."""
     # The oldest one, because it stays: neither a new release nor a new name of the repository makes another feed.
     oldest = releases[-1].record if releases else None
-    return _render(
-        "feed.xml.j2",
+    return ENVIRONMENT.get_template("feed.xml.j2").render(
         id=_tag_uri(oldest, "releases") if oldest else "tag:localhost,1970:releases",
         repository=releases[0].record.repository if releases else "Toolsmith image",
         updated=max((one.built_at for one in releases), default=LONG_AGO),
@@ -110,29 +108,6 @@ def _tag_uri(record: ReleaseRecord, what: str) -> str:
     return f"tag:{host or 'localhost'},{day.isoformat()}:{quote(record.repository)}/{quote(what)}"
 
 
-def _render(template: str, **values: object) -> str:
-    return _environment().get_template(template).render(feed=FEED, **values)
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        undefined=StrictUndefined,
-        autoescape=True,  # HTML and XML both
-        finalize=_finalize,
-        keep_trailing_newline=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals |= {"MOST_PACKAGES": MOST_PACKAGES, "VOUCHED_FOR": VOUCHED_FOR}
-    environment.filters |= {
-        "bytes": figures.size, "moment": _moment, "plural": figures.plural, "safe_link": safe_link,
-        "seconds": figures.seconds, "snippet": manifest_snippet,
-    }  # fmt: skip
-    return environment
-
-
 def _finalize(value: object) -> object:
     """Whatever a template shows is escaped, and foreign text is made visible first."""
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
@@ -140,3 +115,19 @@ def _finalize(value: object) -> object:
 
 def _moment(value: datetime) -> str:
     return value.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+ENVIRONMENT = Environment(
+    loader=FileSystemLoader(TEMPLATES),
+    undefined=StrictUndefined,
+    autoescape=True,  # HTML and XML both
+    finalize=_finalize,
+    keep_trailing_newline=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+ENVIRONMENT.globals |= {"MOST_PACKAGES": MOST_PACKAGES, "VOUCHED_FOR": VOUCHED_FOR, "feed": FEED}
+ENVIRONMENT.filters |= {
+    "bytes": figures.size, "moment": _moment, "plural": figures.plural, "safe_link": safe_link,
+    "seconds": figures.seconds, "snippet": manifest_snippet,
+}  # fmt: skip

@@ -1,7 +1,7 @@
 """What the catalogue shows of each release beside its record: what is chosen, compared and said in words."""
 
 import re
-from collections.abc import Sequence
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -64,7 +64,6 @@ class ShownRelease:
     """A release, and what its record does not say as a page needs it."""
 
     record: ReleaseRecord
-    latest: bool
 
     @property
     def built_at(self) -> datetime:
@@ -95,10 +94,8 @@ class ShownRelease:
     @property
     def counts(self) -> list[str]:
         """How many packages each kind of change befell; none where nothing could be compared."""
-        counts = dict.fromkeys(("upgraded", "added", "removed", "downgraded"), 0)
-        for what, *_ in self.packages:
-            counts[what] += 1
-        return [f"{count:,} {what}" for what, count in counts.items() if count]
+        counts = Counter(what for what, *_ in self.packages)
+        return [f"{counts[what]:,} {what}" for what in ("upgraded", "added", "removed", "downgraded") if counts[what]]
 
     @property
     def packages(self) -> list[tuple[str, str, str, str]]:
@@ -112,8 +109,3 @@ class ShownRelease:
             *(("downgraded", one.new.name, one.old.version, one.new.version) for one in diff.downgraded),
             *(("upgraded", one.new.name, one.old.version, one.new.version) for one in diff.upgraded),
         ]
-
-
-def shown_releases(records: Sequence[ReleaseRecord]) -> list[ShownRelease]:
-    """What is shown of the records, which come newest first."""
-    return [ShownRelease(record=record, latest=number == 0) for number, record in enumerate(records)]

@@ -7,14 +7,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self, TypeVar
 
+from ci.boot.vm.machine import Shutdown
 from ci.boot.vm.qemu import ConsumerSpec, MachineSpec
-from ci.boot.vm.qmp import Shutdown
 from ci.boot.vm.ssh import CommandResult
 from ci.host.errors import BootError
 
 T = TypeVar("T")
 
-POWERED_OFF = Shutdown(reason="guest-shutdown", guest=True, exit_code=0)
+POWERED_OFF = Shutdown(reason="guest-shutdown", exit_code=0)
 PANIC = BootError("the kernel panicked", hint="Read the console.", details="last line of the console")
 
 
@@ -33,9 +33,6 @@ class FakeSession:
         if isinstance(answer, Exception):
             raise answer
         return CommandResult(exit_status=0, stdout=answer, stderr="", seconds=0.5)
-
-    async def close(self) -> None:
-        pass
 
     async def __aenter__(self) -> Self:
         return self
@@ -76,10 +73,7 @@ class FakeMachine:
             raise self.login_error
         return 10.0
 
-    async def agent(self, _timeout: float) -> Self:
-        return self
-
-    async def add_authorized_key(self, user: str, public_key: str) -> None:
+    async def add_authorized_key(self, user: str, public_key: str, _timeout: float) -> None:
         self.keys.append((user, public_key))
 
     async def screenshot(self, path: Path) -> None:
@@ -98,5 +92,5 @@ class World:
     machine: FakeMachine = field(default_factory=FakeMachine)
     session: FakeSession = field(default_factory=lambda: FakeSession(answers={}))
     methods: tuple[str, ...] = ("publickey",)
-    accepted: set[str] = field(default_factory=set)
+    accepted: set[tuple[str, str]] = field(default_factory=set)
     start_error: Exception | None = None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ci.boot.vm.console import FATAL
+from ci.boot.vm.console import FATAL, FATAL_FLAGS
 from ci.host.errors import InputError
 from ci.host.repository import ROOT
 from ci.image import guest_script
@@ -339,7 +339,7 @@ def test_the_initramfs_has_every_command_that_its_init_runs(subtests: pytest.Sub
 def test_the_initramfs_says_the_words_that_the_boot_test_takes_for_a_failure() -> None:
     script = (GUEST / "usr" / "lib" / "fountainkit" / "initramfs-init").read_text()
     assert re.search(r'^echo "\(initramfs\) ', script, re.MULTILINE)
-    assert any(fatal.pattern.search("(initramfs) no root file system") for fatal in FATAL)
+    assert any(re.search(fatal.pattern, "(initramfs) no root file system", FATAL_FLAGS) for fatal in FATAL)
 
 
 def test_the_initramfs_is_a_list_of_modules() -> None:

@@ -1,5 +1,6 @@
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,8 +10,7 @@ import pytest
 from ci import validate_image
 from ci.boot import all_boots, report, scenarios
 from ci.boot.all_boots import AllBoots, Capacity
-from ci.boot.boot import BootOutcome, BootRun, BootSettings
-from ci.boot.scenarios import Scenario
+from ci.boot.boot import Boot, BootSettings, Ports
 from ci.boot.vm import ssh
 from ci.host.accelerator import Acceleration, Accelerator
 from ci.host.errors import BootError, CheckError, InputError, ToolsmithError
@@ -47,37 +47,47 @@ def make_report(*checks: CheckResult) -> ValidationReport:
     )
 
 
-def outcome(scenario: Scenario, error: BootError | None) -> BootOutcome:
-    boot = BootRun(name=scenario.name, settings=SETTINGS, folder=Path(), key=scenario.key)
-    return boot.finish(scenario.planned, scenario.shape, error)
+def boot_all(
+    monkeypatch: pytest.MonkeyPatch,
+    folder: Path,
+    play: Callable[[Boot, Ports], Awaitable[None]],
+    capacity: Capacity = ALONE,
+) -> AllBoots:
+    async def played(boot: Boot, ports: Ports) -> None:
+        await play(boot, ports)
+        boot.checks = [check.result(boot.name, passed=True, actual="") for check in boot.scenario.planned]
+
+    made = [replace(scenario, play=played) for scenario in scenarios.all_scenarios(SETTINGS.memory_mib)]
+    monkeypatch.setattr(scenarios, "all_scenarios", lambda _memory_mib: made)
+    return asyncio.run(all_boots.boot_all(SETTINGS, folder, quiet_reporter(), capacity))
 
 
-def boot_all(monkeypatch: pytest.MonkeyPatch, folder: Path, failing: str) -> AllBoots:
-    async def run_scenario(_settings: BootSettings, scenario: Scenario, _folder: Path) -> BootOutcome:
-        return outcome(scenario, PANIC if scenario.name == failing else None)
+def failing(name: str) -> Callable[[Boot, Ports], Awaitable[None]]:
+    async def play(boot: Boot, _ports: Ports) -> None:
+        if boot.name == name:
+            raise PANIC
 
-    monkeypatch.setattr(scenarios, "run_scenario", run_scenario)
-    return asyncio.run(all_boots.boot_all(SETTINGS, folder, quiet_reporter(), ALONE))
+    return play
 
 
 def test_all_four_boots_are_tried_even_where_a_later_one_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    results = boot_all(monkeypatch, tmp_path, failing="consumer")
-    assert [outcome.result.name for outcome in results.outcomes] == ["full", "clone", "consumer", "seed"]
+    results = boot_all(monkeypatch, tmp_path, failing("consumer"))
+    assert [boot.name for boot in results.boots] == ["full", "clone", "consumer", "seed"]
     assert results.error is PANIC
 
 
 def test_where_the_first_boot_fails_the_others_are_skipped_with_the_reason(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    results = boot_all(monkeypatch, tmp_path, failing="full")
-    assert [outcome.result.name for outcome in results.outcomes] == ["full"]
+    results = boot_all(monkeypatch, tmp_path, failing("full"))
+    assert [boot.name for boot in results.boots] == ["full"]
     others = [check for check in results.checks if check.boot in ("consumer", "seed")]
     assert {check.outcome for check in others} == {Outcome.SKIPPED}
     assert {check.actual for check in others} == {"the boot full did not come up"}
     named = {(check.boot, check.id) for check in results.checks}
     planned = {
         (scenario.name, planned.id)
-        for scenario in (make(SETTINGS) for make in scenarios.SCENARIOS)
+        for scenario in scenarios.all_scenarios(SETTINGS.memory_mib)
         for planned in scenario.planned
     }
     assert planned <= named
@@ -89,17 +99,15 @@ def test_the_first_boot_is_alone_and_the_report_in_order(
 ) -> None:
     running: set[str] = set()
 
-    async def run_scenario(_settings: BootSettings, scenario: Scenario, _folder: Path) -> BootOutcome:
+    async def play(boot: Boot, _ports: Ports) -> None:
         assert running.isdisjoint({"full"})
-        running.add(scenario.name)
-        for _ in range({"full": 20, "clone": 9, "consumer": 6, "seed": 3}[scenario.name]):
+        running.add(boot.name)
+        for _ in range({"full": 20, "clone": 9, "consumer": 6, "seed": 3}[boot.name]):
             await asyncio.sleep(0)
-        running.remove(scenario.name)
-        return outcome(scenario, None)
+        running.remove(boot.name)
 
-    monkeypatch.setattr(scenarios, "run_scenario", run_scenario)
-    results = asyncio.run(all_boots.boot_all(SETTINGS, tmp_path, quiet_reporter(), capacity))
-    assert [outcome.result.name for outcome in results.outcomes] == ["full", "clone", "consumer", "seed"]
+    results = boot_all(monkeypatch, tmp_path, play, capacity)
+    assert [boot.name for boot in results.boots] == ["full", "clone", "consumer", "seed"]
 
 
 def test_boots_that_share_processors_have_longer_limits_and_the_first_has_not(
@@ -107,12 +115,10 @@ def test_boots_that_share_processors_have_longer_limits_and_the_first_has_not(
 ) -> None:
     limits: dict[str, float] = {}
 
-    async def run_scenario(settings: BootSettings, scenario: Scenario, _folder: Path) -> BootOutcome:
-        limits[scenario.name] = settings.acceleration.scaled(10)
-        return outcome(scenario, None)
+    async def play(boot: Boot, _ports: Ports) -> None:
+        limits[boot.name] = boot.limit(10)
 
-    monkeypatch.setattr(scenarios, "run_scenario", run_scenario)
-    asyncio.run(all_boots.boot_all(SETTINGS, tmp_path, quiet_reporter(), replace(ALONE, at_most=2)))
+    boot_all(monkeypatch, tmp_path, play, replace(ALONE, at_most=2))
     assert limits == {"full": 60.0, "clone": 120.0, "consumer": 120.0, "seed": 120.0}
 
 

@@ -3,100 +3,73 @@
 import json
 import re
 import shlex
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from functools import reduce
+from operator import getitem
 
 from ci.boot.vm.ssh import CommandResult
 from ci.records.validation import CheckResult, Outcome
 
 NOTHING = "(nothing)"
+LINES_BELOW = "the lines below it, in any order"
 
 
 @dataclass(frozen=True, slots=True)
-class Lines:
+class Expectation:
+    """What a command must print: in words, and as a judgement of its output, without the white space around it.
+
+    `phrase` is what docs/validation.md says, where that is not in the same words.
+    """
+
+    words: str
+    accepts: Callable[[str], bool]
+    phrase: str = ""
+
+
+def exactly(*lines: str) -> Expectation:
     """Exactly these lines, in any order."""
-
-    lines: tuple[str, ...]
-
-    def describe(self) -> str:
-        return "\n".join(sorted(self.lines)) or NOTHING
-
-    def accepts(self, output: str) -> bool:
-        return sorted(output.split("\n") if output else []) == sorted(self.lines)
+    words = "\n".join(sorted(lines)) or NOTHING
+    phrase = LINES_BELOW if len(lines) > 1 else f"`{words}`" if lines else "nothing"
+    return Expectation(words, lambda output: sorted(output.split("\n") if output else []) == sorted(lines), phrase)
 
 
-@dataclass(frozen=True, slots=True)
-class Matches:
+def matching(pattern: str, meaning: str) -> Expectation:
     """All of the output matches a regular expression; `meaning` says in words what it stands for."""
-
-    pattern: str
-    meaning: str
-
-    def describe(self) -> str:
-        return self.meaning
-
-    def accepts(self, output: str) -> bool:
-        return re.fullmatch(self.pattern, output) is not None
+    return Expectation(meaning, lambda output: re.fullmatch(pattern, output) is not None)
 
 
-@dataclass(frozen=True, slots=True)
-class NumberWithin:
+def number_within(low: float, high: float | None, unit: str) -> Expectation:
     """A number from `low` to `high`, both included; as large as it likes without `high`."""
 
-    low: float
-    high: float | None
-    unit: str
-
-    def describe(self) -> str:
-        return f"{f'at least {self.low:g}' if self.high is None else f'{self.low:g} to {self.high:g}'} {self.unit}"
-
-    def accepts(self, output: str) -> bool:
+    def accepts(output: str) -> bool:
         # float() also takes "nan" and "1_0", which no tool means as a number.
         if not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", output):
             return False
-        return self.low <= float(output) and (self.high is None or float(output) <= self.high)
+        return low <= float(output) and (high is None or float(output) <= high)
+
+    return Expectation(f"{f'at least {low:g}' if high is None else f'{low:g} to {high:g}'} {unit}", accepts)
 
 
-@dataclass(frozen=True, slots=True)
-class JsonHas:
+def json_with(values: Mapping[str, object]) -> Expectation:
     """A JSON document with these values. Each path has its keys joined by dots."""
 
-    values: tuple[tuple[str, object], ...]
-
-    def describe(self) -> str:
-        return "\n".join(f"{path}: {json.dumps(value)}" for path, value in self.values)
-
-    def accepts(self, output: str) -> bool:
+    def accepts(output: str) -> bool:
         try:
             document = json.loads(output)
-        except ValueError:
+            return all(reduce(getitem, path.split("."), document) == value for path, value in values.items())
+        except (ValueError, LookupError, TypeError):  # no JSON, no such key, nothing that has keys
             return False
-        return all(_at(document, path) == (True, value) for path, value in self.values)
+
+    words = "\n".join(f"{path}: {json.dumps(value)}" for path, value in values.items())
+    return Expectation(
+        words, accepts, f"JSON with {', '.join(f'`{path}`: `{value}`' for path, value in values.items())}"
+    )
 
 
-def _at(document: object, path: str) -> tuple[bool, object]:
-    for key in path.split("."):
-        if not isinstance(document, dict) or key not in document:
-            return False, None
-        document = document[key]
-    return True, document
-
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """What the boot test judges itself, or knows only when it runs. No output is accepted for it."""
-
-    text: str
-
-    def describe(self) -> str:
-        return self.text
-
-    def accepts(self, output: str) -> bool:  # noqa: ARG002
-        return False
-
-
-# Each says what it expects, and judges the output of a command, which comes without its surrounding white space.
-Expectation: TypeAlias = Lines | Matches | NumberWithin | JsonHas | Words
+def accepts_nothing(_: str) -> bool:
+    """For what the boot test judges itself, or knows only when it runs."""
+    return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,12 +96,19 @@ class ImageCheck:
 
     def result(self, boot: str, *, passed: bool, actual: str, seconds: float = 0.0) -> CheckResult:
         """The result of this check, judged already."""
-        outcome = Outcome.PASSED if passed else Outcome.FAILED
-        return self._with(boot, outcome, actual or NOTHING, seconds)
+        return CheckResult(
+            id=self.id,
+            boot=boot,
+            title=self.title,
+            expected=self.expected.words,
+            actual=actual or NOTHING,
+            outcome=Outcome.PASSED if passed else Outcome.FAILED,
+            seconds=round(seconds, 2),
+        )
 
     def skipped(self, boot: str, reason: str) -> CheckResult:
         """The result where it could not run."""
-        return self._with(boot, Outcome.SKIPPED, reason, 0.0)
+        return self.result(boot, passed=False, actual=reason).model_copy(update={"outcome": Outcome.SKIPPED})
 
     def judge(self, boot: str, answer: CommandResult) -> CheckResult:
         """The result where its command ended."""
@@ -140,14 +120,3 @@ class ImageCheck:
             parts.append(f"stderr: {complaints}")
         passed = len(parts) == 1 and self.expected.accepts(output)
         return self.result(boot, passed=passed, actual="\n".join(filter(None, parts)), seconds=answer.seconds)
-
-    def _with(self, boot: str, outcome: Outcome, actual: str, seconds: float) -> CheckResult:
-        return CheckResult(
-            id=self.id,
-            boot=boot,
-            title=self.title,
-            expected=self.expected.describe(),
-            actual=actual,
-            outcome=outcome,
-            seconds=round(seconds, 2),
-        )

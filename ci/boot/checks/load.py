@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ci.boot.checks.check import Expectation, ImageCheck, JsonHas, Lines, Matches, NumberWithin, Words
+from ci.boot.checks.check import Expectation, ImageCheck, accepts_nothing, exactly, json_with, matching, number_within
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,22 +41,22 @@ def _check(name: str, entry: Mapping[str, Any], words: Mapping[str, str]) -> Ima
         fields = {key: v.replace(f"@{word}@", text) if isinstance(v, str) else v for key, v in fields.items()}
     if ("command" in fields) == ("by_hand" in fields):
         raise ValueError(f"{name}: either a command or what to do by hand")
-    expected = _expectation(fields.pop("prints")) if "command" in fields else Words(fields.pop("expected"))
-    return ImageCheck(id=name, boots=tuple(fields.pop("boots")), expected=expected, **fields)
+    prints = fields.pop("prints") if "command" in fields else {"means": fields.pop("expected")}
+    return ImageCheck(id=name, boots=tuple(fields.pop("boots")), expected=_expectation(prints), **fields)
 
 
 def _expectation(prints: Any) -> Expectation:  # noqa: ANN401 - as TOML has it
     match prints:
         case str(text):
-            return Lines(tuple(text.split("\n")) if text else ())
+            return exactly(*(text.split("\n") if text else ()))
         case {"pattern": pattern, "means": meaning}:
-            return Matches(pattern, meaning)
+            return matching(pattern, meaning)
         case {"at_least": low, "unit": unit}:
-            return NumberWithin(low, prints.get("at_most"), unit)
+            return number_within(low, prints.get("at_most"), unit)
         case {"json": values}:
-            return JsonHas(tuple(values.items()))
+            return json_with(values)
         case {"means": meaning}:
-            return Words(meaning)
+            return Expectation(meaning, accepts_nothing)
         case _:
             raise ValueError(f"nothing can be expected like that: {prints}")
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from ci.boot.checks.check import Expectation, ImageCheck, JsonHas, Lines
+from ci.boot.checks.check import LINES_BELOW, ImageCheck
 from ci.boot.checks.load import CHAPTERS, Chapter
 from ci.host.files import write_atomic
 from ci.host.repository import ROOT
@@ -31,9 +31,9 @@ def _check(check: ImageCheck) -> str:
     parts = [f"### {check.id}", f"**{check.title}**{_where(check)}. {check.why}"]
     if check.command:
         asked = f"In the guest{', as root' if check.root else ''}, this"
-        parts += [f"{asked} {_prints(check.expected)}:", f"```sh\n{check.command}\n```"]
-        if isinstance(check.expected, Lines) and len(check.expected.lines) > 1:
-            parts.append(f"```text\n{check.expected.describe()}\n```")
+        parts += [f"{asked} prints {check.expected.phrase or check.expected.words}:", f"```sh\n{check.command}\n```"]
+        if check.expected.phrase == LINES_BELOW:
+            parts.append(f"```text\n{check.expected.words}\n```")
     else:
         parts.append(f"By hand: {check.by_hand}")
     return "\n\n".join([*parts, f"If it fails: {check.look_for}\n"])
@@ -44,20 +44,6 @@ def _where(check: ImageCheck) -> str:
         return ""
     boots = ", ".join(f"`{boot}`" for boot in check.boots)
     return f" ({'every boot' if check.boots == BOOTS else boots.replace('+', '` and `')})"
-
-
-def _prints(expected: Expectation) -> str:
-    match expected:
-        case Lines(()):
-            return "prints nothing"
-        case Lines((line,)):
-            return f"prints `{line}`"
-        case Lines():
-            return "prints the lines below it, in any order"
-        case JsonHas(values):
-            return f"prints JSON with {', '.join(f'`{path}`: `{value}`' for path, value in values)}"
-        case other:
-            return f"prints {other.describe()}"
 
 
 def main() -> int:

@@ -5,6 +5,7 @@ import bisect
 import codecs
 import contextlib
 import re
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,66 +39,19 @@ CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fatal:
-    """Words on the console after which waiting is in vain."""
+    """Words on the console after which waiting is in vain: fatal.toml."""
 
-    pattern: re.Pattern[str]
+    pattern: str
     meaning: str
     hint: str
 
 
-def _fatal(pattern: str, meaning: str, hint: str) -> Fatal:
-    return Fatal(pattern=re.compile(pattern, re.MULTILINE | re.IGNORECASE), meaning=meaning, hint=hint)
-
-
-_MEMORY_HINT = "Give the machine more memory, or make the image need less: its initramfs and its services use it."
-
-# The first that matches gives the meaning, so the more telling ones come first.
-FATAL: Final = (
-    _fatal("deadlocked on memory", "the guest has too little memory to start", _MEMORY_HINT),
-    _fatal(
-        "out of memory: killed process|invoked oom-killer|oom-kill:constraint",
-        "the guest ran out of memory, and its kernel killed a process",
-        _MEMORY_HINT,
-    ),
-    _fatal(
-        "vfs: unable to mount root",
-        "the kernel cannot mount the root file system",
-        "The initramfs is missing or incomplete, or root= on the kernel's command line names no such disk.",
-    ),
-    _fatal(
-        "kernel panic - not syncing",
-        "the kernel panicked",
-        "The console's last lines name the cause; the whole of it is in console.log.",
-    ),
-    _fatal(
-        r"^\s*\(initramfs\)",
-        "the initramfs gave up and opened its shell",
-        "It did not find the root file system, or lacks the driver of the disk.",
-    ),
-    _fatal(
-        "you are in (?:emergency|rescue) mode|give root password for maintenance|press enter for maintenance",
-        "systemd stopped in emergency mode",
-        "A mount or another unit that the start depends on failed; the console names it.",
-    ),
-    _fatal(
-        "grub rescue>",
-        "GRUB does not find its files",
-        "The boot loader was installed for another partition layout; it has to be installed again.",
-    ),
-    _fatal(
-        r"^grub> ?",
-        "GRUB found no configuration and opened its shell",
-        "/boot/grub/grub.cfg is missing or unreadable: `update-grub` makes it.",
-    ),
-    _fatal(
-        "no bootable device",
-        "the firmware finds nothing to boot on the disk",
-        "The file is no disk image with a BIOS boot loader, or is damaged.",
-    ),
+FATAL: Final = tuple(
+    Fatal(**entry)
+    for entry in tomllib.loads(Path(__file__).with_name("fatal.toml").read_text(encoding="utf-8"))["fatal"]
 )
-_ANY_FATAL: Final = re.compile(
-    "|".join(f"(?:{fatal.pattern.pattern})" for fatal in FATAL), re.MULTILINE | re.IGNORECASE
-)
+FATAL_FLAGS: Final = re.MULTILINE | re.IGNORECASE
+_ANY_FATAL: Final = re.compile("|".join(f"(?:{fatal.pattern})" for fatal in FATAL), FATAL_FLAGS)
 
 
 class Console:
@@ -106,25 +60,20 @@ class Console:
     def __init__(self, log: Path, clock: Callable[[], float]) -> None:
         self.fatal_seen = asyncio.Event()
         self._log = log.open("wb", buffering=0)
-        self._clock = clock
+        self.clock = clock
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._pending = ""
-        self._text = ""
+        self.text = ""  # what it said so far: no escape sequences, one kind of line end
         self._dropped = 0  # characters that were forgotten at the text's beginning
         self._marks: list[tuple[int, float]] = []  # (end of a chunk, when it came)
-        self._waiters: list[tuple[re.Pattern[str], int, asyncio.Future[float]]] = []
+        self._changed = asyncio.Event()  # set for a moment, which wakes those who wait
         self._fatal_at = 0
         self._closed = False
         self.heard = 0.0  # when its last bytes came, in seconds since the start
 
-    @property
-    def text(self) -> str:
-        """What it said so far: no escape sequences, one kind of line end."""
-        return self._text
-
     def feed(self, data: bytes) -> None:
         """Take bytes from the guest; they may end anywhere, in the middle of a character or an escape sequence."""
-        self.heard = self._clock()
+        self.heard = self.clock()
         self._log.write(data)
         self._append(self._decoder.decode(data))
 
@@ -135,31 +84,37 @@ class Console:
         self._append(self._decoder.decode(b"", final=True), final=True)
         self._closed = True
         self._log.close()
-        for _, _, waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_exception(EOFError("the console ended"))
-        self._waiters.clear()
+        self._wake()
 
-    async def wait_for(self, pattern: re.Pattern[str]) -> float:
+    async def wait_for(self, pattern: re.Pattern[str], start: int = 0) -> float:
         """Wait until `pattern` is on the console; it may be there already. Raises EOFError when QEMU ended.
 
-        Returns when it was complete, in seconds since the start.
+        Returns when it was complete, in seconds since the start. `start` is how many characters are not of interest.
         """
-        return await self._wait_from(0, pattern)
+        while (seconds := self.find(pattern, start)) is None:
+            if self._closed:
+                raise EOFError("the console ended")
+            start = max(start, self._end - OVERLAP)
+            await self._changed.wait()
+        return seconds
 
-    def find(self, pattern: re.Pattern[str]) -> float | None:
+    def find(self, pattern: re.Pattern[str], start: int = 0) -> float | None:
         """When the console said this, in seconds since the start; None where it has not yet."""
-        return self._find(pattern, self._dropped)
+        found = pattern.search(self.text, max(start - self._dropped, 0))
+        if found is None:
+            return None
+        mark = bisect.bisect_left(self._marks, found.end() + self._dropped, key=lambda mark: mark[0])
+        return self._marks[mark][1]
 
     def tail(self, lines: int = TAIL_LINES) -> str:
         """The last lines that are not blank, cut to a readable length."""
-        kept = [line.rstrip() for line in self._text[-lines * MAX_LINE * 2 :].split("\n") if line.strip()]
+        kept = [line.rstrip() for line in self.text[-lines * MAX_LINE * 2 :].split("\n") if line.strip()]
         return "\n".join(line if len(line) <= MAX_LINE else f"{line[:MAX_LINE]} …" for line in kept[-lines:])
 
     def problems(self) -> tuple[str, ...]:
         """Lines before the login prompt that tell of something gone wrong, in their order."""
-        prompt = LOGIN_PROMPT.search(self._text)
-        before = self._text[: prompt.start()] if prompt else self._text
+        prompt = LOGIN_PROMPT.search(self.text)
+        before = self.text[: prompt.start()] if prompt else self.text
         lines = (line.strip() for line in before.split("\n"))
         return tuple(line for line in lines if PROBLEM.search(line) and not IGNORED.search(line))
 
@@ -167,10 +122,10 @@ class Console:
         """What the fatal words mean. Waits up to `patience` seconds for the rest of their line."""
         if not self._closed:
             with contextlib.suppress(TimeoutError, EOFError):
-                await asyncio.wait_for(self._wait_from(self._fatal_at, re.compile("\n")), patience)
-        found = self._text[max(self._fatal_at - self._dropped, 0) :]
+                await asyncio.wait_for(self.wait_for(re.compile("\n"), self._fatal_at), patience)
+        found = self.text[max(self._fatal_at - self._dropped, 0) :]
         for fatal in FATAL:
-            if fatal.pattern.search(found):
+            if re.search(fatal.pattern, found, FATAL_FLAGS):
                 return BootError(fatal.meaning, hint=fatal.hint, details=self.tail())
         raise AssertionError("asked for a fatal error that was not seen")
 
@@ -183,44 +138,21 @@ class Console:
         text = ESCAPE.sub(lambda found: "\n" if (found["csi"] or "").endswith(("H", "f", "J")) else "", text)
         text = CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
         searched_from = max(self._end - OVERLAP, self._dropped)
-        self._text += text
-        self._marks.append((self._end, self._clock()))
-        self._answer(searched_from)
-        if len(self._text) > MAX_TEXT:
-            surplus = len(self._text) - MAX_TEXT // 2
-            self._text = self._text[surplus:]
+        self.text += text
+        self._marks.append((self._end, self.clock()))
+        if not self.fatal_seen.is_set() and (found := _ANY_FATAL.search(self.text, searched_from - self._dropped)):
+            self._fatal_at = found.start() + self._dropped
+            self.fatal_seen.set()
+        self._wake()
+        if len(self.text) > MAX_TEXT:
+            surplus = len(self.text) - MAX_TEXT // 2
+            self.text = self.text[surplus:]
             self._dropped += surplus
 
     @property
     def _end(self) -> int:
-        return self._dropped + len(self._text)
+        return self._dropped + len(self.text)
 
-    def _answer(self, searched_from: int) -> None:
-        if not self.fatal_seen.is_set() and (found := _ANY_FATAL.search(self._text, searched_from - self._dropped)):
-            self._fatal_at = found.start() + self._dropped
-            self.fatal_seen.set()
-        waiting = []
-        for pattern, start, waiter in self._waiters:
-            if waiter.done():
-                continue
-            if (seconds := self._find(pattern, max(start, searched_from))) is None:
-                waiting.append((pattern, start, waiter))
-            else:
-                waiter.set_result(seconds)
-        self._waiters = waiting
-
-    async def _wait_from(self, start: int, pattern: re.Pattern[str]) -> float:
-        if (seconds := self._find(pattern, max(start, self._dropped))) is not None:
-            return seconds
-        if self._closed:
-            raise EOFError("the console ended")
-        waiter: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-        self._waiters.append((pattern, start, waiter))
-        return await waiter
-
-    def _find(self, pattern: re.Pattern[str], start: int) -> float | None:
-        found = pattern.search(self._text, start - self._dropped)
-        if found is None:
-            return None
-        mark = bisect.bisect_left(self._marks, found.end() + self._dropped, key=lambda mark: mark[0])
-        return self._marks[mark][1]
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed.clear()

@@ -34,25 +34,16 @@ def explain_exit(code: int, reason: str, output: str, tail: str, accelerator: Ac
     `reason` is from its SHUTDOWN event, if there was one.
     """
     if found := PORT_IN_USE.search(output):
-        return HostError(
-            f"port {found[1]} is already in use",
-            hint=f"`ss -ltnp 'sport = :{found[1]}'` shows by whom; or choose another port, or none to get a free one.",
-            details=tail,
-        )
+        hint = f"`ss -ltnp 'sport = :{found[1]}'` shows by whom; or choose another port, or none to get a free one."
+        return HostError(f"port {found[1]} is already in use", hint=hint, details=tail)
     if code != 0 and NO_MEMORY.search(output):
-        return HostError(
-            "the host has too little memory for QEMU",
-            hint="`python -m ci.doctor` shows what this machine has.",
-            details=tail,
-        )
+        hint = "`python -m ci.doctor` shows what this machine has."
+        return HostError("the host has too little memory for QEMU", hint=hint, details=tail)
     if code != 0:
         ended = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         if accelerator is Accelerator.KVM and (code in CRASHES or KVM_FAILED.search(output)):
             return AcceleratorError(f"QEMU {ended}, with KVM", details=tail)
         return BootError(f"QEMU {ended}", hint="Its last lines say why.", details=tail)
     happened = EXIT_MEANINGS.get(reason, "the guest powered off, or reset itself after a crash")
-    return BootError(
-        f"QEMU ended by itself: {happened}",
-        hint="The console's last lines show what the guest did before.",
-        details=tail,
-    )
+    hint = "The console's last lines show what the guest did before."
+    return BootError(f"QEMU ended by itself: {happened}", hint=hint, details=tail)

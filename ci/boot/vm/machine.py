@@ -6,17 +6,17 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Awaitable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 from qemu.qmp import QMPError
 
 from ci.boot.vm.console import LOGIN_PROMPT, Console
 from ci.boot.vm.exit import explain_exit
-from ci.boot.vm.qemu import AGENT_SOCKET, QMP_SOCKET, ConsumerSpec, MachineSpec
-from ci.boot.vm.qmp import GuestAgent, Monitor, Shutdown
+from ci.boot.vm.qemu import ConsumerSpec, MachineSpec
+from ci.boot.vm.qmp import Instruments
 from ci.host.accelerator import LONGEST_SILENCE_SECONDS, Acceleration, Accelerator
 from ci.host.errors import AcceleratorError, BootError, ToolsmithError
 from ci.host.process import spawn_async
@@ -32,15 +32,14 @@ ROUNDING = 0.001  # of a clock that was waited for
 SOCKET_PATH_BYTES = 108
 
 T = TypeVar("T")
-Clock: TypeAlias = Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Instruments:
-    """What the boot test attaches to a machine beyond what its user has."""
+class Shutdown:
+    """How QEMU ended by itself. `reason` is from its last event, '' without a monitor: nobody can tell."""
 
-    monitor: Monitor
-    agent: GuestAgent
+    reason: str
+    exit_code: int
 
 
 class VirtualMachine:
@@ -50,12 +49,11 @@ class VirtualMachine:
         self,
         process: asyncio.subprocess.Process,
         console: Console,
-        clock: Clock,
         instruments: Instruments | None,
         acceleration: Acceleration,
     ) -> None:
         self.console = console
-        self._clock = clock
+        self.elapsed = console.clock  # seconds since QEMU was started
         self._acceleration = acceleration
         self._answered = 0.0
         self._instruments = instruments
@@ -63,13 +61,9 @@ class VirtualMachine:
         self._exit = asyncio.ensure_future(self._read_to_end())
         self._lost = asyncio.ensure_future(console.fatal_seen.wait())
 
-    def elapsed(self) -> float:
-        """Seconds since QEMU was started."""
-        return self._clock()
-
     def answered(self) -> None:
         """The guest answered a question: a sign of life that is not on its console."""
-        self._answered = self._clock()
+        self._answered = self.elapsed()
 
     async def until(self, awaitable: Awaitable[T], seconds: float, what: str, *, answers: bool = False) -> T:
         """Wait for `awaitable`, but no longer than the guest can still bring it about.
@@ -82,7 +76,7 @@ class VirtualMachine:
         tells of a fault then; later it may last for nine minutes.
         """
         task = asyncio.ensure_future(awaitable)
-        began = self._clock()
+        began = self.elapsed()
         try:
             await self._wait({task, self._exit, self._lost}, began, seconds, answers=answers)
             if not task.done():
@@ -96,16 +90,15 @@ class VirtualMachine:
         """Wait for the login prompt on the console and return when it was there, in seconds since the start."""
         return await self.until(self.console.wait_for(LOGIN_PROMPT), seconds, "the login prompt")
 
-    async def agent(self, seconds: float) -> GuestAgent:
-        """Wait until the guest agent answers. The machine must have instruments."""
-        agent = self._need_instruments().agent
-        await self.until(agent.answers(), seconds, "an answer of the guest agent")
-        return agent
+    async def add_authorized_key(self, user: str, public_key: str, seconds: float) -> None:
+        """Have the guest agent let a key in, as soon as it answers. The machine must have instruments."""
+        instruments = self._need_instruments()
+        await self.until(instruments.agent_answers(), seconds, "an answer of the guest agent")
+        await self.until(instruments.add_authorized_key(user, public_key), seconds, "adding a key")
 
     async def screenshot(self, path: Path) -> None:
         """Write what the screen shows to `path`, a PNG. The machine must have instruments."""
-        monitor = self._need_instruments().monitor
-        await self.until(monitor.screenshot(path), CONNECT_SECONDS, "a screenshot")
+        await self.until(self._need_instruments().screenshot(path), CONNECT_SECONDS, "a screenshot")
 
     async def powered_off(self, seconds: float) -> Shutdown:
         """Wait for QEMU to end by itself, as it does when the guest powers off."""
@@ -116,13 +109,7 @@ class VirtualMachine:
                 hint="A service may refuse to stop; the console's last lines show how far it came.",
                 details=self.console.tail(),
             )
-        return replace(await self._last_event(), exit_code=self._exit.result())
-
-    async def connect(self) -> None:
-        """Take the connections that QEMU makes to its instruments."""
-        instruments = self._need_instruments()
-        await self.until(instruments.monitor.accept(), math.inf, "QEMU's connection to its monitor", answers=True)
-        await self.until(instruments.agent.accept(), math.inf, "QEMU's connection to the agent's channel", answers=True)
+        return Shutdown(reason=await self._last_reason(), exit_code=self._exit.result())
 
     async def close(self) -> None:
         """Stop watching; QEMU must have ended, or have been killed."""
@@ -141,7 +128,7 @@ class VirtualMachine:
         while True:
             up = not answers and self.console.find(LOGIN_PROMPT) is not None
             silence = LONGEST_SILENCE_SECONDS if up else self._acceleration.silence
-            left = min(began + seconds, self._heard(began) + silence) - self._clock()
+            left = min(began + seconds, self._heard(began) + silence) - self.elapsed()
             done, _ = await asyncio.wait(events, timeout=max(left, 0), return_when=asyncio.FIRST_COMPLETED)
             if done or left <= 0:
                 return
@@ -151,7 +138,7 @@ class VirtualMachine:
         return max(began, self.console.heard, self._answered)
 
     def _out_of_time(self, began: float, seconds: float, what: str) -> ToolsmithError:
-        silent = self._clock() - self._heard(began)
+        silent = self.elapsed() - self._heard(began)
         message = f"{what}: not within {seconds:.0f} s"
         if silent > self._acceleration.silence - ROUNDING:
             message = f"{what}: no sign of life for {silent:.0f} s"
@@ -182,21 +169,17 @@ class VirtualMachine:
         if self._lost.done():
             return await self.console.fatal_error()
         if self._exit.done():
-            event = await self._last_event()
+            reason, console = await self._last_reason(), self.console
             return explain_exit(
-                self._exit.result(),
-                event.reason,
-                self.console.text,
-                self.console.tail(),
-                self._acceleration.accelerator,
+                self._exit.result(), reason, console.text, console.tail(), self._acceleration.accelerator
             )
         return None
 
-    async def _last_event(self) -> Shutdown:
+    async def _last_reason(self) -> str:
         if self._instruments is not None and self._exit.result() == 0:
             with contextlib.suppress(TimeoutError):
-                return await asyncio.wait_for(self._instruments.monitor.shutdown(), GRACE_SECONDS)
-        return Shutdown()
+                return await asyncio.wait_for(self._instruments.shutdown_reason(), GRACE_SECONDS)
+        return ""
 
     def _need_instruments(self) -> Instruments:
         if self._instruments is None:
@@ -213,44 +196,25 @@ async def start(
     Raises HostError where QEMU is missing or a port is in use, BootError where QEMU ends at once. Without instruments
     nobody knows until the first wait.
     """
-    async with _listening(spec, acceleration) as (sockets, instruments):
-        argv = spec.argv(acceleration, sockets)
+    async with contextlib.AsyncExitStack() as stack:
+        sockets = instruments = machine = None
+        if spec.instruments:
+            sockets = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="toolsmith-", dir=_short_folder())))
+            instruments = Instruments(patience=acceleration.scaled(AGENT_COMMAND_SECONDS))
+            await stack.enter_async_context(instruments.listening(sockets))
         started = time.monotonic()
-
-        def clock() -> float:
-            return time.monotonic() - started
-
-        machine = None
-        console = Console(folder / CONSOLE_LOG, clock)
+        console = Console(folder / CONSOLE_LOG, lambda: time.monotonic() - started)
+        stack.callback(console.close)
         try:
-            async with spawn_async(argv) as process:
-                machine = VirtualMachine(process, console, clock, instruments, acceleration)
+            async with spawn_async(spec.argv(acceleration, sockets)) as process:
+                machine = VirtualMachine(process, console, instruments, acceleration)
                 if instruments is not None:
-                    await machine.connect()
+                    what = "QEMU's connections to the instruments"
+                    await machine.until(instruments.accept(), math.inf, what, answers=True)
                 yield machine
         finally:
             if machine is not None:
                 await machine.close()
-            console.close()
-
-
-@contextlib.asynccontextmanager
-async def _listening(
-    spec: MachineSpec | ConsumerSpec, acceleration: Acceleration
-) -> AsyncIterator[tuple[Path | None, Instruments | None]]:
-    """Sockets that QEMU can connect to the moment it starts; no later retry, no race."""
-    if not spec.instruments:
-        yield None, None
-        return
-    instruments = Instruments(monitor=Monitor(), agent=GuestAgent(patience=acceleration.scaled(AGENT_COMMAND_SECONDS)))
-    with tempfile.TemporaryDirectory(prefix="toolsmith-", dir=_short_folder()) as folder:
-        try:
-            await instruments.monitor.listen(Path(folder, QMP_SOCKET))
-            await instruments.agent.listen(Path(folder, AGENT_SOCKET))
-            yield Path(folder), instruments
-        finally:
-            await instruments.agent.close()
-            await instruments.monitor.close()
 
 
 def _short_folder() -> str:

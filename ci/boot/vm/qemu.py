@@ -1,6 +1,7 @@
 """QEMU's arguments: for the boot test's own starts, and for the one that copies the consumer. No effects here."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ci.host.accelerator import Acceleration, Accelerator
@@ -17,34 +18,17 @@ SSH_PORT = 22
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
-    """A folder of the host that the guest sees as a 9p share."""
-
-    tag: str
-    path: Path
-    writable: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Forward:
-    """A TCP port of the host's loopback that leads to one of the guest."""
-
-    host_port: int
-    guest_port: int = SSH_PORT
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class MachineSpec:
     """A virtual machine as the boot test wants it. The image is never written to.
 
-    `instruments` are the monitor and the guest agent's channel.
+    `forwards` are TCP ports of the host's loopback, with those of the guest to which they lead. `instruments` are the
+    monitor and the guest agent's channel.
     """
 
     image: Path
     memory_mib: int = 1024
     cpus: int = 1
-    shares: tuple[Share, ...] = ()
-    forwards: tuple[Forward, ...] = ()
+    forwards: Mapping[int, int] = field(default_factory=dict)
     seed: Path | None = None
     instruments: bool = True
 
@@ -53,24 +37,16 @@ class MachineSpec:
         # fmt: off
         argv = [
             QEMU, *acceleration.qemu_args(),
-            "-no-user-config",
-            "-nodefaults",
             # Without graphics SeaBIOS and GRUB show their errors on the serial port too; the VGA card is for pictures.
-            "-machine", "graphics=off",
-            "-display", "none",
-            "-vga", "std",
-            "-serial", "stdio",
-            "-no-reboot",
-            "-m", str(self.memory_mib),
-            "-smp", str(self.cpus),
+            "-no-user-config", "-nodefaults", "-machine", "graphics=off", "-display", "none", "-vga", "std",
+            "-serial", "stdio", "-no-reboot",
+            "-m", str(self.memory_mib), "-smp", str(self.cpus),
             "-drive", f"file={escape(self.image)},if=virtio,snapshot=on,format=qcow2",
         ]
         if self.seed is not None:
             argv += ["-drive", f"file={escape(self.seed)},if=virtio,format=raw,readonly=on"]
-        for share in self.shares:
-            argv += ["-virtfs", _virtfs(share, read_only="readonly=on")]
         argv += [
-            "-netdev", ",".join(["user", "id=net0", *(_hostfwd(forward) for forward in self.forwards)]),
+            "-netdev", ",".join(["user", "id=net0", *(_hostfwd(*forward) for forward in self.forwards.items())]),
             # Without its ROM, SeaBIOS does not try to boot from the network for half a minute.
             "-device", "virtio-net-pci,netdev=net0,romfile=",
         ]
@@ -82,14 +58,14 @@ class MachineSpec:
 class ConsumerSpec:
     """A virtual machine as Toolsmith starts it.
 
-    `workspace` is shared read-only, `exports` as they say. Toolsmith gives no `memory_mib` (None), which makes it
-    QEMU's default of 128, and it has no instruments.
+    `workspace` is shared read-only, and the folders of `exports`, by their tags, for writing. Toolsmith gives no
+    `memory_mib` (None), which makes it QEMU's default of 128, and it has no instruments.
     """
 
     image: Path
     workspace: Path
     host_port: int
-    exports: tuple[Share, ...] = ()
+    exports: Mapping[str, Path] = field(default_factory=dict)
     memory_mib: int | None = None
     instruments: bool = False
 
@@ -98,17 +74,17 @@ class ConsumerSpec:
 
         Memory and instruments come after it, and only where they are asked for.
         """
-        workspace = Share(tag=CONSUMER_TAG, path=self.workspace)
         accelerator = ["-enable-kvm"] if acceleration.accelerator is Accelerator.KVM else ["-accel", "tcg"]
         # fmt: off
         argv = [
             QEMU, *accelerator,
             "-drive", f"file={escape(self.image)},if=virtio,snapshot=on",
+            "-virtfs", f"{_virtfs(CONSUMER_TAG, self.workspace)},readonly",
         ]
-        for share in (workspace, *self.exports):
-            argv += ["-virtfs", _virtfs(share, read_only="readonly")]
+        for tag, path in self.exports.items():
+            argv += ["-virtfs", _virtfs(tag, path)]
         argv += [
-            "-netdev", f"user,id=net0,{_hostfwd(Forward(host_port=self.host_port, guest_port=CONSUMER_PORT))}",
+            "-netdev", f"user,id=net0,{_hostfwd(self.host_port, CONSUMER_PORT)}",
             "-device", "virtio-net-pci,netdev=net0",
             "-nographic",
         ]
@@ -118,13 +94,12 @@ class ConsumerSpec:
         return argv + _instruments(sockets)
 
 
-def _virtfs(share: Share, *, read_only: str) -> str:
-    parts = ["local", f"path={escape(share.path)}", f"mount_tag={escape(share.tag)}", "security_model=none"]
-    return ",".join(parts if share.writable else [*parts, read_only])
+def _virtfs(tag: str, path: Path) -> str:
+    return f"local,path={escape(path)},mount_tag={escape(tag)},security_model=none"
 
 
-def _hostfwd(forward: Forward) -> str:
-    return f"hostfwd=tcp:{LOOPBACK}:{forward.host_port}-:{forward.guest_port}"
+def _hostfwd(host_port: int, guest_port: int) -> str:
+    return f"hostfwd=tcp:{LOOPBACK}:{host_port}-:{guest_port}"
 
 
 def _instruments(sockets: Path | None) -> list[str]:

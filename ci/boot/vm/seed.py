@@ -12,22 +12,13 @@ SEED_SECONDS = 60.0
 SEED_NAME = "seed.img"
 
 
-def make_seed(folder: Path, user_data: str, meta_data: str) -> Path:
-    """Make a seed disk in `folder`, which also keeps the files it was made of.
+def make_seed(folder: Path, user_data: str, *, instance: str) -> Path:
+    """Make a seed disk in `folder`, which also keeps the files it was made of. `instance` is new for every guest.
 
     It blocks for a moment; raises HostError where cloud-localds is missing, ToolError where it fails.
     """
-    seed = folder / SEED_NAME
-    user, meta = _written(folder / "user-data", user_data), _written(folder / "meta-data", meta_data)
+    seed, user, meta = (folder / name for name in (SEED_NAME, "user-data", "meta-data"))
+    user.write_text(user_data, encoding="utf-8")
+    meta.write_text(f"{json.dumps({'instance-id': instance})}\n", encoding="utf-8")
     run(["cloud-localds", seed, user, meta], timeout=SEED_SECONDS)
     return seed
-
-
-def meta_data(*, instance: str) -> str:
-    """The meta-data: an instance's name, new for every instance."""
-    return f"{json.dumps({'instance-id': instance})}\n"
-
-
-def _written(path: Path, text: str) -> Path:
-    path.write_text(text, encoding="utf-8")
-    return path

@@ -80,14 +80,11 @@ class Session(contextlib.AbstractAsyncContextManager["Session"]):
             seconds=time.monotonic() - started,
         )
 
-    async def close(self) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """End the connection; one that is broken already is no error."""
         self._connection.abort()
         with contextlib.suppress(asyncssh.Error, OSError):
             await self._connection.wait_closed()
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
 
 
 def new_key() -> Key:
@@ -107,7 +104,7 @@ async def connect(port: int, user: str, key: Key, *, denials: int = DENIALS) -> 
     """
     while True:
         try:
-            return Session(await _open(port, user, client_keys=[key.private], preferred_auth="publickey"))
+            return Session(await _open(port, user, "publickey", key))
         except asyncssh.PermissionDenied as error:
             denials -= 1
             if denials <= 0:
@@ -134,31 +131,17 @@ async def offered_methods(port: int, user: str) -> tuple[str, ...]:
     return await _persistently(ask, f"asking for the authentication methods of {user}")
 
 
-async def login_accepted(port: int, user: str, key: Key) -> bool:
-    """Whether `user` can log in with a key. It is really tried."""
-    return await _accepted(port, user, client_keys=[key.private], preferred_auth="publickey")
+async def login_accepted(port: int, user: str, method: str, secret: Key | str) -> bool:
+    """Whether `user` can log in by `method` (its name in SSH) with a key or a password. It is really tried."""
 
-
-async def password_accepted(port: int, user: str, password: str) -> bool:
-    """Whether `user` can log in with a password. It is really tried."""
-    return await _accepted(port, user, client_keys=None, password=password, preferred_auth="password")
-
-
-async def keyboard_interactive_accepted(port: int, user: str, password: str) -> bool:
-    """Whether `user` can log in with a password given to keyboard-interactive prompts. It is really tried."""
-    return await _accepted(port, user, client_keys=None, password=password, preferred_auth="keyboard-interactive")
-
-
-async def _accepted(port: int, user: str, **credentials: object) -> bool:
     async def log_in() -> bool:
         try:
-            connection = await _open(port, user, **credentials)
+            async with Session(await _open(port, user, method, secret)):
+                return True
         except asyncssh.PermissionDenied:
             return False
-        await Session(connection).close()
-        return True
 
-    return await _persistently(log_in, f"logging in as {user} with {credentials['preferred_auth']}")
+    return await _persistently(log_in, f"logging in as {user} with {method}")
 
 
 async def _persistently(attempt: Callable[[], Coroutine[Any, Any, T]], what: str) -> T:
@@ -173,7 +156,7 @@ async def _persistently(attempt: Callable[[], Coroutine[Any, Any, T]], what: str
     raise AssertionError("the last attempt returns or raises")
 
 
-async def _open(port: int, user: str, **credentials: object) -> asyncssh.SSHClientConnection:
+async def _open(port: int, user: str, method: str, secret: Key | str) -> asyncssh.SSHClientConnection:
     sock = await _greeted(port)
     try:
         return await asyncssh.connect(
@@ -186,7 +169,9 @@ async def _open(port: int, user: str, **credentials: object) -> asyncssh.SSHClie
             gss_auth=False,
             gss_kex=False,
             connect_timeout=HANDSHAKE_SECONDS,
-            **credentials,
+            preferred_auth=method,
+            client_keys=[secret.private] if isinstance(secret, Key) else None,
+            password=secret if isinstance(secret, str) else None,
         )
     except BaseException:
         sock.close()
@@ -212,21 +197,20 @@ async def _greeted(port: int) -> socket.socket:
 async def _greeted_within(port: int, seconds: float) -> socket.socket:
     loop = asyncio.get_running_loop()
     while True:
-        sock = socket.socket()
-        sock.settimeout(0)
-        try:
-            async with asyncio.timeout(seconds):
-                await loop.sock_connect(sock, (LOOPBACK, port))
-                if await _peek(sock):
-                    return sock
-        except TimeoutError:
-            sock.close()
-            continue
-        except BaseException as error:
-            sock.close()
-            if not isinstance(error, OSError) or error.errno not in TRANSIENT:
-                raise
-        sock.close()
+        with contextlib.ExitStack() as unless_greeted:
+            sock = unless_greeted.enter_context(socket.socket())
+            sock.settimeout(0)
+            try:
+                async with asyncio.timeout(seconds):
+                    await loop.sock_connect(sock, (LOOPBACK, port))
+                    if await _peek(sock):
+                        unless_greeted.pop_all()
+                        return sock
+            except TimeoutError:
+                continue
+            except OSError as error:
+                if error.errno not in TRANSIENT:
+                    raise
         await asyncio.sleep(PAUSE_SECONDS)
 
 

@@ -9,6 +9,7 @@ import pytest
 from ci.boot import scenarios
 from ci.boot.all_boots import boot_all, this_machine
 from ci.boot.boot import BootSettings
+from ci.boot.scenarios import all_scenarios
 from ci.host.accelerator import Acceleration
 from ci.host.appliance import guestfish
 from ci.host.progress import quiet_reporter
@@ -62,7 +63,7 @@ def test_every_fault_of_a_broken_image_is_found(
     disk = tmp_path / "broken.qcow2"
     shutil.copy(built.image, disk)
     break_image(disk, acceleration, tmp_path)
-    monkeypatch.setattr(scenarios, "SCENARIOS", (scenarios.full,))
+    monkeypatch.setattr(scenarios, "all_scenarios", lambda memory_mib: all_scenarios(memory_mib)[:1])
     settings = BootSettings(image=disk, acceleration=acceleration, record=built.record)
     results = asyncio.run(boot_all(settings, tmp_path, quiet_reporter(), this_machine(at_most=1)))
     assert results.error is None

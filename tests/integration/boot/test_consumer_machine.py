@@ -16,7 +16,7 @@ from ci.boot.boot import BOOT_SECONDS, USER
 from ci.boot.checks.load import CHECKS
 from ci.boot.vm import ssh
 from ci.boot.vm.machine import start
-from ci.boot.vm.qemu import ConsumerSpec, Share
+from ci.boot.vm.qemu import ConsumerSpec
 from ci.host.accelerator import Acceleration
 from ci.host.process import held_port
 from tests.support.building import Built
@@ -66,10 +66,9 @@ async def machine_of(
     export.mkdir()
     export.chmod(0o777)
     key = ssh.load_key(built.identity.read_text(encoding="utf-8"))
-    shares = (Share(tag="scratch", path=export, writable=True),)
     with held_port() as port:
         spec = ConsumerSpec(
-            image=built.image, workspace=workspace, exports=shares, host_port=port, memory_mib=memory_mib
+            image=built.image, workspace=workspace, exports={"scratch": export}, host_port=port, memory_mib=memory_mib
         )
         async with start(spec, acceleration, folder) as running:
             limit = acceleration.scaled(BOOT_SECONDS)

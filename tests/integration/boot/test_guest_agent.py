@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ci.boot.vm.qmp import GuestAgent
+from ci.boot.vm.qmp import Instruments
 from ci.host.errors import BootError
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
@@ -22,14 +22,14 @@ def returns(request: Request, value: object) -> Reply:
     return {"return": value, "id": request["id"]}
 
 
-def talk(tmp_path: Path, answer: Answer, act: Callable[[GuestAgent], Awaitable[None]], patience: float = 60) -> None:
+def talk(tmp_path: Path, answer: Answer, act: Callable[[Instruments], Awaitable[None]], patience: float = 60) -> None:
     """Let `act` talk to an agent that answers each request by what `answer` returns for it."""
 
     async def main() -> None:
-        agent = GuestAgent(patience=patience)
-        await agent.listen(tmp_path / "s")
+        instruments = Instruments(patience=patience)
+        await instruments.agent.start_server(str(tmp_path / "s"))
         reader, writer = await asyncio.open_unix_connection(str(tmp_path / "s"))
-        await agent.accept()
+        await instruments.agent.accept()
 
         async def serve() -> None:
             text = ""  # the client puts nothing between its messages
@@ -43,9 +43,9 @@ def talk(tmp_path: Path, answer: Answer, act: Callable[[GuestAgent], Awaitable[N
 
         serving = asyncio.ensure_future(serve())
         try:
-            await act(agent)
+            await act(instruments)
         finally:
-            await agent.close()
+            await instruments.agent.disconnect()
             writer.close()
             await serving
 
@@ -61,11 +61,11 @@ def test_the_agent_answers_late_and_the_late_answers_do_no_harm(tmp_path: Path) 
             return []
         if request["execute"] == "guest-sync":  # now all that has piled up is answered, in its order
             return [returns(one, one["arguments"]["id"]) for one in asked]
-        return [returns(request, "pong")]
+        return [returns(request, {})]
 
-    async def act(agent: GuestAgent) -> None:
-        await agent.answers(sync_seconds=0.01)
-        assert await agent.command("guest-ping") == "pong"
+    async def act(instruments: Instruments) -> None:
+        await instruments.agent_answers(sync_seconds=0.01)
+        await instruments.add_authorized_key("fountain", "ssh-ed25519 AAAA")
 
     talk(tmp_path, answer, act)
     assert [one["arguments"]["id"] for one in asked[:3]] == [1, 2, 3]  # each has a number of its own
@@ -78,7 +78,7 @@ def test_a_key_is_added_with_the_agents_own_command(tmp_path: Path) -> None:
         asked.append(request)
         return [returns(request, {})]
 
-    talk(tmp_path, answer, lambda agent: agent.add_authorized_key("fountain", "ssh-ed25519 AAAA test\n"))
+    talk(tmp_path, answer, lambda instruments: instruments.add_authorized_key("fountain", "ssh-ed25519 AAAA test\n"))
     assert asked[0]["execute"] == "guest-ssh-add-authorized-keys"
     assert asked[0]["arguments"] == {"username": "fountain", "keys": ["ssh-ed25519 AAAA test"]}
 
@@ -88,12 +88,12 @@ def test_a_refused_command_is_told_with_the_agents_reason(tmp_path: Path) -> Non
         return [{"error": {"class": "GenericError", "desc": "no such user"}, "id": request["id"]}]
 
     with pytest.raises(BootError, match="the guest agent refused guest-ssh-add-authorized-keys: no such user"):
-        talk(tmp_path, answer, lambda agent: agent.add_authorized_key("nobody", "ssh-ed25519 AAAA"))
+        talk(tmp_path, answer, lambda instruments: instruments.add_authorized_key("nobody", "ssh-ed25519 AAAA"))
 
 
 def test_an_agent_that_falls_silent_is_given_up(tmp_path: Path) -> None:
-    async def act(agent: GuestAgent) -> None:
-        await agent.command("guest-ping")
+    async def act(instruments: Instruments) -> None:
+        await instruments.add_authorized_key("fountain", "ssh-ed25519 AAAA")
 
-    with pytest.raises(BootError, match="did not answer guest-ping"):
+    with pytest.raises(BootError, match="did not answer guest-ssh-add-authorized-keys"):
         talk(tmp_path, lambda _: [], act, patience=0.01)

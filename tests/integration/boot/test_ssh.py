@@ -169,20 +169,20 @@ def test_what_the_server_lets_in_is_found_out_by_trying() -> None:
     async def main() -> None:
         async with serving(key=key.public) as strict:
             assert await ssh.offered_methods(strict, "fountain") == ("publickey",)
-            assert await ssh.login_accepted(strict, "fountain", key)
-            assert not await ssh.login_accepted(strict, "fountain", ssh.new_key())
-            assert not await ssh.login_accepted(strict, "root", key)
-            assert not await ssh.password_accepted(strict, "fountain", PASSWORD)
-            assert not await ssh.keyboard_interactive_accepted(strict, "fountain", PASSWORD)
+            assert await ssh.login_accepted(strict, "fountain", "publickey", key)
+            assert not await ssh.login_accepted(strict, "fountain", "publickey", ssh.new_key())
+            assert not await ssh.login_accepted(strict, "root", "publickey", key)
+            assert not await ssh.login_accepted(strict, "fountain", "password", PASSWORD)
+            assert not await ssh.login_accepted(strict, "fountain", "keyboard-interactive", PASSWORD)
         async with serving(key=key.public, password=True) as lax:
             assert "password" in await ssh.offered_methods(lax, "fountain")
-            assert await ssh.password_accepted(lax, "fountain", PASSWORD)
-            assert not await ssh.password_accepted(lax, "fountain", "wrong")
-            assert not await ssh.keyboard_interactive_accepted(lax, "fountain", PASSWORD)
+            assert await ssh.login_accepted(lax, "fountain", "password", PASSWORD)
+            assert not await ssh.login_accepted(lax, "fountain", "password", "wrong")
+            assert not await ssh.login_accepted(lax, "fountain", "keyboard-interactive", PASSWORD)
         async with serving(key=key.public, keyboard=True) as lax:
-            assert await ssh.keyboard_interactive_accepted(lax, "fountain", PASSWORD)
-            assert not await ssh.keyboard_interactive_accepted(lax, "fountain", "wrong")
-            assert not await ssh.password_accepted(lax, "fountain", PASSWORD)
+            assert await ssh.login_accepted(lax, "fountain", "keyboard-interactive", PASSWORD)
+            assert not await ssh.login_accepted(lax, "fountain", "keyboard-interactive", "wrong")
+            assert not await ssh.login_accepted(lax, "fountain", "password", PASSWORD)
 
     asyncio.run(main())
 
@@ -191,7 +191,7 @@ def test_a_server_that_asks_for_nothing_counts_as_letting_in() -> None:
     async def main() -> None:
         async with serving() as port:
             assert await ssh.offered_methods(port, "nobody") == ("none",)
-            assert await ssh.password_accepted(port, "nobody", "whatever")
+            assert await ssh.login_accepted(port, "nobody", "password", "whatever")
 
     asyncio.run(main())
 
@@ -228,8 +228,8 @@ def test_nothing_of_the_persons_own_settings_is_used(tmp_path: Path, monkeypatch
         async with serving(key=key.public) as port, await ssh.connect(port, "fountain", key):
             pass
         async with serving(key=own.export_public_key("openssh").decode(), password=True) as port:
-            assert not await ssh.login_accepted(port, "fountain", key)
-            assert not await ssh.password_accepted(port, "fountain", "wrong")
+            assert not await ssh.login_accepted(port, "fountain", "publickey", key)
+            assert not await ssh.login_accepted(port, "fountain", "password", "wrong")
 
     asyncio.run(main())
 
@@ -246,7 +246,7 @@ def test_a_server_that_always_breaks_off_is_an_error_and_no_refusal(monkeypatch:
         async with server:
             port = int(server.sockets[0].getsockname()[1])
             with pytest.raises(BootError, match="logging in as fountain with password"):
-                await ssh.password_accepted(port, "fountain", PASSWORD)
+                await ssh.login_accepted(port, "fountain", "password", PASSWORD)
 
     asyncio.run(main())
 

@@ -14,7 +14,7 @@ import pytest
 from junitparser import JUnitXml
 
 from ci import validate_image
-from ci.host import accelerator
+from ci.host import accelerator, cli
 from ci.host.files import sha256_file
 from ci.host.process import run
 from ci.records.record import read_record
@@ -47,7 +47,8 @@ def make_image(tmp_path: Path) -> MakeImage:
 
 def validate(image: Path, *flags: str, accelerator: str = "tcg") -> int:
     log = image.parent.parent / "log"
-    return validate_image.main([str(image), "--accel", accelerator, "--boot-timeout", "1", "--log", str(log), *flags])
+    argv = [str(image), "--accel", accelerator, "--boot-timeout", "1", "--log", str(log), *flags]
+    return cli.run(validate_image.main, validate_image.arguments(), argv)
 
 
 def left_in(folder: Path) -> set[str]:

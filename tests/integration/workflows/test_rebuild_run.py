@@ -26,7 +26,7 @@ def test_what_releases_carry_is_built_and_boot_tested_and_nothing_is_published(m
 
 def test_an_image_that_no_longer_builds_or_boots_makes_the_run_red(make_scene: MakeScene) -> None:
     made = make_scene()
-    made.commit({"ci/boot/run.py": stood_in("boot", "failed as boot_all")})
+    made.commit({"ci/boot/all_boots.py": stood_in("boot", "failed as boot_all")})
     run = made.run(made.schedule(WORKFLOW))
     assert (run.result, run.results()["image/image (jammy)"]) == (Result.FAILURE, "failure")
     assert run.results()["image/collect"] == "skipped"

@@ -80,8 +80,8 @@ def test_both_are_started_in_the_same_machine_but_for_the_seed() -> None:
     for spec, image, seed in ((base, "base.qcow2", Path("seed.img")), (ours, "ours.qcow2", None)):
         assert isinstance(spec, MachineSpec)
         assert (spec.image, spec.seed) == (Path(image), seed)
-        assert (spec.cpus, spec.memory_mib, spec.instruments, spec.shares) == (2, 2048, False, ())
-        assert [(forward.host_port, forward.guest_port) for forward in spec.forwards] == [(PORT, 22)]
+        assert (spec.cpus, spec.memory_mib, spec.instruments) == (2, 2048, False)
+        assert spec.forwards == {PORT: 22}
 
 
 def test_the_consumers_machine_is_given_memory_only_where_it_is_not_the_default(tmp_path: Path) -> None:

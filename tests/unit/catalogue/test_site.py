@@ -234,6 +234,11 @@ def test_a_source_that_could_end_its_element_is_refused(tmp_path: Path, monkeypa
         site._source("x.js")
 
 
+def test_only_the_first_release_is_marked_as_the_latest() -> None:
+    first, *others = re.findall(r"<tbody.*?</tbody>", catalogue_files(make_records(*TAGS))[PAGE], re.DOTALL)
+    assert [">latest<" in rows for rows in (first, *others)] == [True] + [False] * len(others)
+
+
 def test_the_snippet_on_the_page_is_the_text_to_copy() -> None:
     text = catalogue_files(make_records(*TAGS))[PAGE]
     (found,) = re.findall(r'<pre id="latest-snippet"[^>]*><code>(.*?)</code>', text, re.DOTALL)

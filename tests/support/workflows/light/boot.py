@@ -4,26 +4,32 @@ import asyncio
 from pathlib import Path
 
 from ci.boot.all_boots import AllBoots, Capacity
-from ci.boot.boot import BootOutcome, BootSettings
+from ci.boot.boot import Boot, BootSettings
+from ci.boot.scenarios import all_scenarios
 from ci.host.progress import Reporter
 from ci.host.workspace import cache_folder
-from ci.records.validation import BootResult, CheckResult, Outcome
+from ci.records.validation import CheckResult, Outcome
 
 
 def _results(settings: BootSettings, folder: Path, outcome: Outcome) -> AllBoots:
-    names = ("full", "clone", "consumer", "seed")
     (folder / "full").mkdir()
     (folder / "full" / "full.console.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     boots = [
-        BootResult(name=name, memory_mib=256, cpus=1, login_prompt_seconds=1.0, ssh_seconds=20.0, total_seconds=30.0)
-        for name in names
+        Boot(
+            scenario=scenario,
+            settings=settings,
+            folder=folder,
+            login_prompt_seconds=1.0,
+            ssh_seconds=20.0,
+            total_seconds=30.0,
+        )
+        for scenario in all_scenarios(settings.memory_mib)
     ]
-    outcomes = (BootOutcome(result=boot, console="up") for boot in boots)
     checks = [
         CheckResult(id=one, boot="full", title=one, expected="x", actual="x", outcome=kind, seconds=0.1)
         for one, kind in (("image-json", Outcome.PASSED), ("root-locked", outcome))
     ]
-    return AllBoots(outcomes=tuple(outcomes), checks=tuple(checks), acceleration=settings.acceleration)
+    return AllBoots(boots=tuple(boots), checks=tuple(checks), acceleration=settings.acceleration)
 
 
 async def passed(settings: BootSettings, folder: Path, reporter: Reporter, capacity: Capacity) -> AllBoots:

@@ -2,7 +2,16 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ci.boot.checks.check import NOTHING, Expectation, ImageCheck, JsonHas, Lines, Matches, NumberWithin, Words
+from ci.boot.checks.check import (
+    NOTHING,
+    Expectation,
+    ImageCheck,
+    accepts_nothing,
+    exactly,
+    json_with,
+    matching,
+    number_within,
+)
 from ci.boot.scenarios import questions, recorded
 from ci.boot.vm.ssh import CommandResult
 from ci.records.build import ArtifactRecord, BaseImageRecord, BuildRecord, Verification
@@ -136,10 +145,10 @@ ANSWERS = {
 
 def all_command_checks() -> dict[str, ImageCheck]:
     known: dict[str, Expectation] = {
-        "share-readable": Lines(("known content",)),
-        "share-names": Lines(("known content",)),
-        "seed-file": Lines(("marker",)),
-        **recorded(RECORD, [EPHEMERAL]),
+        "share-readable": exactly("known content"),
+        "share-names": exactly("known content"),
+        "seed-file": exactly("marker"),
+        **recorded(RECORD, EPHEMERAL),
     }
     return {check.id: check for boot in ("full", "clone", "consumer", "seed") for check in questions(boot, known)}
 
@@ -193,21 +202,21 @@ def test_a_baked_key_that_is_missing_fails() -> None:
 @pytest.mark.parametrize(
     ("expected", "good", "bad", "words"),
     [
-        (Lines(("a",)), ["a"], ["", "A", "a\nb"], "a"),
-        (Lines(("b", "a")), ["a\nb", "b\na"], ["a", "a\na\nb", "a\nb\nc", ""], "a\nb"),
-        (Lines(()), [""], ["a", " x"], "(nothing)"),
-        (Matches(r"v\d+", "a version"), ["v1"], ["v1\n\nv2", "xv1", ""], "a version"),
-        (NumberWithin(19, 20, "GiB"), ["19", "20.00"], ["18.99", "20.01", "", "19 GiB", "nan"], "19 to 20 GiB"),
-        (NumberWithin(15, None, "GiB"), ["15", "99"], ["14.99", "-20", "inf", ""], "at least 15 GiB"),
-        (JsonHas((("a.b", 1),)), ['{"a": {"b": 1, "c": 2}}'], ['{"a": {}}', '{"a": 1}', "{", ""], "a.b: 1"),
-        (JsonHas((("a", None),)), ['{"a": null}'], ["{}"], "a: null"),
-        (Words("what it was told"), [], ["", "what it was told"], "what it was told"),
+        (exactly("a"), ["a"], ["", "A", "a\nb"], "a"),
+        (exactly("b", "a"), ["a\nb", "b\na"], ["a", "a\na\nb", "a\nb\nc", ""], "a\nb"),
+        (exactly(), [""], ["a", " x"], "(nothing)"),
+        (matching(r"v\d+", "a version"), ["v1"], ["v1\n\nv2", "xv1", ""], "a version"),
+        (number_within(19, 20, "GiB"), ["19", "20.00"], ["18.99", "20.01", "", "19 GiB", "nan"], "19 to 20 GiB"),
+        (number_within(15, None, "GiB"), ["15", "99"], ["14.99", "-20", "inf", ""], "at least 15 GiB"),
+        (json_with({"a.b": 1}), ['{"a": {"b": 1, "c": 2}}'], ['{"a": {}}', '{"a": 1}', "{", ""], "a.b: 1"),
+        (json_with({"a": None}), ['{"a": null}'], ["{}"], "a: null"),
+        (Expectation("what it was told", accepts_nothing), [], ["", "what it was told"], "what it was told"),
     ],
 )
 def test_an_expectation_says_what_it_is_and_accepts_only_that(
     expected: Expectation, good: list[str], bad: list[str], words: str
 ) -> None:
-    assert expected.describe() == words
+    assert expected.words == words
     assert [output for output in good if not expected.accepts(output)] == []
     assert [output for output in bad if expected.accepts(output)] == []
 

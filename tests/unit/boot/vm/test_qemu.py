@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from ci.boot.vm.qemu import ConsumerSpec, Forward, MachineSpec, Share
+from ci.boot.vm.qemu import ConsumerSpec, MachineSpec
 from ci.host.accelerator import Acceleration, Accelerator
 
 
@@ -32,20 +32,17 @@ def test_our_own_machine_has_a_serial_console_no_window_and_no_second_start() ->
     ]
 
 
-def test_our_own_machine_takes_a_seed_shares_and_forwards() -> None:
+def test_our_own_machine_takes_a_seed_and_forwards() -> None:
     spec = MachineSpec(
         image=Path("/i.qcow2"),
         seed=Path("/seed.img"),
-        shares=(Share(tag="work", path=Path("/w")), Share(tag="out", path=Path("/o"), writable=True)),
-        forwards=(Forward(host_port=2222), Forward(host_port=2223, guest_port=3023)),
+        forwards={2222: 22, 2223: 3023},
         instruments=False,
     )
     argv = spec.argv(KVM, None)
     assert argv[argv.index("-drive") :] == [
         *words("-drive file=/i.qcow2,if=virtio,snapshot=on,format=qcow2"),
         *words("-drive file=/seed.img,if=virtio,format=raw,readonly=on"),
-        *words("-virtfs local,path=/w,mount_tag=work,security_model=none,readonly=on"),
-        *words("-virtfs local,path=/o,mount_tag=out,security_model=none"),
         "-netdev",
         "user,id=net0,hostfwd=tcp:127.0.0.1:2222-:22,hostfwd=tcp:127.0.0.1:2223-:3023",
         *words("-device virtio-net-pci,netdev=net0,romfile="),
@@ -74,7 +71,7 @@ def test_exports_memory_and_instruments_are_added_to_the_consumers_machine_when_
         image=Path("/i.qcow2"),
         workspace=Path("/ws"),
         host_port=40000,
-        exports=(Share(tag="out", path=Path("/o"), writable=True),),
+        exports={"out": Path("/o")},
         memory_mib=256,
         instruments=True,
     )
@@ -89,9 +86,9 @@ def test_a_comma_in_a_path_is_doubled(kind: str) -> None:
     odd = Path("/a,b")
     spec: MachineSpec | ConsumerSpec
     if kind == "ours":
-        spec = MachineSpec(image=odd / "i", shares=(Share(tag="work", path=odd),), seed=odd / "s", instruments=False)
+        spec = MachineSpec(image=odd / "i", seed=odd / "s", instruments=False)
     else:
         spec = ConsumerSpec(image=odd / "i", workspace=odd, host_port=1)
     values = [argument for argument in spec.argv(TCG, None) if "/a" in argument]
-    assert len(values) in {2, 3}
+    assert len(values) == 2
     assert all("/a,,b" in value for value in values)
