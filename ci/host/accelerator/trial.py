@@ -42,7 +42,7 @@ def find_kernel_fault(qemu_args: Sequence[str], cpus: int, kernel: HostKernel) -
         disk.write_bytes(f"{WORD}\n".encode().ljust(initramfs.SECTOR_BYTES, b"\0"))
         argv = kernel_argv(qemu_args, cpus, kernel.image, ramdisk, disk)
         try:
-            done = run(argv, timeout=KERNEL_SECONDS, silence=SILENCE_SECONDS, group=True)
+            done = run(argv, timeout=KERNEL_SECONDS, silence=SILENCE_SECONDS)
         except ToolTimeoutError as error:
             return _kernel_fault(error.message)
         except ToolError as error:
@@ -111,7 +111,7 @@ def find_sector_fault(qemu_args: Sequence[str]) -> KvmFault | None:
         sector = Path(folder, "boot.img")
         sector.write_bytes(boot_sector())
         try:
-            run(sector_argv(qemu_args, sector), timeout=SECTOR_SECONDS, ok=(PROBE_EXIT_CODE,), group=True)
+            run(sector_argv(qemu_args, sector), timeout=SECTOR_SECONDS, ok=(PROBE_EXIT_CODE,))
         except ToolError as error:
             return KvmFault(what=f"a guest does not run with it: {last_words(error)}", fix=NO_GUESTS)
     return None

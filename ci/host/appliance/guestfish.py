@@ -272,7 +272,7 @@ def appliance(acceleration: Acceleration, temporary: Path) -> Iterator[Guestfish
         "LIBGUESTFS_TMPDIR": os.fspath(temporary),
         CONSOLE_VARIABLE: os.fspath(_console(temporary)),
     }
-    with spawn(["guestfish"], env=variables, stdin=PIPE, group=True) as process:
+    with spawn(["guestfish"], env=variables, stdin=PIPE) as process:
         guest = Guestfish(process, temporary, acceleration)
         guest.command("event", "console", "appliance", KEEP_CONSOLE)
         guest.command("set-memsize", str(MEMORY_MIB))
