@@ -6,9 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ci.host.errors import HostError
+
 # What supermin takes instead of its own choice: https://libguestfs.org/supermin.1.html#environment-variables
 KERNEL_VARIABLE = "SUPERMIN_KERNEL"
 MODULES_VARIABLE = "SUPERMIN_MODULES"
+
+INSTALL = "make setup (Debian: apt-get install linux-image-amd64; Ubuntu: linux-image-virtual)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,18 +23,36 @@ class HostKernel:
     modules: Path
 
 
-def find_kernel() -> HostKernel | None:
-    """The kernel that libguestfs would start; None where there is none that can be read and has its modules."""
+def choose_kernel() -> HostKernel:
+    """The kernel that libguestfs would start; raises HostError where there is none, or none that can be read."""
     if chosen := os.environ.get(KERNEL_VARIABLE):
         image = Path(chosen)
+        hint = f"unset {KERNEL_VARIABLE}, or set it to a kernel that this user can read"
+        named = f"{image} ({KERNEL_VARIABLE})"
         modules = Path(os.environ.get(MODULES_VARIABLE) or modules_of(image))
     else:
-        usable = [kernel for kernel in kernels() if modules_of(kernel).is_dir()]
+        there = kernels()
+        if not there:
+            raise HostError("no /boot/vmlinuz-*", hint=INSTALL)
+        usable = [kernel for kernel in there if modules_of(kernel).is_dir()]
         if not usable:
-            return None
+            raise HostError(f"{newest_kernel(there)} has no modules in /lib/modules", hint=INSTALL)
         image = newest_kernel(usable)
-        modules = modules_of(image)
-    return HostKernel(image=image, modules=modules) if can_read(image) and modules.is_dir() else None
+        # Ubuntu: https://bugs.launchpad.net/bugs/759725
+        hint = f"sudo chmod 0644 {image} (make setup does it), or build as root"
+        named, modules = os.fspath(image), modules_of(image)
+    if not can_read(image):
+        raise HostError(f"{named} cannot be read by this user", hint=hint)
+    return HostKernel(image=image, modules=modules)
+
+
+def find_kernel() -> HostKernel | None:
+    """The kernel that libguestfs would start; None where there is none that can be read and has its modules."""
+    try:
+        kernel = choose_kernel()
+    except HostError:
+        return None
+    return kernel if kernel.modules.is_dir() else None
 
 
 def kernels() -> Sequence[Path]:
