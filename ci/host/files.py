@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from ci.host.errors import InputError
 
@@ -101,20 +102,26 @@ def publish_together(staged: Sequence[Path], folder: Path, *, supersedes: Sequen
 
 
 @contextmanager
+def signals_handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Have `handler` told of SIGINT and SIGTERM until the block is done."""
+    before = {signum: signal.signal(signum, handler) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for signum, earlier in before.items():
+            signal.signal(signum, earlier)
+
+
+@contextmanager
 def delayed_signals() -> Iterator[None]:
     """Hold SIGINT and SIGTERM back until the block is done, then deliver them.
 
     A mask would not do: another thread of ours could still take the signal.
     """
     arrived: list[int] = []
-    handlers = {
-        signum: signal.signal(signum, lambda number, _frame: arrived.append(number))
-        for signum in (signal.SIGINT, signal.SIGTERM)
-    }
     try:
-        yield
+        with signals_handled(lambda signum, _frame: arrived.append(signum)):
+            yield
     finally:
-        for held, handler in handlers.items():
-            signal.signal(held, handler)
         for signum in arrived:
             signal.raise_signal(signum)
