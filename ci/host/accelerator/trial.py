@@ -43,30 +43,30 @@ def find_kernel_fault(qemu_args: Sequence[str], cpus: int, kernel: HostKernel) -
         argv = kernel_argv(qemu_args, cpus, kernel.image, ramdisk, disk)
         try:
             done = run(argv, timeout=KERNEL_SECONDS, silence=SILENCE_SECONDS)
-        except ToolTimeoutError as error:
-            return _kernel_fault(error.message)
         except ToolError as error:
-            return _kernel_fault(last_words(error))
+            return _kernel_fault(error.message if isinstance(error, ToolTimeoutError) else last_words(error))
     return judge(done)
 
 
+def bare_qemu(qemu_args: Sequence[str], *more: str) -> list[str]:
+    """QEMU's arguments for a guest that has nothing but `more`, and ends by itself."""
+    return [QEMU, *qemu_args, *more, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+
+
 def kernel_argv(qemu_args: Sequence[str], cpus: int, kernel: Path, ramdisk: Path, disk: Path) -> list[str]:
-    """QEMU's arguments for a kernel that ends by itself, with its console on stdout."""
+    """QEMU's arguments for a kernel with its console on stdout."""
     # fmt: off
-    return [
-        QEMU, *qemu_args,
+    return bare_qemu(
+        qemu_args,
         "-smp", str(cpus),
         "-m", str(MEMORY_MIB),
-        "-nodefaults", "-no-user-config",
         "-machine", "graphics=off",  # SeaBIOS then speaks on the serial port too
-        "-display", "none",
         "-serial", "stdio",
-        "-no-reboot",
         "-kernel", os.fspath(kernel),
         "-initrd", os.fspath(ramdisk),
         "-append", "console=ttyS0 earlyprintk=serial,ttyS0 ignore_loglevel panic=-1",
         "-drive", f"file={escape(disk)},format=raw,if=virtio,readonly=on",
-    ]
+    )
     # fmt: on
 
 
@@ -124,18 +124,9 @@ def boot_sector() -> bytes:
 
 
 def sector_argv(qemu_args: Sequence[str], sector: Path) -> list[str]:
-    """QEMU's arguments to run a boot sector that ends by itself."""
-    # fmt: off
-    return [
-        QEMU, *qemu_args,
-        "-m", "16",
-        "-nodefaults", "-no-user-config",
-        "-display", "none",
-        "-no-reboot",
-        "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04",
-        "-drive", f"file={escape(sector)},format=raw,if=ide,snapshot=on",
-    ]
-    # fmt: on
+    """QEMU's arguments for a boot sector."""
+    drive = f"file={escape(sector)},format=raw,if=ide,snapshot=on"
+    return bare_qemu(qemu_args, "-m", "16", "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04", "-drive", drive)
 
 
 def last_words(error: ToolError) -> str:
