@@ -78,7 +78,7 @@ def floor_disk(subject: BenchSubject, image: Path) -> Path:
     """The image with another /sbin/init, as an overlay: the image itself is not touched."""
     overlay = subject.folder / "floor.qcow2"
     overlay.unlink(missing_ok=True)
-    qcow2.create_overlay(image, overlay, qcow2.info(image).virtual_size)
+    qcow2.create_overlay(image, overlay, qcow2.virtual_size(image))
     with guestfish.session(overlay, "qcow2", acceleration=subject.acceleration, temporary=subject.folder) as guest:
         guest.start()
         guest.command("mount", "/dev/sda1", "/")

@@ -6,7 +6,6 @@ The format is always named, never probed: a raw image's first bytes belong to wh
 import json
 import os
 import struct
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -43,18 +42,8 @@ class DiskFormat(StrEnum):
     RAW = "raw"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageInfo:
-    """A disk image; sizes in bytes. `compression` is None where the format has none."""
-
-    format: DiskFormat
-    virtual_size: int
-    file_size: int
-    compression: str | None
-
-
-def check_disk_image(path: Path) -> ImageInfo:
-    """Describe the base image; raises BaseImageError where it is not a whole, self-contained disk."""
+def check_disk_image(path: Path) -> None:
+    """Raise BaseImageError where the base image is not a whole, self-contained disk."""
     with path.open("rb") as file:
         start = file.read(SECTOR_BYTES)
     if start.startswith(QCOW2_MAGIC):
@@ -72,11 +61,11 @@ def check_disk_image(path: Path) -> ImageInfo:
         )
     try:
         if start.startswith(QCOW2_MAGIC):
-            # `info` is content with a truncated image; only `check`, which repairs nothing, follows the tables to the
-            # end. 3: clusters nobody uses, which only waste space.
+            # `qemu-img info` is content with a truncated image; only `check`, which repairs nothing, follows the tables
+            # to the end. 3: clusters nobody uses, which only waste space.
             check = ["qemu-img", "check", "-q", "-f", DiskFormat.QCOW2, _absolute(path)]
             process.run(check, timeout=QUICK_SECONDS, ok=(0, 3))
-        return info(path)
+        virtual_size(path)
     except ToolTimeoutError:
         raise  # it says nothing about the image
     except ToolError as error:
@@ -112,18 +101,10 @@ def disk_format(path: Path) -> DiskFormat:
         return DiskFormat.QCOW2 if file.read(len(QCOW2_MAGIC)) == QCOW2_MAGIC else DiskFormat.RAW
 
 
-def info(path: Path) -> ImageInfo:
-    """What qemu-img says about an image; raises ToolError where it cannot be opened. A backing file is not opened."""
-    image_format = disk_format(path)
-    argv = ["qemu-img", "info", "-f", image_format, "--output=json", _absolute(path)]
-    described = json.loads(process.run(argv, timeout=QUICK_SECONDS).stdout)
-    specific = described.get("format-specific", {}).get("data", {})
-    return ImageInfo(
-        format=image_format,
-        virtual_size=described["virtual-size"],
-        file_size=path.stat().st_size,
-        compression=specific.get("compression-type"),
-    )
+def virtual_size(path: Path) -> int:
+    """The bytes of the disk; raises ToolError where qemu-img cannot open the image. A backing file is not opened."""
+    argv = ["qemu-img", "info", "-f", disk_format(path), "--output=json", _absolute(path)]
+    return int(json.loads(process.run(argv, timeout=QUICK_SECONDS).stdout)["virtual-size"])
 
 
 def create_overlay(base: Path, overlay: Path, size: int) -> None:
