@@ -68,7 +68,7 @@ def _explain(failure: ToolsmithError, reporter: Reporter, log: Path) -> None:
     if failure.details:
         console.print(shown(failure.details), style="dim", soft_wrap=True)
     if reporter.in_actions:
-        actions.error(masked(f"{failure.message}\n{failure.hint}").rstrip())
+        actions.tell("error", masked(f"{failure.message}\n{failure.hint}").rstrip())
         actions.append_summary(masked(f"**Failed:** {failure.message}\n\n{failure.hint}"))
     console.print(f"[bold red]error:[/] {shown(failure.message)}", soft_wrap=True)
     if failure.hint:

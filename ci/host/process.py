@@ -101,7 +101,7 @@ def run(
     started = time.monotonic()
     with (
         stdin.open("rb") if stdin else contextlib.nullcontext(subprocess.DEVNULL) as feed,
-        _ended(_start(argv, env, cwd, feed)) as process,
+        _running(argv, env, cwd, feed) as process,
     ):
         stdout, stderr = _Reader(process.stdout, "out"), _Reader(process.stderr, "err")
         returncode = _wait(process, started + timeout, silence, lambda: max(stdout.heard, stderr.heard))
@@ -148,7 +148,8 @@ def spawn(
     stdin: int = subprocess.DEVNULL,
 ) -> Iterator[Child]:
     """A running program with piped output, ended when the block is left."""
-    with _start(argv, env, cwd, stdin) as process, _ended(process):
+    with contextlib.ExitStack() as pipes, _running(argv, env, cwd, stdin) as process:
+        pipes.push(process)  # closed once it has ended
         yield process
 
 
@@ -163,10 +164,11 @@ def _send(process: Child | asyncio.subprocess.Process, signum: int) -> None:
         os.killpg(process.pid, signum)
 
 
-def _start(
+@contextlib.contextmanager
+def _running(
     argv: Sequence[Argument], env: Mapping[str, str] | None, cwd: Argument | None, stdin: IO[bytes] | int
-) -> Child:
-    return subprocess.Popen(
+) -> Iterator[Child]:
+    process = subprocess.Popen(
         command_line(argv),
         stdin=stdin,
         stdout=subprocess.PIPE,
@@ -177,10 +179,6 @@ def _start(
         errors="replace",
         process_group=0,
     )
-
-
-@contextlib.contextmanager
-def _ended(process: Child) -> Iterator[Child]:
     try:
         yield process
     finally:
@@ -223,7 +221,7 @@ class _Reader:
     """
 
     def __init__(self, stream: IO[str] | None, name: str) -> None:
-        assert stream is not None  # noqa: S101 - _start() pipes both
+        assert stream is not None  # noqa: S101 - _running() pipes both
         self._stream = stream
         self._name = name
         self._lines: list[str] = []

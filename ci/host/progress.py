@@ -73,7 +73,7 @@ class Reporter:
     def warn(self, text: str) -> None:
         """Something the user should know, which does not stop the run."""
         if self.in_actions:
-            actions.warning(masked(text))
+            actions.tell("warning", masked(text))
         else:
             self.console.print(f"[yellow]warning:[/] {shown(text)}", soft_wrap=True)
 
@@ -130,11 +130,11 @@ class Reporter:
     @contextmanager
     def _display(self, title: str, progress: Progress, total: int | None = None) -> Iterator[Advance]:
         if self.in_actions:
-            actions.start_group(masked(title))
+            actions.tell("group", masked(title))
             try:
                 yield lambda _: None
             finally:
-                actions.end_group()
+                actions.tell("endgroup")
         else:
             with progress if self._in_terminal else nullcontext(), self._task(title, progress, total) as advance:
                 yield advance

@@ -81,7 +81,8 @@ def module_files(modules: Path, names: Iterable[str]) -> list[Path]:
     Raises LookupError for a name that this kernel does not have.
     """
     built_in = {module_name(line) for line in _lines(modules / "modules.builtin")}
-    needs = {module_name(line[0]): line for line in map(_files, _lines(modules / "modules.dep")) if line}
+    lines = (line.replace(":", "").split() for line in _lines(modules / "modules.dep"))
+    needs = {module_name(line[0]): line for line in lines if line}
     files: dict[Path, None] = {}
     for name in names:
         if name in needs:
@@ -95,10 +96,6 @@ def module_files(modules: Path, names: Iterable[str]) -> list[Path]:
 def module_name(file: str) -> str:
     """The name of the module in a file, which may be compressed."""
     return Path(file).name.partition(".")[0].replace("-", "_")
-
-
-def _files(line: str) -> list[str]:
-    return [file.removesuffix(":") for file in line.split()]
 
 
 def _lines(file: Path) -> list[str]:

@@ -4,7 +4,7 @@ import gzip
 import lzma
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ci.host.accelerator import initramfs
@@ -16,6 +16,7 @@ from ci.host.qemu import QEMU, escape
 
 MEMORY_MIB = 256
 MODULES = ("virtio_pci", "virtio_blk")
+UNPACK: dict[str, Callable[[bytes], bytes]] = {".ko": bytes, ".xz": lzma.decompress, ".gz": gzip.decompress}
 WORD = "toolsmith: a virtio disk answers"
 SAID = "toolsmith: "
 
@@ -89,20 +90,14 @@ def uncompressed(file: Path, folder: Path) -> bytes:
     Raises LookupError where it cannot be had.
     """
     try:
-        match file.suffix:
-            case ".ko":
-                return file.read_bytes()
-            case ".xz":
-                return lzma.decompress(file.read_bytes())
-            case ".gz":
-                return gzip.decompress(file.read_bytes())
-            case ".zst":
-                run(["zstd", "--quiet", "--decompress", file, "-o", folder / file.stem], timeout=60)
-                return (folder / file.stem).read_bytes()
-            case _:
-                raise LookupError(f"{file} is not compressed in a known way")
+        if unpack := UNPACK.get(file.suffix):
+            return unpack(file.read_bytes())
+        if file.suffix == ".zst":
+            run(["zstd", "--quiet", "--decompress", file, "-o", folder / file.stem], timeout=60)
+            return (folder / file.stem).read_bytes()
     except (OSError, EOFError, lzma.LZMAError, HostError, ToolError) as error:
         raise LookupError(f"{file} cannot be read: {error}") from error
+    raise LookupError(f"{file} is not compressed in a known way")
 
 
 def find_sector_fault(qemu_args: Sequence[str]) -> KvmFault | None:

@@ -114,10 +114,10 @@ class Guestfish:
         `werror=enospc`).
         """
         deadline, silence = time.monotonic() + timeout, self._acceleration.silence
-        written, heard = _written(self._folder), time.monotonic()
+        written, heard = len(_console_text(self._folder)), time.monotonic()
         while not ended.wait(max(0, min(POLL_SECONDS, deadline - time.monotonic()))):
             full = shutil.disk_usage(self._folder).free < FULL_BYTES
-            if (now := _written(self._folder)) != written:
+            if (now := len(_console_text(self._folder))) != written:
                 written, heard = now, time.monotonic()
             if full:
                 self._failure = HostError(
@@ -191,21 +191,16 @@ def _console(folder: Path) -> Path:
     return folder / "appliance.log"
 
 
-def _written(folder: Path) -> int:
-    """How much the appliance has written on its console."""
+def _console_text(folder: Path) -> str:
+    """What the appliance that has `folder` for its files wrote on its console."""
     try:
-        return _console(folder).stat().st_size
+        return _console(folder).read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
-        return 0
+        return ""
 
 
 def _console_tail(folder: Path) -> str:
-    """The last lines of the console of the appliance that had `folder` for its files."""
-    try:
-        text = _console(folder).read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        return ""
-    lines = [line for line in text.splitlines() if line.strip() not in ("", "alive")]
+    lines = [line for line in _console_text(folder).splitlines() if line.strip() not in ("", "alive")]
     return "\n".join(lines[-TAIL_LINES:])
 
 
