@@ -11,8 +11,6 @@ from ci.host.progress import Reporter
 from ci.host.repository import ROOT
 from ci.host.workspace import cache_folder
 
-STYLE = {Status.OK: "ok", Status.WARNING: "warning", Status.MISSING: "MISSING"}
-
 
 def arguments() -> argparse.ArgumentParser:
     parser = cli.parser("python -m ci.doctor", __doc__)
@@ -25,7 +23,7 @@ def main(options: argparse.Namespace, reporter: Reporter) -> int:
         findings = [*quick_findings(ROOT / "dist", cache_folder()), check_accelerator()]
     if not options.quick:
         findings += _try_appliance(findings, reporter)
-    rows = [(finding.name, finding.found, STYLE[finding.status], finding.fix) for finding in findings]
+    rows = [(finding.name, finding.found, finding.status, finding.fix) for finding in findings]
     reporter.table("Prerequisites", ("what", "found", "status", "fix"), rows)
     raise_for(findings)
     reporter.note("This machine can build and boot images.")

@@ -32,7 +32,7 @@ class Status(StrEnum):
 
     OK = "ok"
     WARNING = "warning"
-    MISSING = "missing"
+    MISSING = "MISSING"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
