@@ -36,7 +36,6 @@ class DemoRequest:
 
 
 def arguments() -> argparse.ArgumentParser:
-    """The flags."""
     result = cli.parser("python -m ci.demo", __doc__)
     result.add_argument("--image", default=DEMO_IMAGE, metavar="NAME", help="a file of build/images (%(default)s)")
     result.add_argument("--output", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist")
@@ -44,12 +43,10 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def request(options: argparse.Namespace) -> DemoRequest:
-    """What the flags ask for."""
     return DemoRequest(image=options.image, output=options.output)
 
 
 def main(options: argparse.Namespace, reporter: Reporter) -> int:
-    """Show what the flags ask for."""
     demo(request(options), reporter)
     return 0
 

@@ -76,7 +76,6 @@ class RehearseRequest:
 
 
 def arguments() -> argparse.ArgumentParser:
-    """The flags."""
     result = cli.parser("python -m ci.rehearse", __doc__)
     result.add_argument("--dist", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist")
     result.add_argument("--tag", help="vYYYY.MM.DD[.N] [the version in dist]")
@@ -87,12 +86,10 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def request(options: argparse.Namespace) -> RehearseRequest:
-    """What the flags ask for."""
     return RehearseRequest(dist=options.dist, tag=chosen_tag(options.tag, {}), image=options.image)
 
 
 def main(options: argparse.Namespace, reporter: Reporter) -> int:
-    """Rehearse what the flags ask for."""
     rehearse(request(options), reporter)
     return 0
 

@@ -43,7 +43,6 @@ BUSY_LOAD = 0.5
 
 
 def arguments() -> argparse.ArgumentParser:
-    """The flags."""
     result = cli.parser("python -m ci.bench", __doc__)
     result.add_argument("--image", default=DEMO_IMAGE, metavar="NAME", help="a file of build/images (%(default)s)")
     result.add_argument(
@@ -61,7 +60,6 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def main(options: argparse.Namespace, reporter: Reporter) -> int:
-    """Measure what was asked for."""
     load = os.getloadavg()[0]
     if load > BUSY_LOAD:
         reporter.warn(f"other programs are using this machine (load {load:.1f}): the figures will tell of them too")

@@ -38,7 +38,6 @@ Spec: TypeAlias = Callable[[int], MachineSpec | ConsumerSpec]
 
 
 def measure_boots(subject: BenchSubject, boots: int, reporter: Reporter) -> MeasuredPart:
-    """Start everything in turns."""
     base, image = subject.base.path, our_image(subject, reporter)
     disk = seed.make_seed(subject.folder, seed_user_data(subject.key.public), seed.meta_data(instance="i-bench"))
     with reporter.step("An overlay of our image with an init that only reports"):

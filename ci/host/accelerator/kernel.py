@@ -56,7 +56,6 @@ def find_kernel() -> HostKernel | None:
 
 
 def kernels() -> Sequence[Path]:
-    """The kernels in /boot."""
     return sorted(Path("/boot").glob("vmlinuz-*"))
 
 
@@ -71,7 +70,6 @@ def newest_kernel(kernels: Iterable[Path]) -> Path:
 
 
 def can_read(path: Path) -> bool:
-    """Whether this user can read a file."""
     return path.is_file() and os.access(path, os.R_OK)
 
 

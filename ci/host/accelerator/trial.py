@@ -119,12 +119,11 @@ def boot_sector() -> bytes:
 
 
 def sector_argv(qemu_args: Sequence[str], sector: Path) -> list[str]:
-    """QEMU's arguments for a boot sector."""
     drive = f"file={escape(sector)},format=raw,if=ide,snapshot=on"
     return bare_qemu(qemu_args, "-m", "16", "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04", "-drive", drive)
 
 
 def last_words(error: ToolError) -> str:
     """QEMU's own reason on one line, or how it ended where it said nothing."""
-    lines = [line.strip() for line in error.details.splitlines() if line.strip()]
-    return f"{lines[-1].removeprefix(f'{QEMU}: ')} ({error.message})" if lines else error.message
+    last = error.details.strip().rpartition("\n")[2].removeprefix(f"{QEMU}: ")
+    return f"{last} ({error.message})" if last else error.message
