@@ -22,6 +22,7 @@ from ci.bench.builds import BenchSubject, measure_builds
 from ci.bench.fetch import measure_fetch
 from ci.bench.memory import measure_memory
 from ci.bench.record import COLUMNS, MeasuredPart, PerformanceRecord
+from ci.boot.vm.ssh import load_key
 from ci.build_image import BUILD, find_base, request_of_environment
 from ci.demo import throwaway_key
 from ci.host import cli
@@ -90,13 +91,15 @@ def _subject(options: argparse.Namespace, folder: Path, reporter: Reporter) -> B
     quick_check(output=folder, cache=cache_folder(), bootstrap=definition.base.bootstrap is not None)
     require_space(folder, SPACE_NEEDED)
     acceleration = probe_aloud(options.accel, reporter)
+    identity = throwaway_key(folder / "key")
     return BenchSubject(
         name=options.image,
         definition=definition,
         base=find_base(replace(request_of_environment(), image=options.image), definition, acceleration, reporter),
         acceleration=acceleration,
         folder=folder,
-        identity=throwaway_key(folder / "key"),
+        public_key=Path(f"{identity}.pub"),
+        key=load_key(identity.read_text(encoding="utf-8")),
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ci.bench.record import Bounded, Compared, MeasuredPart
-from ci.boot.vm.ssh import Key, load_key
+from ci.boot.vm.ssh import Key
 from ci.host.accelerator import Acceleration
 from ci.host.appliance.check import check_appliance
 from ci.host.appliance.guestfish import libguestfs_environment
@@ -39,7 +39,7 @@ AGAIN = ("--version", "v2022.04.21")
 class BenchSubject:
     """What is measured: an image definition and its base, and how guests run here.
 
-    `folder` takes all files; `identity` is the private key that both builds let in.
+    `folder` takes all files; `key` is what both builds let in, by the line in the file `public_key`.
     """
 
     name: str
@@ -47,17 +47,8 @@ class BenchSubject:
     base: VerifiedBase
     acceleration: Acceleration
     folder: Path
-    identity: Path
-
-    @property
-    def public_key(self) -> Path:
-        """The public half of `identity`."""
-        return Path(f"{self.identity}.pub")
-
-    @property
-    def key(self) -> Key:
-        """`identity`, to log in with."""
-        return load_key(self.identity.read_text(encoding="utf-8"))
+    public_key: Path
+    key: Key
 
     @property
     def classic(self) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ci.catalogue.site import DOCUMENT, PAGE
 from ci.host.errors import RefusedError
-from ci.host.files import UNFINISHED, delayed_signals, sync_folder, write_atomic
+from ci.host.files import UNFINISHED, delayed_signals, sync, write_atomic
 
 
 def write_folder(folder: Path, files: Mapping[str, str]) -> None:
@@ -30,7 +30,7 @@ def write_folder(folder: Path, files: Mapping[str, str]) -> None:
                 if old.exists():
                     old.rename(folder)
                 raise
-        sync_folder(folder.parent)
+        sync(folder.parent)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

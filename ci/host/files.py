@@ -61,7 +61,7 @@ def write_atomic(path: Path, content: str | bytes, *, mode: int = 0o644) -> None
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
 def sweep_unfinished(path: Path) -> None:
@@ -70,19 +70,13 @@ def sweep_unfinished(path: Path) -> None:
         leftover.unlink(missing_ok=True)
 
 
-def sync_folder(path: Path) -> None:
-    """Make renames in a folder survive a power cut."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+def sync(path: Path) -> None:
+    """Make a file that another program wrote, or the names in a folder, survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def sync_file(path: Path) -> None:
-    """Flush a file that another program wrote."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def publish_together(staged: Sequence[Path], folder: Path, *, supersedes: Sequence[Path], last: str) -> None:
@@ -92,13 +86,13 @@ def publish_together(staged: Sequence[Path], folder: Path, *, supersedes: Sequen
     new one under `last`'s claim. `staged` must be on `folder`'s file system.
     """
     for path in staged:
-        sync_file(path)
+        sync(path)
     with delayed_signals():
         for path in sorted(supersedes, key=lambda path: path.name != last):
             path.unlink(missing_ok=True)
         for path in sorted(staged, key=lambda path: path.name == last):
             path.rename(folder / path.name)
-    sync_folder(folder)
+    sync(folder)
 
 
 @contextmanager

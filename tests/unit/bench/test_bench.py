@@ -33,7 +33,8 @@ SUBJECT = BenchSubject(
     ),
     acceleration=Acceleration(accelerator=Accelerator.TCG, reason="chosen"),
     folder=Path("/w"),
-    identity=Path("/w/key/id_ed25519"),
+    public_key=Path("/w/key/id_ed25519.pub"),
+    key=new_key(),
 )
 
 
