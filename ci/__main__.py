@@ -1,9 +1,9 @@
 """List the commands, with what each does."""
 
+import argparse
 import ast
 import shutil
 import sys
-import textwrap
 from pathlib import Path
 
 # In the order in which a reader meets them. Each is run as `python -m ci.NAME`.
@@ -21,8 +21,6 @@ GROUPS = {
 }  # fmt: skip
 HEADING = "python -m ci.NAME --help tells what one of these takes."
 HERE = Path(__file__).parent
-NAME_WIDTH = max(len(name) for names in GROUPS.values() for name in names) + 4
-LEAST_BESIDE = 40  # with fewer columns beside the names, what a command does goes below its name
 
 
 def summary(name: str) -> str:
@@ -35,22 +33,17 @@ def summary(name: str) -> str:
 
 def listing(columns: int) -> str:
     """The commands by group, in so many columns."""
-    lines = textwrap.wrap(HEADING, columns)
-    for title, names in GROUPS.items():
-        lines += ["", *textwrap.wrap(title, columns)]
-        for name in names:
-            lines += _entry(name, columns)
-    return "\n".join(lines) + "\n"
-
-
-def _entry(name: str, columns: int) -> list[str]:
-    if columns - NAME_WIDTH >= LEAST_BESIDE:
-        first, rest, above = f"  {name}".ljust(NAME_WIDTH), " " * NAME_WIDTH, []
-    else:
-        first, rest, above = " " * 6, " " * 6, [f"  {name}"]
-    return above + textwrap.wrap(
-        summary(name), columns, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
+    parser = argparse.ArgumentParser(
+        usage=argparse.SUPPRESS,
+        description=HEADING,
+        add_help=False,
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=36, width=columns),
     )
+    for title, names in GROUPS.items():
+        group = parser.add_argument_group(title)
+        for name in names:
+            group.add_argument(name, help=summary(name).replace("%", "%%"))
+    return parser.format_help()
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 from ci.catalogue.site import DOCUMENT, PAGE, catalogue_files
 from ci.host import cli
 from ci.host.errors import InputError, RefusedError, ToolsmithError
-from ci.host.files import UNFINISHED, delayed_signals, sync_folder, write_atomic
+from ci.host.files import UNFINISHED, delayed_signals, sync, write_atomic
 from ci.host.progress import Reporter, short_path
 from ci.host.repository import ROOT
 from ci.records import published
@@ -89,7 +89,7 @@ def write_folder(folder: Path, files: Mapping[str, str]) -> None:
                 if old.exists():
                     old.rename(folder)
                 raise
-        sync_folder(folder.parent)
+        sync(folder.parent)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

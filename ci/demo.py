@@ -36,7 +36,6 @@ class DemoRequest:
 
 
 def arguments() -> argparse.ArgumentParser:
-    """The flags."""
     result = cli.parser("python -m ci.demo", __doc__)
     result.add_argument("--image", default=DEMO_IMAGE, metavar="NAME", help="a file of build/images (%(default)s)")
     result.add_argument("--output", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist")
@@ -44,12 +43,10 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def request(options: argparse.Namespace) -> DemoRequest:
-    """What the flags ask for."""
     return DemoRequest(image=options.image, output=options.output)
 
 
 def main(options: argparse.Namespace, reporter: Reporter) -> int:
-    """Show what the flags ask for."""
     demo(request(options), reporter)
     return 0
 
@@ -82,16 +79,14 @@ def throwaway_key(folder: Path) -> Path:
 
 def _summarise(output: Path, built: BuildRecord, report: ValidationReport, reporter: Reporter) -> None:
     passed = sum(check.outcome is Outcome.PASSED for check in report.checks)
+    starts = (f"{boot.name} {boot.ssh_seconds:.0f} s" for boot in report.boots if boot.ssh_seconds)
     evidence = short_path(output / built.name)
     rows = [
         ("image", short_path(output / built.image.file)),
         ("size", f"{built.image.size / 1e6:.0f} MB, {built.image.virtual_size >> 30} GiB virtual"),
         ("built in", f"{built.seconds:.0f} s"),
         ("boot test", f"{passed} of {len(report.checks)} checks passed in {len(report.boots)} boots"),
-        (
-            "start to SSH",
-            ", ".join(f"{boot.name} {boot.ssh_seconds:.0f} s" for boot in report.boots if boot.ssh_seconds),
-        ),
+        ("start to SSH", ", ".join(starts)),
         ("release", "rehearsed: published, rolled out and fetched back, against a server on this machine"),
         ("what was checked", f"{evidence}{artifacts.REPORT_MARKDOWN}"),
         ("what it looked like", f"{evidence}{artifacts.SCREENSHOT}, {artifacts.CONSOLE_LOG}, {artifacts.BOOT_CHART}"),

@@ -6,13 +6,10 @@ import sys
 from ci.host import cli
 from ci.host.accelerator import probe, with_other
 from ci.host.appliance.check import check_appliance
-from ci.host.prerequisites import Finding, Status, quick_findings, raise_for, space_needs
+from ci.host.prerequisites import Finding, Status, check_accelerator, quick_findings, raise_for
 from ci.host.progress import Reporter
 from ci.host.repository import ROOT
-from ci.host.this_machine import ThisMachine
 from ci.host.workspace import cache_folder
-
-STYLE = {Status.OK: "ok", Status.WARNING: "warning", Status.MISSING: "MISSING"}
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -22,12 +19,11 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def main(options: argparse.Namespace, reporter: Reporter) -> int:
-    needs = space_needs(ROOT / "dist", cache_folder())
     with reporter.step("Looking at this machine"):
-        findings = quick_findings(ThisMachine(), needs, with_accelerator=True)
+        findings = [*quick_findings(ROOT / "dist", cache_folder()), check_accelerator()]
     if not options.quick:
         findings += _try_appliance(findings, reporter)
-    rows = [(finding.name, finding.found, STYLE[finding.status], finding.fix) for finding in findings]
+    rows = [(finding.name, finding.found, finding.status, finding.fix) for finding in findings]
     reporter.table("Prerequisites", ("what", "found", "status", "fix"), rows)
     raise_for(findings)
     reporter.note("This machine can build and boot images.")

@@ -76,7 +76,6 @@ class RehearseRequest:
 
 
 def arguments() -> argparse.ArgumentParser:
-    """The flags."""
     result = cli.parser("python -m ci.rehearse", __doc__)
     result.add_argument("--dist", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist")
     result.add_argument("--tag", help="vYYYY.MM.DD[.N] [the version in dist]")
@@ -87,12 +86,10 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def request(options: argparse.Namespace) -> RehearseRequest:
-    """What the flags ask for."""
     return RehearseRequest(dist=options.dist, tag=chosen_tag(options.tag, {}), image=options.image)
 
 
 def main(options: argparse.Namespace, reporter: Reporter) -> int:
-    """Rehearse what the flags ask for."""
     rehearse(request(options), reporter)
     return 0
 
@@ -151,13 +148,6 @@ class _Rehearsal:
         )
         publish_release(wanted, self.reporter, environ=self.environ, patience=PATIENCE)
 
-    def _roll_out(self) -> None:
-        propose_rollout(ProposeRolloutRequest(tag=self.version), self.reporter, environ=self.environ, patience=PATIENCE)
-
-    def _fetch(self, workspace: Path) -> Path:
-        found = ensure_vm(EnsureVmRequest(workspace=workspace, localize=True), self.reporter, Client())
-        return Path(str(found["path"]))
-
     def cut_off(self) -> str:
         """Publish, with each attempt to upload the image cut off."""
         self.server.faults.arm(CUT_OFF)
@@ -187,7 +177,7 @@ class _Rehearsal:
 
     def roll_out(self) -> str:
         """Propose the roll-out; then there is one pull request in each repository."""
-        self._roll_out()
+        propose_rollout(ProposeRolloutRequest(tag=self.version), self.reporter, environ=self.environ, patience=PATIENCE)
         numbers = [len(self.server.pulls(repository)) for repository in (self.repository, self.consumer)]
         if numbers != [1, 1]:
             raise _wrong(f"there are {numbers} pull requests instead of one in each repository")
@@ -212,7 +202,8 @@ class _Rehearsal:
             raise _wrong("FountainKit's manifest is not as it must be")
         workspace = self.folder / "workspace"
         write_atomic(workspace / CONSUMER_MANIFEST, text)
-        path = self._fetch(workspace)
+        found = ensure_vm(EnsureVmRequest(workspace=workspace, localize=True), self.reporter, Client())
+        path = Path(str(found["path"]))
         local = parse_manifest((workspace / CONSUMER_MANIFEST).read_bytes(), CONSUMER_MANIFEST).image
         # Where Toolsmith looks: docs/consuming.md.
         expected = workspace / ".toolsmith" / "cache" / local.name / local.qcow2_sha256 / local.qcow2

@@ -10,20 +10,19 @@ Whatever the figures are, the exit code is 0 once they were measured.
 
 import argparse
 import contextlib
-import functools
 import os
 import platform
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from ci.bench.boots import measure_boots
-from ci.bench.builds import BenchSubject, measure_builds, our_image
+from ci.bench.builds import BenchSubject, measure_builds
 from ci.bench.fetch import measure_fetch
 from ci.bench.memory import measure_memory
 from ci.bench.record import COLUMNS, MeasuredPart, PerformanceRecord
+from ci.boot.vm.ssh import load_key
 from ci.build_image import BUILD, find_base, request_of_environment
 from ci.demo import throwaway_key
 from ci.host import cli
@@ -36,7 +35,7 @@ from ci.host.repository import current_revision
 from ci.host.workspace import cache_folder, require_space, work_folder
 from ci.image.definition import DEMO_IMAGE, GIB, load_definition
 
-PARTS = ("build", "boot", "memory", "fetch")
+PARTS = {"build": measure_builds, "boot": measure_boots, "memory": measure_memory, "fetch": measure_fetch}
 SPACE_NEEDED = 10 * GIB
 
 VERSIONS_OF = (QEMU, "guestfish", "virt-customize")
@@ -45,11 +44,10 @@ BUSY_LOAD = 0.5
 
 
 def arguments() -> argparse.ArgumentParser:
-    """The flags."""
     result = cli.parser("python -m ci.bench", __doc__)
     result.add_argument("--image", default=DEMO_IMAGE, metavar="NAME", help="a file of build/images (%(default)s)")
     result.add_argument(
-        "--only", nargs="+", choices=PARTS, default=PARTS, help=f"what to measure (default: {' '.join(PARTS)})"
+        "--only", nargs="+", choices=PARTS, default=[*PARTS], help=f"what to measure (default: {' '.join(PARTS)})"
     )
     result.add_argument(
         "--boots", type=int, choices=range(1, 10), default=3, metavar="N", help="how often each (default: %(default)s)"
@@ -63,7 +61,6 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def main(options: argparse.Namespace, reporter: Reporter) -> int:
-    """Measure what was asked for."""
     load = os.getloadavg()[0]
     if load > BUSY_LOAD:
         reporter.warn(f"other programs are using this machine (load {load:.1f}): the figures will tell of them too")
@@ -75,9 +72,9 @@ def main(options: argparse.Namespace, reporter: Reporter) -> int:
         subject = _subject(options, folder, reporter)
         parts: dict[str, MeasuredPart] = {}
         try:
-            for part, measure in measures(subject, options.boots, reporter).items():
+            for part, measure in PARTS.items():
                 if part in options.only:
-                    parts[part] = measure()
+                    parts[part] = measure(subject, options.boots, reporter)
         finally:
             # Half an hour's figures are not lost because the next part failed.
             if parts:
@@ -89,29 +86,20 @@ def main(options: argparse.Namespace, reporter: Reporter) -> int:
     return 0
 
 
-def measures(subject: BenchSubject, boots: int, reporter: Reporter) -> dict[str, Callable[[], MeasuredPart]]:
-    """How each part is measured, in their order."""
-    image = functools.cache(lambda: our_image(subject, reporter))  # the build's, where that is measured
-    return {
-        "build": lambda: measure_builds(subject, reporter),
-        "boot": lambda: measure_boots(subject, image(), boots, reporter),
-        "memory": lambda: measure_memory(subject, image(), boots, reporter),
-        "fetch": lambda: measure_fetch(subject.folder, boots, reporter),
-    }
-
-
 def _subject(options: argparse.Namespace, folder: Path, reporter: Reporter) -> BenchSubject:
     definition = load_definition(options.image, BUILD / "images")
     quick_check(output=folder, cache=cache_folder(), bootstrap=definition.base.bootstrap is not None)
     require_space(folder, SPACE_NEEDED)
     acceleration = probe_aloud(options.accel, reporter)
+    identity = throwaway_key(folder / "key")
     return BenchSubject(
         name=options.image,
         definition=definition,
         base=find_base(replace(request_of_environment(), image=options.image), definition, acceleration, reporter),
         acceleration=acceleration,
         folder=folder,
-        identity=throwaway_key(folder / "key"),
+        public_key=Path(f"{identity}.pub"),
+        key=load_key(identity.read_text(encoding="utf-8")),
     )
 
 

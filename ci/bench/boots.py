@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from ci.bench.builds import USER, BenchSubject
+from ci.bench.builds import USER, BenchSubject, our_image
 from ci.bench.record import Compared, MeasuredPart, in_turns
 from ci.boot import interruptible
 from ci.boot.vm import machine, seed, ssh
@@ -22,10 +22,6 @@ from ci.host.files import sha256_file
 from ci.host.process import held_port
 from ci.host.progress import Reporter
 from ci.text import figures
-
-BOOT_RATIO = 0.3
-FLOOR_RATIO = 2.0
-LITTLE_MEMORY_RATIO = 2.0
 
 CPUS = 2
 MEMORY_MIB = 2048
@@ -41,9 +37,9 @@ REPORTING_INIT = f"#!/bin/sh\necho '{REPORT}' >/dev/console\nexec sleep infinity
 Spec: TypeAlias = Callable[[int], MachineSpec | ConsumerSpec]
 
 
-def measure_boots(subject: BenchSubject, image: Path, boots: int, reporter: Reporter) -> MeasuredPart:
+def measure_boots(subject: BenchSubject, boots: int, reporter: Reporter) -> MeasuredPart:
     """Start everything in turns."""
-    base = subject.base.path
+    base, image = subject.base.path, our_image(subject, reporter)
     disk = seed.make_seed(subject.folder, seed_user_data(subject.key.public), instance="i-bench")
     with reporter.step("An overlay of our image with an init that only reports"):
         floor = floor_disk(subject, image)
@@ -52,7 +48,7 @@ def measure_boots(subject: BenchSubject, image: Path, boots: int, reporter: Repo
     ways: dict[str, Callable[[], float]] = {
         "the base": lambda: start_to_command(subject, boot_spec(base, disk)),
         "ours": lambda: start_to_command(subject, boot_spec(image)),
-        "the floor": lambda: interruptible.run(_start_to_report(subject, boot_spec(floor))),
+        "the floor": lambda: start_to_report(subject, boot_spec(floor)),
         "little memory": lambda: start_to_command(subject, consumer_spec(subject, image), "true"),
         "much memory": lambda: start_to_command(subject, consumer_spec(subject, image, MEMORY_MIB), "true"),
     }
@@ -70,9 +66,9 @@ def compared_starts(*starts: Sequence[float]) -> MeasuredPart:
     )
     return MeasuredPart(
         rows=[
-            Compared(what="start to SSH", usual=base, ours=ours, target=BOOT_RATIO),
-            Compared(what=what_floor, usual=floor, ours=ours, target=FLOOR_RATIO),
-            Compared(what=what_little, usual=much, ours=little, target=LITTLE_MEMORY_RATIO),
+            Compared(what="start to SSH", usual=base, ours=ours, target=0.3),
+            Compared(what=what_floor, usual=floor, ours=ours, target=2.0),
+            Compared(what=what_little, usual=much, ours=little, target=2.0),
         ],
         notes=(note,),
     )
@@ -82,7 +78,7 @@ def floor_disk(subject: BenchSubject, image: Path) -> Path:
     """The image with another /sbin/init, as an overlay: the image itself is not touched."""
     overlay = subject.folder / "floor.qcow2"
     overlay.unlink(missing_ok=True)
-    qcow2.create_overlay(image, overlay, qcow2.info(image).virtual_size)
+    qcow2.create_overlay(image, overlay, qcow2.virtual_size(image))
     with guestfish.session(overlay, "qcow2", acceleration=subject.acceleration, temporary=subject.folder) as guest:
         guest.start()
         guest.command("mount", "/dev/sda1", "/")
@@ -117,32 +113,36 @@ def start_to_command(subject: BenchSubject, spec: Spec, *commands: str, limit: f
 
     The login may take `limit` seconds. Raises BootError where it does not come, or a command fails.
     """
-    return interruptible.run(_start_to_command(subject, spec, commands, limit))
-
-
-async def _start_to_command(subject: BenchSubject, spec: Spec, commands: Sequence[str], limit: float | None) -> float:
     limit = limit or subject.acceleration.scaled(BOOT_SECONDS)
     patience = subject.acceleration.scaled(COMMAND_SECONDS)
-    with held_port() as port:
-        async with (
-            machine.start(spec(port), subject.acceleration, subject.folder) as running,
-            await running.until(ssh.connect(port, USER, subject.key), limit, f"a login as {USER}") as session,
-        ):
-            for command in commands:
-                done = await running.until(session.run(command, patience), patience, "the end of a command")
-                if done.exit_status != 0:
-                    words = done.stderr.strip().rpartition("\n")[2] or f"exit status {done.exit_status}"
-                    raise BootError(f"`{command.split()[0]}` failed: {words}")
-            return round(running.elapsed(), 2)
+
+    async def start() -> float:
+        with held_port() as port:
+            async with (
+                machine.start(spec(port), subject.acceleration, subject.folder) as running,
+                await running.until(ssh.connect(port, USER, subject.key), limit, f"a login as {USER}") as session,
+            ):
+                for command in commands:
+                    done = await running.until(session.run(command, patience), patience, "the end of a command")
+                    if done.exit_status != 0:
+                        words = done.stderr.strip().rpartition("\n")[2] or f"exit status {done.exit_status}"
+                        raise BootError(f"`{command.split()[0]}` failed: {words}")
+                return round(running.elapsed(), 2)
+
+    return interruptible.run(start())
 
 
-async def _start_to_report(subject: BenchSubject, spec: Spec) -> float:
+def start_to_report(subject: BenchSubject, spec: Spec) -> float:
     """Seconds from QEMU's start to the report on the console."""
     limit = subject.acceleration.scaled(BOOT_SECONDS)
-    with held_port() as port:
-        async with machine.start(spec(port), subject.acceleration, subject.folder) as running:
-            seen = running.console.wait_for(re.compile(re.escape(REPORT)))
-            return round(await running.until(seen, limit, "the report of the init"), 2)
+
+    async def start() -> float:
+        with held_port() as port:
+            async with machine.start(spec(port), subject.acceleration, subject.folder) as running:
+                seen = running.console.wait_for(re.compile(re.escape(REPORT)))
+                return round(await running.until(seen, limit, "the report of the init"), 2)
+
+    return interruptible.run(start())
 
 
 def seed_user_data(public_key: str) -> str:

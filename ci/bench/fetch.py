@@ -17,6 +17,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from ci.bench.builds import BenchSubject
 from ci.bench.record import Bounded, Compared, MeasuredPart, in_turns
 from ci.consume.cache import FOLDER
 from ci.consume.wanted import MANIFEST
@@ -26,20 +27,15 @@ from ci.host.progress import Reporter
 from ci.host.repository import ROOT
 from ci.host.workspace import work_folder
 
-# At least 90 % of the rate of the usual way.
-FETCH_RATIO = 1 / 0.9
-FETCH_MEMORY = 100_000_000
-CACHED_RATIO = 1.0
-
 FILE_BYTES = 1 << 30
 BLOCK = 1 << 20
 SECONDS = 600
 FILE = "bench.qcow2"
 
 
-def measure_fetch(parent: Path, repetitions: int, reporter: Reporter) -> MeasuredPart:
+def measure_fetch(subject: BenchSubject, repetitions: int, reporter: Reporter) -> MeasuredPart:
     """Fetch a large file `repetitions` times with each, in turns, and look at it once more each time."""
-    with work_folder(parent) as folder:
+    with work_folder(subject.folder) as folder:
         store, workspace, log = folder / "store", folder / "workspace", folder / "ensure-vm.log"
         image, sha256 = _file(store / FILE)
 
@@ -62,9 +58,10 @@ def measure_fetch(parent: Path, repetitions: int, reporter: Reporter) -> Measure
     what_cached = "the same, already there (usual way: sha256sum)"
     return MeasuredPart(
         rows=[
-            Compared(what=what_fetch, usual=pipeline, ours=ours, target=FETCH_RATIO),
-            Bounded(what="peak memory of downloading it", unit="bytes", ours=peak, target=FETCH_MEMORY),
-            Compared(what=what_cached, usual=sha256sum, ours=cached, target=CACHED_RATIO),
+            # At least 90 % of the rate of the usual way.
+            Compared(what=what_fetch, usual=pipeline, ours=ours, target=1 / 0.9),
+            Bounded(what="peak memory of downloading it", unit="bytes", ours=peak, target=100_000_000),
+            Compared(what=what_cached, usual=sha256sum, ours=cached, target=1.0),
         ]
     )
 

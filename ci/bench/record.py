@@ -55,7 +55,6 @@ class Bounded(Part):
     target: float
 
     def cells(self) -> tuple[str, ...]:
-        """Its row of the table."""
         form = FORMS[self.unit]
         shown = "none" if self.ours is None else form(self.ours)
         return self.what, "", shown, "", *_verdict(self.ours, self.target, form)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from ci.boot import interruptible, report, scenarios
 from ci.boot.boot import Boot, BootSettings, Scenario
+from ci.host import this_machine as machine
 from ci.host.accelerator import Acceleration
 from ci.host.errors import BootError
 from ci.host.progress import Reporter
-from ci.host.this_machine import ThisMachine
 from ci.records.validation import CheckResult
 
 # What QEMU may need beside the guest's memory, generously: without KVM it keeps the code that it translated.
@@ -29,9 +29,8 @@ class Capacity:
 
 def this_machine(at_most: int | None) -> Capacity:
     """The processors this process may use, and the memory that is free now."""
-    return Capacity(
-        cpus=len(os.sched_getaffinity(0)), memory_mib=ThisMachine().available_memory() >> 20, at_most=at_most
-    )
+    memory_mib = machine.available_memory() >> 20
+    return Capacity(cpus=len(os.sched_getaffinity(0)), memory_mib=memory_mib, at_most=at_most)
 
 
 def fits(scenario: Scenario, running: Sequence[Scenario], capacity: Capacity) -> bool:

@@ -61,7 +61,7 @@ def _virtual_size(path: Path) -> int:
             hint=f"Make it one file: `qemu-img convert -O qcow2 {path} complete.qcow2`.",
         )
     try:
-        return qcow2.info(path).virtual_size
+        return qcow2.virtual_size(path)
     except ToolError as error:
         raise InputError(
             f"{path} is a damaged QCOW2 image", hint="Build or download it again.", details=error.details

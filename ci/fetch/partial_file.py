@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from ci.host.files import CHUNK_BYTES, sweep_unfinished, sync_file, sync_folder, write_atomic
+from ci.host.files import CHUNK_BYTES, sweep_unfinished, sync, write_atomic
 
 
 class PartialFile:
@@ -65,10 +65,10 @@ class PartialFile:
 
     def finish(self) -> None:
         """Give it its final name, and leave nothing beside that."""
-        sync_file(self.path)
+        sync(self.path)
         self._forget_sidecar()
         self.path.replace(self.target)
-        sync_folder(self.target.parent)
+        sync(self.target.parent)
 
     def discard(self) -> None:
         """Remove it, and whatever a killed run left of its sidecar."""

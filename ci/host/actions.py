@@ -8,6 +8,7 @@ import secrets
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 
 def in_actions(environ: Mapping[str, str] = os.environ) -> bool:
@@ -15,37 +16,14 @@ def in_actions(environ: Mapping[str, str] = os.environ) -> bool:
     return environ.get("GITHUB_ACTIONS") == "true"
 
 
-def _escape(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+def tell(command: Literal["group", "endgroup", "error", "warning", "add-mask"], text: str = "") -> None:
+    """Give the runner a command.
 
-
-def _emit(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-def start_group(title: str) -> None:
-    """Open a foldable section of the log."""
-    _emit(f"::group::{_escape(title)}")
-
-
-def end_group() -> None:
-    """Close the section opened last; sections do not nest."""
-    _emit("::endgroup::")
-
-
-def error(message: str) -> None:
-    """Annotate the run with an error."""
-    _emit(f"::error::{_escape(message)}")
-
-
-def warning(message: str) -> None:
-    """Annotate the run with a warning."""
-    _emit(f"::warning::{_escape(message)}")
-
-
-def add_mask(value: str) -> None:
-    """Have the runner show asterisks wherever `value` would be logged."""
-    _emit(f"::add-mask::{_escape(value)}")
+    `group` opens a foldable section of the log, to `endgroup`: they do not nest. `error` and `warning` annotate the
+    run. After `add-mask` the runner shows asterisks wherever the text would be logged.
+    """
+    escaped = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    print(f"::{command}::{escaped}", file=sys.stderr, flush=True)
 
 
 def append_summary(markdown: str, environ: Mapping[str, str] = os.environ) -> None:

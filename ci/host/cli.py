@@ -18,6 +18,7 @@ from types import FrameType
 
 from ci.host import actions
 from ci.host.errors import Interrupted, ToolsmithError
+from ci.host.files import signals_handled
 from ci.host.progress import Reporter, shown
 from ci.host.secrets import MaskingFilter, masked
 
@@ -45,7 +46,8 @@ def run(main: Main, arguments: argparse.ArgumentParser, argv: Sequence[str] | No
     options = arguments.parse_args(argv)
     log = options.log or _default_log(arguments.prog)
     reporter = Reporter()
-    with _signals(), _logging(log, verbose=options.verbose):
+    # Interrupted is raised where the signal finds us, so that every `with` cleans up.
+    with signals_handled(_interrupt), _logging(log, verbose=options.verbose):
         try:
             return main(options, reporter)
         except ToolsmithError as failure:
@@ -66,7 +68,7 @@ def _explain(failure: ToolsmithError, reporter: Reporter, log: Path) -> None:
     if failure.details:
         console.print(shown(failure.details), style="dim", soft_wrap=True)
     if reporter.in_actions:
-        actions.error(masked(f"{failure.message}\n{failure.hint}").rstrip())
+        actions.tell("error", masked(f"{failure.message}\n{failure.hint}").rstrip())
         actions.append_summary(masked(f"**Failed:** {failure.message}\n\n{failure.hint}"))
     console.print(f"[bold red]error:[/] {shown(failure.message)}", soft_wrap=True)
     if failure.hint:
@@ -105,22 +107,11 @@ def _logging(log: Path, *, verbose: bool) -> Iterator[None]:
             handler.close()
 
 
-@contextlib.contextmanager
-def _signals() -> Iterator[None]:
-    """SIGINT and SIGTERM raise Interrupted where they find us, so that every `with` cleans up."""
-
-    def interrupt(signum: int, _frame: FrameType | None) -> None:
-        # A second signal must not break the clean-up the first one started.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-        raise Interrupted(signum)
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _interrupt(signum: int, _frame: FrameType | None) -> None:
+    # A second signal must not break the clean-up the first one started.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise Interrupted(signum)
 
 
 def peak_memory() -> int:

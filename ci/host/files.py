@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from ci.host.errors import InputError
 
@@ -60,7 +61,7 @@ def write_atomic(path: Path, content: str | bytes, *, mode: int = 0o644) -> None
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
 def sweep_unfinished(path: Path) -> None:
@@ -69,19 +70,13 @@ def sweep_unfinished(path: Path) -> None:
         leftover.unlink(missing_ok=True)
 
 
-def sync_folder(path: Path) -> None:
-    """Make renames in a folder survive a power cut."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+def sync(path: Path) -> None:
+    """Make a file that another program wrote, or the names in a folder, survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def sync_file(path: Path) -> None:
-    """Flush a file that another program wrote."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def publish_together(staged: Sequence[Path], folder: Path, *, supersedes: Sequence[Path], last: str) -> None:
@@ -91,13 +86,24 @@ def publish_together(staged: Sequence[Path], folder: Path, *, supersedes: Sequen
     new one under `last`'s claim. `staged` must be on `folder`'s file system.
     """
     for path in staged:
-        sync_file(path)
+        sync(path)
     with delayed_signals():
         for path in sorted(supersedes, key=lambda path: path.name != last):
             path.unlink(missing_ok=True)
         for path in sorted(staged, key=lambda path: path.name == last):
             path.rename(folder / path.name)
-    sync_folder(folder)
+    sync(folder)
+
+
+@contextmanager
+def signals_handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Have `handler` told of SIGINT and SIGTERM until the block is done."""
+    before = {signum: signal.signal(signum, handler) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for signum, earlier in before.items():
+            signal.signal(signum, earlier)
 
 
 @contextmanager
@@ -107,14 +113,9 @@ def delayed_signals() -> Iterator[None]:
     A mask would not do: another thread of ours could still take the signal.
     """
     arrived: list[int] = []
-    handlers = {
-        signum: signal.signal(signum, lambda number, _frame: arrived.append(number))
-        for signum in (signal.SIGINT, signal.SIGTERM)
-    }
     try:
-        yield
+        with signals_handled(lambda signum, _frame: arrived.append(signum)):
+            yield
     finally:
-        for held, handler in handlers.items():
-            signal.signal(held, handler)
         for signum in arrived:
             signal.raise_signal(signum)

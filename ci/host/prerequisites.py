@@ -6,17 +6,17 @@ a reason known early. ci/host/appliance/check.py goes on from there.
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from ci.host import qemu
-from ci.host.accelerator import CHOICE_VARIABLE, Accelerator, decide, effective_choice
-from ci.host.accelerator.kernel import KERNEL_VARIABLE, newest_kernel
+from ci.host import qemu, this_machine
+from ci.host.accelerator import CHOICE_VARIABLE, probe
+from ci.host.accelerator.kernel import KERNEL_VARIABLE, choose_kernel
 from ci.host.accelerator.kvm_device import NO_GUESTS
 from ci.host.errors import HostError, InputError
-from ci.host.this_machine import ThisMachine
+from ci.host.process import find_tool
 
 GIB = 1 << 30
 OUTPUT_BYTES = 6 * GIB  # the disk being built (sparse, about 3 GiB) beside its finished copy
@@ -32,7 +32,7 @@ class Status(StrEnum):
 
     OK = "ok"
     WARNING = "warning"
-    MISSING = "missing"
+    MISSING = "MISSING"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,15 +56,6 @@ class Tool:
     only_for: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpaceNeed:
-    """Disk space, in bytes, that a run needs in a folder."""
-
-    purpose: str
-    folder: Path
-    needed: int
-
-
 QEMU = Tool(name=qemu.QEMU, package="qemu-system-x86", minimum=(7, 1))
 MMDEBSTRAP = Tool(name="mmdebstrap", package="mmdebstrap", only_for="bases bootstrapped from a package archive")
 TOOLS = (
@@ -86,21 +77,9 @@ TOOLS = (
 )
 
 
-def space_needs(output: Path, cache: Path) -> tuple[SpaceNeed, ...]:
-    """What a build needs: in its output's folder, in the cache, and where libguestfs keeps its appliance."""
-    appliance = Path(os.environ.get("LIBGUESTFS_CACHEDIR") or os.environ.get("TMPDIR") or "/var/tmp")  # noqa: S108 - libguestfs's own default
-    return (
-        SpaceNeed(purpose="the build", folder=output, needed=OUTPUT_BYTES),
-        SpaceNeed(purpose="the cache", folder=cache, needed=CACHE_BYTES),
-        SpaceNeed(purpose="libguestfs's appliance", folder=appliance, needed=APPLIANCE_BYTES),
-    )
-
-
-def quick_check(*, output: Path, cache: Path, bootstrap: bool = False, machine: ThisMachine | None = None) -> None:
+def quick_check(*, output: Path, cache: Path, bootstrap: bool = False) -> None:
     """Raise HostError with everything this machine lacks for a build; `bootstrap`: one that makes its own base."""
-    required = {MMDEBSTRAP.name} if bootstrap else set[str]()
-    findings = quick_findings(machine or ThisMachine(), space_needs(output, cache), required=required)
-    raise_for(findings)
+    raise_for(quick_findings(output, cache, bootstrap=bootstrap))
 
 
 def raise_for(findings: Iterable[Finding]) -> None:
@@ -113,21 +92,17 @@ def raise_for(findings: Iterable[Finding]) -> None:
         )
 
 
-def quick_findings(
-    machine: ThisMachine, needs: Sequence[SpaceNeed], *, required: Iterable[str] = (), with_accelerator: bool = False
-) -> list[Finding]:
-    """All that can be told without starting the appliance. `required` names tools that are otherwise optional."""
-    required = set(required)
-    findings = [
-        check_tool(tool, machine.tool_version(tool.name, tool.version_of), required=tool.name in required)
+def quick_findings(output: Path, cache: Path, *, bootstrap: bool = False) -> list[Finding]:
+    """All that can be told without starting a guest; the folders and `bootstrap` are as in `quick_check`."""
+    tools = [
+        check_tool(
+            tool,
+            this_machine.tool_version(tool.name, tool.version_of),
+            optional=bool(tool.only_for) and not (bootstrap and tool is MMDEBSTRAP),
+        )
         for tool in TOOLS
     ]
-    findings.append(check_kernel(machine))
-    if with_accelerator:
-        findings.append(check_accelerator(machine))
-    findings.extend(check_space(machine, needs))
-    findings.append(check_memory(machine))
-    return findings
+    return [*tools, check_kernel(), *check_space(output, cache), check_memory()]
 
 
 def parse_version(text: str) -> tuple[int, ...]:
@@ -136,14 +111,14 @@ def parse_version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in match.group().split(".")) if match else ()
 
 
-def check_tool(tool: Tool, version: str | None, *, required: bool) -> Finding:
+def check_tool(tool: Tool, version: str | None, *, optional: bool) -> Finding:
     """`version` is what the program prints, None where it is not installed."""
-    absent = Status.WARNING if tool.only_for and not required else Status.MISSING
-    fix = f"{SETUP} (Debian, Ubuntu: apt-get install {tool.package})"
-    if tool.only_for:
-        fix += f"; only for {tool.only_for}"
     if version is None:
-        return Finding(name=tool.name, found="not installed", status=absent, fix=fix)
+        fix = f"{SETUP} (Debian, Ubuntu: apt-get install {tool.package})"
+        if tool.only_for:
+            fix += f"; only for {tool.only_for}"
+        status = Status.WARNING if optional else Status.MISSING
+        return Finding(name=tool.name, found="not installed", status=status, fix=fix)
     number = parse_version(version)
     found = ".".join(map(str, number)) or "installed"
     if tool.minimum and number and number < tool.minimum:
@@ -153,79 +128,60 @@ def check_tool(tool: Tool, version: str | None, *, required: bool) -> Finding:
     return Finding(name=tool.name, found=found)
 
 
-def check_kernel(machine: ThisMachine) -> Finding:
+def check_kernel() -> Finding:
     """The kernel that supermin puts into libguestfs's appliance: its choice, or SUPERMIN_KERNEL."""
     name = "kernel for the appliance"
-    chosen = machine.environment.get(KERNEL_VARIABLE)
-    if chosen:
-        fix = f"unset {KERNEL_VARIABLE}, or set it to a kernel that this user can read"
-        if not machine.can_read(Path(chosen)):
-            return Finding(
-                name=name, found=f"{chosen} ({KERNEL_VARIABLE}) cannot be read", status=Status.MISSING, fix=fix
-            )
-        return Finding(name=name, found=f"{chosen} ({KERNEL_VARIABLE})")
-    install = f"{SETUP} (Debian: apt-get install linux-image-amd64; Ubuntu: linux-image-virtual)"
-    kernels = machine.kernels()
-    if not kernels:
-        return Finding(name=name, found="no /boot/vmlinuz-*", status=Status.MISSING, fix=install)
-    usable = [kernel for kernel in kernels if machine.has_modules(kernel)]
-    if not usable:
-        found = f"{newest_kernel(kernels)} has no modules in /lib/modules"
-        return Finding(name=name, found=found, status=Status.MISSING, fix=install)
-    kernel = newest_kernel(usable)
-    if not machine.can_read(kernel):
-        # Ubuntu: https://bugs.launchpad.net/bugs/759725
-        return Finding(
-            name=name,
-            found=f"{kernel} cannot be read by this user",
-            status=Status.MISSING,
-            fix=f"sudo chmod 0644 {kernel} (make setup does it), or build as root",
-        )
-    return Finding(name=name, found=os.fspath(kernel))
+    try:
+        image = choose_kernel().image
+    except HostError as error:
+        return Finding(name=name, found=error.message, status=Status.MISSING, fix=error.hint)
+    chosen = f" ({KERNEL_VARIABLE})" if os.environ.get(KERNEL_VARIABLE) else ""
+    return Finding(name=name, found=f"{image}{chosen}")
 
 
-def check_accelerator(machine: ThisMachine) -> Finding:
-    """KVM where a guest really runs with it; the reason where none does."""
+def check_accelerator() -> Finding:
+    """KVM where a guest really runs with it, tried now; the reason where none does."""
     name = "accelerator"
-    if not machine.find_tool(QEMU.name):
+    if not find_tool(QEMU.name):
         return Finding(name=name, found="not known without QEMU", status=Status.WARNING, fix=SETUP)
     try:
-        choice = effective_choice("auto", machine.environment.get(CHOICE_VARIABLE, ""))
-        fault = None if choice == "tcg" else machine.kvm_fault()
-        acceleration = decide(choice, fault)
+        acceleration = probe(anew=True)
     except (HostError, InputError) as error:
         return Finding(name=name, found=error.message, status=Status.MISSING, fix=error.hint)
     found = f"{acceleration.accelerator}: {acceleration.reason}"
-    if fault and acceleration.accelerator is Accelerator.TCG:
+    if fault := acceleration.fault:
         fix = f"slower, but it works; {CHOICE_VARIABLE}=tcg spares the trial" if fault.fix == NO_GUESTS else fault.fix
         return Finding(name=name, found=found, status=Status.WARNING, fix=fix)
     return Finding(name=name, found=found)
 
 
-def check_space(machine: ThisMachine, needs: Iterable[SpaceNeed]) -> Iterator[Finding]:
-    """What is needed on each file system, against what is free there."""
-    systems: dict[int, list[SpaceNeed]] = {}
-    for need in needs:
-        systems.setdefault(machine.file_system(need.folder), []).append(need)
+def check_space(output: Path, cache: Path) -> Iterator[Finding]:
+    """What a build needs on each file system, against what is free there."""
+    appliance = Path(os.environ.get("LIBGUESTFS_CACHEDIR") or os.environ.get("TMPDIR") or "/var/tmp")  # noqa: S108 - libguestfs's own default
+    systems: dict[int, list[tuple[str, Path, int]]] = {}
+    for purpose, folder, needed in (
+        ("the build", output, OUTPUT_BYTES),
+        ("the cache", cache, CACHE_BYTES),
+        ("libguestfs's appliance", appliance, APPLIANCE_BYTES),
+    ):
+        systems.setdefault(this_machine.file_system(folder), []).append((purpose, folder, needed))
     for together in systems.values():
-        needed = sum(need.needed for need in together)
-        free = machine.free_bytes(together[0].folder)
-        purposes = " and ".join(need.purpose for need in together)
-        enough = free >= needed
+        purposes, folders, sizes = zip(*together, strict=True)
+        free, needed = this_machine.free_bytes(folders[0]), sum(sizes)
+        fix = (
+            f"free some space in {folders[0]}, or choose other folders: --output, TOOLSMITH_CACHE, LIBGUESTFS_CACHEDIR"
+        )
         yield Finding(
-            name=f"disk space for {purposes}",
+            name=f"disk space for {' and '.join(purposes)}",
             found=f"{gib(free)} free, {gib(needed)} needed",
-            status=Status.OK if enough else Status.MISSING,
-            fix=""
-            if enough
-            else f"free some space in {together[0].folder}, or choose other folders: "
-            "--output, TOOLSMITH_CACHE, LIBGUESTFS_CACHEDIR",
+            status=Status.OK if free >= needed else Status.MISSING,
+            fix="" if free >= needed else fix,
         )
 
 
-def check_memory(machine: ThisMachine) -> Finding:
+def check_memory() -> Finding:
     """Too little is only a warning: swap may do."""
-    available = machine.available_memory()
+    available = this_machine.available_memory()
     enough = available >= MEMORY_BYTES
     return Finding(
         name="memory",

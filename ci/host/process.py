@@ -1,7 +1,8 @@
 """Running other programs: the only module that imports `subprocess`.
 
 Argument lists only, never a shell. A child gets no stdin and no secrets, has a deadline, and dies with its
-parent. What it prints goes to the log as it comes; the end of its stderr goes into the error.
+parent. It is a process group of its own: to end it is to end what it started too, as Ctrl-C in a terminal would. What
+it prints goes to the log as it comes; the end of its stderr goes into the error.
 """
 
 import asyncio
@@ -16,7 +17,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,25 +90,23 @@ def run(
     ok: Sequence[int] = (0,),
     cwd: Argument | None = None,
     stdin: Path | None = None,
-    group: bool = False,
     silence: float = SILENCE_SECONDS,
 ) -> Completed:
     """Run a program to its end and return what it printed.
 
     `timeout` is in seconds, and so is `silence`, the longest without a line of output; `env` is added to the child's
-    environment; `ok` are the exit codes that are no failure; `stdin` is a file to feed it. `group`: to end it means to
-    end what it started too, as Ctrl-C in a terminal would. Raises ToolError (ToolTimeoutError past the deadline or
-    after too long a silence), or HostError where the program is missing.
+    environment; `ok` are the exit codes that are no failure; `stdin` is a file to feed it. Raises ToolError
+    (ToolTimeoutError past the deadline or after too long a silence), or HostError where the program is missing.
     """
     started = time.monotonic()
     with (
         stdin.open("rb") if stdin else contextlib.nullcontext(subprocess.DEVNULL) as feed,
-        _ended(_start(argv, env=env, cwd=cwd, stdin=feed, group=group), group=group) as process,
+        _running(argv, env, cwd, feed) as process,
     ):
-        stdout, stderr = _Reader(_piped(process.stdout), "out"), _Reader(_piped(process.stderr), "err")
+        stdout, stderr = _Reader(process.stdout, "out"), _Reader(process.stderr, "err")
         returncode = _wait(process, started + timeout, silence, lambda: max(stdout.heard, stderr.heard))
         if returncode is None:
-            _send(process, signal.SIGKILL, group=group)
+            kill_group(process)
             process.wait()
             late = time.monotonic() >= started + timeout
             raise ToolTimeoutError(
@@ -124,8 +122,9 @@ def run(
             seconds=time.monotonic() - started,
         )
     if returncode not in ok:
+        killed = f"was killed by {signal.Signals(-returncode).name}" if returncode < 0 else ""
         raise ToolError(
-            f"{shlex.join(output.argv[:2])} {_describe_exit(returncode)}",
+            f"{shlex.join(output.argv[:2])} {killed or f'failed with exit code {returncode}'}",
             hint=f"To repeat it: {shlex.join(output.argv)}",
             details=stderr.tail() or stdout.tail(),
         )
@@ -146,31 +145,30 @@ def spawn(
     *,
     env: Mapping[str, str] | None = None,
     cwd: Argument | None = None,
-    stdin: IO[bytes] | int = subprocess.DEVNULL,
-    group: bool = False,
+    stdin: int = subprocess.DEVNULL,
 ) -> Iterator[Child]:
-    """A running program with piped output, ended when the block is left; `group` as in `run`."""
-    with _start(argv, env=env, cwd=cwd, stdin=stdin, group=group) as process, _ended(process, group=group):
+    """A running program with piped output, ended when the block is left."""
+    with contextlib.ExitStack() as pipes, _running(argv, env, cwd, stdin) as process:
+        pipes.push(process)  # closed once it has ended
         yield process
 
 
 def kill_group(process: Child | asyncio.subprocess.Process) -> None:
-    """End a program that was started as a group, and what it started, at once.
-
-    It may have ended meanwhile, and been waited for without our knowledge: a thread of asyncio's does that.
-    """
-    _send(process, signal.SIGKILL, group=True)
+    """End a program and what it started, at once."""
+    _send(process, signal.SIGKILL)
 
 
-def _start(
-    argv: Sequence[Argument],
-    *,
-    env: Mapping[str, str] | None,
-    cwd: Argument | None,
-    stdin: IO[bytes] | int,
-    group: bool = False,
-) -> Child:
-    return subprocess.Popen(
+def _send(process: Child | asyncio.subprocess.Process, signum: int) -> None:
+    # It may have ended meanwhile, and been waited for without our knowledge: a thread of asyncio's does that.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signum)
+
+
+@contextlib.contextmanager
+def _running(
+    argv: Sequence[Argument], env: Mapping[str, str] | None, cwd: Argument | None, stdin: IO[bytes] | int
+) -> Iterator[Child]:
+    process = subprocess.Popen(
         command_line(argv),
         stdin=stdin,
         stdout=subprocess.PIPE,
@@ -179,30 +177,18 @@ def _start(
         cwd=cwd,
         text=True,
         errors="replace",
-        process_group=0 if group else None,
+        process_group=0,
     )
-
-
-@contextlib.contextmanager
-def _ended(process: Child, *, group: bool = False) -> Iterator[Child]:
     try:
         yield process
     finally:
         if process.poll() is None:
-            _send(process, signal.SIGTERM, group=group)
+            _send(process, signal.SIGTERM)
             try:
                 process.wait(GRACE_SECONDS)
             except subprocess.TimeoutExpired:
-                _send(process, signal.SIGKILL, group=group)
+                kill_group(process)
                 process.wait()
-
-
-def _send(process: Child | asyncio.subprocess.Process, signum: int, *, group: bool) -> None:
-    if group:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signum)
-    else:
-        process.send_signal(signum)
 
 
 @contextlib.asynccontextmanager
@@ -222,8 +208,7 @@ async def spawn_async(
         yield process
     finally:
         if process.returncode is None:
-            # Its whole group: a QEMU may be a script that starts the real one.
-            kill_group(process)
+            kill_group(process)  # a QEMU may be a script that starts the real one
         await process.wait()
 
 
@@ -235,7 +220,8 @@ class _Reader:
     Nobody else closes it: to close a pipe that a grandchild still holds would wait for that grandchild.
     """
 
-    def __init__(self, stream: IO[str], name: str) -> None:
+    def __init__(self, stream: IO[str] | None, name: str) -> None:
+        assert stream is not None  # noqa: S101 - _running() pipes both
         self._stream = stream
         self._name = name
         self._lines: list[str] = []
@@ -256,19 +242,7 @@ class _Reader:
         return "".join(self._lines)
 
     def tail(self) -> str:
-        return "\n".join(deque(self.text().splitlines(), TAIL_LINES))
-
-
-def _piped(stream: IO[str] | None) -> IO[str]:
-    if stream is None:
-        raise RuntimeError("spawn() pipes stdout and stderr")
-    return stream
-
-
-def _describe_exit(returncode: int) -> str:
-    if returncode < 0:
-        return f"was killed by {signal.Signals(-returncode).name}"
-    return f"failed with exit code {returncode}"
+        return "\n".join(self.text().splitlines()[-TAIL_LINES:])
 
 
 @contextlib.contextmanager

@@ -73,7 +73,7 @@ class Reporter:
     def warn(self, text: str) -> None:
         """Something the user should know, which does not stop the run."""
         if self.in_actions:
-            actions.warning(masked(text))
+            actions.tell("warning", masked(text))
         else:
             self.console.print(f"[yellow]warning:[/] {shown(text)}", soft_wrap=True)
 
@@ -83,9 +83,7 @@ class Reporter:
 
         `limit` is how many seconds it may take, `silence` how many it may go without a sign of life.
         """
-        beside, alone = self._shared, self._progress(TimeElapsedColumn)
-        shown_how = self._task(title, beside) if beside else self._display(title, alone)
-        with self._lasting(title, lambda: limits(limit, silence)), shown_how:
+        with self._lasting(title, lambda: limits(limit, silence)), self._displayed(title, TimeElapsedColumn):
             yield
 
     @contextmanager
@@ -111,7 +109,7 @@ class Reporter:
         def so_far() -> str:
             return f" ({moved / 1e6:.0f} MB" + (f" of {total / 1e6:.0f} MB)" if total else ")")
 
-        with self._lasting(title, so_far), self._display(title, self._progress(*BAR), total) as advance:
+        with self._lasting(title, so_far), self._displayed(title, *BAR, total=total) as advance:
             yield count
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -128,28 +126,25 @@ class Reporter:
         return Progress(SpinnerColumn(), TextColumn("{task.description}"), *made, console=self.console, transient=True)
 
     @contextmanager
-    def _display(self, title: str, progress: Progress, total: int | None = None) -> Iterator[Advance]:
-        if self.in_actions:
-            actions.start_group(masked(title))
+    def _displayed(
+        self, title: str, *columns: Callable[[], ProgressColumn], total: int | None = None
+    ) -> Iterator[Advance]:
+        if self._in_terminal:
+            with nullcontext(self._shared) if self._shared else self._progress(*columns) as progress:
+                task = progress.add_task(shown(title), total=total)
+                try:
+                    yield lambda count: progress.advance(task, count)
+                finally:
+                    progress.remove_task(task)
+        elif self.in_actions and not self._shared:
+            actions.tell("group", masked(title))
             try:
                 yield lambda _: None
             finally:
-                actions.end_group()
+                actions.tell("endgroup")
         else:
-            with progress if self._in_terminal else nullcontext(), self._task(title, progress, total) as advance:
-                yield advance
-
-    @contextmanager
-    def _task(self, title: str, progress: Progress, total: int | None = None) -> Iterator[Advance]:
-        if not self._in_terminal:
             self.console.print(f"         {shown(title)} …", soft_wrap=True)
             yield lambda _: None
-            return
-        task = progress.add_task(shown(title), total=total)
-        try:
-            yield lambda count: progress.advance(task, count)
-        finally:
-            progress.remove_task(task)
 
     @property
     def _in_terminal(self) -> bool:

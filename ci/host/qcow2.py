@@ -6,7 +6,6 @@ The format is always named, never probed: a raw image's first bytes belong to wh
 import json
 import os
 import struct
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -43,18 +42,8 @@ class DiskFormat(StrEnum):
     RAW = "raw"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageInfo:
-    """A disk image; sizes in bytes. `compression` is None where the format has none."""
-
-    format: DiskFormat
-    virtual_size: int
-    file_size: int
-    compression: str | None
-
-
-def check_disk_image(path: Path) -> ImageInfo:
-    """Describe the base image; raises BaseImageError where it is not a whole, self-contained disk."""
+def check_disk_image(path: Path) -> None:
+    """Raise BaseImageError where the base image is not a whole, self-contained disk."""
     with path.open("rb") as file:
         start = file.read(SECTOR_BYTES)
     if start.startswith(QCOW2_MAGIC):
@@ -65,16 +54,26 @@ def check_disk_image(path: Path) -> ImageInfo:
                 hint="Make one self-contained image of it, where you trust it: "
                 "`qemu-img convert -O qcow2 IMAGE complete.qcow2`.",
             )
-        _require_whole(path)
     elif start[-len(BOOT_SIGNATURE) :] != BOOT_SIGNATURE or len(start) < SECTOR_BYTES:
         raise BaseImageError(
             f"the base image {path} is not a disk image: it is {_looks_like(start)}",
             hint="It must be a QCOW2 image, or a raw image with a partition table.",
         )
     try:
-        return info(path)
+        if start.startswith(QCOW2_MAGIC):
+            # `qemu-img info` is content with a truncated image; only `check`, which repairs nothing, follows the tables
+            # to the end. 3: clusters nobody uses, which only waste space.
+            check = ["qemu-img", "check", "-q", "-f", DiskFormat.QCOW2, _absolute(path)]
+            process.run(check, timeout=QUICK_SECONDS, ok=(0, 3))
+        virtual_size(path)
+    except ToolTimeoutError:
+        raise  # it says nothing about the image
     except ToolError as error:
-        raise _unreadable(path, error) from error
+        raise BaseImageError(
+            f"the base image {path} is damaged or cut off",
+            hint="Fetch it again, or ask its publisher: the file itself is broken.",
+            details=error.details,
+        ) from error
 
 
 def header_problems(start: bytes) -> list[str]:
@@ -102,18 +101,10 @@ def disk_format(path: Path) -> DiskFormat:
         return DiskFormat.QCOW2 if file.read(len(QCOW2_MAGIC)) == QCOW2_MAGIC else DiskFormat.RAW
 
 
-def info(path: Path) -> ImageInfo:
-    """What qemu-img says about an image; raises ToolError where it cannot be opened. A backing file is not opened."""
-    image_format = disk_format(path)
-    argv = ["qemu-img", "info", "-f", image_format, "--output=json", _absolute(path)]
-    described = json.loads(process.run(argv, timeout=QUICK_SECONDS).stdout)
-    specific = described.get("format-specific", {}).get("data", {})
-    return ImageInfo(
-        format=image_format,
-        virtual_size=described["virtual-size"],
-        file_size=path.stat().st_size,
-        compression=specific.get("compression-type"),
-    )
+def virtual_size(path: Path) -> int:
+    """The bytes of the disk; raises ToolError where qemu-img cannot open the image. A backing file is not opened."""
+    argv = ["qemu-img", "info", "-f", disk_format(path), "--output=json", _absolute(path)]
+    return int(json.loads(process.run(argv, timeout=QUICK_SECONDS).stdout)["virtual-size"])
 
 
 def create_overlay(base: Path, overlay: Path, size: int) -> None:
@@ -139,25 +130,6 @@ def _convert(source: Path, source_format: str, target: Path, target_format: str,
     # With -p it says how far it is, and is not taken for one that hangs.
     argv = ["qemu-img", "convert", "-p", *how, "-f", source_format, "-O", target_format]
     process.run([*argv, _absolute(source), _absolute(target)], timeout=CONVERT_SECONDS)
-
-
-def _require_whole(path: Path) -> None:
-    """`info` is content with a truncated image; only `check`, which repairs nothing, follows the tables to the end."""
-    argv = ["qemu-img", "check", "-q", "-f", DiskFormat.QCOW2, _absolute(path)]
-    try:
-        process.run(argv, timeout=QUICK_SECONDS, ok=(0, 3))  # 3: clusters nobody uses, which only waste space
-    except ToolError as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: ToolError) -> ToolError | BaseImageError:
-    if isinstance(error, ToolTimeoutError):
-        return error  # it says nothing about the image
-    return BaseImageError(
-        f"the base image {path} is damaged or cut off",
-        hint="Fetch it again, or ask its publisher: the file itself is broken.",
-        details=error.details,
-    )
 
 
 def _looks_like(start: bytes) -> str:

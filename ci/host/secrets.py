@@ -32,7 +32,7 @@ def mask(value: str) -> None:
     _values.add(value)
     sys.excepthook = _masked_traceback
     if actions.in_actions():
-        actions.add_mask(value)
+        actions.tell("add-mask", value)
 
 
 def masked(text: str) -> str:

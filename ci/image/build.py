@@ -45,7 +45,7 @@ def build(plan: Plan, *, acceleration: Acceleration, reporter: Reporter) -> Buil
             file=image.name,
             sha256=digest,
             size=image.stat().st_size,
-            virtual_size=qcow2.info(image).virtual_size,
+            virtual_size=qcow2.virtual_size(image),
         )
         packages = contents.inventory.packages
         limit = plan.definition.disk.max_image_mib

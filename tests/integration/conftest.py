@@ -80,7 +80,7 @@ def hostile_base(base: Path, acceleration: Acceleration, tmp_path_factory: pytes
     """The base with everything wrong that hostile.sh can think of, and all of its packages marked as wanted."""
     folder = tmp_path_factory.mktemp("hostile")
     disk, hostile = folder / "disk.qcow2", folder / "hostile.qcow2"
-    qcow2.create_overlay(base, disk, qcow2.info(base).virtual_size)
+    qcow2.create_overlay(base, disk, qcow2.virtual_size(base))
     with guestfish.session(disk, "qcow2", acceleration=acceleration, temporary=folder) as guest:
         guest.start()
         guest.command("mount", "/dev/sda1", "/")

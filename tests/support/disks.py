@@ -1,6 +1,7 @@
 """Small disks with what dpkg leaves on a root file system, for tests that read images."""
 
 import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -15,6 +16,12 @@ OS_RELEASE = 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nID=debian\nVERSION_I
 def noise(size: int) -> bytes:
     """Bytes that mean nothing and cannot be compressed; always the same, as random ones mean something at times."""
     return hashlib.shake_256(b"noise").digest(size)
+
+
+def compression(image: Path) -> object:
+    """How a QCOW2 image is compressed, by qemu-img's own account."""
+    described = json.loads(run(["qemu-img", "info", "-f", "qcow2", "--output=json", image], timeout=60).stdout)
+    return described["format-specific"]["data"]["compression-type"]
 
 
 def stanza(package: Package, *lines: str, status: str = "install ok installed") -> str:

@@ -1,5 +1,6 @@
 import ast
 import itertools
+import re
 import sys
 
 import pytest
@@ -22,11 +23,11 @@ def test_every_command_says_what_it_does_in_the_first_line_of_its_docstring(name
     assert commands.summary(name).endswith(".")
 
 
-@pytest.mark.parametrize("columns", [30, 50, 71, 72, 80, 200])
+@pytest.mark.parametrize("columns", [50, 71, 72, 80, 200])
 def test_the_list_fits_the_terminal_and_has_every_command(columns: int) -> None:
     lines = commands.listing(columns).splitlines()
     assert max(map(len, lines)) <= columns
-    assert [line.split()[0] for line in lines if line.startswith("  ") and line.split()[0] in LISTED] == list(LISTED)
+    assert [line.split()[0] for line in lines if re.match(r"  \S", line)] == list(LISTED)
 
 
 def test_to_list_the_commands_needs_nothing_but_python() -> None:

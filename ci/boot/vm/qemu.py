@@ -36,7 +36,7 @@ class MachineSpec:
         """QEMU's command line; the serial console is on its stdout. Without `sockets`, their folder, no instruments."""
         # fmt: off
         argv = [
-            QEMU, *acceleration.qemu_args(),
+            QEMU, *acceleration.accelerator.qemu_args,
             # Without graphics SeaBIOS and GRUB show their errors on the serial port too; the VGA card is for pictures.
             "-no-user-config", "-nodefaults", "-machine", "graphics=off", "-display", "none", "-vga", "std",
             "-serial", "stdio", "-no-reboot",

@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Final, Literal, TypeAlias, TypeVar
 
 from ci.host import process
@@ -42,18 +41,27 @@ class Accelerator(StrEnum):
     KVM = "kvm"
     TCG = "tcg"
 
+    @property
+    def qemu_args(self) -> list[str]:
+        """QEMU's arguments for this accelerator and its best CPU; `-cpu host` aborts under TCG."""
+        if self is Accelerator.KVM:
+            return ["-accel", "kvm", "-cpu", "host"]
+        return ["-accel", "tcg,thread=multi", "-cpu", "max"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acceleration:
     """The accelerator in use, and why it is this one.
 
     `sharing` is how many processors of guests have to do with one of this machine's. `chosen`: a person wants no other.
+    `fault` is what keeps KVM from being it, where a person did not.
     """
 
     accelerator: Accelerator
     reason: str
     sharing: float = 1.0
     chosen: bool = False
+    fault: KvmFault | None = None
 
     def scaled(self, seconds: float) -> float:
         """Lengthen a time limit that was chosen for KVM and enough processors to what is there."""
@@ -64,29 +72,25 @@ class Acceleration:
         """How many seconds a guest may go without a sign of life; never as long as ten minutes."""
         return min(self.scaled(SILENCE_SECONDS), LONGEST_SILENCE_SECONDS)
 
-    def qemu_args(self) -> list[str]:
-        """QEMU's arguments for this accelerator and its best CPU; `-cpu host` aborts under TCG."""
-        return qemu_args(self.accelerator)
 
-
-def qemu_args(accelerator: Accelerator) -> list[str]:
-    """QEMU's arguments for an accelerator."""
-    match accelerator:
-        case Accelerator.KVM:
-            return ["-accel", "kvm", "-cpu", "host"]
-        case Accelerator.TCG:
-            return ["-accel", "tcg,thread=multi", "-cpu", "max"]
-
-
-def probe(choice: Choice = "auto") -> Acceleration:
-    """Find the accelerator to use.
+def probe(choice: Choice = "auto", *, anew: bool = False) -> Acceleration:
+    """Find the accelerator to use; `anew`: whatever is remembered of KVM.
 
     `auto` gives way to the environment variable TOOLSMITH_ACCELERATOR, and then takes KVM where a kernel runs with it.
     Raises HostError where `kvm` is asked for and does not work, InputError where the variable has an unknown value.
     """
-    choice = effective_choice(choice, os.environ.get(CHOICE_VARIABLE, ""))
-    fault = None if choice == "tcg" else find_kvm_fault()
-    return decide(choice, fault)
+    if choice == "auto" and (variable := os.environ.get(CHOICE_VARIABLE)):
+        if variable not in CHOICES:
+            raise InputError(f"{CHOICE_VARIABLE} is {variable!r}", hint=f"Set it to one of: {', '.join(CHOICES)}.")
+        choice = variable
+    if choice == "tcg":
+        return Acceleration(accelerator=Accelerator.TCG, reason="chosen", chosen=True)
+    fault = find_kvm_fault(anew=anew)
+    if fault is None:
+        return Acceleration(accelerator=Accelerator.KVM, reason="a guest ran with it", chosen=choice == "kvm")
+    if choice == "kvm":
+        raise HostError(f"KVM was asked for, but {fault.what}", hint=fault.fix)
+    return Acceleration(accelerator=Accelerator.TCG, reason=fault.what, fault=fault)
 
 
 def probe_aloud(choice: Choice, reporter: Reporter) -> Acceleration:
@@ -97,38 +101,17 @@ def probe_aloud(choice: Choice, reporter: Reporter) -> Acceleration:
     return acceleration
 
 
-def effective_choice(choice: Choice, variable: str) -> Choice:
-    """`choice`, or what the environment variable says where that is `auto`."""
-    if choice != "auto" or not variable:
-        return choice
-    for known in CHOICES:
-        if variable == known:
-            return known
-    raise InputError(f"{CHOICE_VARIABLE} is {variable!r}", hint=f"Set it to one of: {', '.join(CHOICES)}.")
-
-
-def decide(choice: Choice, fault: KvmFault | None) -> Acceleration:
-    """Turn a choice and what is wrong with KVM into an acceleration."""
-    if choice == "tcg":
-        return Acceleration(accelerator=Accelerator.TCG, reason="chosen", chosen=True)
-    if fault is None:
-        return Acceleration(accelerator=Accelerator.KVM, reason="a guest ran with it", chosen=choice == "kvm")
-    if choice == "kvm":
-        raise HostError(f"KVM was asked for, but {fault.what}", hint=fault.fix)
-    return Acceleration(accelerator=Accelerator.TCG, reason=fault.what)
-
-
-def find_kvm_fault(device: Path = DEVICE, *, anew: bool = False) -> KvmFault | None:
+def find_kvm_fault(*, anew: bool = False) -> KvmFault | None:
     """What keeps KVM from running a guest; None where one ran.
 
     A guest is started where none was since this machine's start; `anew`: in any case. Raises HostError where QEMU is
     not installed.
     """
-    if fault := find_device_fault(device):
+    if fault := find_device_fault(DEVICE):
         return fault
     question = _question()
     if not anew and (answer := remembered.find(question)):
-        return answer[0]
+        return answer.fault
     fault = find_guest_fault(Accelerator.KVM)
     remembered.keep(question, fault)
     return fault
@@ -138,8 +121,8 @@ def find_guest_fault(accelerator: Accelerator) -> KvmFault | None:
     """What goes wrong when a kernel is started with `accelerator`, or a guest of 512 bytes where none can be read."""
     if kernel := find_kernel():
         with contextlib.suppress(LookupError):  # it lacks a driver; libguestfs says so, where that matters
-            return trial.find_kernel_fault(qemu_args(accelerator), CPUS, kernel)
-    return trial.find_sector_fault(qemu_args(accelerator))
+            return trial.find_kernel_fault(accelerator.qemu_args, CPUS, kernel)
+    return trial.find_sector_fault(accelerator.qemu_args)
 
 
 def with_other(
@@ -167,4 +150,4 @@ def with_other(
 
 
 def _question() -> str:
-    return remembered.question(qemu_args(Accelerator.KVM), CPUS, find_kernel())
+    return remembered.question(Accelerator.KVM.qemu_args, CPUS, find_kernel())

@@ -6,9 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ci.host.errors import HostError
+
 # What supermin takes instead of its own choice: https://libguestfs.org/supermin.1.html#environment-variables
 KERNEL_VARIABLE = "SUPERMIN_KERNEL"
 MODULES_VARIABLE = "SUPERMIN_MODULES"
+
+INSTALL = "make setup (Debian: apt-get install linux-image-amd64; Ubuntu: linux-image-virtual)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,22 +23,39 @@ class HostKernel:
     modules: Path
 
 
-def find_kernel() -> HostKernel | None:
-    """The kernel that libguestfs would start; None where there is none that can be read and has its modules."""
+def choose_kernel() -> HostKernel:
+    """The kernel that libguestfs would start; raises HostError where there is none, or none that can be read."""
     if chosen := os.environ.get(KERNEL_VARIABLE):
         image = Path(chosen)
+        hint = f"unset {KERNEL_VARIABLE}, or set it to a kernel that this user can read"
+        named = f"{image} ({KERNEL_VARIABLE})"
         modules = Path(os.environ.get(MODULES_VARIABLE) or modules_of(image))
     else:
-        usable = [kernel for kernel in kernels() if modules_of(kernel).is_dir()]
+        there = kernels()
+        if not there:
+            raise HostError("no /boot/vmlinuz-*", hint=INSTALL)
+        usable = [kernel for kernel in there if modules_of(kernel).is_dir()]
         if not usable:
-            return None
+            raise HostError(f"{newest_kernel(there)} has no modules in /lib/modules", hint=INSTALL)
         image = newest_kernel(usable)
-        modules = modules_of(image)
-    return HostKernel(image=image, modules=modules) if can_read(image) and modules.is_dir() else None
+        # Ubuntu: https://bugs.launchpad.net/bugs/759725
+        hint = f"sudo chmod 0644 {image} (make setup does it), or build as root"
+        named, modules = os.fspath(image), modules_of(image)
+    if not can_read(image):
+        raise HostError(f"{named} cannot be read by this user", hint=hint)
+    return HostKernel(image=image, modules=modules)
+
+
+def find_kernel() -> HostKernel | None:
+    """The kernel that libguestfs would start; None where there is none that can be read and has its modules."""
+    try:
+        kernel = choose_kernel()
+    except HostError:
+        return None
+    return kernel if kernel.modules.is_dir() else None
 
 
 def kernels() -> Sequence[Path]:
-    """The kernels in /boot."""
     return sorted(Path("/boot").glob("vmlinuz-*"))
 
 
@@ -49,7 +70,6 @@ def newest_kernel(kernels: Iterable[Path]) -> Path:
 
 
 def can_read(path: Path) -> bool:
-    """Whether this user can read a file."""
     return path.is_file() and os.access(path, os.R_OK)
 
 
@@ -59,7 +79,8 @@ def module_files(modules: Path, names: Iterable[str]) -> list[Path]:
     Raises LookupError for a name that this kernel does not have.
     """
     built_in = {module_name(line) for line in _lines(modules / "modules.builtin")}
-    needs = {module_name(line[0]): line for line in map(_files, _lines(modules / "modules.dep")) if line}
+    lines = (line.replace(":", "").split() for line in _lines(modules / "modules.dep"))
+    needs = {module_name(line[0]): line for line in lines if line}
     files: dict[Path, None] = {}
     for name in names:
         if name in needs:
@@ -73,10 +94,6 @@ def module_files(modules: Path, names: Iterable[str]) -> list[Path]:
 def module_name(file: str) -> str:
     """The name of the module in a file, which may be compressed."""
     return Path(file).name.partition(".")[0].replace("-", "_")
-
-
-def _files(line: str) -> list[str]:
-    return [file.removesuffix(":") for file in line.split()]
 
 
 def _lines(file: Path) -> list[str]:

@@ -3,8 +3,9 @@
 import fcntl
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic import BaseModel
 
 DEVICE = Path("/dev/kvm")
 
@@ -20,8 +21,7 @@ NO_PERMISSION = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KvmFault:
+class KvmFault(BaseModel, frozen=True, strict=True, extra="forbid"):
     """What keeps KVM from working, and what to do about it."""
 
     what: str

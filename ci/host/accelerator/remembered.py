@@ -8,8 +8,9 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
 
 from ci.host.accelerator import initramfs, trial
 from ci.host.accelerator.kernel import HostKernel
@@ -26,6 +27,13 @@ MAX_BYTES = 1 << 16
 _CODE = (Path(initramfs.__file__), Path(trial.__file__))
 
 
+class Answer(BaseModel, frozen=True, strict=True, extra="forbid"):
+    """What keeps KVM from working, None where nothing does, by the trial that `question` is about."""
+
+    question: str
+    fault: KvmFault | None
+
+
 def question(qemu_args: Sequence[str], cpus: int, kernel: HostKernel | None) -> str:
     """A digest of everything that the answer depends on."""
     files = [Path(require_tool(QEMU)), *_CODE, *([kernel.image] if kernel else [])]
@@ -33,28 +41,19 @@ def question(qemu_args: Sequence[str], cpus: int, kernel: HostKernel | None) -> 
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def find(question: str) -> tuple[KvmFault | None] | None:
-    """The last answer where it is one to `question`, in a tuple; None where there is none to be believed."""
+def find(question: str) -> Answer | None:
+    """The last answer where it is one to `question`; None where there is none to be believed."""
     try:
-        found = json.loads(read_bounded(_file(), MAX_BYTES))
-    except (InputError, ValueError, RecursionError):
+        answer = Answer.model_validate_json(read_bounded(_file(), MAX_BYTES))
+    except (InputError, ValidationError):
         return None
-    match found:
-        case {"question": str(asked), "fault": None, **rest} if asked == question and not rest:
-            return (None,)
-        case {"question": str(asked), "fault": {"what": str(what), "fix": str(fix), **more}, **rest} if (
-            asked == question and not rest and not more
-        ):
-            return (KvmFault(what=what, fix=fix),)
-        case _:
-            return None
+    return answer if answer.question == question else None
 
 
 def keep(question: str, fault: KvmFault | None) -> None:
     """Remember an answer. Where nothing can be written it is asked again, and that is all."""
-    document = {"question": question, "fault": fault and asdict(fault)}
     with contextlib.suppress(OSError):
-        write_atomic(_file(), json.dumps(document, indent=2) + "\n")
+        write_atomic(_file(), Answer(question=question, fault=fault).model_dump_json(indent=2) + "\n")
 
 
 def _file() -> Path:

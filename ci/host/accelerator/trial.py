@@ -4,7 +4,7 @@ import gzip
 import lzma
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ci.host.accelerator import initramfs
@@ -16,6 +16,7 @@ from ci.host.qemu import QEMU, escape
 
 MEMORY_MIB = 256
 MODULES = ("virtio_pci", "virtio_blk")
+UNPACK: dict[str, Callable[[bytes], bytes]] = {".ko": bytes, ".xz": lzma.decompress, ".gz": gzip.decompress}
 WORD = "toolsmith: a virtio disk answers"
 SAID = "toolsmith: "
 
@@ -42,31 +43,31 @@ def find_kernel_fault(qemu_args: Sequence[str], cpus: int, kernel: HostKernel) -
         disk.write_bytes(f"{WORD}\n".encode().ljust(initramfs.SECTOR_BYTES, b"\0"))
         argv = kernel_argv(qemu_args, cpus, kernel.image, ramdisk, disk)
         try:
-            done = run(argv, timeout=KERNEL_SECONDS, silence=SILENCE_SECONDS, group=True)
-        except ToolTimeoutError as error:
-            return _kernel_fault(error.message)
+            done = run(argv, timeout=KERNEL_SECONDS, silence=SILENCE_SECONDS)
         except ToolError as error:
-            return _kernel_fault(last_words(error))
+            return _kernel_fault(error.message if isinstance(error, ToolTimeoutError) else last_words(error))
     return judge(done)
 
 
+def bare_qemu(qemu_args: Sequence[str], *more: str) -> list[str]:
+    """QEMU's arguments for a guest that has nothing but `more`, and ends by itself."""
+    return [QEMU, *qemu_args, *more, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+
+
 def kernel_argv(qemu_args: Sequence[str], cpus: int, kernel: Path, ramdisk: Path, disk: Path) -> list[str]:
-    """QEMU's arguments for a kernel that ends by itself, with its console on stdout."""
+    """QEMU's arguments for a kernel with its console on stdout."""
     # fmt: off
-    return [
-        QEMU, *qemu_args,
+    return bare_qemu(
+        qemu_args,
         "-smp", str(cpus),
         "-m", str(MEMORY_MIB),
-        "-nodefaults", "-no-user-config",
         "-machine", "graphics=off",  # SeaBIOS then speaks on the serial port too
-        "-display", "none",
         "-serial", "stdio",
-        "-no-reboot",
         "-kernel", os.fspath(kernel),
         "-initrd", os.fspath(ramdisk),
         "-append", "console=ttyS0 earlyprintk=serial,ttyS0 ignore_loglevel panic=-1",
         "-drive", f"file={escape(disk)},format=raw,if=virtio,readonly=on",
-    ]
+    )
     # fmt: on
 
 
@@ -89,20 +90,14 @@ def uncompressed(file: Path, folder: Path) -> bytes:
     Raises LookupError where it cannot be had.
     """
     try:
-        match file.suffix:
-            case ".ko":
-                return file.read_bytes()
-            case ".xz":
-                return lzma.decompress(file.read_bytes())
-            case ".gz":
-                return gzip.decompress(file.read_bytes())
-            case ".zst":
-                run(["zstd", "--quiet", "--decompress", file, "-o", folder / file.stem], timeout=60)
-                return (folder / file.stem).read_bytes()
-            case _:
-                raise LookupError(f"{file} is not compressed in a known way")
+        if unpack := UNPACK.get(file.suffix):
+            return unpack(file.read_bytes())
+        if file.suffix == ".zst":
+            run(["zstd", "--quiet", "--decompress", file, "-o", folder / file.stem], timeout=60)
+            return (folder / file.stem).read_bytes()
     except (OSError, EOFError, lzma.LZMAError, HostError, ToolError) as error:
         raise LookupError(f"{file} cannot be read: {error}") from error
+    raise LookupError(f"{file} is not compressed in a known way")
 
 
 def find_sector_fault(qemu_args: Sequence[str]) -> KvmFault | None:
@@ -111,7 +106,7 @@ def find_sector_fault(qemu_args: Sequence[str]) -> KvmFault | None:
         sector = Path(folder, "boot.img")
         sector.write_bytes(boot_sector())
         try:
-            run(sector_argv(qemu_args, sector), timeout=SECTOR_SECONDS, ok=(PROBE_EXIT_CODE,), group=True)
+            run(sector_argv(qemu_args, sector), timeout=SECTOR_SECONDS, ok=(PROBE_EXIT_CODE,))
         except ToolError as error:
             return KvmFault(what=f"a guest does not run with it: {last_words(error)}", fix=NO_GUESTS)
     return None
@@ -124,21 +119,11 @@ def boot_sector() -> bytes:
 
 
 def sector_argv(qemu_args: Sequence[str], sector: Path) -> list[str]:
-    """QEMU's arguments to run a boot sector that ends by itself."""
-    # fmt: off
-    return [
-        QEMU, *qemu_args,
-        "-m", "16",
-        "-nodefaults", "-no-user-config",
-        "-display", "none",
-        "-no-reboot",
-        "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04",
-        "-drive", f"file={escape(sector)},format=raw,if=ide,snapshot=on",
-    ]
-    # fmt: on
+    drive = f"file={escape(sector)},format=raw,if=ide,snapshot=on"
+    return bare_qemu(qemu_args, "-m", "16", "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04", "-drive", drive)
 
 
 def last_words(error: ToolError) -> str:
     """QEMU's own reason on one line, or how it ended where it said nothing."""
-    lines = [line.strip() for line in error.details.splitlines() if line.strip()]
-    return f"{lines[-1].removeprefix(f'{QEMU}: ')} ({error.message})" if lines else error.message
+    last = error.details.strip().rpartition("\n")[2].removeprefix(f"{QEMU}: ")
+    return f"{last} ({error.message})" if last else error.message

@@ -31,8 +31,7 @@ def check_appliance(acceleration: Acceleration) -> list[Finding]:
             seconds = time.monotonic() - begun
             whole = guest.command("debug", "sh", f"command -v {EVERYWHERE} || true").strip()
     except (BuildError, ToolError) as error:
-        lines = [line for line in error.details.splitlines() if line.strip()]
-        found = lines[-1].removeprefix("libguestfs: error: ") if lines else error.message
+        found = error.details.strip().rpartition("\n")[2].removeprefix("libguestfs: error: ") or error.message
         return [Finding(name="appliance starts", found=found, status=Status.MISSING, fix=NO_START)]
     findings = [Finding(name="appliance starts", found=f"in {seconds:.0f} s")]
     if not whole:

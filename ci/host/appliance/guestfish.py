@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from ci.host.accelerator import CPUS, SILENCE_SECONDS, Acceleration, Accelerator
-from ci.host.errors import AcceleratorError, BuildError, HostError, ToolTimeoutError
+from ci.host.errors import AcceleratorError, BuildError, HostError, ToolsmithError, ToolTimeoutError
 from ci.host.process import PIPE, TAIL_LINES, Child, kill_group, require_tool, spawn
 from ci.host.qemu import QEMU
 
@@ -76,6 +76,7 @@ class Guestfish:
         self._process = process
         self._folder = folder
         self._acceleration = acceleration
+        self._failure: ToolsmithError | None = None
         self._errors: deque[str] = deque(maxlen=TAIL_LINES)
         self._drain = threading.Thread(target=self._read_errors, args=(process.stderr,), daemon=True)
         self._drain.start()
@@ -95,54 +96,62 @@ class Guestfish:
         if len(line.encode()) > MAX_LINE_BYTES:
             raise ValueError(f"guestfish cannot read a command of {len(line)} characters")
         logger.debug("> %s", line)
-        end = f"end-{secrets.token_hex(8)}"
-        watchdog = _Watchdog(self._process, self._folder, timeout, self._acceleration.silence)
-        watchdog.start()
+        ended = threading.Event()
+        threading.Thread(target=self._watch, args=(name, timeout, ended), daemon=True).start()
         try:
-            output = self._exchange(line, end)
+            output = self._exchange(line, f"end-{secrets.token_hex(8)}")
         finally:
-            watchdog.stop()
-        if output is not None:
-            logger.debug("%s", output.rstrip("\n"))
-            return output
-        raise self._failure(name, timeout, watchdog)
+            ended.set()
+        if output is None:
+            raise self._failure or self._death(name)
+        logger.debug("%s", output.rstrip("\n"))
+        return output
 
-    def _failure(self, name: str, timeout: float, watchdog: "_Watchdog") -> Exception:
-        """Why guestfish ended during a command."""
-        if watchdog.disk_full:
-            return HostError(
-                f"the disk became full while the appliance was at `{name}`: {self._folder}",
-                hint="Free some space, or choose another folder with --output or TOOLSMITH_CACHE.",
-            )
-        with_kvm = self._acceleration.accelerator is Accelerator.KVM
-        if watchdog.silent:
-            silence = f"no sign of life for {self._acceleration.silence:.0f} s"
-            message = f"the libguestfs appliance gave {silence} at `{name}`"
-            if with_kvm:
-                return AcceleratorError(f"{message}, with KVM", details=_console_tail(self._folder))
-            return ToolTimeoutError(
-                message,
-                hint=ASK_DOCTOR,
-                details=_console_tail(self._folder),
-            )
-        if watchdog.expired:
-            return ToolTimeoutError(
-                f"the libguestfs appliance did not finish `{name}` within {timeout:.0f} s",
-                hint="The machine may be overloaded, or the disk image damaged; the log shows how far it came.",
-            )
+    def _watch(self, name: str, timeout: float, ended: threading.Event) -> None:
+        """Kill guestfish when its time is up, the appliance's console has been silent too long, or the disk is full.
+
+        A full disk is no error that would reach us: QEMU stops the appliance until there is space again (its
+        `werror=enospc`).
+        """
+        deadline, silence = time.monotonic() + timeout, self._acceleration.silence
+        written, heard = len(_console_text(self._folder)), time.monotonic()
+        while not ended.wait(max(0, min(POLL_SECONDS, deadline - time.monotonic()))):
+            full = shutil.disk_usage(self._folder).free < FULL_BYTES
+            if (now := len(_console_text(self._folder))) != written:
+                written, heard = now, time.monotonic()
+            if full:
+                self._failure = HostError(
+                    f"the disk became full while the appliance was at `{name}`: {self._folder}",
+                    hint="Free some space, or choose another folder with --output or TOOLSMITH_CACHE.",
+                )
+            elif time.monotonic() - heard >= silence:
+                self._failure = self._silent(f"gave no sign of life for {silence:.0f} s at `{name}`")
+            elif time.monotonic() >= deadline:
+                self._failure = ToolTimeoutError(
+                    f"the libguestfs appliance did not finish `{name}` within {timeout:.0f} s",
+                    hint="The machine may be overloaded, or the disk image damaged; the log shows how far it came.",
+                )
+            if self._failure:
+                kill_group(self._process)
+                return
+
+    def _silent(self, what: str) -> ToolsmithError:
+        details = _console_tail(self._folder)
+        if self._acceleration.accelerator is Accelerator.KVM:
+            return AcceleratorError(f"the libguestfs appliance {what}, with KVM", details=details)
+        return ToolTimeoutError(f"the libguestfs appliance {what}", hint=ASK_DOCTOR, details=details)
+
+    def _death(self, name: str) -> ToolsmithError:
+        """Why guestfish ended by itself during a command."""
         self._process.wait()
         self._drain.join(5)
         details = "\n".join(self._errors)
-        if with_kvm and CRASHED.search(details):
+        if self._acceleration.accelerator is Accelerator.KVM and CRASHED.search(details):
             return AcceleratorError(
                 f"the libguestfs appliance died at `{name}`, with KVM",
                 details=f"{_console_tail(self._folder)}\n{details}".strip(),
             )
-        return BuildError(
-            f"the libguestfs appliance failed at `{name}`",
-            hint=ASK_DOCTOR,
-            details=details,
-        )
+        return BuildError(f"the libguestfs appliance failed at `{name}`", hint=ASK_DOCTOR, details=details)
 
     def write(self, path: str, content: str) -> None:
         """Make a file with `content`, of any length."""
@@ -178,59 +187,20 @@ class Guestfish:
             self._errors.append(line.rstrip("\n"))
 
 
-class _Watchdog(threading.Thread):
-    """Kills `process` when its time is up, its appliance's console has been silent for too long, or the disk is full.
-
-    A full disk is no error that would reach us: QEMU stops the appliance until there is space again (its
-    `werror=enospc`).
-    """
-
-    def __init__(self, process: Child, folder: Path, timeout: float, silence: float) -> None:
-        super().__init__(daemon=True)
-        self.expired = False
-        self.disk_full = False
-        self.silent = False
-        self._process = process
-        self._folder = folder
-        self._deadline = time.monotonic() + timeout
-        self._silence = silence
-        self._stopped = threading.Event()
-
-    def run(self) -> None:
-        written, heard = _written(self._folder), time.monotonic()
-        while not self._stopped.wait(max(0, min(POLL_SECONDS, self._deadline - time.monotonic()))):
-            self.disk_full = shutil.disk_usage(self._folder).free < FULL_BYTES
-            if (now := _written(self._folder)) != written:
-                written, heard = now, time.monotonic()
-            self.silent = time.monotonic() - heard >= self._silence
-            self.expired = time.monotonic() >= self._deadline
-            if self.disk_full or self.silent or self.expired:
-                kill_group(self._process)
-                return
-
-    def stop(self) -> None:
-        self._stopped.set()
-
-
 def _console(folder: Path) -> Path:
     return folder / "appliance.log"
 
 
-def _written(folder: Path) -> int:
-    """How much the appliance has written on its console."""
+def _console_text(folder: Path) -> str:
+    """What the appliance that has `folder` for its files wrote on its console."""
     try:
-        return _console(folder).stat().st_size
+        return _console(folder).read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
-        return 0
+        return ""
 
 
 def _console_tail(folder: Path) -> str:
-    """The last lines of the console of the appliance that had `folder` for its files."""
-    try:
-        text = _console(folder).read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        return ""
-    lines = [line for line in text.splitlines() if line.strip() not in ("", "alive")]
+    lines = [line for line in _console_text(folder).splitlines() if line.strip() not in ("", "alive")]
     return "\n".join(lines[-TAIL_LINES:])
 
 
@@ -241,17 +211,15 @@ def libguestfs_environment(acceleration: Acceleration, folder: Path) -> dict[str
     """
     hypervisor = folder / f"qemu-with-{acceleration.accelerator}"
     qemu = Path(os.environ.get("LIBGUESTFS_HV") or require_tool(QEMU))
-    accelerator = {
-        Accelerator.KVM: "kvm",
-        Accelerator.TCG: f"tcg,thread=multi,tb-size={TRANSLATED_MIB}",
-    }[acceleration.accelerator]
+    with_tcg = acceleration.accelerator is Accelerator.TCG
+    accelerator = f"tcg,thread=multi,tb-size={TRANSLATED_MIB}" if with_tcg else "kvm"
     script = HYPERVISOR.format(qemu=shlex.quote(os.fspath(qemu)), accelerator=accelerator)
     hypervisor.write_text(script, encoding="utf-8")
     hypervisor.chmod(0o755)
     # libguestfs keeps what it knows of a QEMU for as long as size and time are the same.
     os.utime(hypervisor, ns=(qemu.stat().st_mtime_ns, qemu.stat().st_mtime_ns))
     environment = {"LIBGUESTFS_BACKEND": "direct", "LIBGUESTFS_HV": os.fspath(hypervisor)}
-    if acceleration.accelerator is Accelerator.TCG:
+    if with_tcg:
         environment["LIBGUESTFS_BACKEND_SETTINGS"] = "force_tcg"
         # libguestfs has its kernel trust the TSC, whose frequency it measures wrongly on a busy machine: seen were
         # 30 MHz instead of 2.6 GHz. The appliance's clock then runs 87 times as fast, and it does little else than to
@@ -272,7 +240,7 @@ def appliance(acceleration: Acceleration, temporary: Path) -> Iterator[Guestfish
         "LIBGUESTFS_TMPDIR": os.fspath(temporary),
         CONSOLE_VARIABLE: os.fspath(_console(temporary)),
     }
-    with spawn(["guestfish"], env=variables, stdin=PIPE, group=True) as process:
+    with spawn(["guestfish"], env=variables, stdin=PIPE) as process:
         guest = Guestfish(process, temporary, acceleration)
         guest.command("event", "console", "appliance", KEEP_CONSOLE)
         guest.command("set-memsize", str(MEMORY_MIB))

@@ -12,7 +12,7 @@ from ci.fetch.download import download, download_if_present, parse_sha256
 from ci.fetch.open_url import ANONYMOUS, Client
 from ci.fetch.source import public_url
 from ci.host.errors import VerificationError
-from ci.host.files import sha256_file, sync_folder
+from ci.host.files import sha256_file, sync
 from ci.host.progress import Reporter
 from ci.host.workspace import exclusive
 from ci.image.base.signatures import ONE_DIGEST, UnlistedError, digest_of, require_keyring, verify_signature
@@ -194,4 +194,4 @@ def _intact(entry: Path, sha256: str, reporter: Reporter) -> bool:
 def _publish(partial: Path, entry: Path) -> None:
     partial.chmod(0o444)
     partial.replace(entry)
-    sync_folder(entry.parent)
+    sync(entry.parent)

@@ -117,7 +117,7 @@ def _install(bootstrap: Bootstrap, target: Path, limit: float) -> None:
     argv = contained_argv(mmdebstrap_argv(bootstrap, sources, target), root=root)
     # As another user it needs a folder that its subordinate users may enter.
     env = {"TMPDIR": os.fspath(target.parent)} if root else {}
-    run(argv, timeout=limit, env=env, group=True)
+    run(argv, timeout=limit, env=env)
 
 
 def _make_disk(packages: Path, disk: Path, bootstrap: Bootstrap, recipe: Path, acceleration: Acceleration) -> None:

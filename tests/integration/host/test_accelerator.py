@@ -13,7 +13,6 @@ from ci.host.accelerator import (
     find_guest_fault,
     find_kvm_fault,
     probe,
-    qemu_args,
     trial,
     with_other,
 )
@@ -24,7 +23,7 @@ from tests.support import broken_kvm
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
-TCG_ARGS = qemu_args(Accelerator.TCG)
+TCG_ARGS = Accelerator.TCG.qemu_args
 SILENCE = 3.0
 
 

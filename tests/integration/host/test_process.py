@@ -70,10 +70,10 @@ def test_a_program_past_its_deadline_is_killed(tmp_path: Path) -> None:
     assert not is_running(int((tmp_path / "pid").read_text()))
 
 
-def test_a_program_in_a_group_takes_what_it_started_along(tmp_path: Path) -> None:
+def test_a_program_that_is_ended_takes_what_it_started_along(tmp_path: Path) -> None:
     script = f"sleep 300 & echo $! > {tmp_path}/pid; wait"
     with pytest.raises(ToolTimeoutError):
-        run(["sh", "-c", script], timeout=1, group=True)
+        run(["sh", "-c", script], timeout=1)
     assert wait_for(lambda: not is_running(int((tmp_path / "pid").read_text())))
 
 

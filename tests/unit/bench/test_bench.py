@@ -14,7 +14,6 @@ from ci.bench.builds import BenchSubject
 from ci.boot.vm.qemu import MachineSpec
 from ci.boot.vm.ssh import new_key
 from ci.host.accelerator import Acceleration, Accelerator
-from ci.host.progress import quiet_reporter
 from ci.image.base.base_image import VerifiedBase
 from ci.image.definition import load_definition
 from ci.records.build import ArtifactRecord, BaseImageRecord, BuildRecord, Verification
@@ -34,7 +33,8 @@ SUBJECT = BenchSubject(
     ),
     acceleration=Acceleration(accelerator=Accelerator.TCG, reason="chosen"),
     folder=Path("/w"),
-    identity=Path("/w/key/id_ed25519"),
+    public_key=Path("/w/key/id_ed25519.pub"),
+    key=new_key(),
 )
 
 
@@ -115,8 +115,7 @@ def test_the_starts_are_compared_with_what_they_are_to_be_compared_with() -> Non
 
 
 def test_every_part_can_be_asked_for_and_is_measured_in_its_order() -> None:
-    assert tuple(bench.measures(SUBJECT, 3, quiet_reporter())) == bench.PARTS
-    assert bench.arguments().parse_args([]).only == bench.PARTS
+    assert bench.arguments().parse_args([]).only == list(bench.PARTS) == ["build", "boot", "memory", "fetch"]
     assert bench.arguments().parse_args(["--only", "fetch", "build"]).only == ["fetch", "build"]
 
 

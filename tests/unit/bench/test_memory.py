@@ -1,8 +1,13 @@
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from pytest_mock import MockerFixture
 
-from ci.bench.memory import STEPS_MIB, MemoryTrial, never_failing, slowest
+from ci.bench import memory
+from ci.bench.memory import STEPS_MIB, never_failing
+from ci.host.errors import BootError
+from ci.host.progress import quiet_reporter
 
 STEPS = (64, 72, 80, 88, 96, 104, 112, 120, 128)
 
@@ -41,11 +46,15 @@ def test_qemus_default_is_the_most_that_is_tried() -> None:
     assert STEPS_MIB == STEPS
 
 
-def test_patience_is_with_what_worked() -> None:
-    trials = [MemoryTrial(mib=128, seconds=20.0), MemoryTrial(mib=96, seconds=30.0), MemoryTrial(mib=64, seconds=None)]
-    assert slowest(trials) == 30.0
-
-
-def test_a_trial_says_how_long_it_took_or_why_it_failed() -> None:
-    assert str(MemoryTrial(mib=128, seconds=40.0)) == "128 MiB: 40.0 s"
-    assert str(MemoryTrial(mib=96, seconds=None, failure="the kernel panicked")) == "96 MiB: the kernel panicked"
+def test_patience_is_with_what_worked_and_each_start_says_how_long_it_took_or_why_it_failed(
+    mocker: MockerFixture,
+) -> None:
+    taken = {128: 20.0, 96: 30.0, 80: BootError("the kernel panicked"), 88: 10.0}
+    mocker.patch.object(memory, "our_image", return_value=Path("ours.qcow2"))
+    mocker.patch.object(memory, "consumer_spec", side_effect=lambda _subject, _image, mib: mib)
+    starts = mocker.patch.object(memory, "start_to_command", side_effect=[taken[mib] for mib in (128, 96, 80, 88, 88)])
+    (row,), (note,) = (part := memory.measure_memory(mocker.sentinel.subject, 1, quiet_reporter())).rows, part.notes
+    assert row.ours == 88
+    assert [call.kwargs["limit"] for call in starts.call_args_list] == [None, 80.0, 120.0, 120.0, 120.0]
+    assert [call.args[1] for call in starts.call_args_list] == [128, 96, 80, 88, 88]
+    assert "128 MiB: 20.0 s; 96 MiB: 30.0 s; 80 MiB: the kernel panicked; 88 MiB: 10.0 s" in note

@@ -140,7 +140,7 @@ def test_a_disk_that_fills_up_is_the_hosts_fault(
     def full(_: Path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(partial_file, "sync_file", full)
+    monkeypatch.setattr(partial_file, "sync", full)
     with pytest.raises(HostError, match="no space left"):
         get(published.as_uri(), target)
     assert names(target.parent) == []

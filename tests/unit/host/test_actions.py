@@ -12,20 +12,20 @@ from ci.host import actions
 @given(st.text())
 def test_a_message_can_never_start_a_command_of_its_own(message: str) -> None:
     with contextlib.redirect_stderr(io.StringIO()) as stream:
-        actions.error(message)
+        actions.tell("error", message)
     assert stream.getvalue().startswith("::error::")
     assert stream.getvalue().count("\n") == 1
     assert "\r" not in stream.getvalue()
 
 
 def test_text_is_escaped_as_actions_reads_it(capsys: pytest.CaptureFixture[str]) -> None:
-    actions.warning("100%\na\r\n%0A")
+    actions.tell("warning", "100%\na\r\n%0A")
     assert capsys.readouterr().err == "::warning::100%25%0Aa%0D%0A%250A\n"
 
 
 def test_a_section_is_opened_and_closed(capsys: pytest.CaptureFixture[str]) -> None:
-    actions.start_group("Build")
-    actions.end_group()
+    actions.tell("group", "Build")
+    actions.tell("endgroup")
     assert capsys.readouterr().err == "::group::Build\n::endgroup::\n"
 
 

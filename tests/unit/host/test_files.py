@@ -116,7 +116,7 @@ def test_nothing_is_moved_when_a_file_cannot_be_flushed(tmp_path: Path, monkeypa
     def fail(_: Path) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(files, "sync_file", fail)
+    monkeypatch.setattr(files, "sync", fail)
     with pytest.raises(OSError, match="Input/output"):
         publish_together(staged, tmp_path, supersedes=[old], last="record")
     assert old.read_text() == "old"

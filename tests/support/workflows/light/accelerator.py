@@ -1,15 +1,13 @@
 """Stands in for the probe of KVM, which no test may depend on."""
 
-from pathlib import Path
-
 from ci.host.accelerator.kvm_device import DEVICE, NO_DEVICE, KvmFault
 
 
-def works(device: Path = DEVICE, *, anew: bool = False) -> KvmFault | None:
-    del device, anew
+def works(*, anew: bool = False) -> KvmFault | None:
+    del anew
     return None
 
 
-def missing(device: Path = DEVICE, *, anew: bool = False) -> KvmFault | None:
+def missing(*, anew: bool = False) -> KvmFault | None:
     del anew
-    return KvmFault(what=f"{device} does not exist", fix=NO_DEVICE)
+    return KvmFault(what=f"{DEVICE} does not exist", fix=NO_DEVICE)

@@ -10,8 +10,6 @@ from ci.host.accelerator import (
     Acceleration,
     Accelerator,
     Choice,
-    decide,
-    effective_choice,
     find_guest_fault,
     find_kvm_fault,
     probe,
@@ -26,56 +24,73 @@ from ci.host.errors import AcceleratorError, HostError, InputError
 BROKEN = KvmFault(what="it is broken", fix="mend it")
 
 
-def test_auto_takes_kvm_where_a_guest_ran() -> None:
-    assert decide("auto", None).accelerator is Accelerator.KVM
+KVM = Acceleration(accelerator=Accelerator.KVM, reason="a guest ran with it")
+TCG = Acceleration(accelerator=Accelerator.TCG, reason="chosen", chosen=True)
 
 
-def test_auto_takes_tcg_and_says_why() -> None:
-    assert decide("auto", BROKEN) == Acceleration(accelerator=Accelerator.TCG, reason="it is broken")
+@pytest.fixture
+def fault(mocker: MockerFixture, monkeypatch: pytest.MonkeyPatch) -> MockType:
+    """KVM works; returns what stands in for the look at it."""
+    monkeypatch.delenv("TOOLSMITH_ACCELERATOR", raising=False)
+    return mocker.patch.object(accelerator, "find_kvm_fault", return_value=None)
 
 
-def test_kvm_asked_for_and_broken_is_an_error_with_the_fix() -> None:
+def test_auto_takes_kvm_where_a_guest_ran_and_else_tcg_and_says_why(fault: MockType) -> None:
+    assert probe() == probe("auto") == KVM
+    fault.return_value = BROKEN
+    assert probe() == Acceleration(accelerator=Accelerator.TCG, reason="it is broken", fault=BROKEN)
+
+
+def test_kvm_asked_for_and_broken_is_an_error_with_the_fix(fault: MockType) -> None:
+    assert probe("kvm") == replace(KVM, chosen=True)
+    fault.return_value = BROKEN
     with pytest.raises(HostError, match="it is broken") as caught:
-        decide("kvm", BROKEN)
+        probe("kvm")
     assert caught.value.hint == "mend it"
 
 
-def test_tcg_can_be_chosen_without_looking_at_kvm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accelerator, "find_kvm_fault", lambda: pytest.fail("looked at KVM"))
-    assert probe("tcg").reason == "chosen"
+def test_tcg_can_be_chosen_without_looking_at_kvm(fault: MockType, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert probe("tcg") == TCG
     monkeypatch.setenv("TOOLSMITH_ACCELERATOR", "tcg")
-    assert probe("auto") == probe() == Acceleration(accelerator=Accelerator.TCG, reason="chosen", chosen=True)
+    assert probe("auto") == probe() == TCG
+    fault.assert_not_called()
 
 
 @pytest.mark.parametrize(
     ("choice", "variable", "effective"),
     [("auto", "", "auto"), ("auto", "kvm", "kvm"), ("auto", "auto", "auto"), ("kvm", "tcg", "kvm")],
 )
-def test_the_variable_only_speaks_where_no_flag_did(choice: Choice, variable: str, effective: str) -> None:
-    assert effective_choice(choice, variable) == effective
+@pytest.mark.usefixtures("fault")
+def test_the_variable_only_speaks_where_no_flag_did(
+    choice: Choice, variable: str, effective: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOOLSMITH_ACCELERATOR", variable)
+    assert probe(choice) == replace(KVM, chosen=effective == "kvm")
 
 
-def test_an_unknown_accelerator_in_the_variable_is_refused() -> None:
+@pytest.mark.usefixtures("fault")
+def test_an_unknown_accelerator_in_the_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOOLSMITH_ACCELERATOR", "KVM")
     with pytest.raises(InputError, match="TOOLSMITH_ACCELERATOR is 'KVM'") as caught:
-        effective_choice("auto", "KVM")
+        probe()
     assert "tcg" in caught.value.hint
 
 
 def test_time_limits_grow_without_kvm() -> None:
-    assert decide("auto", None).scaled(10) == 10
-    assert decide("tcg", None).scaled(10) == 60
-    assert replace(decide("tcg", None), sharing=1.5).scaled(10) == 90
+    assert KVM.scaled(10) == 10
+    assert TCG.scaled(10) == 60
+    assert replace(TCG, sharing=1.5).scaled(10) == 90
 
 
 def test_qemu_gets_a_cpu_that_the_accelerator_can_run() -> None:
-    assert decide("auto", None).qemu_args() == ["-accel", "kvm", "-cpu", "host"]
-    assert decide("tcg", None).qemu_args() == ["-accel", "tcg,thread=multi", "-cpu", "max"]
+    assert Accelerator.KVM.qemu_args == ["-accel", "kvm", "-cpu", "host"]
+    assert Accelerator.TCG.qemu_args == ["-accel", "tcg,thread=multi", "-cpu", "max"]
 
 
 def test_no_guest_may_be_silent_for_ten_minutes() -> None:
-    assert decide("auto", None).silence == 60
-    assert decide("tcg", None).silence == 360
-    assert replace(decide("tcg", None), sharing=4).silence == 540
+    assert KVM.silence == 60
+    assert TCG.silence == 360
+    assert replace(TCG, sharing=4).silence == 540
 
 
 KERNEL = HostKernel(image=Path("/boot/vmlinuz-6"), modules=Path("/lib/modules/6"))

@@ -6,7 +6,7 @@ import pytest
 from ci.host.accelerator import remembered
 from ci.host.accelerator.kernel import HostKernel
 from ci.host.accelerator.kvm_device import KvmFault
-from ci.host.accelerator.remembered import find, keep, question
+from ci.host.accelerator.remembered import Answer, find, keep, question
 from ci.host.qemu import QEMU
 
 BROKEN = KvmFault(what="it hangs", fix="use another machine")
@@ -24,7 +24,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_an_answer_is_found_again_for_its_question_only(fault: KvmFault | None) -> None:
     assert find("this") is None
     keep("this", fault)
-    assert find("this") == (fault,)
+    assert find("this") == Answer(question="this", fault=fault)
     assert find("that") is None
 
 
@@ -38,6 +38,7 @@ def test_a_damaged_file_is_no_answer(file: Path) -> None:
         text.replace("null", '"null"'),
         text.replace("null", '{"what": "x"}'),
         text.replace("null", '{"what": "x", "fix": 1}'),
+        text.replace("null", '{"what": "x", "fix": "y", "more": 1}'),
         text.replace("null", 'null, "more": 1'),
         text.replace('"question"', '"questions"'),
         "[" * 100_000,
