@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 from ci.fetch.source import AbsentError, TransientError
 from ci.host.errors import AccessError, RejectedError, RemoteError, ToolsmithError
@@ -11,10 +10,12 @@ from ci.host.errors import AccessError, RejectedError, RemoteError, ToolsmithErr
 SECONDARY_LIMIT_SECONDS = 60.0
 
 
-def from_status(status: int, headers: Mapping[str, str], data: Mapping[str, Any], request: str) -> Exception:
-    """The failure that an answer with a status of 400 or more is; `headers` have lower-case names."""
+def from_status(status: int, headers: Mapping[str, str], body: object, request: str) -> Exception:
+    """The failure that an answer with a status of 400 or more is; `body` is its JSON, of whatever shape."""
+    data = body if isinstance(body, dict) else {}
     message = str(data.get("message") or "no reason given")
-    if status in {403, 429} and (wait := limit_seconds(status, headers, message)) is not None:
+    lower = {name.lower(): value for name, value in headers.items()}
+    if status in {403, 429} and (wait := _limit_seconds(status, lower, message)) is not None:
         return TransientError("GitHub's rate limit is reached", retry_after=wait)
     if status >= 500 or status == 408:
         return TransientError(f"status {status} at {request}")
@@ -40,10 +41,10 @@ def nothing_vanishes() -> Iterator[None]:
         ) from absence
 
 
-def limit_seconds(status: int, headers: Mapping[str, str], message: str) -> float | None:
+def _limit_seconds(status: int, headers: Mapping[str, str], message: str) -> float | None:
     """How long GitHub wants to be left alone, in seconds; None where the answer is not about a rate limit.
 
-    https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api
+    `headers` have lower-case names. https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api
     """
     try:
         if "retry-after" in headers:

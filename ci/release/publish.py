@@ -76,7 +76,7 @@ def require_writable(github: GitHub, repository: RepositoryFacts, hint: str) -> 
         raise RefusedError(f"{repository.full_name} is archived", hint="Unarchive it in its settings.")
     # `permissions` are those of the token's owner; a classic token may have been given less.
     enough = {"repo"} if repository.private else {"repo", "public_repo"}
-    if repository.permissions.push is False or (github.scopes is not None and not github.scopes & enough):
+    if repository.permissions.get("push") is False or (github.scopes is not None and not github.scopes & enough):
         raise AccessError(f"the token may not write to {repository.full_name}", hint=hint)
 
 
