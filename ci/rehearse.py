@@ -32,7 +32,7 @@ from ci.records.version import Version
 from ci.rehearsal.faults import Effect, Fault, Moment
 from ci.rehearsal.server import GitHubServer
 from ci.release.dist import TestedImage, read_dist
-from ci.release.proposal import primary_image
+from ci.release.proposal import primary_first
 from ci.release.targets import CHANGELOG, CONSUMER_MANIFEST, MANIFEST
 
 REPOSITORY = "fountainkit-toolsmith-image"
@@ -101,7 +101,7 @@ def rehearse(wanted: RehearseRequest, reporter: Reporter) -> None:
     """Raises what the two commands raise, and VerificationError where the outcome is not as it must be."""
     with reporter.step("Reading what was built and tested"):
         images = read_dist(wanted.dist, version=wanted.tag, allow_dirty=True)
-    image, _ = primary_image(images, wanted.image)
+    image = primary_first(images, wanted.image)[0]
     rows = []
     with work_folder(cache_folder() / "rehearsal") as folder, GitHubServer.start(folder) as server:
         rehearsal = _Rehearsal(server, image, wanted, folder, reporter)

@@ -6,7 +6,6 @@ A paragraph there is one line, because GitHub breaks lines in releases and pull 
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -46,14 +45,6 @@ EVIDENCE = (
 _MARKER = re.compile(r"<!-- (?:(?!--)[^<>\n])* -->")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PullRequestText:
-    """A pull request's title, in plain text, and its body, in Markdown."""
-
-    title: str
-    body: str
-
-
 def release_notes(record: ReleaseRecord, marker: str = "") -> str:
     """The body of the release; `marker`, an HTML comment, becomes the last line.
 
@@ -72,16 +63,14 @@ def changelog_entry(record: ReleaseRecord) -> str:
     return _render("changelog_entry.md.j2", record, ENTRY_LIMIT)
 
 
-def pull_request(record: ReleaseRecord) -> PullRequestText:
-    """The roll-out in this repository."""
-    body = _render("pull_request.md.j2", record, PULL_REQUEST_LIMIT)
-    return PullRequestText(title=f"Roll out {record.tag}", body=body)
+def pull_request(record: ReleaseRecord) -> str:
+    """The body of the pull request that rolls out in this repository."""
+    return _render("pull_request.md.j2", record, PULL_REQUEST_LIMIT)
 
 
-def consumer_pull_request(record: ReleaseRecord, manifest: str) -> PullRequestText:
+def consumer_pull_request(record: ReleaseRecord, manifest: str) -> str:
     """The same in the consumer's repository, whose manifest is the file `manifest`."""
-    body = _render("consumer_pull_request.md.j2", record, PULL_REQUEST_LIMIT, manifest=manifest)
-    return PullRequestText(title=f"Use Toolsmith image {record.tag}", body=body)
+    return _render("consumer_pull_request.md.j2", record, PULL_REQUEST_LIMIT, manifest=manifest)
 
 
 def _render(template: str, record: ReleaseRecord, limit: int, *, marker: str = "", manifest: str = "") -> str:

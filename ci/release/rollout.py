@@ -69,11 +69,10 @@ class ProposedChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """What is there: our branch if it exists, and the pull request to use if there is one."""
+    """What is there: our branch if it exists, and the pull request to use if there is one; a closed one is reopened."""
 
     current: Commit | None
     pull: Pull | None
-    reopen: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +131,7 @@ def survey(github: GitHub, change: ProposedChange, *, reopen: bool) -> Survey:
     current = github.branch(change.branch) if latest is not None else None
     if current is not None:
         _require_ours(github, change, current)
-    return Survey(current=current, pull=pull, reopen=pull is not None and not pull.open)
+    return Survey(current=current, pull=pull)
 
 
 def _require_ours(github: GitHub, change: ProposedChange, current: Commit) -> None:
@@ -150,7 +149,7 @@ def _require_ours(github: GitHub, change: ProposedChange, current: Commit) -> No
 def carry_out(github: GitHub, change: ProposedChange, found: Survey, reporter: Reporter) -> PullResult:
     """Bring branch and pull request to where they should be; each step is safe to repeat."""
     pull = found.pull
-    if found.reopen and pull is not None:
+    if reopened := pull is not None and not pull.open:
         pull = _reopen(github, pull)
     with reporter.step(f"Writing the branch {change.branch}"):
         moved = _write_branch(github, change, found)
@@ -163,7 +162,7 @@ def carry_out(github: GitHub, change: ProposedChange, found: Survey, reporter: R
         with reporter.step("Updating the pull request"):
             pull = github.edit_pull(pull.number, wanted)
         return PullResult(pull=pull, outcome=PullOutcome.UPDATED)
-    return PullResult(pull=pull, outcome=PullOutcome.UPDATED if moved or found.reopen else PullOutcome.UNCHANGED)
+    return PullResult(pull=pull, outcome=PullOutcome.UPDATED if moved or reopened else PullOutcome.UNCHANGED)
 
 
 def _reopen(github: GitHub, pull: Pull) -> Pull | None:

@@ -23,11 +23,9 @@ _TAG_IN_URL = re.compile(r"/releases/download/([^/]+)/[^/]+\Z")
 def own(github: GitHub, record: ReleaseRecord) -> ProposedChange | None:
     """The change to this repository; None where its manifest points to the release already."""
     base, head = default_branch(github)
-    manifest = text_at(github, MANIFEST, head)
-    if is_rolled_out(parse_manifest(manifest.encode(), MANIFEST), record):
+    if (manifest := _older_manifest(github, MANIFEST, head, record)) is None:
         return None
     log = text_at(github, CHANGELOG, head)
-    text = notes.pull_request(record)
     return ProposedChange(
         tag=record.tag,
         base=base,
@@ -35,8 +33,8 @@ def own(github: GitHub, record: ReleaseRecord) -> ProposedChange | None:
         before={MANIFEST: manifest, CHANGELOG: log},
         branch=branch_name(record.tag),
         files=own_files(record, manifest, log),
-        title=text.title,
-        body=text.body,
+        title=f"Roll out {record.tag}",
+        body=notes.pull_request(record),
     )
 
 
@@ -53,10 +51,8 @@ def own_files(record: ReleaseRecord, manifest: str, log: str) -> dict[str, str]:
 def fountainkit(github: GitHub, record: ReleaseRecord) -> ProposedChange | None:
     """The change to the consumer's manifest, of the image's fields only; None where it is there already."""
     base, head = default_branch(github)
-    manifest = text_at(github, CONSUMER_MANIFEST, head)
-    if is_rolled_out(parse_manifest(manifest.encode(), CONSUMER_MANIFEST), record):
+    if (manifest := _older_manifest(github, CONSUMER_MANIFEST, head, record)) is None:
         return None
-    text = notes.consumer_pull_request(record, CONSUMER_MANIFEST)
     return ProposedChange(
         tag=record.tag,
         base=base,
@@ -64,9 +60,15 @@ def fountainkit(github: GitHub, record: ReleaseRecord) -> ProposedChange | None:
         before={CONSUMER_MANIFEST: manifest},
         branch=f"toolsmith-image/{record.tag}",
         files={CONSUMER_MANIFEST: replace_image(manifest, image_fields(record), CONSUMER_MANIFEST)},
-        title=text.title,
-        body=text.body,
+        title=f"Use Toolsmith image {record.tag}",
+        body=notes.consumer_pull_request(record, CONSUMER_MANIFEST),
     )
+
+
+def _older_manifest(github: GitHub, path: str, head: Commit, record: ReleaseRecord) -> str | None:
+    """The manifest's text; None where it points to the release already."""
+    text = text_at(github, path, head)
+    return None if is_rolled_out(parse_manifest(text.encode(), path), record) else text
 
 
 def is_rolled_out(manifest: Manifest, record: ReleaseRecord) -> bool:

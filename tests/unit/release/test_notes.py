@@ -89,8 +89,8 @@ def texts(record: ReleaseRecord) -> dict[str, str]:
         "notes": notes.release_notes(record, MARKER),
         "page": notes.release_page(record),
         "entry": notes.changelog_entry(record),
-        "pull request": notes.pull_request(record).body,
-        "consumer's": notes.consumer_pull_request(record, ".toolsmith/tools.json").body,
+        "pull request": notes.pull_request(record),
+        "consumer's": notes.consumer_pull_request(record, ".toolsmith/tools.json"),
     }
 
 
@@ -306,13 +306,6 @@ def test_the_entry_fits_the_changelog() -> None:
     text = with_entry("# Releases\n\nNothing is released yet.\n", TAG, entry)
     assert text == f"# Releases\n\n{entry}"
     assert with_entry(text, TAG, entry) == text
-
-
-def test_the_titles_are_plain_and_short() -> None:
-    record = make_record()
-    assert notes.pull_request(record).title == f"Roll out {TAG}"
-    title = notes.consumer_pull_request(record, "tools.json").title
-    assert title == f"Use Toolsmith image {TAG}"
 
 
 def test_the_marker_is_the_last_line_of_the_body() -> None:

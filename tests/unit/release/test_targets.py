@@ -10,7 +10,7 @@ from ci.records.manifest import Manifest, parse_manifest
 from ci.records.release import ReleaseRecord
 from ci.records.version import Version
 from ci.release.dist import read_dist
-from ci.release.proposal import Materials, primary_image, release_record
+from ci.release.proposal import release_record
 from ci.release.targets import MANIFEST, is_rolled_out, manifest_version
 from tests.support.answers import local
 from tests.support.releasing import TAG, make_dist
@@ -20,12 +20,12 @@ OTHER = "https://mirror.example.org/image.qcow2"
 
 @pytest.fixture
 def record(tmp_path: Path) -> ReleaseRecord:
-    image, others = primary_image(read_dist(make_dist(tmp_path / "dist"), version=None), "bookworm")
+    images = read_dist(make_dist(tmp_path / "dist"), version=None)
     context = Context(
         api_url="https://api.github.com", server_url="https://github.com", repository="o/r", commit=None, token="t" * 40
     )
-    materials = Materials(primary=image, others=others, ensure_vm=local("ensure-vm.pyz"))
-    return release_record(context, Version.parse(TAG), materials, previous=None, changes=None, run=None, attested=False)
+    ensure_vm = local("ensure-vm.pyz")
+    return release_record(context, images, ensure_vm, previous=None, changes=None, run=None, attested=False)
 
 
 def manifest(**image: object) -> Manifest:
