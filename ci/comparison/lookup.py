@@ -15,7 +15,7 @@ from ci.records import artifacts
 from ci.records.packages import HEADER, parse_packages
 from ci.records.published import MAX_BYTES, parse_release, read_release
 from ci.records.record import schema_of
-from ci.records.release import AssetRecord, ReleaseRecord
+from ci.records.release import ReleaseRecord
 from ci.records.version import Version
 
 KINDS = (
@@ -80,7 +80,7 @@ class Lookup:
         else:
             known = ", ".join(one.definition for one in found.images)
             raise InputError(f"{source} has no image '{image}'", hint=f"It has: {known}.")
-        return of_release(source, found, chosen, self._asset)
+        return of_release(source, found, chosen, lambda asset: self._url(asset.url))
 
     def _local(self, path: Path) -> Found:
         data, source = self._url(path.absolute().as_uri()), str(path)
@@ -113,9 +113,6 @@ class Lookup:
                 "by this repository's automation has no record: compare package lists instead.",
             )
         return parse_release(data, public_url(url), tag=tag)
-
-    def _asset(self, asset: AssetRecord) -> bytes:
-        return self._url(asset.url)
 
     def _url(self, url: str) -> bytes:
         return read_url(url, max_bytes=MAX_BYTES, reporter=self.reporter, client=self.client)

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from ci.comparison.image_facts import Evidence, of_release
-from ci.comparison.pull_request import Before, CheckedImages, read_evidence, render
+from ci.comparison.pull_request import Before, read_evidence, render
 from ci.fetch.retry import Patience
 from ci.fetch.source import AbsentError
 from ci.github.client import GitHub
@@ -56,7 +56,7 @@ def main(
     github = GitHub(context, reporter, patience)
     before = _before(github, found)
     if images:
-        text = render(CheckedImages(images=images, found=found, before=before, good=good, run=run_url(environ)))
+        text = render(images, found, before, good=good, run=run_url(environ))
     else:
         text = NOTHING if good else FAILED
     actions.append_summary(text, environ)
