@@ -10,6 +10,8 @@ from ci.text.figures import change, mebibytes
 from ci.text.markdown import Markdown
 from ci.text.table import TitledTable
 
+ByKey = dict[tuple[str, str], Package]
+
 
 def compare(old: Iterable[Package], new: Iterable[Package]) -> PackageDiff:
     """The difference between two images' packages; each list has a package once per architecture.
@@ -71,9 +73,7 @@ def _key(package: Package) -> tuple[str, str]:
     return package.name, package.architecture
 
 
-def _moved(
-    before: dict[tuple[str, str], Package], after: dict[tuple[str, str], Package]
-) -> Iterator[tuple[Package, Package]]:
+def _moved(before: ByKey, after: ByKey) -> Iterator[tuple[Package, Package]]:
     gone = [before[key] for key in before.keys() - after.keys()]
     come = {package.name: package for key, package in after.items() if key not in before}
     gone_names = Counter(package.name for package in gone)

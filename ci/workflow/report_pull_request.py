@@ -55,10 +55,9 @@ def main(
     context = Context.from_environment(environ)
     github = GitHub(context, reporter, patience)
     before = _before(github, found)
+    text = NOTHING if good else FAILED
     if images:
         text = render(images, found, before, good=good, run=run_url(environ))
-    else:
-        text = NOTHING if good else FAILED
     actions.append_summary(text, environ)
     reporter.note(text)
     _comment(github, options.pull_request, text, anew=bool(images), reporter=reporter)
