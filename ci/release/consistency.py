@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ci.host.errors import InputError
-from ci.records.manifest import parse_manifest
+from ci.records.manifest_rules import read_manifest
 from ci.records.published import parse_release
 from ci.records.release import AssetRecord, ImageRelease, ReleaseFacts, ReleaseRecord, image_fields
 from ci.records.version import Version
@@ -39,26 +39,25 @@ def findings(checkout: Checkout) -> Iterator[str]:
 
 def _manifest_problems(checkout: Checkout, records: Mapping[Version, ReleaseRecord]) -> Iterator[str]:
     try:
-        manifest = parse_manifest(checkout.manifest, MANIFEST)
+        image = read_manifest(checkout.manifest, MANIFEST)["image"]
     except InputError as error:
         yield error.message
         return
     newest = max(records, default=None)
-    if not manifest.published:
+    if not image["qcow2"]:
         if newest is not None:
             yield f"{MANIFEST}: image.qcow2: nothing is released by it, but there is {FOLDER}/{newest}.json"
         return
     try:
-        version = Version.parse(manifest.image.version)
+        version = Version.parse(image.get("version", ""))
     except InputError:
-        yield f"{MANIFEST}: image.version: {manifest.image.version!r} is not the version of a release"
+        yield f"{MANIFEST}: image.version: {image.get('version', '')!r} is not the version of a release"
         return
     if version not in records:
         yield f"{MANIFEST}: image.version: {version} has no record, {FOLDER}/{version}.json"
         return
     if version != newest:
         yield f"{MANIFEST}: image.version: {version} is not the newest record, which is {FOLDER}/{newest}.json"
-    image = manifest.image.model_dump()
     for key, value in image_fields(records[version]).items():
         if image.get(key) != value:
             yield f"{MANIFEST}: image.{key}: {image.get(key)!r}, but {FOLDER}/{version}.json has {value!r}"

@@ -9,7 +9,7 @@ from markdown_it.token import Token
 
 from ci.comparison.packages import compare
 from ci.host.errors import InputError
-from ci.records.manifest import parse_manifest
+from ci.records.manifest_rules import read_manifest
 from ci.records.packages import Package, PackageDiff
 from ci.records.release import AssetRecord, ImageRelease, ReleaseFacts, ReleaseRecord, ValidationSummary
 from ci.release import notes
@@ -281,10 +281,10 @@ def test_the_folder_of_the_very_same_image_may_not_go() -> None:
 def test_the_snippet_is_a_manifests_image(kind: str) -> None:
     (snippet,) = [token.content for token in tokens(texts(make_record())[kind]) if token.info == "json"]
     document = json.loads(snippet) | {"tools": {}, "operations": []}
-    image = parse_manifest(json.dumps(document).encode(), "snippet").image
-    assert (image.name, image.version, image.size) == (NAME, TAG, 658_000_000)
-    assert image.qcow2 == make_image().qcow2.url
-    assert image.qcow2_sha256 == "1" * 64
+    image = read_manifest(json.dumps(document).encode(), "snippet")["image"]
+    assert (image["name"], image["version"], image["size"]) == (NAME, TAG, 658_000_000)
+    assert image["qcow2"] == make_image().qcow2.url
+    assert image["qcow2_sha256"] == "1" * 64
 
 
 def test_the_entry_names_what_was_added_and_removed() -> None:
