@@ -49,7 +49,6 @@ class PublishReleaseRequest:
 
 
 def arguments() -> argparse.ArgumentParser:
-    """The flags."""
     result = cli.parser("python -m ci.publish_release", __doc__)
     result.add_argument("--dist", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist")
     result.add_argument("--tag", help="vYYYY.MM.DD[.N] [the pushed tag; the version in dist]")
@@ -95,7 +94,6 @@ def main(
     patience: Patience | None = None,
     bundle: Bundle = make_ensure_vm,
 ) -> int:
-    """Publish, or show the plan; raises what docs/exit-codes.md lists."""
     publish_release(request(options, environ), reporter, environ=environ, patience=patience, bundle=bundle)
     return 0
 

@@ -137,6 +137,4 @@ class FileContents(ApiAnswer):
 
 
 class Switch(ApiAnswer):
-    """A setting that is on or off."""
-
     enabled: bool

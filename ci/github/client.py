@@ -8,6 +8,7 @@ a release must know each of its calls. Its retries are off, for they repeat uplo
 
 import base64
 import binascii
+import contextlib
 import itertools
 import logging
 import time
@@ -147,10 +148,8 @@ class GitHub:
         """Remove an asset of a draft; one that is gone already is no failure."""
 
         def call() -> None:
-            try:
+            with contextlib.suppress(AbsentError):
                 self._request("DELETE", f"/releases/assets/{asset.id}")
-            except AbsentError:
-                logger.debug("asset %s was gone already", asset.name)
 
         self.persistence.write(f"removing {asset.name}", call)
 
@@ -285,10 +284,7 @@ class GitHub:
         started = time.monotonic()
         try:
             headers, data = self._requester.requestJsonAndCheck(
-                verb,
-                f"{self._root}{path}",
-                parameters=dict(query or {}),
-                input=None if body is None else dict(body),
+                verb, f"{self._root}{path}", parameters=dict(query or {}), input=None if body is None else dict(body)
             )
         except requests.RequestException as error:
             logger.debug("%s %s: %s", verb, path, error)

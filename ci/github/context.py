@@ -59,14 +59,9 @@ class Context(GitHubAccess):
         """The account the repository belongs to."""
         return self.repository.partition("/")[0]
 
-    @property
-    def repository_url(self) -> str:
-        """The repository's page."""
-        return f"{self.server_url}/{self.repository}"
-
     def release_url(self, tag: str) -> str:
         """The page of a published release."""
-        return f"{self.repository_url}/releases/tag/{tag}"
+        return f"{self.server_url}/{self.repository}/releases/tag/{tag}"
 
     def attestation_url(self, sha256: str) -> str:
         """Where the API has what was attested of a file, by its digest."""
@@ -74,7 +69,7 @@ class Context(GitHubAccess):
 
     def asset_url(self, tag: str, name: str) -> str:
         """Where an asset of a published release is downloaded from."""
-        return f"{self.repository_url}/releases/download/{tag}/{name}"
+        return f"{self.server_url}/{self.repository}/releases/download/{tag}/{name}"
 
 
 def chosen_tag(flag: str | None, environ: Mapping[str, str]) -> Version | None:

@@ -9,8 +9,6 @@ BOT = "github-actions[bot]"
 
 
 class User(ApiAnswer):
-    """Somebody, or a bot."""
-
     login: str
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from ci.fetch.source import AbsentError, TransientError
-from ci.host.errors import AccessError, RejectedError, RemoteError, ToolsmithError
+from ci.host.errors import AccessError, RejectedError, RemoteError
 
 SECONDARY_LIMIT_SECONDS = 60.0
 
@@ -21,8 +21,17 @@ def from_status(status: int, headers: Mapping[str, str], body: object, request: 
         return TransientError(f"status {status} at {request}")
     if status == 404:
         return AbsentError(request)
-    if status in {401, 403}:
-        return _access_error(status, message, request)
+    if status == 401:
+        return AccessError(
+            f"GitHub does not accept the token: {message}",
+            hint="It is wrong, expired or revoked; an app's token lives for one hour. Make a new one and run it again.",
+        )
+    if status == 403:
+        return AccessError(
+            f"the token may not do this: {request}: {message}",
+            hint="A release needs `contents: write`, a roll-out `pull-requests: write` too. For a workflow's own token "
+            "also: Settings, Actions, General, `Allow GitHub Actions to create and approve pull requests`.",
+        )
     errors = [finding for finding in data.get("errors") or [] if isinstance(finding, dict)]
     reasons = [str(finding.get("message") or f"{finding.get('field')}: {finding.get('code')}") for finding in errors]
     text = f"GitHub refuses {request}: {'; '.join([message, *reasons])} (status {status})"
@@ -56,16 +65,3 @@ def _limit_seconds(status: int, headers: Mapping[str, str], message: str) -> flo
     if status == 429 or "rate limit" in message.lower():
         return SECONDARY_LIMIT_SECONDS
     return None
-
-
-def _access_error(status: int, message: str, request: str) -> ToolsmithError:
-    if status == 401:
-        return AccessError(
-            f"GitHub does not accept the token: {message}",
-            hint="It is wrong, expired or revoked; an app's token lives for one hour. Make a new one and run it again.",
-        )
-    return AccessError(
-        f"the token may not do this: {request}: {message}",
-        hint="A release needs `contents: write`, a roll-out `pull-requests: write` too. For a workflow's own token "
-        "also: Settings, Actions, General, `Allow GitHub Actions to create and approve pull requests`.",
-    )

@@ -23,7 +23,6 @@ from ci.github.failures import from_status
 from ci.host.errors import AccessError, RejectedError, RemoteError, VerificationError
 from ci.host.files import CHUNK_BYTES
 
-ALREADY_EXISTS = "already_exists"
 # Records and package lists; an image is never read into memory.
 LARGEST_READ = 16 << 20
 
@@ -95,7 +94,7 @@ class Transfer:
         try:
             _raise_for(response, request)
         except RejectedError as refusal:
-            if ALREADY_EXISTS in refusal.codes:
+            if "already_exists" in refusal.codes:
                 raise TransientError("an asset of this name is there already") from refusal
             raise
         try:
@@ -107,8 +106,7 @@ class Transfer:
         """A published small asset's bytes, once; raises VerificationError where they are not of GitHub's digest."""
         if asset.size > LARGEST_READ:
             raise RemoteError(f"{asset.name} has {asset.size} bytes, which is too large for what it should be")
-        data = self._read_public(asset)
-        if data is None:
+        if (data := self._read_public(asset)) is None:
             data = b"".join(self._chunks(asset))
         if asset.sha256 and hashlib.sha256(data).hexdigest() != asset.sha256:
             raise VerificationError(f"{asset.name} arrived altered", hint="Run it again; look for a proxy on the way.")

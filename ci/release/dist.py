@@ -48,7 +48,6 @@ class LocalFile:
 
     @property
     def name(self) -> str:
-        """Its name as an asset."""
         return self.path.name
 
 
@@ -65,7 +64,6 @@ class TestedImage:
 
     @property
     def qcow2(self) -> LocalFile:
-        """The image itself."""
         return next(file for file in self.files if file.name == self.build.image.file)
 
 
