@@ -73,18 +73,14 @@ def manifest_findings(document: Document) -> Iterator[str]:
             yield from (f"{key}.{shown_key(at)}: it is not a string" for at, item in items if not isinstance(item, str))
 
 
-def image_findings(image: Document) -> Iterator[str]:
+def image_findings(image: Document) -> list[str]:
     """What is wrong with the `image` of a manifest, each with the key it is about."""
-    faultless = True
-    for key, check in IMAGE_CHECKS.items():
-        if key not in image and key in OPTIONAL:
-            continue
-        problem = check(image[key]) if key in image else "the key is missing"
-        if problem:
-            faultless = False
-            yield f"{key}: {problem}"
-    if faultless and (contradiction := _contradiction(image)):
-        yield contradiction
+    missing = [f"{key}: the key is missing" for key in IMAGE_CHECKS if key not in image and key not in OPTIONAL]
+    problems = {key: check(image[key]) for key, check in IMAGE_CHECKS.items() if key in image}
+    found = [*missing, *(f"{key}: {problem}" for key, problem in problems.items() if problem)]
+    if not found and (contradiction := _contradiction(image)):
+        found.append(contradiction)
+    return found
 
 
 def _contradiction(image: Document) -> str | None:

@@ -102,8 +102,9 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         autoescape=False,  # noqa: S701 - this is Markdown; `finalize` escapes every string that is none of ours
     )
-    filters: dict[str, Callable[..., Markdown]] = {
+    filters: dict[str, Callable[..., str]] = {
         "asset": _asset,
+        "checksum_line": lambda asset, folder="": f"{asset.sha256}  {folder}{asset.name}",
         "evidence": _evidence,
         "gib": lambda size: Markdown(f"{size / (1 << 30):.0f} GiB"),
         "link": lambda url, text: link(text, url),
@@ -123,13 +124,11 @@ def _safe(value: object) -> object:
 
 def _context(record: ReleaseRecord) -> dict[str, Any]:
     version = Version.parse(record.tag)
-    image, images, ensure_vm = record.image, record.images, record.ensure_vm
-    folder = f".toolsmith/cache/{image.name}/{image.qcow2.sha256}"
+    image, images = record.image, record.images
     return _since(record) | {
         "record": record,
         "image": image,
         "images": images,
-        "attested": image.attestation is not None,
         "tag": Markdown(version),
         "day": Markdown(version.day.isoformat()),
         "commit": _commit(record),
@@ -138,13 +137,8 @@ def _context(record: ReleaseRecord) -> dict[str, Any]:
         "boots": _boots(images),
         "package_list": image.file(artifacts.PACKAGES),
         "report": image.file(artifacts.REPORT_MARKDOWN),
-        "page_link": Markdown(f"[releases/{version}.md](../releases/{version}.md)"),
-        "checksum": f"{image.qcow2.sha256}  {image.qcow2.name}",
-        "ensure_vm_checksum": f"{ensure_vm.sha256}  {ensure_vm.name}",
         "snippet": Markdown(manifest_snippet(record)),
-        "cache_folder": folder,
-        "cache_file": f"{folder}/{image.qcow2.name}",
-        "cache_checksum": f"{image.qcow2.sha256}  {folder}/{image.qcow2.name}",
+        "cache_folder": f".toolsmith/cache/{image.name}/{image.qcow2.sha256}",
     }
 
 

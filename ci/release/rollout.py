@@ -49,13 +49,8 @@ class ProposedChange:
     files: Mapping[str, str]
     title: str
     body: str
-    subject: str = ""
+    subject: str
     marker: str = ""
-
-    @property
-    def name(self) -> str:
-        """What messages call it."""
-        return self.subject or f"the roll-out of {self.tag}"
 
     def is_of(self, pull: Pull) -> bool:
         """True for a pull request that brings, or brought, this very change."""
@@ -124,7 +119,7 @@ def survey(github: GitHub, change: ProposedChange, *, reopen: bool) -> Survey:
     opened = next((pull for pull in pulls if pull.open), None)
     if latest is not None and opened is None and not reopen:
         raise RefusedError(
-            f"{change.name} was {'merged and taken back' if latest.merged_at else 'closed'}: {latest.html_url}",
+            f"{change.subject} was {'merged and taken back' if latest.merged_at else 'closed'}: {latest.html_url}",
             hint="Somebody decided so. To propose it again: --reopen.",
         )
     pull = opened or (latest if latest is not None and latest.merged_at is None else None)

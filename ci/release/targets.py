@@ -28,6 +28,7 @@ def own(github: GitHub, record: ReleaseRecord) -> ProposedChange | None:
     log = text_at(github, CHANGELOG, head)
     return ProposedChange(
         tag=record.tag,
+        subject=f"the roll-out of {record.tag}",
         base=base,
         head=head,
         before={MANIFEST: manifest, CHANGELOG: log},
@@ -55,6 +56,7 @@ def fountainkit(github: GitHub, record: ReleaseRecord) -> ProposedChange | None:
         return None
     return ProposedChange(
         tag=record.tag,
+        subject=f"the roll-out of {record.tag}",
         base=base,
         head=head,
         before={CONSUMER_MANIFEST: manifest},

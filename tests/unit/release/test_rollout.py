@@ -18,6 +18,7 @@ CHANGE = ProposedChange(
     branch=f"rollout/{TAG}",
     files={"manifests/tools.json": "{}\n", "docs/releases.md": "# Releases\n"},
     title=f"Roll out {TAG}",
+    subject=f"the roll-out of {TAG}",
     body="What changes\n",
 )
 OURS = message(CHANGE, TREE)
