@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from ci.comparison import packages
 from ci.comparison.difference import Difference, Facts, SetChanges
+from ci.records.packages import Growth
 from ci.text.figures import change, mebibytes, megabytes, seconds
 from ci.text.markdown import Markdown, code
 from ci.text.table import TitledTable
@@ -107,7 +108,7 @@ def _sections(found: Difference) -> Iterator[TitledTable]:
             if part.rows:
                 yield TitledTable(f"Packages {part.title.lower()}", part.columns, part.rows)
     if found.growth:
-        yield _growth(found)
+        yield _growth(found.growth)
     yield from configuration(found)
     if found.checks:
         yield checks(found)
@@ -122,17 +123,12 @@ def _sections(found: Difference) -> Iterator[TitledTable]:
         )
 
 
-def _growth(found: Difference) -> TitledTable:
-    largest = sorted(found.growth, key=lambda one: -abs(one.kib))[:GROWTH_ROWS]
-    rows = [
-        (
-            one.package,
-            Markdown(mebibytes(one.old_kib)),
-            Markdown(mebibytes(one.new_kib)),
-            Markdown(change(one.old_kib / 1024, one.new_kib / 1024, "MiB")),
-        )
-        for one in sorted(largest, key=lambda one: -one.kib)
-    ]
+def _growth(growth: Sequence[Growth]) -> TitledTable:
+    largest = sorted(growth, key=lambda one: -abs(one.kib))[:GROWTH_ROWS]
+    rows = []
+    for one in sorted(largest, key=lambda one: -one.kib):
+        changed = change(one.old_kib / 1024, one.new_kib / 1024, "MiB")
+        rows.append((one.package, *map(Markdown, (mebibytes(one.old_kib), mebibytes(one.new_kib), changed))))
     return TitledTable("Packages that grew or shrank most", ("package", "before", "after", "change"), rows)
 
 

@@ -95,10 +95,8 @@ def _version(inline: Token) -> Version | None:
 
 def _position(headings: list[_Heading], version: Version, end: int) -> int:
     entries = list(_entries(headings))
-    for heading in entries:
-        if heading.version and heading.version < version:
-            return heading.line
-    return _end(entries[-1], headings, end)
+    older = (heading.line for heading in entries if heading.version and heading.version < version)
+    return next(older, _end(entries[-1], headings, end))
 
 
 def _end(entry: _Heading, headings: list[_Heading], end: int) -> int:

@@ -33,13 +33,12 @@ PREDICATES = ("https://slsa.dev/provenance/v1", "https://cyclonedx.org/bom")
 
 def primary_first(images: Sequence[TestedImage], definition: str) -> tuple[TestedImage, ...]:
     """The image the manifest will point to, then the others. A single image is the primary, whatever it is."""
-    if len(images) == 1:
-        return tuple(images)
-    for image in images:
-        if image.build.definition == definition:
-            return (image, *(other for other in images if other is not image))
-    built = ", ".join(image.build.definition for image in images)
-    raise InputError(f"there is no build of '{definition}' among {built}", hint="Choose one with --image.")
+    built = [image.build.definition for image in images]
+    if len(images) > 1 and definition not in built:
+        raise InputError(
+            f"there is no build of '{definition}' among {', '.join(built)}", hint="Choose one with --image."
+        )
+    return tuple(sorted(images, key=lambda image: image.build.definition != definition))
 
 
 def check_commit(images: Sequence[TestedImage], context: Context) -> str:
