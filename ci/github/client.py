@@ -234,7 +234,8 @@ class GitHub:
 
     def pulls(self, branch: str) -> list[Pull]:
         """All pull requests from a branch of this repository, closed ones too, newest first."""
-        query = {"head": f"{self.context.owner}:{branch}", "state": "all", "per_page": PER_PAGE}
+        owner = self.context.repository.partition("/")[0]
+        query = {"head": f"{owner}:{branch}", "state": "all", "per_page": PER_PAGE}
         found = self.read("looking for the pull request", "/pulls", tuple[Pull, ...], query)
         return sorted((pull for pull in found if pull.head.ref == branch), key=lambda pull: -pull.number)
 

@@ -54,11 +54,6 @@ class Context(GitHubAccess):
             )
         return cls(**asdict(access), repository=name, commit=commit)
 
-    @property
-    def owner(self) -> str:
-        """The account the repository belongs to."""
-        return self.repository.partition("/")[0]
-
     def release_url(self, tag: str) -> str:
         """The page of a published release."""
         return f"{self.server_url}/{self.repository}/releases/tag/{tag}"

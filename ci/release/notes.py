@@ -5,7 +5,7 @@ A paragraph there is one line, because GitHub breaks lines in releases and pull 
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -102,15 +102,14 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         autoescape=False,  # noqa: S701 - this is Markdown; `finalize` escapes every string that is none of ours
     )
-    filters: dict[str, Callable[..., str]] = {
-        "asset": _asset,
-        "checksum_line": lambda asset, folder="": f"{asset.sha256}  {folder}{asset.name}",
-        "evidence": _evidence,
-        "gib": lambda size: Markdown(f"{size / (1 << 30):.0f} GiB"),
-        "link": lambda url, text: link(text, url),
-        "shell": shell,
-    }
-    environment.filters.update(filters)
+    environment.filters.update(
+        asset=_asset,
+        checksum_line=lambda asset, folder="": f"{asset.sha256}  {folder}{asset.name}",
+        evidence=_evidence,
+        gib=lambda size: Markdown(f"{size / (1 << 30):.0f} GiB"),
+        link=lambda url, text: link(text, url),
+        shell=shell,
+    )
     return environment
 
 
