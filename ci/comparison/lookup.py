@@ -73,14 +73,11 @@ class Lookup:
         """One image of what was found: see `pair`."""
         if isinstance(found, ComparedImage):
             return found
-        if image is None:
-            chosen = next((one for one in found.images if one.name in like), found.image)
-        elif (named := next((one for one in found.images if one.definition == image), None)) is not None:
-            chosen = named
-        else:
+        fitting = [one for one in found.images if (one.name in like if image is None else one.definition == image)]
+        if image is not None and not fitting:
             known = ", ".join(one.definition for one in found.images)
             raise InputError(f"{source} has no image '{image}'", hint=f"It has: {known}.")
-        return of_release(source, found, chosen, lambda asset: self._url(asset.url))
+        return of_release(source, found, (*fitting, found.image)[0], lambda asset: self._url(asset.url))
 
     def _local(self, path: Path) -> Found:
         data, source = self._url(path.absolute().as_uri()), str(path)

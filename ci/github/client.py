@@ -54,25 +54,25 @@ class GitHub:
 
     def __init__(self, context: Context, reporter: Reporter, patience: Patience | None = None) -> None:
         self.context = context
-        self.patience = patience or Patience()
+        patience = patience or Patience()
         self.reporter = reporter
-        self.persistence = Persistence(self.patience, reporter)
+        self.persistence = Persistence(patience, reporter)
         client = github.Github(
             base_url=context.api_url,
             auth=None if context.token is None else github.Auth.Token(context.token),
             user_agent=USER_AGENT,
-            timeout=self.patience.timeout,
+            timeout=patience.timeout,
             per_page=PER_PAGE,
             retry=None,
-            seconds_between_requests=self.patience.seconds_between_requests,
-            seconds_between_writes=self.patience.seconds_between_writes,
+            seconds_between_requests=patience.seconds_between_requests,
+            seconds_between_writes=patience.seconds_between_writes,
         )
         self._requester = client.requester
         # What a classic token was given; a fine-grained or an app's token has none to tell.
         # https://docs.github.com/en/apps/oauth-apps/building-oauth-apps/scopes-for-oauth-apps
         self.scopes: frozenset[str] | None = None
         self._root = f"/repos/{context.repository}"
-        self._transfer = Transfer(context, self.patience)
+        self._transfer = Transfer(context, patience)
 
     # The repository
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ci.host.errors import InputError
 from ci.records.manifest_rules import read_manifest
 from ci.records.published import parse_release
-from ci.records.release import AssetRecord, ImageRelease, ReleaseFacts, ReleaseRecord, image_fields
+from ci.records.release import ReleaseFacts, ReleaseRecord, image_fields
 from ci.records.version import Version
 from ci.release.changelog import NOTHING_YET, read_entries, says_nothing_yet
 from ci.release.targets import CHANGELOG, MANIFEST
@@ -98,25 +98,18 @@ def _problems_inside(version: Version, record: ReleaseRecord) -> Iterator[str]:
         yield f"url: {record.url!r} is not the release's page in {record.repository}"
     folder = record.url.replace("/releases/tag/", "/releases/download/")
     names = [asset.name for asset in record.assets]
-    for field, asset in _assets(record):
+    images = [("image", record.image), *((f"others[{number}]", image) for number, image in enumerate(record.others))]
+    assets = [
+        (f"{field}.assets[{number}]", asset) for field, image in images for number, asset in enumerate(image.assets)
+    ]
+    for field, asset in (*assets, ("ensure_vm", record.ensure_vm)):
         if asset.url != f"{folder}/{asset.name}":
             yield f"{field}.url: {asset.url!r} is not of this release"
         if names.count(asset.name) > 1:
             yield f"{field}.name: {asset.name!r} is there twice"
-    for field, image in _images(record):
+    for field, image in images:
         if image.qcow2 not in image.assets:
             yield f"{field}.qcow2: {image.qcow2.name!r} is not among the image's assets"
-
-
-def _images(record: ReleaseRecord) -> Iterator[tuple[str, ImageRelease]]:
-    yield "image", record.image
-    yield from ((f"others[{number}]", image) for number, image in enumerate(record.others))
-
-
-def _assets(record: ReleaseRecord) -> Iterator[tuple[str, AssetRecord]]:
-    for field, image in _images(record):
-        yield from ((f"{field}.assets[{number}]", asset) for number, asset in enumerate(image.assets))
-    yield "ensure_vm", record.ensure_vm
 
 
 def _previous_problems(
