@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from typing import Literal
 
 from ci.github.answers import Commit, Pull
 from ci.github.client import GitHub
@@ -22,14 +22,6 @@ _TRAILERS = re.compile(
     r"Toolsmith-Tree: (?P<tree>[0-9a-f]{40})\s*\Z",
     re.MULTILINE,
 )
-
-
-class PullOutcome(StrEnum):
-    """What became of a roll-out."""
-
-    OPENED = "opened"
-    UPDATED = "updated"
-    UNCHANGED = "as it should be already"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +67,7 @@ class PullResult:
     """The pull request, and whether it was made, changed, or right before."""
 
     pull: Pull
-    outcome: PullOutcome
+    outcome: Literal["opened", "updated", "as it should be already"]
 
 
 def shown_diff(path: str, before: str, after: str) -> str:
@@ -151,13 +143,13 @@ def carry_out(github: GitHub, change: ProposedChange, found: Survey, reporter: R
     if pull is None:
         with reporter.step("Opening the pull request"):
             pull = github.create_pull(branch=change.branch, base=change.base, title=change.title, body=change.body)
-        return PullResult(pull=pull, outcome=PullOutcome.OPENED)
+        return PullResult(pull=pull, outcome="opened")
     wanted = {"title": change.title, "body": change.body}
     if {"title": pull.title, "body": (pull.body or "").replace("\r\n", "\n")} != wanted:
         with reporter.step("Updating the pull request"):
             pull = github.edit_pull(pull.number, wanted)
-        return PullResult(pull=pull, outcome=PullOutcome.UPDATED)
-    return PullResult(pull=pull, outcome=PullOutcome.UPDATED if moved or reopened else PullOutcome.UNCHANGED)
+        return PullResult(pull=pull, outcome="updated")
+    return PullResult(pull=pull, outcome="updated" if moved or reopened else "as it should be already")
 
 
 def _reopen(github: GitHub, pull: Pull) -> Pull | None:
