@@ -44,7 +44,6 @@ class CompareRequest:
 
 
 def arguments() -> argparse.ArgumentParser:
-    """The flags."""
     result = cli.parser("python -m ci.compare", __doc__)
     result.add_argument("old", metavar="A", help="the older image")
     result.add_argument("new", metavar="B", nargs="?", help="the newer image")

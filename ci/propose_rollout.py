@@ -38,7 +38,6 @@ class ProposeRolloutRequest:
 
 
 def arguments() -> argparse.ArgumentParser:
-    """The flags."""
     result = cli.parser("python -m ci.propose_rollout", __doc__)
     result.add_argument("--tag", help="the published release, vYYYY.MM.DD[.N] [the pushed tag]")
     result.add_argument("--repository", metavar="OWNER/NAME", help="[GITHUB_REPOSITORY]")
@@ -62,7 +61,6 @@ def main(
     environ: Mapping[str, str] = os.environ,
     patience: Patience | None = None,
 ) -> int:
-    """Open or update the pull requests, or show them; raises what docs/exit-codes.md lists."""
     propose_rollout(request(options, environ), reporter, environ=environ, patience=patience)
     return 0
 
@@ -109,19 +107,15 @@ def _propose(
         return None
     found = rollout.survey(github, change, reopen=request.reopen)
     if request.dry_run:
-        _show(repository, change, found, reporter)
+        where = f"update {found.pull.html_url}" if found.pull else "open a pull request"
+        reporter.note(f"{repository}: would {where}, from {change.branch} to {change.base} at {change.head.sha}")
+        for path, text in change.files.items():
+            reporter.note(rollout.shown_diff(path, change.before.get(path, ""), text))
+        reporter.note(f"{change.title}\n\n{change.body}")
         return found.pull
     result = rollout.carry_out(github, change, found, reporter)
     reporter.note(f"{repository}: pull request {result.outcome}: {result.pull.html_url}")
     return result.pull
-
-
-def _show(repository: str, change: ProposedChange, found: rollout.Survey, reporter: Reporter) -> None:
-    where = f"update {found.pull.html_url}" if found.pull else "open a pull request"
-    reporter.note(f"{repository}: would {where}, from {change.branch} to {change.base} at {change.head.sha}")
-    for path, text in change.files.items():
-        reporter.note(rollout.shown_diff(path, change.before.get(path, ""), text))
-    reporter.note(f"{change.title}\n\n{change.body}")
 
 
 if __name__ == "__main__":

@@ -6,13 +6,12 @@ Looks at what is there first and takes only the steps that are missing; run it a
 import argparse
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ci.consume.bundle import write_archive
 from ci.fetch.retry import Patience
-from ci.github.answers import Release
 from ci.github.client import GitHub
 from ci.github.context import Context, chosen_tag, run_url
 from ci.github.failures import nothing_vanishes
@@ -23,21 +22,11 @@ from ci.host.repository import ROOT, current_revision
 from ci.host.workspace import work_folder
 from ci.image.definition import RELEASE_IMAGE
 from ci.records import artifacts
-from ci.records.release import ReleaseRecord
 from ci.records.version import Version
 from ci.release import proposal as proposals
 from ci.release.dist import local_file, read_dist
-from ci.release.publish import (
-    Action,
-    Proposal,
-    Publisher,
-    describe,
-    examine,
-    plan,
-    preflight,
-)
+from ci.release.publish import carry_out, described, examine, preflight
 from ci.release.read_back import newest_release
-from ci.release.state import Situation
 
 # Makes the consumer's tool in a folder, of a commit or of whatever is checked out.
 Bundle = Callable[[Path, str | None], Path]
@@ -60,7 +49,6 @@ class PublishReleaseRequest:
 
 
 def arguments() -> argparse.ArgumentParser:
-    """The flags."""
     result = cli.parser("python -m ci.publish_release", __doc__)
     result.add_argument("--dist", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist")
     result.add_argument("--tag", help="vYYYY.MM.DD[.N] [the pushed tag; the version in dist]")
@@ -106,7 +94,6 @@ def main(
     patience: Patience | None = None,
     bundle: Bundle = make_ensure_vm,
 ) -> int:
-    """Publish, or show the plan; raises what docs/exit-codes.md lists."""
     publish_release(request(options, environ), reporter, environ=environ, patience=patience, bundle=bundle)
     return 0
 
@@ -124,59 +111,41 @@ def publish_release(
     context = Context.from_environment(environ, repository=request.repository)
     with reporter.step("Reading and hashing what was built and tested"):
         images = read_dist(request.dist, version=request.tag, allow_dirty=request.allow_dirty)
-    primary, others = proposals.primary_image(images, request.image)
+    images = proposals.primary_first(images, request.image)
     commit = proposals.check_commit(images, context)
-    version = Version.parse(primary.build.version)
+    version = Version.parse(images[0].build.version)
     github = GitHub(context, reporter, patience)
     with work_folder(request.dist) as folder:
         ensure_vm = local_file(bundle(folder, None if request.allow_dirty else commit))
-        materials = proposals.Materials(primary=primary, others=others, ensure_vm=ensure_vm)
         # Everything up to the first write comes first, so that what can be refused is refused before it.
         with reporter.step("Looking at what is there"):
             releases = preflight(github, str(version), commit)
             immutable = github.releases_are_immutable()
-            record = _record(github, releases, version, materials, run=run_url(environ), attested=request.attested)
+            previous, changes = proposals.read_previous(github, releases, images[0])
+        record = proposals.release_record(
+            context,
+            images,
+            ensure_vm,
+            previous=previous,
+            changes=changes,
+            run=run_url(environ),
+            attested=request.attested,
+        )
         newest = newest_release(releases)
         latest = newest is None or newest.version is None or newest.version <= version
-        proposal = proposals.make_proposal(record, materials, folder / artifacts.RELEASE, latest=latest)
+        proposal = proposals.make_proposal(record, images, ensure_vm, folder / artifacts.RELEASE, latest=latest)
         if immutable:
             reporter.note(
                 "Releases of this repository are immutable: once published, neither assets nor tag can change"
             )
-        situation = examine(github, releases, proposal)
-        steps = plan(situation, proposal)
+        plan = examine(github, releases, proposal)
         if request.dry_run:
-            _show_plan(proposal, situation, steps, reporter)
+            for line in (*described(plan, proposal), f"\nThe release notes:\n\n{proposal.body}"):
+                reporter.note(line)
             return
-        published = Publisher(github, proposal).carry_out(steps, situation)
-    reporter.note(f"{proposal.tag} is published{'' if steps else ' already'}: {published.html_url}")
+        published = carry_out(github, plan, proposal)
+    reporter.note(f"{proposal.tag} is published{' already' if plan.published else ''}: {published.html_url}")
     actions.set_outputs({"tag": proposal.tag, "url": published.html_url}, environ)
-
-
-def _record(
-    github: GitHub,
-    releases: Sequence[Release],
-    version: Version,
-    materials: proposals.Materials,
-    *,
-    run: str | None,
-    attested: bool,
-) -> ReleaseRecord:
-    """What the release will say of itself, and of the one before it."""
-    earlier = newest_release(releases, below=version)
-    previous, changes = proposals.read_previous(github, earlier, materials.primary)
-    return proposals.release_record(
-        github.context, version, materials, previous=previous, changes=changes, run=run, attested=attested
-    )
-
-
-def _show_plan(proposal: Proposal, situation: Situation, steps: Sequence[Action], reporter: Reporter) -> None:
-    reporter.note(f"{proposal.tag}: {situation.standing}")
-    for step in steps:
-        reporter.note(f"would {describe(step, proposal)}")
-    if not steps:
-        reporter.note("nothing to do")
-    reporter.note(f"\nThe release notes:\n\n{proposal.body}")
 
 
 if __name__ == "__main__":

@@ -181,9 +181,9 @@ def _propose(refresh: Refresh, target: RefreshTarget, reporter: Reporter, *, reo
     if not reopen and (closed := rollout.turned_down(target.github, change)):
         # A decision, and no failure: the next serial is proposed again.
         word = "merged and taken back" if closed.merged_at else "closed"
-        reporter.warn(f"{refresh.name}: nothing to do: {change.name} was {word}: {closed.html_url} (--reopen)")
+        reporter.warn(f"{refresh.name}: nothing to do: {change.subject} was {word}: {closed.html_url} (--reopen)")
         return Refreshed(
-            text=Markdown(f"Nothing to do: {link(code(change.name), closed.html_url)} was {word}, and stays so.")
+            text=Markdown(f"Nothing to do: {link(code(change.subject), closed.html_url)} was {word}, and stays so.")
         )
     found = rollout.survey(target.github, change, reopen=reopen)
     result = rollout.carry_out(target.github, change, found, reporter)

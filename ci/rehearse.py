@@ -6,6 +6,7 @@ that nothing is left to do. Needs no token and leaves nothing behind.
 
 import argparse
 import hashlib
+import json
 import sys
 import time
 from collections.abc import Callable
@@ -26,13 +27,12 @@ from ci.host.workspace import cache_folder, work_folder
 from ci.image.definition import RELEASE_IMAGE
 from ci.propose_rollout import FOUNTAINKIT_REPOSITORY, FOUNTAINKIT_TOKEN, ProposeRolloutRequest, propose_rollout
 from ci.publish_release import PublishReleaseRequest, publish_release
-from ci.records.manifest import Manifest, ManifestImage, parse_manifest
-from ci.records.manifest_rules import UNPUBLISHED
+from ci.records.manifest_rules import UNPUBLISHED, read_manifest
 from ci.records.version import Version
 from ci.rehearsal.faults import Effect, Fault, Moment
 from ci.rehearsal.server import GitHubServer
 from ci.release.dist import TestedImage, read_dist
-from ci.release.proposal import primary_image
+from ci.release.proposal import primary_first
 from ci.release.targets import CHANGELOG, CONSUMER_MANIFEST, MANIFEST
 
 REPOSITORY = "fountainkit-toolsmith-image"
@@ -46,10 +46,9 @@ CUT_OFF = Fault(effect=Effect.RESET, moment=Moment.MIDWAY, method="POST", path="
 COLUMNS = ("what", "result", "seconds", "API calls")
 
 # As before any release, whatever has been released since: a rehearsal's version may be older.
-FIRST_MANIFEST = Manifest(
-    image=ManifestImage(name="", tarball="", sha256="", qcow2="", qcow2_sha256="", version=UNPUBLISHED, size=0),
-    tools={},
-    operations=[],
+_NO_IMAGE = dict.fromkeys(("name", "tarball", "sha256", "qcow2", "qcow2_sha256"), "")
+FIRST_MANIFEST = json.dumps(
+    {"image": {**_NO_IMAGE, "version": UNPUBLISHED, "size": 0}, "tools": {}, "operations": []}, indent=2
 )
 
 # What a consumer's own manifest may hold beside the image; a roll-out must leave it as it is.
@@ -98,7 +97,7 @@ def rehearse(wanted: RehearseRequest, reporter: Reporter) -> None:
     """Raises what the two commands raise, and VerificationError where the outcome is not as it must be."""
     with reporter.step("Reading what was built and tested"):
         images = read_dist(wanted.dist, version=wanted.tag, allow_dirty=True)
-    image, _ = primary_image(images, wanted.image)
+    image = primary_first(images, wanted.image)[0]
     rows = []
     with work_folder(cache_folder() / "rehearsal") as folder, GitHubServer.start(folder) as server:
         rehearsal = _Rehearsal(server, image, wanted, folder, reporter)
@@ -118,7 +117,7 @@ class _Rehearsal:
         self.server, self.image, self.wanted, self.folder, self.reporter = server, image, wanted, folder, reporter
         self.version = Version.parse(image.build.version)
         files = {path: (ROOT / path).read_text(encoding="utf-8") for path in ("README.md", CHANGELOG)}
-        self.repository = server.create_repository(REPOSITORY, files | {MANIFEST: FIRST_MANIFEST.to_json()})
+        self.repository = server.create_repository(REPOSITORY, files | {MANIFEST: FIRST_MANIFEST})
         server.show_head_as(self.repository, image.build.commit)
         self.consumer = server.create_repository(CONSUMER, {CONSUMER_MANIFEST: CONSUMER_EXAMPLE})
         self.environ = {
@@ -195,18 +194,18 @@ class _Rehearsal:
         """Merge both; then a consumer who follows the manifest, from an empty folder, gets the tested bytes."""
         for repository in (self.repository, self.consumer):
             self.server.merge_pull(repository, self.server.pulls(repository)[0]["number"])
-        manifest = parse_manifest(self._read(self.repository, MANIFEST), MANIFEST)
+        ours = read_manifest(self._read(self.repository, MANIFEST), MANIFEST)
         text = self._read(self.consumer, CONSUMER_MANIFEST)
-        theirs = parse_manifest(text, CONSUMER_MANIFEST)
-        if theirs.image.qcow2 != manifest.image.qcow2 or "owner" not in (theirs.model_extra or {}):
+        theirs = read_manifest(text, CONSUMER_MANIFEST)
+        if theirs["image"]["qcow2"] != ours["image"]["qcow2"] or "owner" not in theirs:
             raise _wrong("FountainKit's manifest is not as it must be")
         workspace = self.folder / "workspace"
         write_atomic(workspace / CONSUMER_MANIFEST, text)
         found = ensure_vm(EnsureVmRequest(workspace=workspace, localize=True), self.reporter, Client())
         path = Path(str(found["path"]))
-        local = parse_manifest((workspace / CONSUMER_MANIFEST).read_bytes(), CONSUMER_MANIFEST).image
+        local = read_manifest((workspace / CONSUMER_MANIFEST).read_bytes(), CONSUMER_MANIFEST)["image"]
         # Where Toolsmith looks: docs/consuming.md.
-        expected = workspace / ".toolsmith" / "cache" / local.name / local.qcow2_sha256 / local.qcow2
+        expected = workspace / ".toolsmith" / "cache" / local["name"] / local["qcow2_sha256"] / local["qcow2"]
         if path != expected or sha256_file(path) != self.image.build.image.sha256:
             raise _wrong("the manifest leads to another image, or to another place")
         return "the tested bytes, where Toolsmith looks"

@@ -34,9 +34,15 @@ class SetChanges(Part):
     changed: tuple[str, ...] = ()
 
     @property
+    def parts(self) -> dict[str, tuple[str, ...]]:
+        """What is not empty, by what became of it."""
+        parts = {"added": self.added, "removed": self.removed, "changed": self.changed}
+        return {what: names for what, names in parts.items() if names}
+
+    @property
     def empty(self) -> bool:
         """True where both sides are the same."""
-        return not (self.added or self.removed or self.changed)
+        return not self.parts
 
 
 class CheckChange(Part):

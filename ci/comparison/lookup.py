@@ -15,7 +15,7 @@ from ci.records import artifacts
 from ci.records.packages import HEADER, parse_packages
 from ci.records.published import MAX_BYTES, parse_release, read_release
 from ci.records.record import schema_of
-from ci.records.release import AssetRecord, ReleaseRecord
+from ci.records.release import ReleaseRecord
 from ci.records.version import Version
 
 KINDS = (
@@ -73,14 +73,11 @@ class Lookup:
         """One image of what was found: see `pair`."""
         if isinstance(found, ComparedImage):
             return found
-        if image is None:
-            chosen = next((one for one in found.images if one.name in like), found.image)
-        elif (named := next((one for one in found.images if one.definition == image), None)) is not None:
-            chosen = named
-        else:
+        fitting = [one for one in found.images if (one.name in like if image is None else one.definition == image)]
+        if image is not None and not fitting:
             known = ", ".join(one.definition for one in found.images)
             raise InputError(f"{source} has no image '{image}'", hint=f"It has: {known}.")
-        return of_release(source, found, chosen, self._asset)
+        return of_release(source, found, (*fitting, found.image)[0], lambda asset: self._url(asset.url))
 
     def _local(self, path: Path) -> Found:
         data, source = self._url(path.absolute().as_uri()), str(path)
@@ -113,9 +110,6 @@ class Lookup:
                 "by this repository's automation has no record: compare package lists instead.",
             )
         return parse_release(data, public_url(url), tag=tag)
-
-    def _asset(self, asset: AssetRecord) -> bytes:
-        return self._url(asset.url)
 
     def _url(self, url: str) -> bytes:
         return read_url(url, max_bytes=MAX_BYTES, reporter=self.reporter, client=self.client)

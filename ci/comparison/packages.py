@@ -10,7 +10,7 @@ from ci.text.figures import change, mebibytes
 from ci.text.markdown import Markdown
 from ci.text.table import TitledTable
 
-Key = tuple[str, str]
+ByKey = dict[tuple[str, str], Package]
 
 
 def compare(old: Iterable[Package], new: Iterable[Package]) -> PackageDiff:
@@ -18,10 +18,9 @@ def compare(old: Iterable[Package], new: Iterable[Package]) -> PackageDiff:
 
     A package whose architecture changed too (a script rewritten in C is no longer `all`) counts as up- or downgraded.
     """
-    before, after = _by_key(old), _by_key(new)
-    pairs = [(before[key], after[key]) for key in before.keys() & after.keys()]
+    before, after = ({_key(package): package for package in packages} for packages in (old, new))
     moved = list(_moved(before, after))
-    pairs += moved
+    pairs = [*((before[key], after[key]) for key in before.keys() & after.keys()), *moved]
     gone = before.keys() - after.keys() - {_key(one) for one, _ in moved}
     come = after.keys() - before.keys() - {_key(other) for _, other in moved}
     pairs.sort(key=lambda pair: _key(pair[1]))
@@ -50,10 +49,10 @@ def size_change(diff: PackageDiff) -> str:
 def parts(diff: PackageDiff) -> tuple[TitledTable, ...]:
     """The difference as tables, also those that are empty."""
     return (
-        TitledTable("Added", ("package", "version", "installed size"), [_package_row(item) for item in diff.added]),
-        TitledTable("Removed", ("package", "version", "installed size"), [_package_row(item) for item in diff.removed]),
-        TitledTable("Downgraded", ("package", "from", "to"), [_change_row(item) for item in diff.downgraded]),
-        TitledTable("Upgraded", ("package", "from", "to"), [_change_row(item) for item in diff.upgraded]),
+        TitledTable("Added", ("package", "version", "installed size"), list(map(_package_row, diff.added))),
+        TitledTable("Removed", ("package", "version", "installed size"), list(map(_package_row, diff.removed))),
+        TitledTable("Downgraded", ("package", "from", "to"), list(map(_change_row, diff.downgraded))),
+        TitledTable("Upgraded", ("package", "from", "to"), list(map(_change_row, diff.upgraded))),
     )
 
 
@@ -63,22 +62,18 @@ def markdown(diff: PackageDiff, rows: int) -> Markdown:
     left = rows
     for part in parts(diff):
         if shown := part.rows[:left]:
-            blocks.append(f"{part.title}:\n\n{part.first(left).markdown()}")
+            blocks.append(f"{part.title}:\n\n{part.markdown(left)}")
         left -= len(shown)
     if missing := sum(len(part.rows) for part in parts(diff)) - (rows - left):
         blocks.append(f"{missing} more {'row is' if missing == 1 else 'rows are'} not shown here.")
     return Markdown("\n\n".join(blocks))
 
 
-def _key(package: Package) -> Key:
+def _key(package: Package) -> tuple[str, str]:
     return package.name, package.architecture
 
 
-def _by_key(packages: Iterable[Package]) -> dict[Key, Package]:
-    return {_key(package): package for package in packages}
-
-
-def _moved(before: dict[Key, Package], after: dict[Key, Package]) -> Iterator[tuple[Package, Package]]:
+def _moved(before: ByKey, after: ByKey) -> Iterator[tuple[Package, Package]]:
     gone = [before[key] for key in before.keys() - after.keys()]
     come = {package.name: package for key, package in after.items() if key not in before}
     gone_names = Counter(package.name for package in gone)

@@ -13,7 +13,6 @@ from ci.records import artifacts
 from ci.records.validation import CheckResult, Outcome, ValidationReport
 from ci.text.figures import change, megabytes, seconds
 from ci.text.markdown import Markdown, code, link, table
-from ci.text.table import TitledTable
 
 # GitHub takes 65,536 characters for a comment; see ci/release/notes.py.
 LIMIT = 50_000
@@ -39,70 +38,60 @@ def read_evidence(folder: Path) -> dict[str, Evidence]:
     return {one.build.definition: one for one in found}
 
 
-def is_good(evidence: Evidence | None) -> bool:
-    """True where an image was built and passed its boot test."""
+def _is_good(evidence: Evidence | None) -> bool:
     return evidence is not None and evidence.report is not None and evidence.report.passed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckedImages:
-    """What was checked: `images` are all that should be there, `good` is how their jobs ended, `run` their page."""
+def render(
+    images: Sequence[str],
+    found: Mapping[str, Evidence],
+    before: Mapping[str, Before],
+    *,
+    good: bool,
+    run: str | None,
+) -> str:
+    """The report in Markdown, with as many packages as there is room for.
 
-    images: Sequence[str]
-    found: Mapping[str, Evidence]
-    before: Mapping[str, Before]
-    good: bool
-    run: str | None
-
-
-def render(check: CheckedImages) -> str:
-    """The report in Markdown, with as many packages as there is room for."""
-    for rows in PACKAGE_ROWS:
-        text = _render(check, rows)
-        if len(text.encode()) <= LIMIT:
-            return text
-    raise InputError("the report is too long even without the packages", hint="See the reports of the run.")
-
-
-def _render(check: CheckedImages, rows: int) -> str:
-    images, found, before = check.images, check.found, check.before
+    `images` are all that should be there, `good` tells whether their jobs ended well, `run` is their page.
+    """
     changes = {
         name: difference(past.image, of_build(one.build.name, one))
         for name, past in before.items()
         if (one := found.get(name))
     }
-    good = check.good and all(is_good(found.get(name)) for name in images)
+    good = good and all(_is_good(found.get(name)) for name in images)
     columns = ("image", "boot test", "size", "start to SSH", "packages", "configuration")
-    blocks = [
+    above = [
         f"### Images: {'good' if good else 'not good'}",
         table(columns, [_row(name, found.get(name), changes.get(name)) for name in images]),
+        *(_failures(name, one.report.checks) for name in images if (one := found.get(name)) and one.report),
     ]
-    blocks += [_failures(name, one.report.checks) for name in images if (one := found.get(name)) and one.report]
-    blocks += [block for name in images if name in changes for block in _details(name, changes[name], rows)]
     tags = {past.tag: past.url for past in before.values()}
-    blocks += [f"Compared with {link(tag, url)}." for tag, url in sorted(tags.items())]
-    if check.run:
-        blocks.append(f"{link('The run', check.run)} has the images, the reports and the logs to download.")
-    return "\n\n".join(block for block in blocks if block) + "\n"
+    below = [f"Compared with {link(tag, url)}." for tag, url in sorted(tags.items())]
+    if run:
+        below.append(f"{link('The run', run)} has the images, the reports and the logs to download.")
+    for rows in PACKAGE_ROWS:
+        details = [block for name in images if name in changes for block in _details(name, changes[name], rows)]
+        text = "\n\n".join(block for block in (*above, *details, *below) if block) + "\n"
+        if len(text.encode()) <= LIMIT:
+            return text
+    raise InputError("the report is too long even without the packages", hint="See the reports of the run.")
 
 
 def _row(name: str, evidence: Evidence | None, changes: Difference | None) -> tuple[Markdown, ...]:
     if evidence is None:
         return (code(name), Markdown("**not built**"), *(words.UNKNOWN,) * 4)
-    diff = changes.packages if changes else None
+    diff, size = changes.packages if changes else None, evidence.build.image.size
+    before = changes.old.image_bytes if changes else None
+    grown = "" if before is None else f" ({change(before / 1e6, size / 1e6, 'MB')})"
     return (
         code(name),
         _verdict(evidence.report),
-        _size(evidence.build.image.size, changes.old.image_bytes if changes else None),
+        Markdown(f"{megabytes(size)}{grown}"),
         _start(evidence.report, changes),
         Markdown(packages.summary(diff) if diff else f"{len(evidence.packages or ())}"),
         _configuration(changes),
     )
-
-
-def _size(size: int, before: int | None) -> Markdown:
-    changed = "" if before is None else f" ({change(before / 1e6, size / 1e6, 'MB')})"
-    return Markdown(f"{megabytes(size)}{changed}")
 
 
 def _configuration(changes: Difference | None) -> Markdown:
@@ -146,17 +135,13 @@ def _details(name: str, changes: Difference, rows: int) -> Iterator[Markdown]:
     """What changed in one image, folded; of each kind no more than `rows` rows."""
     for section in (*words.configuration(changes), words.checks(changes)):
         if section.rows:
-            yield _folded(f"{section.title} of {name}", _cut(section, rows))
+            missing = len(section.rows) - rows
+            more = f"\n\n{missing} more not shown here." if missing > 0 else ""
+            yield _folded(f"{section.title} of {name}", f"{section.markdown(rows)}{more}")
     if changes.packages and not changes.packages.empty:
         yield _folded(f"Packages of {name}", packages.markdown(changes.packages, rows))
 
 
-def _cut(section: TitledTable, rows: int) -> Markdown:
-    missing = len(section.rows) - rows
-    more = f"\n\n{missing} more not shown here." if missing > 0 else ""
-    return Markdown(f"{section.first(rows).markdown()}{more}")
-
-
-def _folded(title: str, text: Markdown) -> Markdown:
+def _folded(title: str, text: str) -> Markdown:
     # In a heading of this kind GitHub reads HTML, not Markdown.
     return Markdown(f"<details><summary>{html.escape(title)}</summary>\n\n{text}\n\n</details>")

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from ci.comparison import packages
 from ci.comparison.difference import Difference, Facts, SetChanges
-from ci.records.validation import Outcome
+from ci.records.packages import Growth
 from ci.text.figures import change, mebibytes, megabytes, seconds
 from ci.text.markdown import Markdown, code
 from ci.text.table import TitledTable
@@ -16,10 +16,9 @@ UNKNOWN = Markdown("-")
 
 def text(found: Difference) -> str:
     """The difference for a terminal."""
-    blocks = [_overview(found).text()]
-    blocks += [f"{section.title}\n{section.text()}" for section in _sections(found)]
-    blocks += ["\n".join(remarks)] if (remarks := list(_remarks(found))) else []
-    return "\n\n".join(blocks) + "\n"
+    sections = [f"{section.title}\n{section.text()}" for section in _sections(found)]
+    blocks = (_overview(found).text(), *sections, "\n".join(_remarks(found)))
+    return "\n\n".join(filter(None, blocks)) + "\n"
 
 
 def markdown(found: Difference) -> str:
@@ -34,12 +33,16 @@ def configuration(found: Difference) -> Iterator[TitledTable]:
     """What differs in the files that an image is made of, and in who may log in; sections that have rows."""
     for title, what, changes in (("Configuration", "file", found.files), ("Keys", "key that may log in", found.keys)):
         if changes is not None and not changes.empty:
-            yield TitledTable(title, ("", what), _set_rows(changes))
+            rows = [(Markdown(part), name) for part, names in changes.parts.items() for name in names]
+            yield TitledTable(title, ("", what), rows)
 
 
 def checks(found: Difference) -> TitledTable:
     """The checks that end otherwise than before."""
-    rows = [(one.boot, one.id, _outcome(one.old), _outcome(one.new)) for one in found.checks or ()]
+    rows = [
+        (one.boot, one.id, *(UNKNOWN if outcome is None else Markdown(outcome) for outcome in (one.old, one.new)))
+        for one in found.checks or ()
+    ]
     return TitledTable("Checks", ("boot", "check", "before", "after"), rows)
 
 
@@ -53,15 +56,14 @@ def configuration_summary(changed: bool | None, files: SetChanges | None) -> Mar
         return Markdown("changed")
     if files.empty:
         return Markdown("changed (who may run a file)")
-    named = [code(name) for name in (*files.added, *files.removed, *files.changed)]
+    named = [code(name) for names in files.parts.values() for name in names]
     more = f" and {len(named) - NAMES} more" if len(named) > NAMES else ""
     return Markdown(f"changed ({set_summary(files)}: {', '.join(named[:NAMES])}{more})")
 
 
 def set_summary(changes: SetChanges) -> str:
     """How many were added, removed, changed."""
-    parts = {"added": changes.added, "removed": changes.removed, "changed": changes.changed}
-    return ", ".join(f"{len(names)} {what}" for what, names in parts.items() if names) or "unchanged"
+    return ", ".join(f"{len(names)} {what}" for what, names in changes.parts.items()) or "unchanged"
 
 
 def _overview(found: Difference) -> TitledTable:
@@ -106,7 +108,7 @@ def _sections(found: Difference) -> Iterator[TitledTable]:
             if part.rows:
                 yield TitledTable(f"Packages {part.title.lower()}", part.columns, part.rows)
     if found.growth:
-        yield _growth(found)
+        yield _growth(found.growth)
     yield from configuration(found)
     if found.checks:
         yield checks(found)
@@ -121,30 +123,13 @@ def _sections(found: Difference) -> Iterator[TitledTable]:
         )
 
 
-def _growth(found: Difference) -> TitledTable:
-    largest = sorted(found.growth, key=lambda one: -abs(one.kib))[:GROWTH_ROWS]
-    rows = [
-        (
-            one.package,
-            Markdown(mebibytes(one.old_kib)),
-            Markdown(mebibytes(one.new_kib)),
-            Markdown(change(one.old_kib / 1024, one.new_kib / 1024, "MiB")),
-        )
-        for one in sorted(largest, key=lambda one: -one.kib)
-    ]
+def _growth(growth: Sequence[Growth]) -> TitledTable:
+    largest = sorted(growth, key=lambda one: -abs(one.kib))[:GROWTH_ROWS]
+    rows = []
+    for one in sorted(largest, key=lambda one: -one.kib):
+        changed = change(one.old_kib / 1024, one.new_kib / 1024, "MiB")
+        rows.append((one.package, *map(Markdown, (mebibytes(one.old_kib), mebibytes(one.new_kib), changed))))
     return TitledTable("Packages that grew or shrank most", ("package", "before", "after", "change"), rows)
-
-
-def _set_rows(changes: SetChanges) -> list[tuple[str, str]]:
-    return [
-        (Markdown(what), name)
-        for what, names in (("added", changes.added), ("removed", changes.removed), ("changed", changes.changed))
-        for name in names
-    ]
-
-
-def _outcome(outcome: Outcome | None) -> str:
-    return Markdown(outcome.value if outcome else "-")
 
 
 def _remarks(found: Difference) -> Iterator[str]:

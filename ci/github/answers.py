@@ -3,7 +3,7 @@
 https://docs.github.com/en/rest
 """
 
-from pydantic import BaseModel, ConfigDict, RootModel
+from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, Field
 
 from ci.host.errors import InputError
 from ci.records.version import Version
@@ -17,20 +17,14 @@ class ApiAnswer(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Permissions(ApiAnswer):
-    """What the token may do; absent for some kinds of token."""
-
-    push: bool | None = None
-
-
 class RepositoryFacts(ApiAnswer):
-    """A repository."""
+    """A repository; `permissions` are what the token's owner may do, and absent for some kinds of token."""
 
     full_name: str
     default_branch: str
     private: bool = False
     archived: bool = False
-    permissions: Permissions = Permissions()
+    permissions: dict[str, bool | None] = {}
 
 
 class Asset(ApiAnswer):
@@ -76,14 +70,6 @@ class Release(ApiAnswer):
             return None
 
 
-class ReleasePage(RootModel[tuple[Release, ...]]):
-    """A page of releases."""
-
-
-class AssetPage(RootModel[tuple[Asset, ...]]):
-    """A page of assets."""
-
-
 class PullEnd(ApiAnswer):
     """The branch that a pull request is from, or goes to."""
 
@@ -109,10 +95,6 @@ class Pull(ApiAnswer):
         return self.state == "open"
 
 
-class PullPage(RootModel[tuple[Pull, ...]]):
-    """A page of pull requests."""
-
-
 class Created(ApiAnswer):
     """A git object that was written."""
 
@@ -133,36 +115,18 @@ class Reference(ApiAnswer):
 
 
 class Commit(ApiAnswer):
-    """A commit as the git database has it."""
+    """A commit as the git database has it; in a comparison two of its fields are one level down."""
 
     sha: str
-    message: str
-    tree: Created
-    parents: tuple[Created, ...]
-
-
-class _Text(ApiAnswer):
-    message: str
-    tree: Created
-
-
-class _ListedCommit(ApiAnswer):
-    sha: str
-    commit: _Text
+    message: str = Field(validation_alias=AliasChoices("message", AliasPath("commit", "message")))
+    tree: Created = Field(validation_alias=AliasChoices("tree", AliasPath("commit", "tree")))
     parents: tuple[Created, ...]
 
 
 class Comparison(ApiAnswer):
     """What one side has and the other has not, oldest first."""
 
-    commits: tuple[_ListedCommit, ...]
-
-    def git_commits(self) -> tuple[Commit, ...]:
-        """The commits, in the git database's form."""
-        return tuple(
-            Commit(sha=one.sha, message=one.commit.message, tree=one.commit.tree, parents=one.parents)
-            for one in self.commits
-        )
+    commits: tuple[Commit, ...]
 
 
 class FileContents(ApiAnswer):
@@ -173,6 +137,4 @@ class FileContents(ApiAnswer):
 
 
 class Switch(ApiAnswer):
-    """A setting that is on or off."""
-
     enabled: bool

@@ -8,32 +8,30 @@ a release must know each of its calls. Its retries are off, for they repeat uplo
 
 import base64
 import binascii
+import contextlib
 import itertools
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import quote
 
 import github
 import requests
-from pydantic import BaseModel, RootModel, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from ci.fetch.retry import Patience, Persistence
 from ci.fetch.source import AbsentError, TransientError
 from ci.github.answers import (
     Asset,
-    AssetPage,
     Commit,
     Comparison,
     Created,
     FileContents,
     Pull,
-    PullPage,
     Reference,
     Release,
-    ReleasePage,
     RepositoryFacts,
     Switch,
 )
@@ -45,8 +43,7 @@ from ci.host.progress import Reporter
 
 logger = logging.getLogger("ci.github")
 
-AnswerT = TypeVar("AnswerT", bound=BaseModel)
-PageT = TypeVar("PageT", bound=RootModel[Any])
+AnswerT = TypeVar("AnswerT")
 Body = Mapping[str, object]
 
 PER_PAGE = 100
@@ -57,25 +54,25 @@ class GitHub:
 
     def __init__(self, context: Context, reporter: Reporter, patience: Patience | None = None) -> None:
         self.context = context
-        self.patience = patience or Patience()
+        patience = patience or Patience()
         self.reporter = reporter
-        self.persistence = Persistence(self.patience, reporter)
+        self.persistence = Persistence(patience, reporter)
         client = github.Github(
             base_url=context.api_url,
             auth=None if context.token is None else github.Auth.Token(context.token),
             user_agent=USER_AGENT,
-            timeout=self.patience.timeout,
+            timeout=patience.timeout,
             per_page=PER_PAGE,
             retry=None,
-            seconds_between_requests=self.patience.seconds_between_requests,
-            seconds_between_writes=self.patience.seconds_between_writes,
+            seconds_between_requests=patience.seconds_between_requests,
+            seconds_between_writes=patience.seconds_between_writes,
         )
         self._requester = client.requester
         # What a classic token was given; a fine-grained or an app's token has none to tell.
         # https://docs.github.com/en/apps/oauth-apps/building-oauth-apps/scopes-for-oauth-apps
         self.scopes: frozenset[str] | None = None
         self._root = f"/repos/{context.repository}"
-        self._transfer = Transfer(context, self.patience)
+        self._transfer = Transfer(context, patience)
 
     # The repository
 
@@ -106,12 +103,11 @@ class GitHub:
             return None
         return target.sha
 
-    # ReleasePage
+    # Releases
 
     def releases(self) -> list[Release]:
         """All releases, drafts included where the token may push."""
-        pages = self.pages("listing the releases", "/releases", ReleasePage)
-        return [release for page in pages for release in page.root]
+        return list(self.items("listing the releases", "/releases", Release))
 
     def published_release(self, tag: str) -> Release | None:
         """The published release of a tag; drafts are not found this way."""
@@ -146,17 +142,14 @@ class GitHub:
 
     def assets(self, release: Release) -> tuple[Asset, ...]:
         """All assets; a release's own list may leave out those that were never completed."""
-        pages = self.pages("listing the assets", f"/releases/{release.id}/assets", AssetPage)
-        return tuple(asset for page in pages for asset in page.root)
+        return tuple(self.items("listing the assets", f"/releases/{release.id}/assets", Asset))
 
     def delete_asset(self, asset: Asset) -> None:
         """Remove an asset of a draft; one that is gone already is no failure."""
 
         def call() -> None:
-            try:
+            with contextlib.suppress(AbsentError):
                 self._request("DELETE", f"/releases/assets/{asset.id}")
-            except AbsentError:
-                logger.debug("asset %s was gone already", asset.name)
 
         self.persistence.write(f"removing {asset.name}", call)
 
@@ -193,7 +186,7 @@ class GitHub:
 
     def commits_between(self, base: str, head: str) -> tuple[Commit, ...]:
         """The commits that `head` has and `base` has not, oldest first; 250 at most."""
-        return self.read("comparing the branches", f"/compare/{base}...{head}", Comparison).git_commits()
+        return self.read("comparing the branches", f"/compare/{base}...{head}", Comparison).commits
 
     def read_file(self, path: str, commit: str) -> bytes | None:
         """A file of a commit; None where it has none of this name."""
@@ -241,8 +234,9 @@ class GitHub:
 
     def pulls(self, branch: str) -> list[Pull]:
         """All pull requests from a branch of this repository, closed ones too, newest first."""
-        query = {"head": f"{self.context.owner}:{branch}", "state": "all", "per_page": PER_PAGE}
-        found = self.read("looking for the pull request", "/pulls", PullPage, query).root
+        owner = self.context.repository.partition("/")[0]
+        query = {"head": f"{owner}:{branch}", "state": "all", "per_page": PER_PAGE}
+        found = self.read("looking for the pull request", "/pulls", tuple[Pull, ...], query)
         return sorted((pull for pull in found if pull.head.ref == branch), key=lambda pull: -pull.number)
 
     def create_pull(self, *, branch: str, base: str, title: str, body: str) -> Pull:
@@ -260,12 +254,13 @@ class GitHub:
 
     # Requests
 
-    def pages(self, what: str, path: str, kind: type[PageT]) -> Iterator[PageT]:
-        """The pages of a list, each read when it is asked for."""
+    def items(self, what: str, path: str, kind: type[AnswerT]) -> Iterator[AnswerT]:
+        """The members of a list, each of its pages read when it is reached."""
+        pages = tuple[kind, ...]  # type: ignore[valid-type]
         for number in itertools.count(1):
-            page = self.read(what, path, kind, {"per_page": PER_PAGE, "page": number})
-            yield page
-            if len(page.root) < PER_PAGE:
+            page = self.read(what, path, pages, {"per_page": PER_PAGE, "page": number})
+            yield from page
+            if len(page) < PER_PAGE:
                 return
 
     def read(self, what: str, path: str, kind: type[AnswerT], query: Body | None = None) -> AnswerT:
@@ -286,36 +281,27 @@ class GitHub:
         return self.persistence.write(what, lambda: _parsed(what, kind, self._request(verb, path, body=body)), done)
 
     def _request(self, verb: str, path: str, *, query: Body | None = None, body: Body | None = None) -> object:
-        """One request to a path below the repository, once. Raises what `translated` makes of its failure."""
+        """One request to a path below the repository, once. Raises what ci/github/failures.py makes of its failure."""
         started = time.monotonic()
         try:
             headers, data = self._requester.requestJsonAndCheck(
-                verb,
-                f"{self._root}{path}",
-                parameters=dict(query or {}),
-                input=None if body is None else dict(body),
+                verb, f"{self._root}{path}", parameters=dict(query or {}), input=None if body is None else dict(body)
             )
-        except (github.GithubException, requests.RequestException) as error:
+        except requests.RequestException as error:
             logger.debug("%s %s: %s", verb, path, error)
-            raise translated(error, f"{verb} {path}") from error
+            raise TransientError(f"{type(error).__name__} at {verb} {path}") from error
+        except github.GithubException as error:
+            logger.debug("%s %s: %s", verb, path, error)
+            raise from_status(error.status, error.headers or {}, error.data, f"{verb} {path}") from error
         logger.debug("%s %s: %.2f s", verb, path, time.monotonic() - started)
         if (scopes := headers.get("x-oauth-scopes")) is not None:
             self.scopes = frozenset(scope.strip() for scope in str(scopes).split(","))
         return data
 
 
-def translated(error: github.GithubException | requests.RequestException, request: str) -> Exception:
-    """What a failed request means for us: try again, not there, not allowed, or refused."""
-    if isinstance(error, requests.RequestException):
-        return TransientError(f"{type(error).__name__} at {request}")
-    headers = {name.lower(): value for name, value in (error.headers or {}).items()}
-    data = error.data if isinstance(error.data, dict) else {}
-    return from_status(error.status, headers, data, request)
-
-
 def _parsed(what: str, kind: type[AnswerT], data: object) -> AnswerT:
     try:
-        return kind.model_validate(data)
+        return TypeAdapter(kind).validate_python(data)
     except ValidationError as error:
         # A proxy's or a broken server's answer; the next one may be GitHub's.
         raise TransientError(f"the answer makes no sense ({error.error_count()} faults) when {what}") from error

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Self
 
-from ci.fetch.github_access import SERVER_URL, TOKEN_VARIABLE, access_from
+from ci.fetch.github_access import SERVER_URL, TOKEN_VARIABLE, GitHubAccess, access_from
 from ci.host.errors import AccessError, InputError
 from ci.records.version import Version
 
@@ -16,19 +16,16 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
-    """One repository on one server. `commit` is what the workflow runs for, None outside Actions.
+class Context(GitHubAccess):
+    """One repository on one server, and a token for it. `commit` is what the workflow runs for, None outside Actions.
 
     Without a token what is public can be read, at the low limit that GitHub has for that.
 
     https://docs.github.com/en/actions/reference/workflows-and-actions/variables
     """
 
-    api_url: str
-    server_url: str
     repository: str
     commit: str | None
-    token: str | None = field(repr=False)
 
     @classmethod
     def from_environment(
@@ -55,27 +52,11 @@ class Context:
                 hint="Outside Actions: a fine-grained token with contents and pull requests, read and write; "
                 "docs/releasing.md shows how to make one.",
             )
-        return cls(
-            api_url=access.api_url,
-            server_url=access.server_url,
-            repository=name,
-            commit=commit,
-            token=access.token,
-        )
-
-    @property
-    def owner(self) -> str:
-        """The account the repository belongs to."""
-        return self.repository.partition("/")[0]
-
-    @property
-    def repository_url(self) -> str:
-        """The repository's page."""
-        return f"{self.server_url}/{self.repository}"
+        return cls(**asdict(access), repository=name, commit=commit)
 
     def release_url(self, tag: str) -> str:
         """The page of a published release."""
-        return f"{self.repository_url}/releases/tag/{tag}"
+        return f"{self.server_url}/{self.repository}/releases/tag/{tag}"
 
     def attestation_url(self, sha256: str) -> str:
         """Where the API has what was attested of a file, by its digest."""
@@ -83,7 +64,7 @@ class Context:
 
     def asset_url(self, tag: str, name: str) -> str:
         """Where an asset of a published release is downloaded from."""
-        return f"{self.repository_url}/releases/download/{tag}/{name}"
+        return f"{self.server_url}/{self.repository}/releases/download/{tag}/{name}"
 
 
 def chosen_tag(flag: str | None, environ: Mapping[str, str]) -> Version | None:

@@ -1,7 +1,5 @@
 """What the checks of a pull request and of a workflow run ask of GitHub, beyond what a release does."""
 
-from pydantic import RootModel
-
 from ci.fetch.source import AbsentError
 from ci.github.answers import ApiAnswer
 from ci.github.client import GitHub
@@ -11,8 +9,6 @@ BOT = "github-actions[bot]"
 
 
 class User(ApiAnswer):
-    """Somebody, or a bot."""
-
     login: str
 
 
@@ -23,10 +19,6 @@ class Comment(ApiAnswer):
     html_url: str
     body: str | None = None
     user: User | None = None
-
-
-class CommentPage(RootModel[tuple[Comment, ...]]):
-    """A page of comments."""
 
 
 class Repository(ApiAnswer):
@@ -59,11 +51,9 @@ def workflow_run(github: GitHub, number: int) -> WorkflowRun:
 
 def find_comment(github: GitHub, pull: int, marker: str) -> Comment | None:
     """The workflow's own comment that begins with `marker`; somebody else's copy of it does not count."""
-    for page in github.pages("listing the comments", f"/issues/{pull}/comments", CommentPage):
-        for comment in page.root:
-            if comment.user and comment.user.login == BOT and (comment.body or "").startswith(marker):
-                return comment
-    return None
+    comments = github.items("listing the comments", f"/issues/{pull}/comments", Comment)
+    ours = (comment for comment in comments if comment.user and comment.user.login == BOT)
+    return next((comment for comment in ours if (comment.body or "").startswith(marker)), None)
 
 
 def put_comment(github: GitHub, pull: int, marker: str, text: str) -> Comment:

@@ -3,25 +3,35 @@
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 from ci.fetch.source import AbsentError, TransientError
-from ci.host.errors import AccessError, RejectedError, RemoteError, ToolsmithError
+from ci.host.errors import AccessError, RejectedError, RemoteError
 
 SECONDARY_LIMIT_SECONDS = 60.0
 
 
-def from_status(status: int, headers: Mapping[str, str], data: Mapping[str, Any], request: str) -> Exception:
-    """The failure that an answer with a status of 400 or more is; `headers` have lower-case names."""
+def from_status(status: int, headers: Mapping[str, str], body: object, request: str) -> Exception:
+    """The failure that an answer with a status of 400 or more is; `body` is its JSON, of whatever shape."""
+    data = body if isinstance(body, dict) else {}
     message = str(data.get("message") or "no reason given")
-    if status in {403, 429} and (wait := limit_seconds(status, headers, message)) is not None:
+    lower = {name.lower(): value for name, value in headers.items()}
+    if status in {403, 429} and (wait := _limit_seconds(status, lower, message)) is not None:
         return TransientError("GitHub's rate limit is reached", retry_after=wait)
     if status >= 500 or status == 408:
         return TransientError(f"status {status} at {request}")
     if status == 404:
         return AbsentError(request)
-    if status in {401, 403}:
-        return _access_error(status, message, request)
+    if status == 401:
+        return AccessError(
+            f"GitHub does not accept the token: {message}",
+            hint="It is wrong, expired or revoked; an app's token lives for one hour. Make a new one and run it again.",
+        )
+    if status == 403:
+        return AccessError(
+            f"the token may not do this: {request}: {message}",
+            hint="A release needs `contents: write`, a roll-out `pull-requests: write` too. For a workflow's own token "
+            "also: Settings, Actions, General, `Allow GitHub Actions to create and approve pull requests`.",
+        )
     errors = [finding for finding in data.get("errors") or [] if isinstance(finding, dict)]
     reasons = [str(finding.get("message") or f"{finding.get('field')}: {finding.get('code')}") for finding in errors]
     text = f"GitHub refuses {request}: {'; '.join([message, *reasons])} (status {status})"
@@ -40,10 +50,10 @@ def nothing_vanishes() -> Iterator[None]:
         ) from absence
 
 
-def limit_seconds(status: int, headers: Mapping[str, str], message: str) -> float | None:
+def _limit_seconds(status: int, headers: Mapping[str, str], message: str) -> float | None:
     """How long GitHub wants to be left alone, in seconds; None where the answer is not about a rate limit.
 
-    https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api
+    `headers` have lower-case names. https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api
     """
     try:
         if "retry-after" in headers:
@@ -55,16 +65,3 @@ def limit_seconds(status: int, headers: Mapping[str, str], message: str) -> floa
     if status == 429 or "rate limit" in message.lower():
         return SECONDARY_LIMIT_SECONDS
     return None
-
-
-def _access_error(status: int, message: str, request: str) -> ToolsmithError:
-    if status == 401:
-        return AccessError(
-            f"GitHub does not accept the token: {message}",
-            hint="It is wrong, expired or revoked; an app's token lives for one hour. Make a new one and run it again.",
-        )
-    return AccessError(
-        f"the token may not do this: {request}: {message}",
-        hint="A release needs `contents: write`, a roll-out `pull-requests: write` too. For a workflow's own token "
-        "also: Settings, Actions, General, `Allow GitHub Actions to create and approve pull requests`.",
-    )

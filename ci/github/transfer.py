@@ -13,7 +13,6 @@ from typing import IO
 
 import requests
 from pydantic import ValidationError
-from requests.adapters import HTTPAdapter
 
 from ci.fetch.github_access import require_safe_url
 from ci.fetch.retry import Patience
@@ -24,20 +23,15 @@ from ci.github.failures import from_status
 from ci.host.errors import AccessError, RejectedError, RemoteError, VerificationError
 from ci.host.files import CHUNK_BYTES
 
-ALREADY_EXISTS = "already_exists"
 # Records and package lists; an image is never read into memory.
 LARGEST_READ = 16 << 20
 
 
-class _LargeBlocks(HTTPAdapter):
-    """Sends files in blocks of a megabyte instead of http.client's 16 KiB."""
-
-    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: object) -> None:  # noqa: FBT001, FBT002 - requests' signature
-        super().init_poolmanager(connections, maxsize, block, blocksize=CHUNK_BYTES, **kwargs)
-
-
 class _Body:
-    """A file on its way out. Requests takes the length from `__len__`, and streams because of `__iter__`."""
+    """A file on its way out, in large blocks. Requests takes the length from `__len__`, and streams from `__iter__`.
+
+    It has no `read`, from which urllib3 would take blocks of 16 KiB.
+    """
 
     def __init__(self, file: IO[bytes], size: int, seconds: float, advance: Callable[[int], None]) -> None:
         self._file = file
@@ -49,15 +43,11 @@ class _Body:
         return self._size
 
     def __iter__(self) -> Iterator[bytes]:
-        while block := self.read(CHUNK_BYTES):
+        while block := self._file.read(CHUNK_BYTES):
+            if time.monotonic() > self._deadline:
+                raise TransientError("the upload is too slow")
+            self._advance(len(block))
             yield block
-
-    def read(self, count: int = CHUNK_BYTES) -> bytes:
-        if time.monotonic() > self._deadline:
-            raise TransientError("the upload is too slow")
-        block = self._file.read(count)
-        self._advance(len(block))
-        return block
 
 
 class Transfer:
@@ -75,9 +65,7 @@ class Transfer:
                 session.headers["Authorization"] = f"Bearer {self._token}"
             session.headers["User-Agent"] = USER_AGENT
             # A .netrc must not replace the token: https://requests.readthedocs.io/en/latest/user/authentication/
-            session.auth = _keep_header
-            for scheme in ("https://", "http://"):
-                session.mount(scheme, _LargeBlocks())
+            session.auth = lambda request: request
             try:
                 yield session
             except requests.RequestException as error:
@@ -106,7 +94,7 @@ class Transfer:
         try:
             _raise_for(response, request)
         except RejectedError as refusal:
-            if ALREADY_EXISTS in refusal.codes:
+            if "already_exists" in refusal.codes:
                 raise TransientError("an asset of this name is there already") from refusal
             raise
         try:
@@ -118,8 +106,7 @@ class Transfer:
         """A published small asset's bytes, once; raises VerificationError where they are not of GitHub's digest."""
         if asset.size > LARGEST_READ:
             raise RemoteError(f"{asset.name} has {asset.size} bytes, which is too large for what it should be")
-        data = self._read_public(asset)
-        if data is None:
+        if (data := self._read_public(asset)) is None:
             data = b"".join(self._chunks(asset))
         if asset.sha256 and hashlib.sha256(data).hexdigest() != asset.sha256:
             raise VerificationError(f"{asset.name} arrived altered", hint="Run it again; look for a proxy on the way.")
@@ -165,18 +152,13 @@ class Transfer:
             yield from response.iter_content(CHUNK_BYTES)
 
 
-def _keep_header(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request
-
-
 def _raise_for(response: requests.Response, request: str) -> None:
     if response.status_code < 300:
         return
+    if response.status_code < 400:
+        raise RemoteError(f"GitHub answers the {request} with a redirect (status {response.status_code})")
     try:
         data = response.json()
     except requests.RequestException:
-        data = {}
-    headers = {name.lower(): value for name, value in response.headers.items()}
-    if response.status_code < 400:
-        raise RemoteError(f"GitHub answers the {request} with a redirect (status {response.status_code})")
-    raise from_status(response.status_code, headers, data if isinstance(data, dict) else {}, request)
+        data = None
+    raise from_status(response.status_code, response.headers, data, request)

@@ -1,6 +1,12 @@
-"""What a manifest may say: the one set of rules, for the model in `manifest.py` and for the tool that consumers run.
+"""The manifest, `tools.json`, in which Toolsmith finds its image: what it may say, and how it is read.
 
-The rules are plain functions, because that tool has no room for a compiled library. Runs on Python 3.10 too.
+`qcow2` of its image is a URL, a path, or a file name relative to the manifest's folder; `size` is its bytes, and
+`qcow2_url` remembers where a bare file name came from. `tarball` and `sha256` are those of a container variant; an
+empty string says that there is none. Before the first release there is no `qcow2` either, and `version` is UNPUBLISHED.
+
+Toolsmith needs every key that is not in OPTIONAL, and ignores any that has no rule: the file also holds what others
+wrote. manifests/tools.schema.json says as much of the rules as a schema can, for editors. They are plain functions,
+because the tool that consumers run has no room for a compiled library. Runs on Python 3.10 too.
 """
 
 import re
@@ -29,7 +35,7 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 
 Document = dict[str, Any]
 
-_SHAPES: dict[str, tuple[Any, str]] = {
+SHAPES: dict[str, tuple[Any, str]] = {
     "image": (dict, "an object"),
     "tools": (dict, "an object"),
     "operations": (list, "an array"),
@@ -56,7 +62,7 @@ def read_manifest(data: bytes, where: str) -> Document:
 
 def manifest_findings(document: Document) -> Iterator[str]:
     """What is wrong with a manifest, each with the key it is about."""
-    for key, (kind, words) in _SHAPES.items():
+    for key, (kind, words) in SHAPES.items():
         value = document.get(key)
         if not isinstance(value, kind):
             yield f"{key}: " + (f"it is not {words}" if key in document else "the key is missing")
@@ -67,18 +73,14 @@ def manifest_findings(document: Document) -> Iterator[str]:
             yield from (f"{key}.{shown_key(at)}: it is not a string" for at, item in items if not isinstance(item, str))
 
 
-def image_findings(image: Document) -> Iterator[str]:
+def image_findings(image: Document) -> list[str]:
     """What is wrong with the `image` of a manifest, each with the key it is about."""
-    faultless = True
-    for key, check in IMAGE_CHECKS.items():
-        if key not in image and key in OPTIONAL:
-            continue
-        problem = check(image[key]) if key in image else "the key is missing"
-        if problem:
-            faultless = False
-            yield f"{key}: {problem}"
-    if faultless and (contradiction := _contradiction(image)):
-        yield contradiction
+    missing = [f"{key}: the key is missing" for key in IMAGE_CHECKS if key not in image and key not in OPTIONAL]
+    problems = {key: check(image[key]) for key, check in IMAGE_CHECKS.items() if key in image}
+    found = [*missing, *(f"{key}: {problem}" for key, problem in problems.items() if problem)]
+    if not found and (contradiction := _contradiction(image)):
+        found.append(contradiction)
+    return found
 
 
 def _contradiction(image: Document) -> str | None:

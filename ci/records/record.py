@@ -46,11 +46,8 @@ def schema_of(data: bytes) -> str | None:
         document = parse_json(data)
     except ValueError:
         return None
-    match document:
-        case {"schema": str(schema)}:
-            return schema
-        case _:
-            return None
+    schema = document.get("schema") if isinstance(document, dict) else None
+    return schema if isinstance(schema, str) else None
 
 
 def parse_record(data: bytes, kind: type[RecordT], where: str) -> RecordT:

@@ -20,7 +20,6 @@ SCHEMA_PATH = Path(__file__).parents[2] / "releases" / "release.schema.json"
 # A name that leads to no other folder, wherever the file is put.
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$")]
 
-
 # Records come from anywhere: what nobody could show, or fetch, is none.
 ByteCount = Annotated[int, Field(ge=0, le=1 << 50)]
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]

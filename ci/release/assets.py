@@ -2,30 +2,16 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
 from ci.github.answers import UPLOADED, Asset
+from ci.records.release import AssetRecord
+from ci.release.dist import LocalFile
 
 INCOMPLETE = "is missing from the release, or incomplete"
 
 
-class WantedFile(Protocol):
-    """A file that a release should hold: one in dist/, or one that a record has."""
-
-    @property
-    def name(self) -> str:
-        """Its name as an asset."""
-        ...
-
-    @property
-    def size(self) -> int:
-        """In bytes."""
-        ...
-
-    @property
-    def sha256(self) -> str:
-        """In hex."""
-        ...
+# A file that a release should hold: one in dist/, or one that a record has.
+WantedFile = LocalFile | AssetRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

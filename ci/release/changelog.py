@@ -43,10 +43,10 @@ def with_entry(text: str, tag: str, entry: str, where: str = "docs/releases.md")
         return text
     lines = _LINE.findall(text)
     if versions:
-        position = _position(_headings(text), version, len(lines))
+        start = end = _position(_headings(text), version, len(lines))
     else:
-        lines, position = _without_nothing_yet(text, lines)
-    result = _insert(lines, position, entry)
+        start, end = _nothing_yet(text) or (len(lines), len(lines))
+    result = _insert(lines[:start], entry, lines[end:])
     if sorted(heading.version for heading in _headings(result) if heading.version) != sorted([*versions, version]):
         raise InputError(
             f"{where} has no place for the entry of {tag}: what is around it would hide it",
@@ -67,19 +67,20 @@ def read_entries(text: str) -> list[tuple[Version, str]]:
 
 def says_nothing_yet(text: str) -> bool:
     """True where the sentence that gives way to the first entry is there."""
-    return len(_without_nothing_yet(text, _LINE.findall(text))[0]) < len(_LINE.findall(text))
+    return _nothing_yet(text) is not None
 
 
-def _tokens(text: str) -> list[Token]:
-    return MarkdownIt("commonmark").parse(text)
+def _blocks(text: str, kind: str) -> Iterator[tuple[Token, Token, tuple[int, int]]]:
+    """The headings or paragraphs outside quotations and lists: what opens one, what is in it, and its lines."""
+    for token, inline in pairwise(MarkdownIt("commonmark").parse(text)):
+        if token.type == kind and token.level == 0 and token.map:
+            yield token, inline, (token.map[0], token.map[1])
 
 
 def _headings(text: str) -> list[_Heading]:
-    tokens = _tokens(text)
     return [
-        _Heading(line=token.map[0], level=int(token.tag[1:]), version=_version(inline))
-        for token, inline in pairwise(tokens)
-        if token.type == "heading_open" and token.level == 0 and token.map
+        _Heading(line=start, level=int(token.tag[1:]), version=_version(inline))
+        for token, inline, (start, _) in _blocks(text, "heading_open")
     ]
 
 
@@ -94,10 +95,8 @@ def _version(inline: Token) -> Version | None:
 
 def _position(headings: list[_Heading], version: Version, end: int) -> int:
     entries = list(_entries(headings))
-    for heading in entries:
-        if heading.version and heading.version < version:
-            return heading.line
-    return _end(entries[-1], headings, end)
+    older = (heading.line for heading in entries if heading.version and heading.version < version)
+    return next(older, _end(entries[-1], headings, end))
 
 
 def _end(entry: _Heading, headings: list[_Heading], end: int) -> int:
@@ -115,20 +114,15 @@ def _entries(headings: list[_Heading]) -> Iterator[_Heading]:
                 yield heading
 
 
-def _without_nothing_yet(text: str, lines: list[str]) -> tuple[list[str], int]:
-    """The lines without that sentence, and where the first entry goes: in its place, or else at the end."""
-    tokens = _tokens(text)
-    for token, inline in pairwise(tokens):
-        if token.type == "paragraph_open" and token.level == 0 and token.map and inline.content == NOTHING_YET:
-            start, end = token.map
-            return lines[:start] + lines[end:], start
-    return lines, len(lines)
+def _nothing_yet(text: str) -> tuple[int, int] | None:
+    """The first line of that sentence, and the one behind it."""
+    paragraphs = _blocks(text, "paragraph_open")
+    return next((lines for _, inline, lines in paragraphs if inline.content == NOTHING_YET), None)
 
 
-def _insert(lines: list[str], position: int, entry: str) -> str:
+def _insert(before: list[str], entry: str, after: list[str]) -> str:
     """The text with `entry` between blank lines, in the line ends of the text."""
-    end = "\r\n" if lines and lines[0].endswith("\r\n") else "\n"
-    before, after = lines[:position], lines[position:]
+    end = "\r\n" if (before or after or [""])[0].endswith("\r\n") else "\n"
     added = [f"{line}{end}" for line in entry.strip("\n").split("\n")]
     if before and before[-1].strip():
         added.insert(0, end)

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ci.host.errors import InputError
-from ci.records.manifest import parse_manifest
+from ci.records.manifest_rules import read_manifest
 from ci.records.published import parse_release
-from ci.records.release import AssetRecord, ImageRelease, ReleaseFacts, ReleaseRecord, image_fields
+from ci.records.release import ReleaseFacts, ReleaseRecord, image_fields
 from ci.records.version import Version
 from ci.release.changelog import NOTHING_YET, read_entries, says_nothing_yet
 from ci.release.targets import CHANGELOG, MANIFEST
@@ -39,26 +39,25 @@ def findings(checkout: Checkout) -> Iterator[str]:
 
 def _manifest_problems(checkout: Checkout, records: Mapping[Version, ReleaseRecord]) -> Iterator[str]:
     try:
-        manifest = parse_manifest(checkout.manifest, MANIFEST)
+        image = read_manifest(checkout.manifest, MANIFEST)["image"]
     except InputError as error:
         yield error.message
         return
     newest = max(records, default=None)
-    if not manifest.published:
+    if not image["qcow2"]:
         if newest is not None:
             yield f"{MANIFEST}: image.qcow2: nothing is released by it, but there is {FOLDER}/{newest}.json"
         return
     try:
-        version = Version.parse(manifest.image.version)
+        version = Version.parse(image.get("version", ""))
     except InputError:
-        yield f"{MANIFEST}: image.version: {manifest.image.version!r} is not the version of a release"
+        yield f"{MANIFEST}: image.version: {image.get('version', '')!r} is not the version of a release"
         return
     if version not in records:
         yield f"{MANIFEST}: image.version: {version} has no record, {FOLDER}/{version}.json"
         return
     if version != newest:
         yield f"{MANIFEST}: image.version: {version} is not the newest record, which is {FOLDER}/{newest}.json"
-    image = manifest.image.model_dump()
     for key, value in image_fields(records[version]).items():
         if image.get(key) != value:
             yield f"{MANIFEST}: image.{key}: {image.get(key)!r}, but {FOLDER}/{version}.json has {value!r}"
@@ -99,25 +98,18 @@ def _problems_inside(version: Version, record: ReleaseRecord) -> Iterator[str]:
         yield f"url: {record.url!r} is not the release's page in {record.repository}"
     folder = record.url.replace("/releases/tag/", "/releases/download/")
     names = [asset.name for asset in record.assets]
-    for field, asset in _assets(record):
+    images = [("image", record.image), *((f"others[{number}]", image) for number, image in enumerate(record.others))]
+    assets = [
+        (f"{field}.assets[{number}]", asset) for field, image in images for number, asset in enumerate(image.assets)
+    ]
+    for field, asset in (*assets, ("ensure_vm", record.ensure_vm)):
         if asset.url != f"{folder}/{asset.name}":
             yield f"{field}.url: {asset.url!r} is not of this release"
         if names.count(asset.name) > 1:
             yield f"{field}.name: {asset.name!r} is there twice"
-    for field, image in _images(record):
+    for field, image in images:
         if image.qcow2 not in image.assets:
             yield f"{field}.qcow2: {image.qcow2.name!r} is not among the image's assets"
-
-
-def _images(record: ReleaseRecord) -> Iterator[tuple[str, ImageRelease]]:
-    yield "image", record.image
-    yield from ((f"others[{number}]", image) for number, image in enumerate(record.others))
-
-
-def _assets(record: ReleaseRecord) -> Iterator[tuple[str, AssetRecord]]:
-    for field, image in _images(record):
-        yield from ((f"{field}.assets[{number}]", asset) for number, asset in enumerate(image.assets))
-    yield "ensure_vm", record.ensure_vm
 
 
 def _previous_problems(

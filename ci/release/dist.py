@@ -11,7 +11,7 @@ from ci.records.build import BuildRecord, Verification
 from ci.records.packages import Package, parse_packages
 from ci.records.record import read_record
 from ci.records.sbom import read_sbom
-from ci.records.validation import CheckResult, Outcome, ValidationReport
+from ci.records.validation import Outcome, ValidationReport
 from ci.records.version import Version
 
 # GitHub takes assets under 2 GiB and answers larger ones with a bare status 500.
@@ -48,7 +48,6 @@ class LocalFile:
 
     @property
     def name(self) -> str:
-        """Its name as an asset."""
         return self.path.name
 
 
@@ -65,7 +64,6 @@ class TestedImage:
 
     @property
     def qcow2(self) -> LocalFile:
-        """The image itself."""
         return next(file for file in self.files if file.name == self.build.image.file)
 
 
@@ -109,15 +107,14 @@ def _of_version(
 def _read_image(path: Path, build: BuildRecord, *, allow_dirty: bool) -> TestedImage:
     stem = _stem(path, build)
     _refuse_build(build, allow_dirty=allow_dirty)
-    files = tuple(local_file(file) for file in _files(path.parent, stem))
-    by_suffix = {file.name.removeprefix(stem): file for file in files}
-    report = read_record(by_suffix[artifacts.REPORT].path, ValidationReport)
-    listed = by_suffix[artifacts.PACKAGES].path
-    packages = parse_packages(listed.read_bytes(), listed.name)
-    _verify_image(by_suffix[artifacts.IMAGE], build, report)
+    files = _files(path.parent, stem)
+    report = read_record(files[artifacts.REPORT].path, ValidationReport)
+    listed = files[artifacts.PACKAGES]
+    packages = parse_packages(listed.path.read_bytes(), listed.name)
+    _verify_image(files[artifacts.IMAGE], build, report)
     _refuse_report(build, report)
     line = f"{build.image.sha256}  {build.image.file}\n"
-    if by_suffix[artifacts.CHECKSUM].path.read_bytes() != line.encode():
+    if files[artifacts.CHECKSUM].path.read_bytes() != line.encode():
         raise VerificationError(
             f"{stem}.qcow2.sha256 does not hold the image's digest", hint="Build and test it again; nothing else helps."
         )
@@ -126,8 +123,8 @@ def _read_image(path: Path, build: BuildRecord, *, allow_dirty: bool) -> TestedI
             f"{stem}.packages.tsv has {len(packages)} packages, the build record says {build.packages}",
             hint="One of the two was altered. Build and test it again.",
         )
-    read_sbom(by_suffix[artifacts.SBOM].path, image_sha256=build.image.sha256)
-    return TestedImage(build=build, report=report, packages=packages, files=files)
+    read_sbom(files[artifacts.SBOM].path, image_sha256=build.image.sha256)
+    return TestedImage(build=build, report=report, packages=packages, files=tuple(files.values()))
 
 
 def _stem(path: Path, build: BuildRecord) -> str:
@@ -164,14 +161,15 @@ def _refuse_build(build: BuildRecord, *, allow_dirty: bool) -> None:
         )
 
 
-def _files(folder: Path, stem: str) -> list[Path]:
-    missing = [f"{stem}{suffix}" for suffix in REQUIRED if not (folder / f"{stem}{suffix}").is_file()]
-    if missing:
+def _files(folder: Path, stem: str) -> dict[str, LocalFile]:
+    """The files of an image, by what follows the stem."""
+    paths = {ending: folder / f"{stem}{ending}" for ending in REQUIRED}
+    if missing := [path.name for path in paths.values() if not path.is_file()]:
         raise InputError(
             f"{folder} lacks {', '.join(missing)}",
             hint="`./scripts/validate.sh` writes the validation's files; the rest comes from the build.",
         )
-    return [folder / f"{stem}{suffix}" for suffix in REQUIRED]
+    return {ending: local_file(path) for ending, path in paths.items()}
 
 
 def local_file(path: Path) -> LocalFile:
@@ -201,7 +199,7 @@ def _refuse_report(build: BuildRecord, report: ValidationReport) -> None:
         reason = f"failed {', '.join(failed) or 'as a whole'}"
     elif missing:
         reason = f"lacks {', '.join(missing)}"
-    elif not any(_shows_identity(check) for check in report.checks):
+    elif (IDENTITY_CHECK, Outcome.PASSED) not in {(check.id, check.outcome) for check in report.checks}:
         reason = "did not compare the image's own version and commit with the build record"
     else:
         return
@@ -209,7 +207,3 @@ def _refuse_report(build: BuildRecord, report: ValidationReport) -> None:
         f"{build.name} has not passed its boot test: it {reason}",
         hint="Read the validation report; docs/validation.md says what each check guards.",
     )
-
-
-def _shows_identity(check: CheckResult) -> bool:
-    return check.id == IDENTITY_CHECK and check.outcome is Outcome.PASSED

@@ -58,7 +58,7 @@ class Identified:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aftermath:
-    """What became of a release, as GitHub says today; `pull` rolls it out, `newest` is a later release."""
+    """What became of a release, as GitHub says today; `pull` rolls it out, `newest` is the newest of all."""
 
     published: bool
     problems: tuple[str, ...]
@@ -129,7 +129,7 @@ def look_after(github: GitHub, releases: Sequence[Release], record: ReleaseRecor
     return Aftermath(
         published=release is not None,
         problems=compare_assets(release.assets, files_of(record)).problems if release else (),
-        newest=later(record.tag, [newest.tag_name] if newest else []),
+        newest=newest.tag_name if newest else None,
         pull=next((pull for pull in pulls if pull.merged_at), pulls[0] if pulls else None),
     )
 

@@ -5,8 +5,7 @@ A paragraph there is one line, because GitHub breaks lines in releases and pull 
 """
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -46,14 +45,6 @@ EVIDENCE = (
 _MARKER = re.compile(r"<!-- (?:(?!--)[^<>\n])* -->")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PullRequestText:
-    """A pull request's title, in plain text, and its body, in Markdown."""
-
-    title: str
-    body: str
-
-
 def release_notes(record: ReleaseRecord, marker: str = "") -> str:
     """The body of the release; `marker`, an HTML comment, becomes the last line.
 
@@ -72,16 +63,14 @@ def changelog_entry(record: ReleaseRecord) -> str:
     return _render("changelog_entry.md.j2", record, ENTRY_LIMIT)
 
 
-def pull_request(record: ReleaseRecord) -> PullRequestText:
-    """The roll-out in this repository."""
-    body = _render("pull_request.md.j2", record, PULL_REQUEST_LIMIT)
-    return PullRequestText(title=f"Roll out {record.tag}", body=body)
+def pull_request(record: ReleaseRecord) -> str:
+    """The body of the pull request that rolls out in this repository."""
+    return _render("pull_request.md.j2", record, PULL_REQUEST_LIMIT)
 
 
-def consumer_pull_request(record: ReleaseRecord, manifest: str) -> PullRequestText:
+def consumer_pull_request(record: ReleaseRecord, manifest: str) -> str:
     """The same in the consumer's repository, whose manifest is the file `manifest`."""
-    body = _render("consumer_pull_request.md.j2", record, PULL_REQUEST_LIMIT, manifest=manifest)
-    return PullRequestText(title=f"Use Toolsmith image {record.tag}", body=body)
+    return _render("consumer_pull_request.md.j2", record, PULL_REQUEST_LIMIT, manifest=manifest)
 
 
 def _render(template: str, record: ReleaseRecord, limit: int, *, marker: str = "", manifest: str = "") -> str:
@@ -113,14 +102,14 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         autoescape=False,  # noqa: S701 - this is Markdown; `finalize` escapes every string that is none of ours
     )
-    filters: dict[str, Callable[..., Markdown]] = {
-        "asset": _asset,
-        "evidence": _evidence,
-        "gib": lambda size: Markdown(f"{size / (1 << 30):.0f} GiB"),
-        "link": lambda url, text: link(text, url),
-        "shell": shell,
-    }
-    environment.filters.update(filters)
+    environment.filters.update(
+        asset=_asset,
+        checksum_line=lambda asset, folder="": f"{asset.sha256}  {folder}{asset.name}",
+        evidence=_evidence,
+        gib=lambda size: Markdown(f"{size / (1 << 30):.0f} GiB"),
+        link=lambda url, text: link(text, url),
+        shell=shell,
+    )
     return environment
 
 
@@ -134,13 +123,11 @@ def _safe(value: object) -> object:
 
 def _context(record: ReleaseRecord) -> dict[str, Any]:
     version = Version.parse(record.tag)
-    image, images, ensure_vm = record.image, record.images, record.ensure_vm
-    folder = f".toolsmith/cache/{image.name}/{image.qcow2.sha256}"
+    image, images = record.image, record.images
     return _since(record) | {
         "record": record,
         "image": image,
         "images": images,
-        "attested": image.attestation is not None,
         "tag": Markdown(version),
         "day": Markdown(version.day.isoformat()),
         "commit": _commit(record),
@@ -149,13 +136,8 @@ def _context(record: ReleaseRecord) -> dict[str, Any]:
         "boots": _boots(images),
         "package_list": image.file(artifacts.PACKAGES),
         "report": image.file(artifacts.REPORT_MARKDOWN),
-        "page_link": Markdown(f"[releases/{version}.md](../releases/{version}.md)"),
-        "checksum": f"{image.qcow2.sha256}  {image.qcow2.name}",
-        "ensure_vm_checksum": f"{ensure_vm.sha256}  {ensure_vm.name}",
         "snippet": Markdown(manifest_snippet(record)),
-        "cache_folder": folder,
-        "cache_file": f"{folder}/{image.qcow2.name}",
-        "cache_checksum": f"{image.qcow2.sha256}  {folder}/{image.qcow2.name}",
+        "cache_folder": f".toolsmith/cache/{image.name}/{image.qcow2.sha256}",
     }
 
 

@@ -1,7 +1,6 @@
 """From tested images to what is published: the release record, the notes, the list of files."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from ci.comparison.packages import compare
@@ -25,36 +24,21 @@ from ci.records.version import Version
 from ci.release import notes
 from ci.release.dist import LocalFile, TestedImage, local_file
 from ci.release.publish import Proposal
-from ci.release.read_back import read_file, read_record
+from ci.release.read_back import newest_release, read_file, read_record
 from ci.release.state import marker
 
 # What actions/attest signs in the release workflow: where an image was built, and what is in it.
 PREDICATES = ("https://slsa.dev/provenance/v1", "https://cyclonedx.org/bom")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Materials:
-    """What a release is made of: the image the manifest will point to, further ones, and the consumer's tool."""
-
-    primary: TestedImage
-    others: tuple[TestedImage, ...]
-    ensure_vm: LocalFile
-
-    @property
-    def files(self) -> tuple[LocalFile, ...]:
-        """All files but the record, the manifest's image first: it is what can fail."""
-        return (*(file for image in (self.primary, *self.others) for file in image.files), self.ensure_vm)
-
-
-def primary_image(images: Sequence[TestedImage], definition: str) -> tuple[TestedImage, tuple[TestedImage, ...]]:
-    """The image the manifest will point to, and the others. A single image is the primary, whatever it is."""
-    if len(images) == 1:
-        return images[0], ()
-    for image in images:
-        if image.build.definition == definition:
-            return image, tuple(other for other in images if other is not image)
-    built = ", ".join(image.build.definition for image in images)
-    raise InputError(f"there is no build of '{definition}' among {built}", hint="Choose one with --image.")
+def primary_first(images: Sequence[TestedImage], definition: str) -> tuple[TestedImage, ...]:
+    """The image the manifest will point to, then the others. A single image is the primary, whatever it is."""
+    built = [image.build.definition for image in images]
+    if len(images) > 1 and definition not in built:
+        raise InputError(
+            f"there is no build of '{definition}' among {', '.join(built)}", hint="Choose one with --image."
+        )
+    return tuple(sorted(images, key=lambda image: image.build.definition != definition))
 
 
 def check_commit(images: Sequence[TestedImage], context: Context) -> str:
@@ -74,27 +58,30 @@ def check_commit(images: Sequence[TestedImage], context: Context) -> str:
 
 def release_record(
     context: Context,
-    version: Version,
-    materials: Materials,
+    images: Sequence[TestedImage],
+    ensure_vm: LocalFile,
     *,
     previous: ReleaseFacts | None,
     changes: PackageDiff | None,
     run: str | None,
     attested: bool,
 ) -> ReleaseRecord:
-    """What `release.json` will say; `attested` tells whether the images have attestations."""
-    tag = str(version)
+    """What `release.json` will say of `images`, the manifest's first, and of the consumer's tool.
+
+    `attested` tells whether the images have attestations.
+    """
+    tag, (image, *others) = images[0].build.version, images
     return ReleaseRecord(
         tag=tag,
         repository=context.repository,
         url=context.release_url(tag),
-        commit=materials.primary.build.commit,
+        commit=image.build.commit,
         run=run,
         previous=previous,
         changes=changes,
-        image=_image_release(context, tag, materials.primary, attested=attested),
-        others=[_image_release(context, tag, other, attested=attested) for other in materials.others],
-        ensure_vm=_asset_record(context, tag, materials.ensure_vm),
+        image=_image_release(context, tag, image, attested=attested),
+        others=[_image_release(context, tag, other, attested=attested) for other in others],
+        ensure_vm=_asset_record(context, tag, ensure_vm),
     )
 
 
@@ -130,12 +117,13 @@ def _image_release(context: Context, tag: str, image: TestedImage, *, attested: 
 
 
 def read_previous(
-    github: GitHub, release: Release | None, image: TestedImage
+    github: GitHub, releases: Sequence[Release], image: TestedImage
 ) -> tuple[ReleaseFacts | None, PackageDiff | None]:
     """What the release before was, and how `image`'s packages differ from its.
 
     A release that this automation did not make has no record; then nothing is compared, and it is said.
     """
+    release = newest_release(releases, below=Version.parse(image.build.version))
     if release is None:
         return None, None
     try:
@@ -151,13 +139,15 @@ def read_previous(
     return ReleaseFacts.of(record), None if packages is None else compare(packages, image.packages)
 
 
-def make_proposal(record: ReleaseRecord, materials: Materials, record_file: Path, *, latest: bool) -> Proposal:
-    """Write the record beside the images, and list everything in the order of its upload."""
+def make_proposal(
+    record: ReleaseRecord, images: Sequence[TestedImage], ensure_vm: LocalFile, record_file: Path, *, latest: bool
+) -> Proposal:
+    """Write the record, and list everything in the order of its upload: the manifest's image, what can fail, first."""
     record.write(record_file)
     return Proposal(
         tag=record.tag,
         commit=record.commit,
         body=notes.release_notes(record, marker(record.commit)),
         latest=latest,
-        files=(*materials.files, local_file(record_file)),
+        files=(*(file for image in images for file in image.files), ensure_vm, local_file(record_file)),
     )

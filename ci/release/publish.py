@@ -1,16 +1,16 @@
 """Publishing a release: look at what is there, plan what is missing, do it, and make it public last."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import assert_never
 
 from ci.github.answers import Asset, Release, RepositoryFacts
 from ci.github.client import GitHub
-from ci.host.errors import AccessError, RefusedError, RejectedError, ToolsmithError, VerificationError
+from ci.host.errors import AccessError, RefusedError, RejectedError, VerificationError
 from ci.release import state
 from ci.release.assets import compare_assets, is_right
 from ci.release.dist import LocalFile
-from ci.release.state import Situation, Standing
+from ci.release.state import PublishPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,33 +22,6 @@ class Proposal:
     body: str
     latest: bool
     files: tuple[LocalFile, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Create:
-    """Create the draft."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Remove:
-    """Remove an asset from the draft: a broken upload, or a file of an earlier build."""
-
-    asset: Asset
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Upload:
-    """Add a file to the draft."""
-
-    file: LocalFile
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Publish:
-    """Make the draft public."""
-
-
-Action = Create | Remove | Upload | Publish
 
 
 def preflight(github: GitHub, tag: str, commit: str) -> list[Release]:
@@ -76,139 +49,110 @@ def require_writable(github: GitHub, repository: RepositoryFacts, hint: str) -> 
         raise RefusedError(f"{repository.full_name} is archived", hint="Unarchive it in its settings.")
     # `permissions` are those of the token's owner; a classic token may have been given less.
     enough = {"repo"} if repository.private else {"repo", "public_repo"}
-    if repository.permissions.push is False or (github.scopes is not None and not github.scopes & enough):
+    if repository.permissions.get("push") is False or (github.scopes is not None and not github.scopes & enough):
         raise AccessError(f"the token may not write to {repository.full_name}", hint=hint)
 
 
-def examine(github: GitHub, releases: Sequence[Release], proposal: Proposal) -> Situation:
+def examine(github: GitHub, releases: Sequence[Release], proposal: Proposal) -> PublishPlan:
     """Compare GitHub with the proposal; raises RefusedError where nothing may be done."""
     found = state.find(proposal.tag, releases)
     if found is None:
-        return Situation(standing=Standing.ABSENT)
+        return PublishPlan(upload=proposal.files)
     assets = github.assets(found)
     if found.draft:
-        return state.classify_draft(found, assets, proposal.files)
+        return state.plan_draft(found, assets, proposal.files)
     state.require_same(found, assets, proposal.files)
-    return Situation(standing=Standing.PUBLISHED, release=found, right=assets)
+    return PublishPlan(release=found)
 
 
-def plan(situation: Situation, proposal: Proposal) -> tuple[Action, ...]:
-    """The steps that are still to be taken."""
-    if situation.standing is Standing.PUBLISHED:
-        return ()
-    there = {asset.name for asset in situation.right}
-    return (
-        *([Create()] if situation.release is None else []),
-        *(Remove(asset=asset) for asset in situation.wrong),
-        *(Upload(file=file) for file in proposal.files if file.name not in there),
-        Publish(),
-    )
+def described(plan: PublishPlan, proposal: Proposal) -> Iterator[str]:
+    """What is there and each step, in words."""
+    if plan.published:
+        yield f"{proposal.tag}: published, with these very assets"
+        yield "nothing to do"
+        return
+    if plan.release is None:
+        yield f"{proposal.tag}: absent"
+        yield f"would create the draft of {proposal.tag} at {proposal.commit}"
+    else:
+        yield f"{proposal.tag}: draft, {'not all' if plan.upload else 'all'} assets right"
+    for asset in plan.remove:
+        yield f"would remove {asset.name} from the draft (state {asset.state}, {asset.size} bytes)"
+    for file in plan.upload:
+        yield f"would upload {file.name} ({file.size} bytes, SHA-256 {file.sha256})"
+    yield f"would publish {proposal.tag}{' as the latest release' if proposal.latest else ''}"
 
 
-def describe(action: Action, proposal: Proposal) -> str:
-    """An action in words."""
-    match action:
-        case Create():
-            return f"create the draft of {proposal.tag} at {proposal.commit}"
-        case Remove(asset=asset):
-            return f"remove {asset.name} from the draft (state {asset.state}, {asset.size} bytes)"
-        case Upload(file=file):
-            return f"upload {file.name} ({file.size} bytes, SHA-256 {file.sha256})"
-        case Publish():
-            return f"publish {proposal.tag}{' as the latest release' if proposal.latest else ''}"
-        case _:
-            assert_never(action)
+def carry_out(github: GitHub, plan: PublishPlan, proposal: Proposal) -> Release:
+    """Take the steps; returns the published release. Nothing is public before every asset has been compared.
+
+    Each step is safe to repeat, and a run that was cut off is continued by the next.
+    """
+    release = plan.release or _create(github, proposal)
+    if plan.published:
+        return release
+    for asset in plan.remove:
+        github.delete_asset(asset)
+    for file in plan.upload:
+        _upload(github, release, file)
+    _require_right(github, release, github.assets(release), proposal)
+    with _explained_refusals(proposal):
+        published = github.publish(release, commit=proposal.commit, body=proposal.body, latest=proposal.latest)
+    _require_right(github, published, published.assets, proposal)
+    return published
 
 
-class Publisher:
-    """Carries a plan out. Each step is safe to repeat, and a run that was cut off is continued by the next."""
+def _create(github: GitHub, proposal: Proposal) -> Release:
+    def done() -> Release | None:
+        return state.find(proposal.tag, github.releases())
 
-    def __init__(self, github: GitHub, proposal: Proposal) -> None:
-        self._github = github
-        self._proposal = proposal
-
-    def carry_out(self, actions: Sequence[Action], situation: Situation) -> Release:
-        """Take the steps; returns the published release. Nothing is public before every asset has been compared."""
-        release = situation.release
-        for action in actions:
-            match action:
-                case Create():
-                    release = self._create()
-                case Remove(asset=asset):
-                    self._github.delete_asset(asset)
-                case Upload(file=file):
-                    self._upload(_known(release), file)
-                case Publish():
-                    release = self._publish(_known(release))
-                case _:
-                    assert_never(action)
-        return _known(release)
-
-    def _create(self) -> Release:
-        proposal = self._proposal
-
-        def done() -> Release | None:
-            return state.find(proposal.tag, self._github.releases())
-
-        try:
-            return self._github.create_draft(proposal.tag, proposal.commit, proposal.body, done)
-        except RejectedError as refusal:
-            raise _explained(refusal, proposal) from refusal
-
-    def _upload(self, release: Release, file: LocalFile) -> None:
-        def done() -> Asset | None:
-            """An earlier attempt's asset, if it is whole; a wreck of one blocks the name and is removed."""
-            for asset in self._github.assets(release):
-                if asset.name == file.name:
-                    if compare_assets([asset], [file], self._github.sha256).right:
-                        return asset
-                    self._github.delete_asset(asset)
-            return None
-
-        asset = self._github.upload(release, file.path, done)
-        if is_right(asset, file) is False:
-            self._github.delete_asset(asset)
-            raise VerificationError(
-                f"GitHub has {asset.name} as {asset.size} bytes with digest {asset.digest}, "
-                f"it is {file.size} bytes with SHA-256 {file.sha256}",
-                hint="The file may have changed while it was uploaded; run it again.",
-            )
-
-    def _publish(self, release: Release) -> Release:
-        proposal = self._proposal
-        self._compare(release, self._github.assets(release))
-        try:
-            published = self._github.publish(
-                release, commit=proposal.commit, body=proposal.body, latest=proposal.latest
-            )
-        except RejectedError as refusal:
-            raise _explained(refusal, proposal) from refusal
-        self._compare(published, published.assets)
-        return published
-
-    def _compare(self, release: Release, assets: Sequence[Asset]) -> None:
-        """Raise VerificationError unless the release holds exactly the proposal's files."""
-        if problems := compare_assets(assets, self._proposal.files, self._github.sha256).problems:
-            raise VerificationError(
-                f"the assets of {release.html_url} are not those that were tested: {problems[0]}",
-                hint="Run it again: it removes what is broken and uploads what is missing, as long as it is a draft.",
-                details="\n".join(problems),
-            )
+    with _explained_refusals(proposal):
+        return github.create_draft(proposal.tag, proposal.commit, proposal.body, done)
 
 
-def _explained(refusal: RejectedError, proposal: Proposal) -> ToolsmithError:
-    """What to do about a refusal that can be foreseen, but is told only by the refusal."""
-    if "used by an immutable release" in refusal.message:
-        return RefusedError(
-            f"the tag {proposal.tag} was used by an immutable release, and can never be used again",
-            hint="Delete the draft, and release as the day's next version (.1, .2 and so on).",
+def _upload(github: GitHub, release: Release, file: LocalFile) -> None:
+    def done() -> Asset | None:
+        """An earlier attempt's asset, if it is whole; a wreck of one blocks the name and is removed."""
+        for asset in github.assets(release):
+            if asset.name == file.name:
+                if compare_assets([asset], [file], github.sha256).right:
+                    return asset
+                github.delete_asset(asset)
+        return None
+
+    asset = github.upload(release, file.path, done)
+    if is_right(asset, file) is False:
+        github.delete_asset(asset)
+        raise VerificationError(
+            f"GitHub has {asset.name} as {asset.size} bytes with digest {asset.digest}, "
+            f"it is {file.size} bytes with SHA-256 {file.sha256}",
+            hint="The file may have changed while it was uploaded; run it again.",
         )
-    if "target_commitish" in refusal.message:
-        return RefusedError(f"GitHub does not know the commit {proposal.commit}", hint="Push it, then run this again.")
-    return RejectedError(refusal.message, codes=refusal.codes)
 
 
-def _known(release: Release | None) -> Release:
-    if release is None:
-        raise AssertionError("a plan begins with the draft")
-    return release
+def _require_right(github: GitHub, release: Release, assets: Sequence[Asset], proposal: Proposal) -> None:
+    """Raise VerificationError unless the release holds exactly the proposal's files."""
+    if problems := compare_assets(assets, proposal.files, github.sha256).problems:
+        raise VerificationError(
+            f"the assets of {release.html_url} are not those that were tested: {problems[0]}",
+            hint="Run it again: it removes what is broken and uploads what is missing, as long as it is a draft.",
+            details="\n".join(problems),
+        )
+
+
+@contextmanager
+def _explained_refusals(proposal: Proposal) -> Iterator[None]:
+    """Say what to do about a refusal that can be foreseen, but is told only by the refusal."""
+    try:
+        yield
+    except RejectedError as refusal:
+        if "used by an immutable release" in refusal.message:
+            raise RefusedError(
+                f"the tag {proposal.tag} was used by an immutable release, and can never be used again",
+                hint="Delete the draft, and release as the day's next version (.1, .2 and so on).",
+            ) from refusal
+        if "target_commitish" in refusal.message:
+            raise RefusedError(
+                f"GitHub does not know the commit {proposal.commit}", hint="Push it, then run this again."
+            ) from refusal
+        raise

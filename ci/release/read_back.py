@@ -14,12 +14,9 @@ from ci.release.assets import compare_assets
 
 def newest_release(releases: Iterable[Release], *, below: Version | None = None) -> Release | None:
     """The published release with the highest version, of those `below` one; None where there is none."""
-    published = [(version, one) for one in releases if not one.draft and (version := one.version)]
-    return max(
-        ((version, one) for version, one in published if below is None or version < below),
-        key=lambda pair: pair[0],
-        default=(None, None),
-    )[1]
+    published = {version: one for one in releases if not one.draft and (version := one.version)}
+    older = [version for version in published if below is None or version < below]
+    return published[max(older)] if older else None
 
 
 def read_published(github: GitHub, tag: str) -> ReleaseRecord:

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from typing import Literal
 
 from ci.github.answers import Commit, Pull
 from ci.github.client import GitHub
@@ -22,14 +22,6 @@ _TRAILERS = re.compile(
     r"Toolsmith-Tree: (?P<tree>[0-9a-f]{40})\s*\Z",
     re.MULTILINE,
 )
-
-
-class PullOutcome(StrEnum):
-    """What became of a roll-out."""
-
-    OPENED = "opened"
-    UPDATED = "updated"
-    UNCHANGED = "as it should be already"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,13 +41,8 @@ class ProposedChange:
     files: Mapping[str, str]
     title: str
     body: str
-    subject: str = ""
+    subject: str
     marker: str = ""
-
-    @property
-    def name(self) -> str:
-        """What messages call it."""
-        return self.subject or f"the roll-out of {self.tag}"
 
     def is_of(self, pull: Pull) -> bool:
         """True for a pull request that brings, or brought, this very change."""
@@ -69,11 +56,10 @@ class ProposedChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """What is there: our branch if it exists, and the pull request to use if there is one."""
+    """What is there: our branch if it exists, and the pull request to use if there is one; a closed one is reopened."""
 
     current: Commit | None
     pull: Pull | None
-    reopen: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +67,7 @@ class PullResult:
     """The pull request, and whether it was made, changed, or right before."""
 
     pull: Pull
-    outcome: PullOutcome
+    outcome: Literal["opened", "updated", "as it should be already"]
 
 
 def shown_diff(path: str, before: str, after: str) -> str:
@@ -125,14 +111,14 @@ def survey(github: GitHub, change: ProposedChange, *, reopen: bool) -> Survey:
     opened = next((pull for pull in pulls if pull.open), None)
     if latest is not None and opened is None and not reopen:
         raise RefusedError(
-            f"{change.name} was {'merged and taken back' if latest.merged_at else 'closed'}: {latest.html_url}",
+            f"{change.subject} was {'merged and taken back' if latest.merged_at else 'closed'}: {latest.html_url}",
             hint="Somebody decided so. To propose it again: --reopen.",
         )
     pull = opened or (latest if latest is not None and latest.merged_at is None else None)
     current = github.branch(change.branch) if latest is not None else None
     if current is not None:
         _require_ours(github, change, current)
-    return Survey(current=current, pull=pull, reopen=pull is not None and not pull.open)
+    return Survey(current=current, pull=pull)
 
 
 def _require_ours(github: GitHub, change: ProposedChange, current: Commit) -> None:
@@ -150,20 +136,20 @@ def _require_ours(github: GitHub, change: ProposedChange, current: Commit) -> No
 def carry_out(github: GitHub, change: ProposedChange, found: Survey, reporter: Reporter) -> PullResult:
     """Bring branch and pull request to where they should be; each step is safe to repeat."""
     pull = found.pull
-    if found.reopen and pull is not None:
+    if reopened := pull is not None and not pull.open:
         pull = _reopen(github, pull)
     with reporter.step(f"Writing the branch {change.branch}"):
         moved = _write_branch(github, change, found)
     if pull is None:
         with reporter.step("Opening the pull request"):
             pull = github.create_pull(branch=change.branch, base=change.base, title=change.title, body=change.body)
-        return PullResult(pull=pull, outcome=PullOutcome.OPENED)
+        return PullResult(pull=pull, outcome="opened")
     wanted = {"title": change.title, "body": change.body}
     if {"title": pull.title, "body": (pull.body or "").replace("\r\n", "\n")} != wanted:
         with reporter.step("Updating the pull request"):
             pull = github.edit_pull(pull.number, wanted)
-        return PullResult(pull=pull, outcome=PullOutcome.UPDATED)
-    return PullResult(pull=pull, outcome=PullOutcome.UPDATED if moved or found.reopen else PullOutcome.UNCHANGED)
+        return PullResult(pull=pull, outcome="updated")
+    return PullResult(pull=pull, outcome="updated" if moved or reopened else "as it should be already")
 
 
 def _reopen(github: GitHub, pull: Pull) -> Pull | None:

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 from ci.github.answers import Asset, Release
 from ci.host.errors import RefusedError
@@ -14,23 +13,22 @@ from ci.release.dist import LocalFile
 _MARKER = re.compile(r"<!-- fountainkit-toolsmith-image release of [0-9a-f]{40} -->", re.ASCII)
 
 
-class Standing(StrEnum):
-    """How far the release of a tag is."""
-
-    ABSENT = "absent"
-    DRAFT_PARTIAL = "draft, not all assets right"
-    DRAFT_COMPLETE = "draft, all assets right"
-    PUBLISHED = "published, with these very assets"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Situation:
-    """What is there. `right` assets are kept; `wrong` ones are broken or of an earlier build, and in drafts only."""
+class PublishPlan:
+    """What is there, and what is still to be done in this order: the draft, what to remove, what to upload, publishing.
 
-    standing: Standing
+    Without a `release` the draft is created first; with a published one nothing is left to do. In `remove` are broken
+    uploads and files of an earlier build.
+    """
+
     release: Release | None = None
-    right: tuple[Asset, ...] = ()
-    wrong: tuple[Asset, ...] = ()
+    remove: tuple[Asset, ...] = ()
+    upload: tuple[LocalFile, ...] = ()
+
+    @property
+    def published(self) -> bool:
+        """True where the release is public, with these very assets."""
+        return self.release is not None and not self.release.draft
 
 
 def marker(commit: str) -> str:
@@ -46,34 +44,32 @@ def is_ours(release: Release) -> bool:
 def find(tag: str, releases: Sequence[Release]) -> Release | None:
     """The published release of `tag`, or else its only draft; raises RefusedError where there is no one answer."""
     same = [release for release in releases if release.tag_name == tag]
-    published = [release for release in same if not release.draft]
-    drafts = [release for release in same if release.draft]
-    if published:
+    if published := [release for release in same if not release.draft]:
         return published[0]
-    if len(drafts) > 1:
+    if len(same) > 1:
         raise RefusedError(
-            f"there are {len(drafts)} drafts of {tag}: {', '.join(release.html_url for release in drafts)}",
+            f"there are {len(same)} drafts of {tag}: {', '.join(release.html_url for release in same)}",
             hint="Delete those that are not needed, then run it again.",
         )
-    if drafts and not is_ours(drafts[0]):
+    if same and not is_ours(same[0]):
         raise RefusedError(
-            f"there is a draft of {tag} that this command did not make: {drafts[0].html_url}",
+            f"there is a draft of {tag} that this command did not make: {same[0].html_url}",
             hint="Delete it, or release as the day's next version (.1, .2 and so on).",
         )
-    return drafts[0] if drafts else None
+    return same[0] if same else None
 
 
-def classify_draft(release: Release, assets: Sequence[Asset], wanted: Sequence[LocalFile]) -> Situation:
-    """Compare a draft of ours with what it should hold; raises RefusedError where somebody else added to it."""
+def plan_draft(release: Release, assets: Sequence[Asset], wanted: Sequence[LocalFile]) -> PublishPlan:
+    """What a draft of ours lacks; raises RefusedError where somebody else added to it."""
     found = compare_assets(assets, wanted)
     if found.foreign:
         raise RefusedError(
             f"the draft {release.html_url} holds assets that are not ours: {_names(found.foreign)}",
             hint="Remove them there: everything that is published must have been tested.",
         )
-    wrong = (*found.wrong, *found.untold)
-    standing = Standing.DRAFT_PARTIAL if wrong or found.missing else Standing.DRAFT_COMPLETE
-    return Situation(standing=standing, release=release, right=found.right, wrong=wrong)
+    right = {asset.name for asset in found.right}
+    upload = tuple(file for file in wanted if file.name not in right)
+    return PublishPlan(release=release, remove=(*found.wrong, *found.untold), upload=upload)
 
 
 def require_same(release: Release, assets: Sequence[Asset], wanted: Sequence[LocalFile]) -> None:

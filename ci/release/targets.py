@@ -5,8 +5,8 @@ import re
 from ci.github.answers import Commit
 from ci.github.client import GitHub
 from ci.host.errors import InputError, RefusedError
-from ci.records.manifest import Manifest, parse_manifest
 from ci.records.manifest_edit import replace_image
+from ci.records.manifest_rules import Document, read_manifest
 from ci.records.release import ReleaseRecord, image_fields
 from ci.records.version import Version
 from ci.release import changelog, notes
@@ -23,20 +23,19 @@ _TAG_IN_URL = re.compile(r"/releases/download/([^/]+)/[^/]+\Z")
 def own(github: GitHub, record: ReleaseRecord) -> ProposedChange | None:
     """The change to this repository; None where its manifest points to the release already."""
     base, head = default_branch(github)
-    manifest = text_at(github, MANIFEST, head)
-    if is_rolled_out(parse_manifest(manifest.encode(), MANIFEST), record):
+    if (manifest := _older_manifest(github, MANIFEST, head, record)) is None:
         return None
     log = text_at(github, CHANGELOG, head)
-    text = notes.pull_request(record)
     return ProposedChange(
         tag=record.tag,
+        subject=f"the roll-out of {record.tag}",
         base=base,
         head=head,
         before={MANIFEST: manifest, CHANGELOG: log},
         branch=branch_name(record.tag),
         files=own_files(record, manifest, log),
-        title=text.title,
-        body=text.body,
+        title=f"Roll out {record.tag}",
+        body=notes.pull_request(record),
     )
 
 
@@ -53,25 +52,30 @@ def own_files(record: ReleaseRecord, manifest: str, log: str) -> dict[str, str]:
 def fountainkit(github: GitHub, record: ReleaseRecord) -> ProposedChange | None:
     """The change to the consumer's manifest, of the image's fields only; None where it is there already."""
     base, head = default_branch(github)
-    manifest = text_at(github, CONSUMER_MANIFEST, head)
-    if is_rolled_out(parse_manifest(manifest.encode(), CONSUMER_MANIFEST), record):
+    if (manifest := _older_manifest(github, CONSUMER_MANIFEST, head, record)) is None:
         return None
-    text = notes.consumer_pull_request(record, CONSUMER_MANIFEST)
     return ProposedChange(
         tag=record.tag,
+        subject=f"the roll-out of {record.tag}",
         base=base,
         head=head,
         before={CONSUMER_MANIFEST: manifest},
         branch=f"toolsmith-image/{record.tag}",
         files={CONSUMER_MANIFEST: replace_image(manifest, image_fields(record), CONSUMER_MANIFEST)},
-        title=text.title,
-        body=text.body,
+        title=f"Use Toolsmith image {record.tag}",
+        body=notes.consumer_pull_request(record, CONSUMER_MANIFEST),
     )
 
 
-def is_rolled_out(manifest: Manifest, record: ReleaseRecord) -> bool:
-    """True where a manifest points to the release; raises RefusedError where it points to a newer one, or differs."""
-    version = manifest_version(manifest)
+def _older_manifest(github: GitHub, path: str, head: Commit, record: ReleaseRecord) -> str | None:
+    """The manifest's text; None where it points to the release already."""
+    text = text_at(github, path, head)
+    return None if is_rolled_out(read_manifest(text.encode(), path)["image"], record) else text
+
+
+def is_rolled_out(image: Document, record: ReleaseRecord) -> bool:
+    """True where a manifest's image is the release's; raises RefusedError where it is a newer one's, or differs."""
+    version = manifest_version(image)
     if version is None or version < Version.parse(record.tag):
         return False
     if version > Version.parse(record.tag):
@@ -79,8 +83,8 @@ def is_rolled_out(manifest: Manifest, record: ReleaseRecord) -> bool:
             f"the manifest points to {version}, which is newer than {record.tag}",
             hint="Nothing was changed. To go back to an older image, revert the newer roll-out: docs/releasing.md.",
         )
-    image = record.image.qcow2
-    if (manifest.image.qcow2, manifest.image.qcow2_sha256) != (image.url, image.sha256):
+    qcow2 = record.image.qcow2
+    if (image["qcow2"], image["qcow2_sha256"]) != (qcow2.url, qcow2.sha256):
         raise RefusedError(
             f"the manifest points to {record.tag} already, with another URL or digest",
             hint="Somebody edited it. Compare it with the release, and correct the one that is wrong.",
@@ -88,10 +92,10 @@ def is_rolled_out(manifest: Manifest, record: ReleaseRecord) -> bool:
     return True
 
 
-def manifest_version(manifest: Manifest) -> Version | None:
-    """The version a manifest points to: as it says, or by its URL, as FountainKit's does; None where neither tells."""
-    found = _TAG_IN_URL.search(manifest.image.qcow2)
-    for text in (manifest.image.version, found[1] if found else ""):
+def manifest_version(image: Document) -> Version | None:
+    """The version of a manifest's image: as it says, or by its URL, as FountainKit's does; None where neither tells."""
+    found = _TAG_IN_URL.search(image["qcow2"])
+    for text in (image.get("version", ""), found[1] if found else ""):
         try:
             return Version.parse(text)
         except InputError:

@@ -42,10 +42,8 @@ def mebibytes(kib: int) -> str:
 
 
 def seconds(time: float) -> str:
-    """A time."""
     return f"{time:.1f} s"
 
 
 def plural(count: int, what: str) -> str:
-    """So many of something."""
     return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -1,7 +1,7 @@
 """A table that can be shown as Markdown and on a terminal."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ci.text.markdown import Markdown, cell, table, visible
 
@@ -14,13 +14,9 @@ class TitledTable:
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
 
-    def first(self, count: int) -> "TitledTable":
-        """The same with at most `count` rows."""
-        return replace(self, rows=self.rows[:count])
-
-    def markdown(self) -> Markdown:
-        """The table, without the title; nothing where it has no rows."""
-        return table(self.columns, [tuple(map(cell, row)) for row in self.rows])
+    def markdown(self, rows: int | None = None) -> Markdown:
+        """The table of at most so many rows, without the title; nothing where it has none."""
+        return table(self.columns, [tuple(map(cell, row)) for row in self.rows[:rows]])
 
     def text(self) -> str:
         """The table in columns; nothing where it has no rows."""

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from ci.comparison.image_facts import Evidence, of_release
-from ci.comparison.pull_request import Before, CheckedImages, read_evidence, render
+from ci.comparison.pull_request import Before, read_evidence, render
 from ci.fetch.retry import Patience
 from ci.fetch.source import AbsentError
 from ci.github.client import GitHub
@@ -55,10 +55,9 @@ def main(
     context = Context.from_environment(environ)
     github = GitHub(context, reporter, patience)
     before = _before(github, found)
+    text = NOTHING if good else FAILED
     if images:
-        text = render(CheckedImages(images=images, found=found, before=before, good=good, run=run_url(environ)))
-    else:
-        text = NOTHING if good else FAILED
+        text = render(images, found, before, good=good, run=run_url(environ))
     actions.append_summary(text, environ)
     reporter.note(text)
     _comment(github, options.pull_request, text, anew=bool(images), reporter=reporter)

@@ -19,7 +19,7 @@ from tests.support.consuming import DIGEST, FILE, IMAGE, NAME, manifest
 
 URL = f"https://example.org/releases/download/v2026.11.23/{FILE}"
 RELEASED: Fields = {"name": NAME, "qcow2": URL, "qcow2_sha256": DIGEST, "version": "v2026.11.23", "size": len(IMAGE)}
-OURS = [(ROOT / "manifests" / "tools.json").read_text(encoding="utf-8"), FIRST_MANIFEST.to_json()]
+OURS = [(ROOT / "manifests" / "tools.json").read_text(encoding="utf-8"), FIRST_MANIFEST]
 
 leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["", DIGEST, URL, FILE])
 values = st.recursive(

@@ -6,9 +6,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field
-
-from tests.support.drawing import keys_of_others
 
 
 def drawn() -> list[str]:
@@ -32,17 +29,3 @@ def test_the_same_examples_are_drawn_again_whatever_else_is_loaded(
     importlib.import_module("loaded_meanwhile")
     assert drawn() == before
     assert len(before) == 100
-
-
-class Read(BaseModel):
-    name: str
-    url: str = Field(default="", alias="href")
-
-
-class ReadToo(BaseModel):
-    size: int
-
-
-@given(keys_of_others(st.sampled_from(["name", "url", "href", "size", "note"]), Read, ReadToo))
-def test_a_key_of_others_is_none_of_the_models(key: str) -> None:
-    assert key == "note"

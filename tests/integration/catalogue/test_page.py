@@ -8,7 +8,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
-from ci.records.manifest import parse_manifest
+from ci.records.manifest_rules import read_manifest
 from ci.records.release import ReleaseRecord
 from tests.integration.catalogue.conftest import build, serving
 from tests.support.browser import Browser
@@ -126,8 +126,9 @@ def test_a_button_copies(browser: Browser, site: str, releases: Path, what: str)
     if what == "digest":
         assert copied == image.qcow2.sha256
     else:
-        manifest = parse_manifest(json.dumps({**json.loads(copied), "tools": {}, "operations": []}).encode(), "copied")
-        assert (manifest.image.qcow2, manifest.image.qcow2_sha256) == (image.qcow2.url, image.qcow2.sha256)
+        document = json.dumps({**json.loads(copied), "tools": {}, "operations": []})
+        found = read_manifest(document.encode(), "copied")["image"]
+        assert (found["qcow2"], found["qcow2_sha256"]) == (image.qcow2.url, image.qcow2.sha256)
 
 
 def test_the_latest_releases_snippet_is_copied_from_the_top(browser: Browser, site: str, releases: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ci.records.manifest import parse_manifest
+from ci.records.manifest_rules import read_manifest
 from ci.release.targets import CONSUMER_MANIFEST
 from tests.support.releasing import TAG
 from tests.support.stage import (
@@ -50,14 +50,14 @@ def test_one_pull_request_changes_four_files_and_says_what_to_check(published: S
     pull, qcow2 = assert_proposed(published), published.record().image.qcow2
     assert pull["html_url"] in run.said
     assert (pull["changed_files"], pull["commits"]) == (4, 1)
-    assert TAG in pull["title"]
+    assert pull["title"] == f"Roll out {TAG}"
     for words in (qcow2.sha256, qcow2.url, "sha256sum --check", ".validation.md", published.releases()[0]["html_url"]):
         assert words in pull["body"]
     text = published.read(MANIFEST, f"rollout/{TAG}")
     assert text is not None
-    image = parse_manifest(text.encode(), MANIFEST).image
-    assert (image.qcow2, image.qcow2_sha256, image.size, image.version) == (qcow2.url, qcow2.sha256, qcow2.size, TAG)
-    assert image.name == published.record().image.name
+    image = read_manifest(text.encode(), MANIFEST)["image"]
+    assert image | {"qcow2": qcow2.url, "qcow2_sha256": qcow2.sha256, "size": qcow2.size, "version": TAG} == image
+    assert image["name"] == published.record().image.name
     before, after = json.loads(FILES[MANIFEST]), json.loads(text)
     assert after | {"image": None} == before | {"image": None}
 
@@ -132,6 +132,7 @@ def test_in_fountainkit_only_the_images_own_fields_change(published: Stage, cons
     run = published.with_consumer(consumer).roll_out()
     assert run.code == 0, run.said
     (pull,) = consumer.pulls()
+    assert pull["title"] == f"Use Toolsmith image {TAG}"
     branch = pull["head"]["ref"]
     assert pull["html_url"] in run.said
     assert_changes(consumer, branch, {CONSUMER_MANIFEST})

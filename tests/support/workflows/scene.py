@@ -383,7 +383,7 @@ def server_files(origin: Path) -> dict[str, str]:
     return {
         "README.md": "A repository.\n",
         CHANGELOG: (origin / CHANGELOG).read_text(encoding="utf-8"),
-        MANIFEST: FIRST_MANIFEST.to_json(),
+        MANIFEST: FIRST_MANIFEST,
     }
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from ci.comparison.image_facts import Evidence
-from ci.comparison.pull_request import LIMIT, Before, CheckedImages, read_evidence, render
+from ci.comparison.pull_request import LIMIT, Before, read_evidence, render
 from ci.host.errors import InputError
 from ci.records.packages import Package
 from ci.records.record import read_record
@@ -36,7 +36,7 @@ def text(
     found: dict[str, Evidence], past: Before | None = None, *, good: bool = True, images: tuple[str, ...] = ()
 ) -> str:
     earlier = {"bookworm": past} if past else {}
-    return render(CheckedImages(images=images or tuple(found), found=found, before=earlier, good=good, run=RUN))
+    return render(images or tuple(found), found, earlier, good=good, run=RUN)
 
 
 def test_a_first_image_is_told_without_a_comparison(found: dict[str, Evidence]) -> None:

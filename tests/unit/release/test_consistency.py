@@ -9,10 +9,9 @@ import pytest
 from ci.github.context import Context
 from ci.records.manifest_rules import UNPUBLISHED
 from ci.records.release import ReleaseFacts, ReleaseRecord
-from ci.records.version import Version
 from ci.release.consistency import FOLDER, Checkout, findings
 from ci.release.dist import read_dist
-from ci.release.proposal import Materials, release_record
+from ci.release.proposal import release_record
 from ci.release.targets import CHANGELOG, MANIFEST, own_files
 from tests.support.answers import local
 from tests.support.releasing import TAG, make_dist
@@ -42,8 +41,8 @@ def make_record(folder: Path, tag: str, previous: ReleaseRecord | None) -> Relea
     )
     return release_record(
         context,
-        Version.parse(tag),
-        Materials(primary=image, others=(), ensure_vm=local("ensure-vm.pyz")),
+        (image,),
+        local("ensure-vm.pyz"),
         previous=ReleaseFacts.of(previous) if previous else None,
         changes=None,
         run=None,

@@ -9,7 +9,7 @@ from markdown_it.token import Token
 
 from ci.comparison.packages import compare
 from ci.host.errors import InputError
-from ci.records.manifest import parse_manifest
+from ci.records.manifest_rules import read_manifest
 from ci.records.packages import Package, PackageDiff
 from ci.records.release import AssetRecord, ImageRelease, ReleaseFacts, ReleaseRecord, ValidationSummary
 from ci.release import notes
@@ -89,8 +89,8 @@ def texts(record: ReleaseRecord) -> dict[str, str]:
         "notes": notes.release_notes(record, MARKER),
         "page": notes.release_page(record),
         "entry": notes.changelog_entry(record),
-        "pull request": notes.pull_request(record).body,
-        "consumer's": notes.consumer_pull_request(record, ".toolsmith/tools.json").body,
+        "pull request": notes.pull_request(record),
+        "consumer's": notes.consumer_pull_request(record, ".toolsmith/tools.json"),
     }
 
 
@@ -281,10 +281,10 @@ def test_the_folder_of_the_very_same_image_may_not_go() -> None:
 def test_the_snippet_is_a_manifests_image(kind: str) -> None:
     (snippet,) = [token.content for token in tokens(texts(make_record())[kind]) if token.info == "json"]
     document = json.loads(snippet) | {"tools": {}, "operations": []}
-    image = parse_manifest(json.dumps(document).encode(), "snippet").image
-    assert (image.name, image.version, image.size) == (NAME, TAG, 658_000_000)
-    assert image.qcow2 == make_image().qcow2.url
-    assert image.qcow2_sha256 == "1" * 64
+    image = read_manifest(json.dumps(document).encode(), "snippet")["image"]
+    assert (image["name"], image["version"], image["size"]) == (NAME, TAG, 658_000_000)
+    assert image["qcow2"] == make_image().qcow2.url
+    assert image["qcow2_sha256"] == "1" * 64
 
 
 def test_the_entry_names_what_was_added_and_removed() -> None:
@@ -306,13 +306,6 @@ def test_the_entry_fits_the_changelog() -> None:
     text = with_entry("# Releases\n\nNothing is released yet.\n", TAG, entry)
     assert text == f"# Releases\n\n{entry}"
     assert with_entry(text, TAG, entry) == text
-
-
-def test_the_titles_are_plain_and_short() -> None:
-    record = make_record()
-    assert notes.pull_request(record).title == f"Roll out {TAG}"
-    title = notes.consumer_pull_request(record, "tools.json").title
-    assert title == f"Use Toolsmith image {TAG}"
 
 
 def test_the_marker_is_the_last_line_of_the_body() -> None:

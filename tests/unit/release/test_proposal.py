@@ -9,14 +9,15 @@ from ci.host.files import sha256_file
 from ci.records import artifacts
 from ci.records.record import read_record
 from ci.records.release import ReleaseFacts, ReleaseRecord
-from ci.records.version import Version
 from ci.release.dist import TestedImage, read_dist
-from ci.release.proposal import Materials, check_commit, make_proposal, primary_image, release_record
+from ci.release.proposal import check_commit, make_proposal, primary_first, release_record
+from ci.release.publish import Proposal
 from ci.release.state import is_ours
 from tests.support.answers import local, release
 from tests.support.releasing import COMMIT, DAY, TAG, make_dist
 
 REPOSITORY = "fountain-coach/image"
+ENSURE_VM = local("ensure-vm.pyz")
 
 
 def context(commit: str | None = None) -> Context:
@@ -33,40 +34,32 @@ def images(tmp_path: Path) -> tuple[TestedImage, ...]:
     return read_dist(make_dist(dist, distribution="ubuntu-2204", definition="jammy"), version=None)
 
 
-def materials(images: tuple[TestedImage, ...]) -> Materials:
-    first, others = primary_image(images, "jammy")
-    return Materials(primary=first, others=others, ensure_vm=local("ensure-vm.pyz"))
-
-
 def record_of(
     images: tuple[TestedImage, ...], previous: ReleaseFacts | None = None, *, attested: bool = True
 ) -> ReleaseRecord:
-    first, _ = primary_image(images, "jammy")
-    changes = compare(first.packages[:1], first.packages) if previous else None
+    ordered = primary_first(images, "jammy")
+    changes = compare(ordered[0].packages[:1], ordered[0].packages) if previous else None
     return release_record(
-        context(),
-        Version.parse(TAG),
-        materials(images),
-        previous=previous,
-        changes=changes,
-        run="https://run",
-        attested=attested,
+        context(), ordered, ENSURE_VM, previous=previous, changes=changes, run="https://run", attested=attested
     )
 
 
+def proposal_of(images: tuple[TestedImage, ...], record_file: Path) -> Proposal:
+    return make_proposal(record_of(images), primary_first(images, "jammy"), ENSURE_VM, record_file, latest=True)
+
+
 def test_a_single_image_is_the_primary_whatever_it_is(images: tuple[TestedImage, ...]) -> None:
-    assert primary_image(images[:1], "jammy") == (images[0], ())
+    assert primary_first(images[:1], "jammy") == images[:1]
 
 
 def test_of_several_the_one_that_was_named_is(images: tuple[TestedImage, ...]) -> None:
-    first, others = primary_image(images, "jammy")
-    assert first.build.definition == "jammy"
-    assert [other.build.definition for other in others] == ["bookworm"]
+    ordered = primary_first(images, "jammy")
+    assert [image.build.definition for image in ordered] == ["jammy", "bookworm"]
 
 
 def test_of_several_one_must_be_named(images: tuple[TestedImage, ...]) -> None:
     with pytest.raises(InputError, match="there is no build of 'noble' among bookworm, jammy"):
-        primary_image(images, "noble")
+        primary_first(images, "noble")
 
 
 @pytest.mark.parametrize("commit", [None, COMMIT])
@@ -120,7 +113,7 @@ def test_a_record_outlives_being_written(images: tuple[TestedImage, ...], tmp_pa
 
 
 def test_everything_is_uploaded_and_the_record_last(images: tuple[TestedImage, ...], tmp_path: Path) -> None:
-    made = make_proposal(record_of(images), materials(images), tmp_path / artifacts.RELEASE, latest=True)
+    made = proposal_of(images, tmp_path / artifacts.RELEASE)
     assert [file.name for file in made.files] == [
         *(file.name for image in reversed(images) for file in image.files), "ensure-vm.pyz", artifacts.RELEASE,
     ]  # fmt: skip
@@ -130,16 +123,13 @@ def test_everything_is_uploaded_and_the_record_last(images: tuple[TestedImage, .
 
 
 def test_a_draft_with_its_notes_is_known_as_ours(images: tuple[TestedImage, ...], tmp_path: Path) -> None:
-    made = make_proposal(record_of(images), materials(images), tmp_path / artifacts.RELEASE, latest=True)
+    made = proposal_of(images, tmp_path / artifacts.RELEASE)
     assert is_ours(release(body=made.body))
     # GitHub gives line ends back as a browser sends them.
     assert is_ours(release(body=made.body.replace("\n", "\r\n")))
 
 
 def test_the_same_files_make_the_same_record_and_notes(images: tuple[TestedImage, ...], tmp_path: Path) -> None:
-    first, second = (
-        make_proposal(record_of(images), materials(images), tmp_path / name, latest=True)
-        for name in ("first.json", "second.json")
-    )
+    first, second = (proposal_of(images, tmp_path / name) for name in ("first.json", "second.json"))
     assert first.body == second.body
     assert first.files[-1].sha256 == second.files[-1].sha256

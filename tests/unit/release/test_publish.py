@@ -7,57 +7,48 @@ from ci.github.answers import Asset, Release
 from ci.github.client import GitHub
 from ci.host.errors import RefusedError, RejectedError, VerificationError
 from ci.release.dist import LocalFile
-from ci.release.publish import (
-    Create,
-    Publish,
-    Publisher,
-    Remove,
-    Upload,
-    describe,
-    plan,
-)
-from ci.release.state import Situation, Standing
+from ci.release.publish import carry_out, described
+from ci.release.state import PublishPlan
 from tests.support.answers import FILES, IMAGE, LIST, RECORD, asset, local, proposal, release
 from tests.support.releasing import COMMIT, TAG
 
 DRAFT = release(draft=True)
 WRECK = asset(IMAGE, state="starter", size=0, digest=None)
+ABSENT = PublishPlan(upload=FILES)
 
 
-# The plan
+# The plan in words
 
 
 def test_where_nothing_is_everything_is_done_in_order_and_published_last() -> None:
-    steps = plan(Situation(standing=Standing.ABSENT), proposal())
-    assert steps == (Create(), *(Upload(file=file) for file in FILES), Publish())
+    create, *uploads, publish = list(described(ABSENT, proposal()))[1:]
+    assert COMMIT in create
+    assert [words.split()[:3] for words in uploads] == [["would", "upload", file.name] for file in FILES]
+    assert IMAGE.sha256 in uploads[0]
+    assert publish == f"would publish {TAG} as the latest release"
+    assert list(described(ABSENT, proposal(latest=False)))[-1] == f"would publish {TAG}"
 
 
-def test_in_a_partial_draft_wrecks_go_first_and_right_assets_stay() -> None:
-    situation = Situation(standing=Standing.DRAFT_PARTIAL, release=DRAFT, right=(asset(LIST),), wrong=(WRECK,))
-    assert plan(situation, proposal()) == (
-        Remove(asset=WRECK), Upload(file=IMAGE), Upload(file=RECORD), Publish(),
-    )  # fmt: skip
+def test_in_a_partial_draft_wrecks_go_first() -> None:
+    there, remove, upload, publish = described(PublishPlan(release=DRAFT, remove=(WRECK,), upload=(IMAGE,)), proposal())
+    assert there == f"{TAG}: draft, not all assets right"
+    assert remove == "would remove image.qcow2 from the draft (state starter, 0 bytes)"
+    assert upload.startswith("would upload image.qcow2")
+    assert publish.startswith("would publish")
 
 
 def test_a_complete_draft_is_only_published() -> None:
-    right = tuple(asset(file) for file in FILES)
-    situation = Situation(standing=Standing.DRAFT_COMPLETE, release=DRAFT, right=right)
-    assert plan(situation, proposal()) == (Publish(),)
+    there, publish = described(PublishPlan(release=DRAFT), proposal())
+    assert there == f"{TAG}: draft, all assets right"
+    assert publish.startswith("would publish")
 
 
 def test_what_is_published_is_left_alone() -> None:
-    assert plan(Situation(standing=Standing.PUBLISHED, release=release()), proposal()) == ()
-
-
-def test_each_step_has_words() -> None:
-    steps = (Create(), Remove(asset=WRECK), Upload(file=IMAGE), Publish())
-    create, remove, upload, publish = (describe(step, proposal()) for step in steps)
-    assert COMMIT in create
-    assert "image.qcow2" in remove
-    assert "starter" in remove
-    assert IMAGE.sha256 in upload
-    assert publish == f"publish {TAG} as the latest release"
-    assert describe(Publish(), proposal(latest=False)) == f"publish {TAG}"
+    there, then = described(PublishPlan(release=release()), proposal())
+    assert (there, then) == (f"{TAG}: published, with these very assets", "nothing to do")
+    ledger = Ledger()
+    assert carry_out(ledger, PublishPlan(release=release()), proposal()) == release()
+    assert ledger.done == []
 
 
 # Carrying it out: the order, and what is refused, against a GitHub in memory
@@ -101,17 +92,9 @@ class Ledger(GitHub):
         return self.downloads[asset.name]
 
 
-def publisher(ledger: Ledger) -> Publisher:
-    return Publisher(ledger, proposal())
-
-
-ABSENT = Situation(standing=Standing.ABSENT)
-
-
 def test_nothing_is_published_before_every_asset_was_looked_at() -> None:
     ledger = Ledger()
-    made = publisher(ledger)
-    published = made.carry_out(plan(ABSENT, proposal()), ABSENT)
+    published = carry_out(ledger, ABSENT, proposal())
     assert ledger.done == ["create", *(f"upload {file.name}" for file in FILES), "look", "publish"]
     assert not published.draft
 
@@ -129,33 +112,29 @@ def test_nothing_is_published_before_every_asset_was_looked_at() -> None:
 def test_a_draft_that_is_not_right_after_all_is_not_published(held: list[Asset]) -> None:
     ledger = Ledger()
     ledger.held = {item.name: item for item in held}
-    made = publisher(ledger)
     with pytest.raises(VerificationError, match="not those that were tested"):
-        made.carry_out([Publish()], Situation(standing=Standing.DRAFT_COMPLETE, release=DRAFT))
+        carry_out(ledger, PublishPlan(release=DRAFT), proposal())
     assert "publish" not in ledger.done
 
 
 def test_an_asset_that_arrived_altered_is_removed_and_nothing_follows() -> None:
     ledger = Ledger(lambda file: asset(file, digest=f"sha256:{'0' * 64}"))
-    made = publisher(ledger)
     with pytest.raises(VerificationError, match="GitHub has"):
-        made.carry_out(plan(ABSENT, proposal()), ABSENT)
+        carry_out(ledger, ABSENT, proposal())
     assert ledger.done == ["create", f"upload {IMAGE.name}", f"delete {IMAGE.name}"]
 
 
 def test_without_digests_the_bytes_are_compared() -> None:
     ledger = Ledger(lambda file: asset(file, digest=None))
-    made = publisher(ledger)
     ledger.downloads = {file.name: file.sha256 for file in FILES}
-    assert not made.carry_out(plan(ABSENT, proposal()), ABSENT).draft
+    assert not carry_out(ledger, ABSENT, proposal()).draft
 
 
 def test_without_digests_other_bytes_are_not_published() -> None:
     ledger = Ledger(lambda file: asset(file, digest=None))
-    made = publisher(ledger)
     ledger.downloads = {file.name: "0" * 64 for file in FILES}
     with pytest.raises(VerificationError):
-        made.carry_out(plan(ABSENT, proposal()), ABSENT)
+        carry_out(ledger, ABSENT, proposal())
     assert "publish" not in ledger.done
 
 
@@ -167,13 +146,13 @@ def test_without_digests_other_bytes_are_not_published() -> None:
     ],
 )
 def test_a_refusal_that_can_be_foreseen_says_what_to_do(words: str, expected: str) -> None:
-    made = publisher(Ledger(refusal=RejectedError(f"GitHub refuses it: {words}")))
+    ledger = Ledger(refusal=RejectedError(f"GitHub refuses it: {words}"))
     with pytest.raises(RefusedError, match=expected):
-        made.carry_out([Create()], ABSENT)
+        carry_out(ledger, ABSENT, proposal())
 
 
 def test_a_refusal_that_cannot_keeps_github_s_words_and_codes() -> None:
-    made = publisher(Ledger(refusal=RejectedError("GitHub refuses it: a ruleset", codes=["custom"])))
+    ledger = Ledger(refusal=RejectedError("GitHub refuses it: a ruleset", codes=["custom"]))
     with pytest.raises(RejectedError, match="a ruleset") as refusal:
-        made.carry_out([Create()], ABSENT)
+        carry_out(ledger, ABSENT, proposal())
     assert refusal.value.codes == {"custom"}

@@ -18,6 +18,7 @@ CHANGE = ProposedChange(
     branch=f"rollout/{TAG}",
     files={"manifests/tools.json": "{}\n", "docs/releases.md": "# Releases\n"},
     title=f"Roll out {TAG}",
+    subject=f"the roll-out of {TAG}",
     body="What changes\n",
 )
 OURS = message(CHANGE, TREE)
@@ -124,19 +125,19 @@ MERGED = pull(state="closed", merged_at="2026-11-24T00:00:00Z")
 
 def test_nothing_there_is_nothing_to_use() -> None:
     found = survey(There(), CHANGE, reopen=False)
-    assert (found.current, found.pull, found.reopen) == (None, None, False)
+    assert (found.current, found.pull) == (None, None)
 
 
 def test_an_open_pull_request_is_used_and_its_branch_looked_at() -> None:
     ours = commit(OURS)
     found = survey(There(pull(), head=ours, between=(ours,)), CHANGE, reopen=False)
-    assert (found.current, found.pull, found.reopen) == (ours, pull(), False)
+    assert (found.current, found.pull) == (ours, pull())
 
 
 def test_an_open_one_is_used_though_a_newer_one_was_closed() -> None:
     found = survey(There(pull(2, state="closed"), pull(1)), CHANGE, reopen=False)
     assert found.pull is not None
-    assert (found.pull.number, found.reopen) == (1, False)
+    assert found.pull.number == 1
 
 
 @pytest.mark.parametrize(("there", "words"), [(CLOSED, "was closed"), (MERGED, "was merged and taken back")])
@@ -148,12 +149,12 @@ def test_what_a_person_decided_stays_unless_asked_otherwise(there: Pull, words: 
 
 def test_a_closed_one_is_opened_again_when_asked_to() -> None:
     found = survey(There(CLOSED), CHANGE, reopen=True)
-    assert (found.pull, found.reopen) == (CLOSED, True)
+    assert found.pull == CLOSED
 
 
 def test_a_merged_one_cannot_be_so_there_will_be_a_new_one() -> None:
     found = survey(There(MERGED), CHANGE, reopen=True)
-    assert (found.pull, found.reopen) == (None, False)
+    assert found.pull is None
 
 
 def test_a_pull_request_to_another_branch_is_none_of_ours() -> None:
@@ -190,7 +191,7 @@ def other(there: Pull) -> Pull:
 @pytest.mark.parametrize("there", [CLOSED, MERGED])
 def test_what_was_decided_about_another_change_of_the_branch_does_not_count(there: Pull) -> None:
     found = survey(There(other(there)), MARKED, reopen=False)
-    assert (found.pull, found.reopen) == (None, False)
+    assert found.pull is None
     assert turned_down(There(other(there)), MARKED) is None
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from ci.host.errors import RefusedError
-from ci.release.state import Standing, classify_draft, find, is_ours, marker, require_same
+from ci.release.state import PublishPlan, find, is_ours, marker, plan_draft, require_same
 from tests.support.answers import FILES, IMAGE, LIST, RECORD, asset, local, release
 from tests.support.releasing import COMMIT, TAG
 
@@ -52,35 +52,35 @@ def test_a_draft_of_somebody_elses_is_left_alone() -> None:
 # A draft
 
 
+DRAFT = release(draft=True)
+
+
 def test_an_empty_draft_lacks_everything() -> None:
-    found = classify_draft(release(draft=True), (), FILES)
-    assert (found.standing, found.right, found.wrong) == (Standing.DRAFT_PARTIAL, (), ())
+    assert plan_draft(DRAFT, (), FILES) == PublishPlan(release=DRAFT, upload=FILES)
 
 
 def test_a_draft_with_every_file_is_complete() -> None:
-    found = classify_draft(release(draft=True), ALL, FILES)
-    assert (found.standing, found.right, found.wrong) == (Standing.DRAFT_COMPLETE, ALL, ())
+    assert plan_draft(DRAFT, ALL, FILES) == PublishPlan(release=DRAFT)
 
 
-def test_in_a_partial_draft_right_and_wrong_assets_are_told_apart() -> None:
+def test_in_a_partial_draft_wrong_assets_give_way_and_right_ones_stay() -> None:
     wreck, other = asset(IMAGE, state="starter", size=0, digest=None), asset(LIST, digest=f"sha256:{'0' * 64}")
-    found = classify_draft(release(draft=True), (wreck, other, asset(RECORD)), FILES)
-    assert found.standing is Standing.DRAFT_PARTIAL
-    assert found.right == (asset(RECORD),)
-    assert found.wrong == (wreck, other)
+    found = plan_draft(DRAFT, (wreck, other, asset(RECORD)), FILES)
+    assert found == PublishPlan(release=DRAFT, remove=(wreck, other), upload=(IMAGE, LIST))
 
 
 def test_an_asset_of_which_nobody_knows_is_not_relied_on() -> None:
     unknown = asset(IMAGE, digest=None)
-    found = classify_draft(release(draft=True), (unknown, *ALL[1:]), FILES)
-    assert (found.standing, found.wrong) == (Standing.DRAFT_PARTIAL, (unknown,))
+    assert plan_draft(DRAFT, (unknown, *ALL[1:]), FILES) == PublishPlan(
+        release=DRAFT, remove=(unknown,), upload=(IMAGE,)
+    )
 
 
 def test_a_file_that_is_not_ours_stops_everything_even_a_broken_one() -> None:
     with pytest.raises(RefusedError, match=r"notes\.txt, todo\.txt"):
-        classify_draft(release(draft=True), (*ALL, asset(local("todo.txt")), asset(local("notes.txt"))), FILES)
+        plan_draft(release(draft=True), (*ALL, asset(local("todo.txt")), asset(local("notes.txt"))), FILES)
     with pytest.raises(RefusedError, match=r"notes\.txt"):
-        classify_draft(release(draft=True), (asset(local("notes.txt"), state="starter"),), FILES)
+        plan_draft(release(draft=True), (asset(local("notes.txt"), state="starter"),), FILES)
 
 
 # A published release

@@ -6,11 +6,11 @@ import pytest
 from ci.github.context import Context
 from ci.host.errors import RefusedError
 from ci.host.repository import ROOT
-from ci.records.manifest import Manifest, parse_manifest
+from ci.records.manifest_rules import Document, read_manifest
 from ci.records.release import ReleaseRecord
 from ci.records.version import Version
 from ci.release.dist import read_dist
-from ci.release.proposal import Materials, primary_image, release_record
+from ci.release.proposal import release_record
 from ci.release.targets import MANIFEST, is_rolled_out, manifest_version
 from tests.support.answers import local
 from tests.support.releasing import TAG, make_dist
@@ -20,31 +20,33 @@ OTHER = "https://mirror.example.org/image.qcow2"
 
 @pytest.fixture
 def record(tmp_path: Path) -> ReleaseRecord:
-    image, others = primary_image(read_dist(make_dist(tmp_path / "dist"), version=None), "bookworm")
+    images = read_dist(make_dist(tmp_path / "dist"), version=None)
     context = Context(
         api_url="https://api.github.com", server_url="https://github.com", repository="o/r", commit=None, token="t" * 40
     )
-    materials = Materials(primary=image, others=others, ensure_vm=local("ensure-vm.pyz"))
-    return release_record(context, Version.parse(TAG), materials, previous=None, changes=None, run=None, attested=False)
+    ensure_vm = local("ensure-vm.pyz")
+    return release_record(context, images, ensure_vm, previous=None, changes=None, run=None, attested=False)
 
 
-def manifest(**image: object) -> Manifest:
+def manifest(**image: object) -> Document:
     known = {"name": "x", "tarball": "", "sha256": "", "qcow2": "image.qcow2", "qcow2_sha256": "0" * 64}
-    return parse_manifest(json.dumps({"image": known | image, "tools": {}, "operations": []}).encode(), "a test")
+    document = json.dumps({"image": known | image, "tools": {}, "operations": []})
+    result: Document = read_manifest(document.encode(), "a test")["image"]
+    return result
 
 
 def url(tag: str) -> str:
     return f"https://github.com/o/r/releases/download/{tag}/image.qcow2"
 
 
-def rolled_out(record: ReleaseRecord, **changes: object) -> Manifest:
+def rolled_out(record: ReleaseRecord, **changes: object) -> Document:
     qcow2 = record.image.qcow2
     return manifest(**({"qcow2": qcow2.url, "qcow2_sha256": qcow2.sha256, "version": record.tag} | changes))
 
 
 def test_the_committed_manifest_is_of_no_version_before_the_first_release() -> None:
-    committed = parse_manifest((ROOT / MANIFEST).read_bytes(), MANIFEST)
-    assert committed.published or manifest_version(committed) is None
+    committed = read_manifest((ROOT / MANIFEST).read_bytes(), MANIFEST)["image"]
+    assert committed["qcow2"] or manifest_version(committed) is None
 
 
 def test_a_manifest_tells_its_version() -> None:
