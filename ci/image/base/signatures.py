@@ -25,19 +25,10 @@ class UnlistedError(Exception):
     """A list of digests has no line for a file: it may be older than the file, or of another folder."""
 
 
-def verify_signature(document: Path, signature: Path, *, keyring: Path, fingerprints: Sequence[str]) -> str:
-    """Return the fingerprint of the trusted key that signed `document`.
-
-    Being in the keyring is not enough: the primary key's fingerprint must be one of `fingerprints`. Raises
-    VerificationError, HostError (no keyring or no gpgv) or InputError (fingerprints).
-    """
-    return _trusted_signer([signature, document], document.name, keyring, fingerprints)
-
-
 def read_clearsigned(signed: Path, *, name: str, keyring: Path, fingerprints: Sequence[str]) -> tuple[bytes, str]:
     """The text of a clear-signed file, and the fingerprint of the trusted key that signed it; `name` is for errors.
 
-    The text is what gpgv says was signed; what else is in the file is not read. Raises what `verify_signature` raises.
+    The text is what gpgv says was signed; what else is in the file is not read. Raises what `trusted_signer` raises.
     """
     # In signed text a line never begins with a hyphen (RFC 9580, 7.2), so this counts messages. With several of them,
     # a good signature of one would seem to speak for all.
@@ -48,11 +39,16 @@ def read_clearsigned(signed: Path, *, name: str, keyring: Path, fingerprints: Se
             hint="Something on the way may answer in the publisher's place. Look at what it is.",
         )
     text = signed.with_name(f"{signed.name}.text")
-    signer = _trusted_signer(["--output", text, signed], name, keyring, fingerprints)
+    signer = trusted_signer(["--output", text, signed], name, keyring=keyring, fingerprints=fingerprints)
     return text.read_bytes(), signer
 
 
-def _trusted_signer(arguments: Sequence[str | Path], name: str, keyring: Path, fingerprints: Sequence[str]) -> str:
+def trusted_signer(arguments: Sequence[str | Path], name: str, *, keyring: Path, fingerprints: Sequence[str]) -> str:
+    """Return the fingerprint of the trusted key that signed what gpgv's `arguments` are; `name` is for errors.
+
+    Being in the keyring is not enough: the primary key's fingerprint must be one of `fingerprints`. Raises
+    VerificationError, HostError (no keyring or no gpgv) or InputError (fingerprints).
+    """
     trusted = [normalize_fingerprint(fingerprint) for fingerprint in fingerprints]
     if not trusted:
         raise InputError(
@@ -61,14 +57,7 @@ def _trusted_signer(arguments: Sequence[str | Path], name: str, keyring: Path, f
         )
     require_keyring(keyring)
     # gpgv looks for a keyring without a slash in its home folder.
-    argv: list[process.Argument] = [
-        "gpgv",
-        "--status-fd",
-        "1",
-        "--keyring",
-        keyring.absolute(),
-        *(one.absolute() if isinstance(one, Path) else one for one in arguments),
-    ]
+    argv = ["gpgv", "--status-fd", "1", "--keyring", keyring.absolute(), *arguments]
     # 1 and 2 tell of a bad signature or a missing key; the status lines tell of which.
     result = process.run(argv, timeout=GPGV_SECONDS, ok=(0, 1, 2))
     signers = good_signers(result.stdout)
