@@ -11,7 +11,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import assert_never
 
 from ci.fetch.retry import Patience
 from ci.github.client import GitHub
@@ -153,13 +152,8 @@ def planned_images(purpose: Purpose, only: str | None, definitions: Mapping[str,
                 hint=f"Set `release = true` in build/images/{only}.toml if it should be.",
             )
         return [only]
-    match purpose:
-        case Purpose.CHECK:
-            return [name for name, one in definitions.items() if one.release or one.check or name == RELEASE_IMAGE]
-        case Purpose.REHEARSAL | Purpose.RELEASE:
-            return [name for name, one in definitions.items() if one.release or name == RELEASE_IMAGE]
-        case _:
-            assert_never(purpose)
+    checked = [name for name, one in definitions.items() if one.check and purpose is Purpose.CHECK]
+    return [name for name, one in definitions.items() if one.release or name == RELEASE_IMAGE or name in checked]
 
 
 def refuse_contradictions(options: argparse.Namespace, images: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ from ci.host.files import sha256_file, write_atomic
 from ci.host.process import TAIL_LINES, Completed, run
 from ci.image.definition import Packages
 from ci.image.packages import guard, kernels
-from ci.image.packages.dpkg import ARCHITECTURES, DIVERSIONS, STATUS, PackageStanza, installed, parse_packages
+from ci.image.packages.dpkg import ARCHITECTURES, DIVERSIONS, STATUS, installed, parse_packages
 from ci.image.packages.transaction import POLICY, Transaction, after, parse_changes, parse_files, request
 
 # What of the base decides.
@@ -47,7 +47,19 @@ class Apt:
         self._config = self._folder / "apt.conf"
         self._facts = facts
         self._installed = installed(facts)
-        self._prepare(facts)
+        sources = self._folder / "etc" / "sources.list.d"
+        shutil.rmtree(sources, ignore_errors=True)
+        ours = ("lists/partial", "nowhere/partial", "var/cache", "var/log", "etc/preferences.d", "etc/apt.conf.d")
+        for path in (*(self._folder / name for name in ours), sources, self._archives / "partial"):
+            path.mkdir(parents=True, exist_ok=True)
+        parts = sorted((facts / "etc/apt/sources.list.d").glob("*"))
+        # In the one folder that all are copied to it comes last, and so wins over a part of the same name.
+        for path in (*(part for part in parts if part.suffix in {".list", ".sources"}), facts / "etc/apt/sources.list"):
+            if path.is_file():
+                (sources / path.name).write_text(our_source(path.read_text(encoding="utf-8"), facts), encoding="utf-8")
+        states = facts / "var/lib/apt/extended_states"
+        write_atomic(self._folder / "extended_states", states.read_bytes() if states.exists() else b"")
+        write_atomic(self._config, configuration(self._folder, facts, self._archives))
 
     def update(self) -> None:
         """Fetch the lists of what the sources have. Raises FetchError, or VerificationError for a bad signature."""
@@ -66,7 +78,7 @@ class Apt:
             transaction = self._plan(wish, old)
         newest = kernels.newest_kernel(after(self._installed, transaction.changes))
         kernels.require_shares(newest, self._facts)
-        universe = self._installed | self._described(change.name for change in transaction.comes)
+        universe = self._installed | parse_packages(self._show(change.name for change in transaction.comes))
         guard.require_allowed(transaction, wish, universe, self._installed.keys())
         return transaction
 
@@ -95,12 +107,9 @@ class Apt:
             "apt-cache", "depends", "--recurse", "--no-recommends", "--no-suggests", "--no-conflicts", "--no-breaks",
             "--no-replaces", "--no-enhances", *sorted(wish.install), timeout=CHOOSE_SECONDS,
         )  # fmt: skip
-        universe = self._installed | self._described(set(_CLOSURE.findall(closure.stdout)))
+        universe = self._installed | parse_packages(self._show(set(_CLOSURE.findall(closure.stdout))))
         problems = guard.why_impossible(wish, universe)
         return guard.refused(problems) if problems else error
-
-    def _described(self, names: Iterable[str]) -> dict[str, PackageStanza]:
-        return parse_packages(self._show(names))
 
     def fetch(self, transaction: Transaction) -> tuple[Path, ...]:
         """The package files, each with the digest that the signed lists promise."""
@@ -115,7 +124,7 @@ class Apt:
             if not path.exists() or sha256_file(path) != deb.sha256:
                 raise VerificationError(f"{path} is not what the package lists promise", hint="Run it again.")
             os.utime(path)
-        self._forget_old()
+        forget_unused(self._archives.glob("*.deb"))
         return tuple(paths)
 
     def describe(self, transaction: Transaction) -> str:
@@ -126,19 +135,6 @@ class Apt:
         wanted = sorted(names)
         argv = ("apt-cache", "show", "--no-all-versions", *wanted)
         return self._run(*argv, timeout=CHOOSE_SECONDS).stdout if wanted else ""
-
-    def _prepare(self, facts: Path) -> None:
-        for name in ("lists/partial", "nowhere/partial", "var/cache", "var/log", "etc/preferences.d", "etc/apt.conf.d"):
-            (self._folder / name).mkdir(parents=True, exist_ok=True)
-        (self._archives / "partial").mkdir(parents=True, exist_ok=True)
-        sources = self._folder / "etc" / "sources.list.d"
-        shutil.rmtree(sources, ignore_errors=True)
-        sources.mkdir()
-        for path in _source_files(facts):
-            (sources / path.name).write_text(our_source(path.read_text(encoding="utf-8"), facts), encoding="utf-8")
-        states = facts / "var/lib/apt/extended_states"
-        write_atomic(self._folder / "extended_states", states.read_bytes() if states.exists() else b"")
-        write_atomic(self._config, configuration(self._folder, facts, self._archives))
 
     def _apt(self, command: str, *words: str, timeout: float) -> Completed:
         return self._run("apt-get", command, "--yes", "--quiet=1", *words, timeout=timeout)
@@ -151,10 +147,12 @@ class Apt:
         output = "\n".join([*done.stdout.splitlines(), *done.stderr.splitlines()][-TAIL_LINES:])
         raise explain(ToolError(f"`{argv[0]}` failed with exit code {IMPOSSIBLE}", details=output), argv[1])
 
-    def _forget_old(self) -> None:
-        for path in self._archives.glob("*.deb"):
-            if path.stat().st_mtime < time.time() - KEEP_SECONDS:
-                path.unlink(missing_ok=True)
+
+def forget_unused(paths: Iterable[Path]) -> None:
+    """Remove the files and folders that no build used for long."""
+    for path in paths:
+        if path.stat().st_mtime < time.time() - KEEP_SECONDS:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def configuration(folder: Path, facts: Path, archives: Path) -> str:
@@ -226,10 +224,3 @@ def explain(error: ToolError, command: str) -> ToolError | BuildError | FetchErr
             details=details,
         )
     return error
-
-
-def _source_files(facts: Path) -> Sequence[Path]:
-    folder = facts / "etc/apt/sources.list.d"
-    parts = sorted(path for path in folder.glob("*") if path.suffix in {".list", ".sources"})
-    # In the one folder that all are copied to it comes last, and so wins over a part of the same name.
-    return [path for path in (*parts, facts / "etc/apt/sources.list") if path.is_file()]

@@ -1,8 +1,6 @@
 """What becomes of the base's packages: decided and fetched before the appliance starts, by ci/image/packages/apt.py."""
 
 import os
-import shutil
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +9,7 @@ from ci.host.workspace import exclusive, work_folder
 from ci.image.definition import Packages
 from ci.image.disk.root_files import RootFiles
 from ci.image.packages import dpkg
-from ci.image.packages.apt import FACT_FILES, FACT_FOLDERS, KEEP_SECONDS, Apt
+from ci.image.packages.apt import FACT_FILES, FACT_FOLDERS, Apt, forget_unused
 from ci.image.packages.kernels import kernels, module_lists
 from ci.image.packages.requirements import Requirement, programs, require_met
 from ci.image.packages.transaction import Transaction
@@ -55,7 +53,7 @@ class BaseFacts:
             with exclusive(self._folder / ".lock"):
                 if not self.path.exists():  # another build may have read the same base meanwhile
                     found.rename(self.path)
-                _forget_unused(self._folder.glob("[0-9a-f]*"))
+                forget_unused(self._folder.glob("[0-9a-f]*"))
 
     def choose(self, packages: Packages, requirements: Sequence[Requirement]) -> Choice:
         """Plan what becomes of the packages, and fetch what that needs into the cache.
@@ -67,18 +65,12 @@ class BaseFacts:
         folder = self._cache / "apt"
         with exclusive(folder / ".lock"):  # apt's lists and files have one user at a time
             apt = Apt(folder / self._sha256[:16], self.path, self._cache / "packages")
-            _forget_unused(folder.glob("[0-9a-f]" * 16))
+            forget_unused(folder.glob("[0-9a-f]" * 16))
             apt.update()
             transaction = apt.choose(packages)
             require_met(requirements, apt.versions(transaction))
             files = apt.fetch(transaction)
             return Choice(transaction=transaction, files=files, described=apt.describe(transaction))
-
-
-def _forget_unused(folders: Iterable[Path]) -> None:
-    for folder in folders:
-        if folder.stat().st_mtime < time.time() - KEEP_SECONDS:
-            shutil.rmtree(folder)
 
 
 def _copy(files: RootFiles, paths: Iterable[str], target: Path) -> None:

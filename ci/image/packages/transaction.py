@@ -31,19 +31,18 @@ APT::Architectures { "amd64"; };
 """
 NONE = "-"  # apt's word for the version of a package that is not there
 
-_TO_FETCH = re.compile(r"'[^']+' (\S+)_([^_\s]+)_([^_\s]+)\.deb (\d+) SHA256:([0-9a-f]{64})")
+_TO_FETCH = re.compile(r"'[^']+' (\S+)_([^_\s]+)_([^_\s]+)\.deb \d+ SHA256:([0-9a-f]{64})")
 _REMOVED = re.compile(r"^(?:Purg|Remv) (\S+) \[([^\]]+)\]", re.MULTILINE)
 _INSTALLED = re.compile(r"^Inst (\S+) (?:\[([^\]]+)\] )?\((\S+) ", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deb:
-    """A package file: `size` in bytes."""
+    """A package file."""
 
     name: str
     version: str
     architecture: str
-    size: int
     sha256: str
 
     @property
@@ -100,8 +99,8 @@ def after(installed: Iterable[str], changes: Sequence[PackageStep]) -> set[str]:
 def parse_files(output: str) -> tuple[Deb, ...]:
     """The files in the output of `apt-get --print-uris`, sorted by name."""
     debs = [
-        Deb(name=name, version=version.replace("%3a", ":"), architecture=architecture, size=int(size), sha256=sha256)
-        for name, version, architecture, size, sha256 in _TO_FETCH.findall(output)
+        Deb(name=name, version=version.replace("%3a", ":"), architecture=architecture, sha256=sha256)
+        for name, version, architecture, sha256 in _TO_FETCH.findall(output)
     ]
     if len(debs) != sum(line.startswith("'") for line in output.splitlines()):
         raise BuildError("apt names package files in a way that is not understood", details=output)
