@@ -31,7 +31,9 @@ LAYER_CODE = (
     "image/disk/layout.py",
     "image/guest_script.py",
     "image/make_image.py",
+    "image/packages/appliance.conf",
     "image/packages/archive.py",
+    "image/packages/policy.conf",
     "image/packages/transaction.py",
 )
 REQUIREMENTS = "requirements.toml"

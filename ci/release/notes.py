@@ -90,7 +90,7 @@ def _render(template: str, record: ReleaseRecord, limit: int, *, marker: str = "
     context, changes = _context(record) | {"manifest": manifest}, record.changes
     for rows in PACKAGE_ROWS:
         tables = packages.markdown(changes, rows) if changes and record.previous else Markdown("")
-        text = _environment().get_template(template).render(context, package_tables=tables)
+        text = environment().get_template(template).render(context, package_tables=tables)
         text = re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
         if marker:
             text += f"\n{marker}\n"
@@ -103,8 +103,9 @@ def _render(template: str, record: ReleaseRecord, limit: int, *, marker: str = "
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """What renders the templates."""
+    result = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         undefined=StrictUndefined,
         finalize=_safe,
@@ -120,8 +121,8 @@ def _environment() -> Environment:
         "link": lambda url, text: link(text, url),
         "shell": shell,
     }
-    environment.filters.update(filters)
-    return environment
+    result.filters.update(filters)
+    return result
 
 
 def _safe(value: object) -> object:

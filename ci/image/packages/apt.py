@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -157,34 +157,8 @@ def forget_unused(paths: Iterable[Path]) -> None:
 
 def configuration(folder: Path, facts: Path, archives: Path) -> str:
     """apt.conf(5) for a run that reads and writes only in our folders, and never the machine's own state."""
-    settings: Mapping[str, str] = {
-        "Dir": f"{folder}/",
-        "Dir::Etc": f"{folder}/etc/",
-        "Dir::Etc::main": "none",
-        "Dir::Etc::parts": "apt.conf.d",
-        "Dir::Etc::sourcelist": "none",
-        "Dir::Etc::sourceparts": "sources.list.d",
-        "Dir::Etc::preferences": "none",
-        "Dir::Etc::preferencesparts": "preferences.d",
-        "Dir::Etc::trusted": "none",
-        "Dir::Etc::trustedparts": f"{facts}/etc/apt/trusted.gpg.d/",
-        "Dir::State": f"{folder}/",
-        "Dir::State::status": f"{facts}{STATUS}",
-        "Dir::State::extended_states": f"{folder}/extended_states",
-        "Dir::State::lists": f"{folder}/lists/",
-        "Dir::Cache": f"{folder}/var/cache/",
-        "Dir::Cache::archives": f"{archives}/",
-        "Dir::Log": f"{folder}/var/log/",
-        "Dir::Bin::dpkg": "/bin/false",  # nothing is installed here
-        "APT::Architecture": "amd64",
-        # Run by root, it would fetch as a user that may not enter our folders.
-        "APT::Sandbox::User": "root",
-        "Acquire::ForceHash": "SHA256",
-        "Acquire::Languages": "none",
-        "Acquire::Retries": "3",
-    }
-    lines = [f'{name} "{value}";' for name, value in settings.items()]
-    return "\n".join([*lines, POLICY])
+    settings = Path(__file__).with_name("host.conf").read_text(encoding="utf-8")
+    return settings.format(folder=folder, facts=facts, archives=archives) + POLICY
 
 
 def our_source(text: str, facts: Path) -> str:

@@ -10,6 +10,7 @@ from ci.host.errors import BaseImageError
 from ci.host.repository import ROOT
 from ci.image.guest_script import SCRIPT
 from ci.image.make_image import REQUIREMENTS
+from ci.image.packages.archive import CONFIGURATION
 from ci.image.packages.requirements import Requirement, programs, read_requirements, require_met, upstream
 from tests.support.shell_commands import commands
 
@@ -97,7 +98,9 @@ def scripts() -> list[str]:
 def all_that_is_ours() -> str:
     """What runs in the guest, and what is asked of it from outside, without comments."""
     commands = [check.command for check in CHECKS.values()]
-    text = "\n".join([(PROVISION / SCRIPT).read_text(), *texts(GUEST), *texts(ROOT / "ci", "*.py"), *commands])
+    text = "\n".join(
+        [(PROVISION / SCRIPT).read_text(), *texts(GUEST), *commands, CONFIGURATION, *texts(ROOT / "ci", "*.py")]
+    )
     return re.sub(r"(?m)(^|\s)#.*$", r"\1", text)
 
 
@@ -251,6 +254,5 @@ class TestOurs:
         assert f"\nfor command in {listed}; do\n" in hook
 
     def test_the_version_of_apts_hook_is_the_one_that_is_asked_for(self) -> None:
-        archive = (ROOT / "ci/image/packages/archive.py").read_text()
         (version,) = re.findall(r"Pre-Install-Pkgs, version (\d+)", "\n".join(BY_PACKAGE["apt"].needs))
-        assert f'DPkg::Tools::Options::sh::Version "{version}";' in archive
+        assert f'DPkg::Tools::Options::sh::Version "{version}";' in CONFIGURATION
