@@ -81,7 +81,11 @@ def main(
     patience: Patience | None = None,
 ) -> int:
     """Plan; raises what docs/exit-codes.md lists."""
-    purpose = parse_purpose(options.purpose)
+    try:
+        purpose = Purpose(options.purpose)
+    except ValueError:
+        hint = f"It is one of {', '.join(Purpose)}."
+        raise InputError(f"{options.purpose!r} is not a purpose", hint=hint) from None
     version = planned_version(options, environ)
     images = planned_images(purpose, options.image or None, read_definitions())
     refuse_contradictions(options, images)
@@ -101,14 +105,6 @@ def main(
     )
     actions.set_outputs({"version": str(version), "images": json.dumps(images)}, environ)
     return 0
-
-
-def parse_purpose(text: str) -> Purpose:
-    """Read a purpose; raises InputError."""
-    try:
-        return Purpose(text)
-    except ValueError:
-        raise InputError(f"{text!r} is not a purpose", hint=f"It is one of {', '.join(Purpose)}.") from None
 
 
 def planned_version(options: argparse.Namespace, environ: Mapping[str, str]) -> Version:

@@ -49,8 +49,7 @@ def trusted_signer(arguments: Sequence[str | Path], name: str, *, keyring: Path,
     Being in the keyring is not enough: the primary key's fingerprint must be one of `fingerprints`. Raises
     VerificationError, HostError (no keyring or no gpgv) or InputError (fingerprints).
     """
-    trusted = [normalize_fingerprint(fingerprint) for fingerprint in fingerprints]
-    if not trusted:
+    if not fingerprints:
         raise InputError(
             f"the keyring {keyring} comes without a fingerprint",
             hint="Name the fingerprints of the keys that may sign: a keyring alone trusts every key in it.",
@@ -61,11 +60,11 @@ def trusted_signer(arguments: Sequence[str | Path], name: str, *, keyring: Path,
     # 1 and 2 tell of a bad signature or a missing key; the status lines tell of which.
     result = process.run(argv, timeout=GPGV_SECONDS, ok=(0, 1, 2))
     signers = good_signers(result.stdout)
-    if known := [signer for signer in signers if signer in trusted]:
+    if known := [signer for signer in signers if signer in fingerprints]:
         return known[0]
     raise VerificationError(
         f"the signature of {name} was not made by a trusted key: {_describe(result.stdout, signers)}",
-        hint=f"Trusted: {', '.join(trusted)}. If the publisher changed its key, verify the new one by other means "
+        hint=f"Trusted: {', '.join(fingerprints)}. If the publisher changed its key, verify the new one by other means "
         "before you trust it; otherwise do not use this image.",
         details=result.stderr.strip(),
     )
@@ -102,17 +101,6 @@ def digest_of(checksums: str, name: str, *, source: str) -> str:
     if not found:
         raise UnlistedError(f"{source} has no line for {name}")
     raise VerificationError(f"{source} has {len(found)} different digests for {name}", hint=ONE_DIGEST)
-
-
-def normalize_fingerprint(text: str) -> str:
-    """A key's fingerprint as 40 (or 64) upper-case hex digits; raises InputError for anything shorter."""
-    fingerprint = "".join(text.split()).upper().removeprefix("0X")
-    if re.fullmatch(r"[0-9A-F]{40}|[0-9A-F]{64}", fingerprint):
-        return fingerprint
-    raise InputError(
-        f"{text!r} is not a key's fingerprint",
-        hint="`gpg --show-keys --fingerprint KEYRING` prints it: 40 hexadecimal digits. Shorter ids can be forged.",
-    )
 
 
 def require_keyring(keyring: Path) -> None:

@@ -92,7 +92,6 @@ _Path = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:+/-]{1,500}$"), AfterValida
 
 class _Entry(_Raw):
     datatype: str = ""
-    format: str = ""
     path: _Path
     products: tuple[str, ...] = ()
 

@@ -8,10 +8,11 @@ import lzma
 import os
 import shutil
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
-from debian.arfile import ArFile, ArMember
+from debian.arfile import ArFile
 from debian.deb822 import Packages
 
 from ci.host.files import sha256_file
@@ -73,16 +74,9 @@ def repack(source: Path, target: Path) -> None:
     with source.open("rb") as file, target.open("wb") as output:
         output.write(MAGIC)
         for member in ArFile(fileobj=file).getmembers():
-            name = member.name
-            if name.endswith(".xz"):
-                with lzma.open(_stream(member)) as content:
-                    _append(output, name.removesuffix(".xz"), content)
-            else:
-                _append(output, name, _stream(member))
-
-
-def _stream(member: ArMember) -> IO[bytes]:
-    return member  # type: ignore[return-value]  # it has what is used of a binary file
+            packed = cast("IO[bytes]", member)  # it has what is used of a binary file
+            with lzma.open(packed) if member.name.endswith(".xz") else nullcontext(packed) as content:
+                _append(output, member.name.removesuffix(".xz"), content)
 
 
 def _append(output: IO[bytes], name: str, content: IO[bytes]) -> None:
