@@ -143,10 +143,10 @@ def _refresh(
         found = find_newer(base, path, root=ROOT, reporter=reporter, client=Client(patience=patience))
     except NothingNewerError as nothing:
         return _nothing(name, nothing, target, reporter), ""
-    new = repinned(text, found.url, found.sha256, path)
+    new = repinned(text, found.url, found.offer.sha256, path)
     refresh = Refresh(name=name, path=path, before=text, text=new, newer=found)
     if target is None:
-        reporter.note(f"{name}: would propose {found.serial}:\n{rollout.shown_diff(path, text, new)}")
+        reporter.note(f"{name}: would propose {found.offer.serial}:\n{rollout.shown_diff(path, text, new)}")
         reporter.note(f"\n{base_refresh.text(refresh)}")
         return Markdown(f"Would propose {refresh.serials}."), ""
     return _propose(refresh, target, reporter, reopen=reopen)

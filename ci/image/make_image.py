@@ -18,8 +18,9 @@ from ci.image.disk.layers import Layer, LayerCache, layer_key
 from ci.image.disk.layout import Layout, Partition, Table
 from ci.image.guest_files import write_tar
 from ci.image.guest_script import GuestKernel
+from ci.image.packages.apt import Choice
 from ci.image.packages.archive import make_archive
-from ci.image.packages.choose import BaseFacts, Choice
+from ci.image.packages.choose import BaseFacts
 from ci.image.packages.requirements import read_requirements
 from ci.image.packages.transaction import Transaction
 from ci.image.plan import Plan

@@ -22,7 +22,7 @@ class Refresh:
     @property
     def serials(self) -> Markdown:
         """Which serial takes the place of which."""
-        return Markdown(f"{code(str(self.newer.serial))} instead of {code(str(self.newer.pinned.serial))}")
+        return Markdown(f"{code(str(self.newer.offer.serial))} instead of {code(str(self.newer.pinned.serial))}")
 
 
 def branch(name: str) -> str:
@@ -32,7 +32,7 @@ def branch(name: str) -> str:
 
 def change(refresh: Refresh, base: str, head: Commit) -> ProposedChange:
     """The pull request to the branch `base`, whose head is `head`."""
-    name, serial = refresh.name, refresh.newer.serial
+    name, serial = refresh.name, refresh.newer.offer.serial
     marker = f"<!-- fountainkit-toolsmith-image: base {name} {serial} -->"
     return ProposedChange(
         # The same for every serial: a later one finds its branch and knows the commit for its own.
@@ -53,4 +53,4 @@ def text(refresh: Refresh) -> Markdown:
     """What the pull request says."""
     new = refresh.newer
     template = environment().get_template("base_refresh.md.j2")
-    return Markdown(template.render(path=refresh.path, new=new, old=new.pinned, size=Markdown(f"{new.size:,}")))
+    return Markdown(template.render(path=refresh.path, new=new, old=new.pinned, size=Markdown(f"{new.offer.size:,}")))

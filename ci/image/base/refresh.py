@@ -39,10 +39,8 @@ class Newer:
     """A newer base, with what it was verified by. `vanished` tells that the stream no longer has the pinned one."""
 
     pinned: Pinned
-    serial: Serial
+    offer: Offer
     url: str
-    sha256: str
-    size: int
     index: str
     updated: str
     stream_signer: str
@@ -136,10 +134,8 @@ def find_newer(base: Base, where: str, *, root: Path, reporter: Reporter, client
         checksums_signer = _confirm(source, offer, folder, reporter, client)
     return Newer(
         pinned=pinned,
-        serial=offer.serial,
+        offer=offer,
         url=source.url,
-        sha256=offer.sha256,
-        size=offer.size,
         index=index,
         updated=f"{product.updated:%Y-%m-%d %H:%M} UTC",
         stream_signer=stream_signer,

@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from ci.host.errors import BaseImageError, BuildError, FetchError, ToolError, ToolsmithError, VerificationError
@@ -36,6 +37,15 @@ _URI = re.compile(r"(?:^|\s)([a-z][a-z0-9+.-]*):(?=/)", re.MULTILINE)
 _SIGNED_BY = re.compile(r"(signed-by\s*[=:]\s*)(/\S+)", re.IGNORECASE)
 _ABSENT = re.compile(r"Unable to locate package (\S+)|Package '?([^\s']+)'? has no installation candidate")
 _CLOSURE = re.compile(r"^([a-z0-9][a-z0-9+.-]*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The packages of one build: what becomes of them, the files for it, and the lists' own entries of those."""
+
+    transaction: Transaction
+    files: tuple[Path, ...]
+    described: str
 
 
 class Apt:
@@ -111,25 +121,22 @@ class Apt:
         problems = guard.why_impossible(wish, universe)
         return guard.refused(problems) if problems else error
 
-    def fetch(self, transaction: Transaction) -> tuple[Path, ...]:
+    def fetch(self, transaction: Transaction) -> Choice:
         """The package files, each with the digest that the signed lists promise."""
-        paths = [self._archives / deb.file for deb in transaction.install]
-        for deb, path in zip(transaction.install, paths, strict=True):
+        debs = {self._archives / deb.file: deb for deb in transaction.install}
+        for path, deb in debs.items():
             # apt looks at the size only where a file is there.
             if path.exists() and sha256_file(path) != deb.sha256:
                 path.unlink()
-        if not all(path.exists() for path in paths):
+        if not all(path.exists() for path in debs):
             self._apt(*transaction.request, "--download-only", timeout=FETCH_SECONDS)
-        for deb, path in zip(transaction.install, paths, strict=True):
+        for path, deb in debs.items():
             if not path.exists() or sha256_file(path) != deb.sha256:
                 raise VerificationError(f"{path} is not what the package lists promise", hint="Run it again.")
             os.utime(path)
         forget_unused(self._archives.glob("*.deb"))
-        return tuple(paths)
-
-    def describe(self, transaction: Transaction) -> str:
-        """The lists' own entries of the files, as a Packages file has them."""
-        return self._show(f"{deb.name}:{deb.architecture}={deb.version}" for deb in transaction.install)
+        described = self._show(f"{deb.name}:{deb.architecture}={deb.version}" for deb in transaction.install)
+        return Choice(transaction=transaction, files=tuple(debs), described=described)
 
     def _show(self, names: Iterable[str]) -> str:
         wanted = sorted(names)

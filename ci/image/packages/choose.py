@@ -9,23 +9,13 @@ from ci.host.workspace import exclusive, work_folder
 from ci.image.definition import Packages
 from ci.image.disk.root_files import RootFiles
 from ci.image.packages import dpkg
-from ci.image.packages.apt import FACT_FILES, FACT_FOLDERS, Apt, forget_unused
+from ci.image.packages.apt import FACT_FILES, FACT_FOLDERS, Apt, Choice, forget_unused
 from ci.image.packages.kernels import kernels, module_lists
 from ci.image.packages.requirements import Requirements, programs, require_met
-from ci.image.packages.transaction import Transaction
 
 FACT_BYTES = 64 << 20
 # Goes up when what is kept of a base changes.
 FACTS_VERSION = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """The packages of one build: what becomes of them, the files for it, and the archive's own entries of those."""
-
-    transaction: Transaction
-    files: tuple[Path, ...]
-    described: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +59,7 @@ class BaseFacts:
             apt.update()
             transaction = apt.choose(packages)
             require_met(requirements, apt.versions(transaction))
-            files = apt.fetch(transaction)
-            return Choice(transaction=transaction, files=files, described=apt.describe(transaction))
+            return apt.fetch(transaction)
 
 
 def _copy(files: RootFiles, paths: Iterable[str], target: Path) -> None:

@@ -48,7 +48,8 @@ def require_met(requirements: Requirements, versions: Mapping[str, str]) -> None
         problems += [
             f"{need} needs {package} {since}, and it is {found}"
             for need, since in requirement.needs.items()
-            if Version(upstream(found)) < Version(since)
+            # Without what Debian puts around it: 1:8.9p1-3ubuntu0.10 is 8.9p1.
+            if Version(str(Version(found).upstream_version)) < Version(since)
         ]
     if problems:
         raise BaseImageError(
@@ -56,8 +57,3 @@ def require_met(requirements: Requirements, versions: Mapping[str, str]) -> None
             hint="Use a newer base. build/provision/requirements.toml lists what is needed of which tool.",
             details="\n".join(problems[1:]),
         )
-
-
-def upstream(version: str) -> str:
-    """A package's version without what Debian puts around it: 1:8.9p1-3ubuntu0.10 is 8.9p1."""
-    return str(Version(version).upstream_version)

@@ -16,7 +16,8 @@ from ci.host.process import run
 from ci.image.definition import Packages, load_definition
 from ci.image.disk import layout
 from ci.image.packages import archive
-from ci.image.packages.choose import BaseFacts, Choice
+from ci.image.packages.apt import Choice
+from ci.image.packages.choose import BaseFacts
 from ci.image.packages.dpkg import ARCHITECTURES, DIVERSIONS, STATUS, installed
 from ci.image.packages.requirements import Requirements, read_requirements
 from tests.support.standin.base import IMAGE, make_package, read_facts

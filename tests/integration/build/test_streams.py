@@ -74,7 +74,11 @@ def test_the_newest_serial_is_found_with_all_that_vouches_for_it_and_no_image_is
     mirror: Mirror, publisher: Signer
 ) -> None:
     found = look(mirror)
-    assert (str(found.serial), found.sha256, found.size) == (NEWEST, digest(NEWEST), len(image(NEWEST)))
+    assert (str(found.offer.serial), found.offer.sha256, found.offer.size) == (
+        NEWEST,
+        digest(NEWEST),
+        len(image(NEWEST)),
+    )
     assert found.url == mirror.image_url(NEWEST)
     assert (found.stream_signer, found.checksums_signer) == (publisher.fingerprint, publisher.fingerprint)
     assert (found.updated, found.vanished) == ("2026-08-03 10:11 UTC", False)
@@ -92,7 +96,7 @@ def test_the_newest_serial_that_is_pinned_already_leaves_nothing_to_do(mirror: M
 def test_a_pinned_serial_that_vanished_is_left_for_a_newer_one(mirror: Mirror) -> None:
     mirror.publish(NEW)
     found = look(mirror)
-    assert (str(found.serial), found.vanished) == (NEW, True)
+    assert (str(found.offer.serial), found.vanished) == (NEW, True)
 
 
 def test_a_stream_that_went_back_leaves_nothing_to_do_and_says_what_is_odd(mirror: Mirror) -> None:
@@ -104,13 +108,13 @@ def test_a_stream_that_went_back_leaves_nothing_to_do_and_says_what_is_odd(mirro
 
 def test_an_interrupted_download_of_a_stream_is_continued(mirror: Mirror) -> None:
     mirror.server.arm(LIST_PATH, Fault(cut_after=200), Fault(status=503))
-    assert str(look(mirror).serial) == NEWEST
+    assert str(look(mirror).offer.serial) == NEWEST
 
 
 def test_a_serial_that_is_no_release_is_passed_over(mirror: Mirror) -> None:
     mirror.versions[NEWEST]["label"] = "beta"
     mirror.announce()
-    assert str(look(mirror).serial) == NEW
+    assert str(look(mirror).offer.serial) == NEW
 
 
 # A day that is published by half
@@ -123,7 +127,7 @@ def without_item(mirror: Mirror) -> None:
 
 def test_a_serial_without_the_file_is_passed_over_and_said_where_nothing_else_is_newer(mirror: Mirror) -> None:
     without_item(mirror)
-    assert str(look(mirror).serial) == NEW
+    assert str(look(mirror).offer.serial) == NEW
     found = nothing(mirror, NEW)
     assert str(found).endswith(f"; {NEWEST} is announced without the file")
 
@@ -182,7 +186,7 @@ class TestSignatures:
     def test_a_text_around_the_signed_one_is_not_read(self, mirror: Mirror, path: str) -> None:
         signed = mirror.server.files[path].body
         mirror.server.publish(path, b'{"format": "other"}\n' + signed + b"rubbish\n")
-        assert str(look(mirror).serial) == NEWEST
+        assert str(look(mirror).offer.serial) == NEWEST
 
     def test_a_text_that_is_no_json(self, mirror: Mirror, path: str) -> None:
         mirror.announce_text(path, "<p>Closed</p>")

@@ -11,7 +11,7 @@ from ci.host.repository import ROOT
 from ci.image.guest_script import SCRIPT
 from ci.image.make_image import REQUIREMENTS
 from ci.image.packages.archive import CONFIGURATION
-from ci.image.packages.requirements import Requirement, programs, read_requirements, require_met, upstream
+from ci.image.packages.requirements import Requirement, programs, read_requirements, require_met
 from tests.support.shell_commands import commands
 
 PROVISION = ROOT / "build" / "provision"
@@ -143,20 +143,6 @@ def test_a_tool_that_is_too_old_is_told_with_what_it_lacks(version: str, since: 
         require_met(requirement(feature=since), {"tool": version})
     assert caught.value.message.endswith(f": feature needs tool {since}, and it is {version}")
     assert REQUIREMENTS in caught.value.hint
-
-
-@pytest.mark.parametrize(
-    ("version", "expected"),
-    [
-        ("1:8.9p1-3ubuntu0.13", "8.9p1"),
-        ("2.06-3~deb11u6", "2.06"),
-        ("0.140ubuntu13.4", "0.140ubuntu13.4"),
-        ("1.4.8+dfsg-2.1", "1.4.8+dfsg"),
-        ("26.1-0ubuntu1~22.04.1", "26.1"),
-    ],
-)
-def test_upstreams_version_is_told_from_the_packages(version: str, expected: str) -> None:
-    assert upstream(version) == expected
 
 
 def test_a_tool_that_is_not_there_is_told() -> None:
