@@ -91,11 +91,8 @@ def digest_of(checksums: str, name: str, *, source: str) -> str:
 
     Raises UnlistedError where it has no line for the file, VerificationError where it has several that differ.
     """
-    found = set()
-    for line in checksums.splitlines():
-        match = CHECKSUM_LINE.fullmatch(line.rstrip())
-        if match and match["name"] == name:
-            found.add(match["digest"].lower())
+    lines = (CHECKSUM_LINE.fullmatch(line.rstrip()) for line in checksums.splitlines())
+    found = {line["digest"].lower() for line in lines if line and line["name"] == name}
     if len(found) == 1:
         return found.pop()
     if not found:

@@ -32,7 +32,6 @@ FETCH_SECONDS = 3600
 KEEP_SECONDS = 60 * 24 * 3600  # what no build used for so long goes
 IMPOSSIBLE = 100  # apt-get's exit code for every error
 
-_ALLOWED = ("http", "https")
 _URI = re.compile(r"(?:^|\s)([a-z][a-z0-9+.-]*):(?=/)", re.MULTILINE)
 _SIGNED_BY = re.compile(r"(signed-by\s*[=:]\s*)(/\S+)", re.IGNORECASE)
 _ABSENT = re.compile(r"Unable to locate package (\S+)|Package '?([^\s']+)'? has no installation candidate")
@@ -174,7 +173,7 @@ def our_source(text: str, facts: Path) -> str:
     Raises BaseImageError where it reaches for files of this machine: apt would read them.
     """
     for scheme in _URI.findall(text):
-        if scheme not in _ALLOWED:
+        if scheme not in {"http", "https"}:
             raise BaseImageError(
                 f"the base image gets packages by `{scheme}:`, which would be this machine's",
                 hint="Use a base whose package sources are http or https.",

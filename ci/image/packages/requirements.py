@@ -11,14 +11,12 @@ from pydantic import Field, TypeAdapter
 from ci.host.errors import BaseImageError
 from ci.image.definition import DefinitionTable, PackageName
 
-VersionText = Annotated[str, Field(pattern=r"^\d[0-9A-Za-z.+~]*$")]
-
 
 class Requirement(DefinitionTable):
     """What is used of one package: its programs, and each of its features with the oldest version that has it."""
 
     programs: tuple[str, ...] = ()
-    needs: Mapping[str, VersionText]
+    needs: Mapping[str, Annotated[str, Field(pattern=r"^\d[0-9A-Za-z.+~]*$")]]
 
 
 Requirements = Mapping[PackageName, Requirement]
