@@ -43,7 +43,9 @@ def find_sources(suite: str, archives: Sequence[str]) -> list[str]:
             hint="Name one that has it under `archives` in the definition's table `base.bootstrap`.",
             details="\n".join(failures),
         )
-    more = {f"{suite}-updates": [found], suite + SECURITY: security_archives(found, own)}
+    mirrored = [target.archive for target in own if target.suite.endswith(SECURITY)]
+    security = dict.fromkeys([*mirrored, found + SECURITY])
+    more = {f"{suite}-updates": [found], suite + SECURITY: security}
     places = {suite: found} | {extra: _first_with(extra, where, []) for extra, where in more.items()}
     return [f"deb {archive} {name} {COMPONENT}" for name, archive in places.items() if archive]
 
@@ -63,12 +65,6 @@ def in_order(suite: str, own: Iterable[Target], archives: Iterable[str]) -> list
     own = [target for target in own if not target.suite.endswith(SECURITY)]
     ranked = sorted(own, key=lambda target: target.suite != suite)
     return list(dict.fromkeys([*(target.archive for target in ranked), *(archive.rstrip("/") for archive in archives)]))
-
-
-def security_archives(archive: str, own: Iterable[Target]) -> list[str]:
-    """Where security updates of what is in `archive` may be."""
-    mirrored = [target.archive for target in own if target.suite.endswith(SECURITY)]
-    return list(dict.fromkeys([*mirrored, archive + SECURITY]))
 
 
 def _first_with(suite: str, archives: Iterable[str], failures: list[str]) -> str | None:

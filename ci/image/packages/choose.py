@@ -32,9 +32,8 @@ class BaseFacts:
 
     def read(self, files: RootFiles) -> None:
         """Read them from the base."""
-        paths = [*FACT_FILES]
-        for folder, names in files.names(FACT_FOLDERS).items():
-            paths += [f"{folder}/{name}" for name in names]
+        found_in = files.names(FACT_FOLDERS).items()
+        paths = [*FACT_FILES, *(f"{folder}/{name}" for folder, names in found_in for name in names)]
         kept = self.path.parent
         with work_folder(kept) as work:
             found = work / "facts"
