@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ci.fetch.open_url import Client
 from ci.fetch.retry import Patience
@@ -41,8 +42,7 @@ class RefreshBaseRequest:
     dry_run: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefreshTarget:
+class RefreshTarget(NamedTuple):
     """Where refreshes go: a repository, its default branch and that branch's head."""
 
     github: GitHub
@@ -91,8 +91,7 @@ def refresh_base(
     target = None
     if not request.dry_run:
         github = GitHub(Context.from_environment(environ, repository=request.repository), reporter, patience)
-        base, head = default_branch(github, "A refresh")
-        target = RefreshTarget(github=github, base=base, head=head)
+        target = RefreshTarget(github, *default_branch(github, "A refresh"))
     failures: list[ToolsmithError] = []
     pulls: list[str] = []
     for name in names:

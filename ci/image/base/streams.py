@@ -7,12 +7,13 @@ with path, size and digest. https://canonical-simplestreams.readthedocs-hosted.c
 import difflib
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from ci.host.errors import InputError, VerificationError
 from ci.records.record import Sha256
@@ -38,14 +39,10 @@ class Serial:
     @classmethod
     def parse(cls, text: str) -> Self | None:
         """Read YYYYMMDD or YYYYMMDD.N; None for anything else."""
-        found = _SERIAL.fullmatch(text)
-        if found is None:
-            return None
-        try:
-            day = datetime.strptime(found["day"], "%Y%m%d").replace(tzinfo=UTC).date()
-        except ValueError:
-            return None
-        return cls(day=day, number=int(found["number"] or 0), text=text)
+        if found := _SERIAL.fullmatch(text):
+            with suppress(ValueError):  # the 31st of February
+                return cls(day=date.fromisoformat(found["day"]), number=int(found["number"] or 0), text=text)
+        return None
 
     def __str__(self) -> str:
         return self.text
@@ -74,10 +71,8 @@ class Product:
     incomplete: tuple[Serial, ...]
 
 
-class _Raw(BaseModel):
+class _Raw(BaseModel, frozen=True, extra="ignore"):
     """A piece of a stream; what we do not need is dropped."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 def _inside(path: str) -> str:
