@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ci.fetch.open_url import Client
 from ci.fetch.retry import Patience
@@ -20,9 +21,9 @@ from ci.host import actions, cli
 from ci.host.errors import InputError, ToolsmithError
 from ci.host.progress import Reporter
 from ci.host.repository import ROOT
-from ci.image.base.refresh import Nothing, find_newer
+from ci.image.base.refresh import NothingNewerError, find_newer
 from ci.image.base.repin import repinned
-from ci.image.definition import Definition, load_definition, parse_definition
+from ci.image.definition import load_definition, parse_definition
 from ci.release import base_refresh, rollout
 from ci.release.base_refresh import Refresh
 from ci.release.targets import default_branch, text_at
@@ -41,21 +42,12 @@ class RefreshBaseRequest:
     dry_run: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefreshTarget:
+class RefreshTarget(NamedTuple):
     """Where refreshes go: a repository, its default branch and that branch's head."""
 
     github: GitHub
     base: str
     head: Commit
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refreshed:
-    """What became of one definition: for the run's page, and the pull request if there is one."""
-
-    text: Markdown
-    pull: str | None = None
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -99,20 +91,19 @@ def refresh_base(
     target = None
     if not request.dry_run:
         github = GitHub(Context.from_environment(environ, repository=request.repository), reporter, patience)
-        base, head = default_branch(github, "A refresh")
-        target = RefreshTarget(github=github, base=base, head=head)
+        target = RefreshTarget(github, *default_branch(github, "A refresh"))
     failures: list[ToolsmithError] = []
     pulls: list[str] = []
     for name in names:
         try:
-            told = _refresh(name, target, reporter, patience, reopen=request.reopen)
+            text, pull = _refresh(name, target, reporter, patience, reopen=request.reopen)
         except ToolsmithError as failure:
             if failures:  # the first one is told by its exit code
                 reporter.warn(f"{name}: {failure.message}")
             failures.append(failure)
             continue
-        actions.append_summary(f"### Base of {code(name)}\n\n{told.text}", environ)
-        pulls += [told.pull] if told.pull else []
+        actions.append_summary(f"### Base of {code(name)}\n\n{text}", environ)
+        pulls += [pull] if pull else []
     actions.set_outputs({"pull-requests": "\n".join(pulls)}, environ)
     if failures:
         raise failures[0]
@@ -133,63 +124,56 @@ def followers(only: str | None) -> list[str]:
 
 def _refresh(
     name: str, target: RefreshTarget | None, reporter: Reporter, patience: Patience, *, reopen: bool
-) -> Refreshed:
+) -> tuple[Markdown, str]:
+    """What became of one definition, for the run's page, and the pull request, if there is one."""
     path = f"{FOLDER}/{name}.toml"
-    text = _read(path, target)
-    definition = _follower(parse_definition(text, path, ROOT / FOLDER), name)
-    found = find_newer(definition.base, path, root=ROOT, reporter=reporter, client=Client(patience=patience))
-    if isinstance(found, Nothing):
-        return _nothing(name, found, target, reporter)
-    new = repinned(text, found.url, found.sha256, path)
-    refresh = Refresh(name=name, path=path, before=text, text=new, newer=found)
+    # The default branch may be ahead of this checkout.
     if target is None:
-        reporter.note(f"{name}: would propose {found.serial}:\n{rollout.shown_diff(path, text, new)}")
-        reporter.note(f"\n{base_refresh.text(refresh)}")
-        return Refreshed(text=Markdown(f"Would propose {refresh.serials}."))
-    return _propose(refresh, target, reporter, reopen=reopen)
-
-
-def _read(path: str, target: RefreshTarget | None) -> str:
-    """The definition: of the default branch, which may be ahead of this checkout, or of this checkout."""
-    if target is None:
-        return (ROOT / path).read_text(encoding="utf-8")
-    return text_at(target.github, path, target.head, "or the checkout is of another branch")
-
-
-def _follower(definition: Definition, name: str) -> Definition:
-    if definition.base.streams is None:
+        text = (ROOT / path).read_text(encoding="utf-8")
+    else:
+        text = text_at(target.github, path, target.head, "or the checkout is of another branch")
+    base = parse_definition(text, path, ROOT / FOLDER).base
+    if base.streams is None:
         raise InputError(
             f"the image '{name}' follows a stream here, and not on the default branch",
             hint="Merge its table [base.streams] first.",
         )
-    return definition
+    try:
+        found = find_newer(base, path, root=ROOT, reporter=reporter, client=Client(patience=patience))
+    except NothingNewerError as nothing:
+        return _nothing(name, nothing, target, reporter), ""
+    new = repinned(text, found.url, found.offer.sha256, path)
+    refresh = Refresh(name=name, path=path, before=text, text=new, newer=found)
+    if target is None:
+        reporter.note(f"{name}: would propose {found.offer.serial}:\n{rollout.shown_diff(path, text, new)}")
+        reporter.note(f"\n{base_refresh.text(refresh)}")
+        return Markdown(f"Would propose {refresh.serials}."), ""
+    return _propose(refresh, target, reporter, reopen=reopen)
 
 
-def _nothing(name: str, found: Nothing, target: RefreshTarget | None, reporter: Reporter) -> Refreshed:
+def _nothing(name: str, found: NothingNewerError, target: RefreshTarget | None, reporter: Reporter) -> Markdown:
     tell = reporter.warn if found.unusual else reporter.note
-    tell(f"{name}: nothing to do: {found.reason}")
-    text = f"Nothing to do: {code(found.reason)}."
+    tell(f"{name}: nothing to do: {found}")
+    text = f"Nothing to do: {code(str(found))}."
     for pull in target.github.pulls(base_refresh.branch(name)) if target else []:
         if pull.open:
             reporter.warn(f"{name}: {pull.html_url} is open all the same; see whether it still applies")
             text += f" {link('A pull request', pull.html_url)} is open all the same: see whether it still applies."
-    return Refreshed(text=Markdown(text))
+    return Markdown(text)
 
 
-def _propose(refresh: Refresh, target: RefreshTarget, reporter: Reporter, *, reopen: bool) -> Refreshed:
+def _propose(refresh: Refresh, target: RefreshTarget, reporter: Reporter, *, reopen: bool) -> tuple[Markdown, str]:
     change = base_refresh.change(refresh, target.base, target.head)
     if not reopen and (closed := rollout.turned_down(target.github, change)):
         # A decision, and no failure: the next serial is proposed again.
         word = "merged and taken back" if closed.merged_at else "closed"
         reporter.warn(f"{refresh.name}: nothing to do: {change.subject} was {word}: {closed.html_url} (--reopen)")
-        return Refreshed(
-            text=Markdown(f"Nothing to do: {link(code(change.subject), closed.html_url)} was {word}, and stays so.")
-        )
+        return Markdown(f"Nothing to do: {link(code(change.subject), closed.html_url)} was {word}, and stays so."), ""
     found = rollout.survey(target.github, change, reopen=reopen)
     result = rollout.carry_out(target.github, change, found, reporter)
-    reporter.note(f"{refresh.name}: pull request {result.outcome}: {result.pull.html_url}")
-    what = link(f"Pull request {result.outcome}", result.pull.html_url)
-    return Refreshed(text=Markdown(f"{what}: {refresh.serials}."), pull=result.pull.html_url)
+    url = result.pull.html_url
+    reporter.note(f"{refresh.name}: pull request {result.outcome}: {url}")
+    return Markdown(f"{link(f'Pull request {result.outcome}', url)}: {refresh.serials}."), url
 
 
 if __name__ == "__main__":

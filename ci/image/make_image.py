@@ -18,8 +18,9 @@ from ci.image.disk.layers import Layer, LayerCache, layer_key
 from ci.image.disk.layout import Layout, Partition, Table
 from ci.image.guest_files import write_tar
 from ci.image.guest_script import GuestKernel
+from ci.image.packages.apt import Choice
 from ci.image.packages.archive import make_archive
-from ci.image.packages.choose import BaseFacts, Choice
+from ci.image.packages.choose import BaseFacts
 from ci.image.packages.requirements import read_requirements
 from ci.image.packages.transaction import Transaction
 from ci.image.plan import Plan
@@ -31,7 +32,9 @@ LAYER_CODE = (
     "image/disk/layout.py",
     "image/guest_script.py",
     "image/make_image.py",
+    "image/packages/appliance.conf",
     "image/packages/archive.py",
+    "image/packages/policy.conf",
     "image/packages/transaction.py",
 )
 REQUIREMENTS = "requirements.toml"

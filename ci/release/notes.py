@@ -79,7 +79,7 @@ def _render(template: str, record: ReleaseRecord, limit: int, *, marker: str = "
     context, changes = _context(record) | {"manifest": manifest}, record.changes
     for rows in PACKAGE_ROWS:
         tables = packages.markdown(changes, rows) if changes and record.previous else Markdown("")
-        text = _environment().get_template(template).render(context, package_tables=tables)
+        text = environment().get_template(template).render(context, package_tables=tables)
         text = re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
         if marker:
             text += f"\n{marker}\n"
@@ -92,8 +92,9 @@ def _render(template: str, record: ReleaseRecord, limit: int, *, marker: str = "
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """What renders the templates."""
+    result = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         undefined=StrictUndefined,
         finalize=_safe,
@@ -102,7 +103,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         autoescape=False,  # noqa: S701 - this is Markdown; `finalize` escapes every string that is none of ours
     )
-    environment.filters.update(
+    result.filters.update(
         asset=_asset,
         checksum_line=lambda asset, folder="": f"{asset.sha256}  {folder}{asset.name}",
         evidence=_evidence,
@@ -110,7 +111,7 @@ def _environment() -> Environment:
         link=lambda url, text: link(text, url),
         shell=shell,
     )
-    return environment
+    return result
 
 
 def _safe(value: object) -> object:

@@ -21,6 +21,7 @@ from ci.records.build import BuildRecord
 from ci.records.record import read_record
 from ci.records.strict_json import parse_json
 from ci.records.validation import Outcome, ValidationReport
+from ci.text.table import TitledTable
 
 RERUN = "Re-run the failed jobs of the run: what was built already is kept."
 
@@ -38,23 +39,21 @@ def arguments() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace, reporter: Reporter, *, environ: Mapping[str, str] = os.environ) -> int:
     """Collect; raises what docs/exit-codes.md lists."""
     wanted = parse_images(options.images)
-    builds = {build.definition: (path, build) for path, build in _read_builds(options.dist)}
-    missing = [definition for definition in wanted if definition not in builds]
-    if missing:
+    builds = _read_builds(options.dist)
+    if missing := [definition for definition in wanted if definition not in builds]:
         raise RefusedError(f"there is no report of {', '.join(missing)}", hint=RERUN)
     digests: dict[str, dict[str, str]] = {}
     rows: list[tuple[str, ...]] = []
     for definition in wanted:
-        path, build = builds[definition]
+        build = builds[definition]
         _require_same_origin(build, options.version, environ.get("GITHUB_SHA"))
-        report = _tested(path, build)
-        digests[definition] = _digests(path, build)
+        report = _tested(options.dist, build)
+        digests[definition] = _digests(options.dist, build)
         passed = sum(check.outcome is Outcome.PASSED for check in report.checks)
         rows.append((build.image.file, build.image.sha256, f"{build.image.size / 1e6:.1f} MB", f"{passed} passed"))
-    columns = ("image", "SHA-256", "size", "boot test")
-    reporter.table("Built and tested", columns, rows)
-    lines = [columns, ("---",) * len(columns), *rows]
-    actions.append_summary("\n".join(f"| {' | '.join(cells)} |" for cells in lines), environ)
+    shown = TitledTable("Built and tested", ("image", "SHA-256", "size", "boot test"), rows)
+    reporter.table(shown.title, shown.columns, rows)
+    actions.append_summary(shown.markdown(), environ)
     actions.set_outputs({"digests": json.dumps(digests)}, environ)
     return 0
 
@@ -70,12 +69,13 @@ def parse_images(text: str) -> list[str]:
     return images
 
 
-def _read_builds(folder: Path) -> list[tuple[Path, BuildRecord]]:
-    found = [(path, read_record(path, BuildRecord)) for path in sorted(folder.glob(f"*{artifacts.BUILD}"))]
-    for path, build in found:
+def _read_builds(folder: Path) -> dict[str, BuildRecord]:
+    """The builds in `folder` by definition."""
+    found = {path: read_record(path, BuildRecord) for path in sorted(folder.glob(f"*{artifacts.BUILD}"))}
+    for path, build in found.items():
         if path.name != f"{build.name}{artifacts.BUILD}" or build.image.file != f"{build.name}{artifacts.IMAGE}":
             raise InputError(f"{path} is the record of {build.name}", hint="It was renamed; build again instead.")
-    return found
+    return {build.definition: build for build in found.values()}
 
 
 def _require_same_origin(build: BuildRecord, version: str, commit: str | None) -> None:
@@ -91,8 +91,8 @@ def _require_same_origin(build: BuildRecord, version: str, commit: str | None) -
         )
 
 
-def _tested(path: Path, build: BuildRecord) -> ValidationReport:
-    report = read_record(path.with_name(f"{build.name}{artifacts.REPORT}"), ValidationReport)
+def _tested(folder: Path, build: BuildRecord) -> ValidationReport:
+    report = read_record(folder / f"{build.name}{artifacts.REPORT}", ValidationReport)
     if report.image_sha256 != build.image.sha256:
         raise VerificationError(
             f"the boot test was of {report.image_sha256}, not of the {build.image.file} that was built", hint=RERUN
@@ -102,9 +102,9 @@ def _tested(path: Path, build: BuildRecord) -> ValidationReport:
     return report
 
 
-def _digests(path: Path, build: BuildRecord) -> dict[str, str]:
+def _digests(folder: Path, build: BuildRecord) -> dict[str, str]:
     """The digest of each file of a build. The image is not here: its digest is in the record."""
-    files = {file.name: sha256_file(file) for file in sorted(path.parent.glob(f"{build.name}.*")) if file.is_file()}
+    files = {file.name: sha256_file(file) for file in sorted(folder.glob(f"{build.name}.*")) if file.is_file()}
     return files | {build.image.file: build.image.sha256}
 
 

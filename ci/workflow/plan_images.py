@@ -11,7 +11,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import assert_never
 
 from ci.fetch.retry import Patience
 from ci.github.client import GitHub
@@ -82,7 +81,11 @@ def main(
     patience: Patience | None = None,
 ) -> int:
     """Plan; raises what docs/exit-codes.md lists."""
-    purpose = parse_purpose(options.purpose)
+    try:
+        purpose = Purpose(options.purpose)
+    except ValueError:
+        hint = f"It is one of {', '.join(Purpose)}."
+        raise InputError(f"{options.purpose!r} is not a purpose", hint=hint) from None
     version = planned_version(options, environ)
     images = planned_images(purpose, options.image or None, read_definitions())
     refuse_contradictions(options, images)
@@ -102,14 +105,6 @@ def main(
     )
     actions.set_outputs({"version": str(version), "images": json.dumps(images)}, environ)
     return 0
-
-
-def parse_purpose(text: str) -> Purpose:
-    """Read a purpose; raises InputError."""
-    try:
-        return Purpose(text)
-    except ValueError:
-        raise InputError(f"{text!r} is not a purpose", hint=f"It is one of {', '.join(Purpose)}.") from None
 
 
 def planned_version(options: argparse.Namespace, environ: Mapping[str, str]) -> Version:
@@ -153,13 +148,8 @@ def planned_images(purpose: Purpose, only: str | None, definitions: Mapping[str,
                 hint=f"Set `release = true` in build/images/{only}.toml if it should be.",
             )
         return [only]
-    match purpose:
-        case Purpose.CHECK:
-            return [name for name, one in definitions.items() if one.release or one.check or name == RELEASE_IMAGE]
-        case Purpose.REHEARSAL | Purpose.RELEASE:
-            return [name for name, one in definitions.items() if one.release or name == RELEASE_IMAGE]
-        case _:
-            assert_never(purpose)
+    checked = [name for name, one in definitions.items() if one.check and purpose is Purpose.CHECK]
+    return [name for name, one in definitions.items() if one.release or name == RELEASE_IMAGE or name in checked]
 
 
 def refuse_contradictions(options: argparse.Namespace, images: Sequence[str]) -> None:

@@ -4,7 +4,6 @@ The comment is changed by later runs. Where the token may not write, as in a pul
 """
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from ci.host.errors import AccessError, InputError, RemoteError, VerificationErr
 from ci.host.progress import Reporter
 from ci.host.repository import ROOT
 from ci.release.read_back import newest_release, read_file, read_record
+from ci.workflow.collect_images import parse_images
 
 MARKER = "<!-- fountainkit-toolsmith-image: images -->"
 NOTHING = "No image was built: nothing that an image is made of or by has changed.\n"
@@ -51,7 +51,8 @@ def main(
     """Report; raises what docs/exit-codes.md lists."""
     found = read_evidence(options.dist)
     # Where planning failed there is no list; what was built is then all there is to tell.
-    images, good = _parse(options.images) or sorted(found), options.result == SUCCESS
+    images = sorted(found) if options.images in {"", "[]"} else parse_images(options.images)
+    good = options.result == SUCCESS
     context = Context.from_environment(environ)
     github = GitHub(context, reporter, patience)
     before = _before(github, found)
@@ -62,14 +63,6 @@ def main(
     reporter.note(text)
     _comment(github, options.pull_request, text, anew=bool(images), reporter=reporter)
     return 0
-
-
-def _parse(text: str) -> list[str]:
-    try:
-        images = json.loads(text or "[]")
-    except json.JSONDecodeError as error:
-        raise InputError(f"{text!r} is not a list of images", hint="It comes from ci.workflow.plan_images.") from error
-    return [str(image) for image in images]
 
 
 def _comment(github: GitHub, number: str, text: str, *, anew: bool, reporter: Reporter) -> None:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import RootModel, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from ci.host import actions, cli
 from ci.host.errors import InputError, VerificationError
@@ -22,28 +22,8 @@ from ci.records.record import Sha256
 RERUN = "Re-run the failed job; if it stays so, build again: docs/automation.md."
 
 
-class Digests(RootModel[dict[str, dict[str, Sha256]]]):
-    """Digests by definition and file name."""
-
-    def of(self, definition: str) -> Mapping[str, str]:
-        """The files of one definition; raises InputError where there are none."""
-        try:
-            return self.root[definition]
-        except KeyError:
-            known = ", ".join(sorted(self.root)) or "none"
-            raise InputError(f"there are no digests of '{definition}'", hint=f"There are those of: {known}.") from None
-
-
-def parse_digests(text: str) -> Digests:
-    """Read what ci.workflow.collect_images wrote; raises InputError."""
-    try:
-        return Digests.model_validate_json(text)
-    except ValidationError as error:
-        raise InputError(
-            "these are no digests",
-            hint="They come from a job of ci.workflow.collect_images.",
-            details=str(error),
-        ) from error
+# By definition and file name, as ci.workflow.collect_images writes them.
+DIGESTS = TypeAdapter(dict[str, dict[str, Sha256]])
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -57,9 +37,17 @@ def arguments() -> argparse.ArgumentParser:
 
 def main(options: argparse.Namespace, reporter: Reporter, *, environ: Mapping[str, str] = os.environ) -> int:
     """Compare; raises VerificationError where a file is missing, is another, or is one nobody vouches for."""
-    digests = parse_digests(options.digests)
-    images = [options.image] if options.image else sorted(digests.root)
-    expected = {name: sha256 for image in images for name, sha256 in digests.of(image).items()}
+    try:
+        digests = DIGESTS.validate_json(options.digests)
+    except ValidationError as error:
+        raise InputError(
+            "these are no digests", hint="They come from a job of ci.workflow.collect_images.", details=str(error)
+        ) from error
+    images = [options.image] if options.image else sorted(digests)
+    if unknown := [image for image in images if image not in digests]:
+        known = ", ".join(sorted(digests)) or "none"
+        raise InputError(f"there are no digests of '{unknown[0]}'", hint=f"There are those of: {known}.")
+    expected = {name: sha256 for image in images for name, sha256 in digests[image].items()}
     folder: Path = options.dist
     there = {path.name: path for path in folder.glob("[!.]*") if path.is_file()}
     if not expected or expected.keys() != there.keys():
@@ -73,12 +61,10 @@ def main(options: argparse.Namespace, reporter: Reporter, *, environ: Mapping[st
             raise VerificationError(f"{name} has SHA-256 {sha256}, handed on was {expected[name]}", hint=RERUN)
     reporter.note(f"{len(expected)} files are what was built and tested")
     if len(images) == 1:
-        actions.set_outputs({"qcow2": _only(there, artifacts.IMAGE), "sbom": _only(there, artifacts.SBOM)}, environ)
+        endings = {"qcow2": artifacts.IMAGE, "sbom": artifacts.SBOM}
+        found = {what: str(next(folder.glob(f"[!.]*{ending}"), "")) for what, ending in endings.items()}
+        actions.set_outputs(found, environ)
     return 0
-
-
-def _only(files: Mapping[str, Path], ending: str) -> str:
-    return next((os.fspath(path) for name, path in files.items() if name.endswith(ending)), "")
 
 
 if __name__ == "__main__":

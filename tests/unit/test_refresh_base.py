@@ -71,10 +71,10 @@ def test_one_image_that_fails_holds_up_no_other_and_the_run_fails(
 ) -> None:
     (checkout / "three.toml").write_text(JAMMY)
 
-    def refresh(name: str, *_others: object, **_more: object) -> refresh_base.Refreshed:
+    def refresh(name: str, *_others: object, **_more: object) -> tuple[Markdown, str]:
         if name != "two":
             raise VerificationError(f"{name} is wrong")
-        return refresh_base.Refreshed(text=Markdown("Proposed."), pull="https://github.com/o/r/pull/7")
+        return Markdown("Proposed."), "https://github.com/o/r/pull/7"
 
     monkeypatch.setattr(refresh_base, "_refresh", refresh)
     summary, output, said = tmp_path / "summary", tmp_path / "output", io.StringIO()

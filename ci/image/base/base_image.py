@@ -1,11 +1,11 @@
 """Which base image is used, and who vouches for it."""
 
+import functools
 import hashlib
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from ci.fetch.download import download, download_if_present, parse_sha256
@@ -15,14 +15,12 @@ from ci.host.errors import VerificationError
 from ci.host.files import sha256_file, sync
 from ci.host.progress import Reporter
 from ci.host.workspace import exclusive
-from ci.image.base.signatures import ONE_DIGEST, UnlistedError, digest_of, require_keyring, verify_signature
+from ci.image.base.signatures import ONE_DIGEST, UnlistedError, digest_of, require_keyring, trusted_signer
 from ci.records.build import Verification
 
 MAX_CHECKSUMS_BYTES = 1 << 20
 CHECKSUMS = "SHA256SUMS"
 SIGNATURE = "SHA256SUMS.gpg"
-
-WAITING = "Waiting for another run that fetches this base image"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +50,7 @@ class VerifiedBase:
     verified_by: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Promise:
+class Promise(NamedTuple):
     """The digest the image must have, and who says so."""
 
     sha256: str
@@ -71,26 +68,27 @@ def fetch_base(
     """
     folder = cache / "base"
     promise = _find_promise(source, folder, allow_unverified=allow_unverified, reporter=reporter, client=client)
-    with _partial(folder, source.url, reporter) as partial:
+    # Of this URL alone, so that the next run finds it and continues.
+    partial = folder / "partial" / hashlib.sha256(source.url.encode()).hexdigest()[:32]
+    waiting = functools.partial(reporter.step, "Waiting for another run that fetches this base image")
+    # The lock of a URL is always taken before that of a digest: another URL may bring the same bytes at the same time.
+    with exclusive(partial.with_suffix(".lock"), waiting):
         fetched = promise is None
         if promise is None:
             got = download(source.url, partial, sha256=None, reporter=reporter, client=client)
-            promise = _unverified(got.sha256, got.url, reporter)
-        with _entry(folder, promise.sha256, reporter) as entry:
+            reporter.warn(f"nobody vouches for {got.url}; to pin what came now: BASE_IMAGE_SHA256={got.sha256}")
+            promise = Promise(got.sha256, Verification.NONE, "nobody")
+        entry = folder / "sha256" / promise.sha256
+        with exclusive(entry.with_name(f".{entry.name}.lock"), waiting):
             if not _intact(entry, promise.sha256, reporter):
                 if not fetched:
                     download(source.url, partial, sha256=promise.sha256, reporter=reporter, client=client)
-                _publish(partial, entry)
+                partial.chmod(0o444)
+                partial.replace(entry)
+                sync(entry.parent)
             partial.unlink(missing_ok=True)
             size = entry.stat().st_size
-    return VerifiedBase(
-        path=entry,
-        url=public_url(source.url),
-        sha256=promise.sha256,
-        size=size,
-        verification=promise.verification,
-        verified_by=promise.verified_by,
-    )
+    return VerifiedBase(path=entry, url=public_url(source.url), size=size, **promise._asdict())
 
 
 def _find_promise(
@@ -98,10 +96,7 @@ def _find_promise(
 ) -> Promise | None:
     """What the image must be; None where nothing tells and that is allowed."""
     if source.sha256 is not None:
-        digest = parse_sha256(source.sha256)
-        return Promise(
-            sha256=digest, verification=Verification.PINNED_DIGEST, verified_by=f"SHA-256 {source.digest_source}"
-        )
+        return Promise(parse_sha256(source.sha256), Verification.PINNED_DIGEST, f"SHA-256 {source.digest_source}")
     if source.keyring is None:
         missing = "it has no pinned digest and no keyring"
     elif allow_unverified and not source.keyring.exists():
@@ -111,7 +106,7 @@ def _find_promise(
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".checksums-") as temporary:
             try:
-                promise = signed_promise(source, source.keyring, Path(temporary), reporter, client)
+                promise = signed_promise(source, Path(temporary), reporter, client)
             except UnlistedError as error:
                 raise VerificationError(str(error), hint=ONE_DIGEST) from error
         if promise:
@@ -127,14 +122,13 @@ def _find_promise(
     )
 
 
-def signed_promise(
-    source: BaseSource, keyring: Path, temporary: Path, reporter: Reporter, client: Client
-) -> Promise | None:
+def signed_promise(source: BaseSource, temporary: Path, reporter: Reporter, client: Client) -> Promise | None:
     """What the signed list beside the image says; None where there is no list or no signature.
 
     A list that is there and wrong is an error always: somebody may have altered it. Raises UnlistedError where it has
     no line for the image.
     """
+    assert source.keyring is not None  # noqa: S101 - the caller's to see to
     checksums, signature = temporary / CHECKSUMS, temporary / SIGNATURE
     for path in (checksums, signature):
         got = download_if_present(
@@ -142,41 +136,17 @@ def signed_promise(
         )
         if got is None:
             return None
-    signer = verify_signature(checksums, signature, keyring=keyring, fingerprints=source.fingerprints)
+    signer = trusted_signer([signature, checksums], CHECKSUMS, keyring=source.keyring, fingerprints=source.fingerprints)
     listing = public_url(sibling(source.url, CHECKSUMS))
     name = unquote(urlsplit(source.url).path.rpartition("/")[2])
     digest = digest_of(checksums.read_text(encoding="utf-8", errors="replace"), name, source=listing)
-    return Promise(sha256=digest, verification=Verification.SIGNED_CHECKSUMS, verified_by=signer)
-
-
-def _unverified(sha256: str, shown: str, reporter: Reporter) -> Promise:
-    reporter.warn(f"nobody vouches for {shown}; to pin what came now: BASE_IMAGE_SHA256={sha256}")
-    return Promise(sha256=sha256, verification=Verification.NONE, verified_by="nobody")
+    return Promise(digest, Verification.SIGNED_CHECKSUMS, signer)
 
 
 def sibling(url: str, name: str) -> str:
     """The URL of `name` in the same folder; credentials and query stay."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(path=f"{parts.path.rpartition('/')[0]}/{name}", fragment=""))
-
-
-@contextmanager
-def _partial(folder: Path, url: str, reporter: Reporter) -> Iterator[Path]:
-    """Where this URL is downloaded to, ours alone: the next run finds it and continues.
-
-    The lock of a URL is always taken before that of a digest.
-    """
-    key = hashlib.sha256(url.encode()).hexdigest()[:32]
-    partial = folder / "partial" / key
-    with exclusive(partial.with_name(f"{key}.lock"), lambda: reporter.step(WAITING)):
-        yield partial
-
-
-@contextmanager
-def _entry(folder: Path, sha256: str, reporter: Reporter) -> Iterator[Path]:
-    """The cache's place for this digest, ours alone: another URL may bring the same bytes at the same time."""
-    with exclusive(folder / "sha256" / f".{sha256}.lock", lambda: reporter.step(WAITING)):
-        yield folder / "sha256" / sha256
 
 
 def _intact(entry: Path, sha256: str, reporter: Reporter) -> bool:
@@ -189,9 +159,3 @@ def _intact(entry: Path, sha256: str, reporter: Reporter) -> bool:
     reporter.warn(f"the cached base image {entry} is damaged (its SHA-256 is now {actual}); it is fetched again")
     entry.unlink()
     return False
-
-
-def _publish(partial: Path, entry: Path) -> None:
-    partial.chmod(0o444)
-    partial.replace(entry)
-    sync(entry.parent)

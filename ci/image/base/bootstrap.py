@@ -99,9 +99,12 @@ def _make(bootstrap: Bootstrap, recipe: Path, image: Path, acceleration: Acceler
         )
     with work_folder(image.parent) as work:
         packages, disk, compressed = work / "root.tar", work / "disk.raw", work / image.name
-        limit = acceleration.scaled(INSTALL_SECONDS)
+        limit, root = acceleration.scaled(INSTALL_SECONDS), os.geteuid() == 0
         with reporter.step(f"Bootstrapping {bootstrap.suite} from the package archive", limit=limit):
-            _install(bootstrap, packages, limit)
+            sources = find_sources(bootstrap.suite, [str(archive) for archive in bootstrap.archives])
+            argv = contained_argv(mmdebstrap_argv(bootstrap, sources, packages), root=root)
+            # As another user it needs a folder that its subordinate users may enter.
+            run(argv, timeout=limit, env={"TMPDIR": os.fspath(work)} if root else {})
         with reporter.step("Making it a bootable disk", silence=acceleration.silence):
             with_other(acceleration, lambda found: _make_disk(packages, disk, bootstrap, recipe, found), reporter.note)
         with reporter.step("Compressing the base image"):
@@ -109,15 +112,6 @@ def _make(bootstrap: Bootstrap, recipe: Path, image: Path, acceleration: Acceler
         write_atomic(image.with_suffix(".sha256"), sha256_file(compressed) + "\n")
         compressed.chmod(0o444)
         compressed.rename(image)
-
-
-def _install(bootstrap: Bootstrap, target: Path, limit: float) -> None:
-    root = os.geteuid() == 0
-    sources = find_sources(bootstrap.suite, [str(archive) for archive in bootstrap.archives])
-    argv = contained_argv(mmdebstrap_argv(bootstrap, sources, target), root=root)
-    # As another user it needs a folder that its subordinate users may enter.
-    env = {"TMPDIR": os.fspath(target.parent)} if root else {}
-    run(argv, timeout=limit, env=env)
 
 
 def _make_disk(packages: Path, disk: Path, bootstrap: Bootstrap, recipe: Path, acceleration: Acceleration) -> None:

@@ -17,12 +17,12 @@ from ci.host.progress import Reporter
 from ci.image.base.base_image import CHECKSUMS, SIGNATURE, BaseSource, sibling, signed_promise
 from ci.image.base.signatures import UnlistedError, read_clearsigned
 from ci.image.base.streams import Offer, Product, Serial, find_list, read_product
-from ci.image.definition import SIGNED_INDEX, Base, Streams
+from ci.image.definition import SIGNED_INDEX, Base
 
 MAX_INDEX_BYTES = 8 << 20
 MAX_LIST_BYTES = 64 << 20
 
-_DATED = re.compile(r"(?P<before>.*/(?P<release>[^/]+)/release-)(?P<serial>[0-9.]+)/(?P<file>[^/?#]+)")
+_DATED = re.compile(r".*/[^/]+/release-(?P<serial>[0-9.]+)/[^/?#]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,22 +33,14 @@ class Pinned:
     sha256: str
     serial: Serial
 
-    def at(self, serial: Serial) -> str:
-        """The URL of the same file of another serial."""
-        found = _DATED.fullmatch(self.url)
-        assert found is not None  # noqa: S101 - it was read from it
-        return f"{found['before']}{serial}/{found['file']}"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Newer:
     """A newer base, with what it was verified by. `vanished` tells that the stream no longer has the pinned one."""
 
     pinned: Pinned
-    serial: Serial
+    offer: Offer
     url: str
-    sha256: str
-    size: int
     index: str
     updated: str
     stream_signer: str
@@ -56,12 +48,12 @@ class Newer:
     vanished: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Nothing:
+class NothingNewerError(Exception):
     """There is nothing to propose; `unusual` where a person should know."""
 
-    reason: str
-    unusual: bool = False
+    def __init__(self, reason: str, *, unusual: bool = True) -> None:
+        super().__init__(reason)
+        self.unusual = unusual
 
 
 def pinned_base(base: Base, where: str) -> Pinned:
@@ -77,8 +69,8 @@ def pinned_base(base: Base, where: str) -> Pinned:
     return Pinned(url=url, sha256=base.sha256, serial=serial)
 
 
-def choose(pinned: Pinned, product: Product) -> Offer | Nothing:
-    """The newest offer if it is newer than what is pinned. Raises VerificationError where both disagree."""
+def choose(pinned: Pinned, product: Product) -> Offer:
+    """The newest offer. Raises NothingNewerError, or VerificationError where it disagrees with what is pinned."""
     there = {offer.serial: offer for offer in product.offers}
     same = there.get(pinned.serial)
     if same is not None and same.sha256 != pinned.sha256:
@@ -91,21 +83,21 @@ def choose(pinned: Pinned, product: Product) -> Offer | Nothing:
     waiting = f"; {unfinished[-1]} is announced without the file" if unfinished else ""
     newest = max(there, default=None)
     if newest is None:
-        return Nothing(reason=f"{product.name} has no released serial{waiting}", unusual=True)
+        raise NothingNewerError(f"{product.name} has no released serial{waiting}")
     if newest == pinned.serial:
-        return Nothing(reason=f"{pinned.serial} is the newest serial of {product.name}{waiting}")
+        raise NothingNewerError(f"{pinned.serial} is the newest serial of {product.name}{waiting}", unusual=False)
     if newest < pinned.serial:
-        return Nothing(
-            reason=f"{pinned.serial} is pinned, and the newest serial of {product.name} is {newest}: the pinned one "
-            f"was taken back, or this stream is an old one{waiting}",
-            unusual=True,
+        raise NothingNewerError(
+            f"{pinned.serial} is pinned, and the newest serial of {product.name} is {newest}: the pinned one was taken "
+            f"back, or this stream is an old one{waiting}"
         )
     return there[newest]
 
 
 def new_url(pinned: Pinned, offer: Offer) -> str:
     """The pinned URL with the offer's serial; raises VerificationError where the offer is for another file."""
-    url = pinned.at(offer.serial)
+    folder, _, file = pinned.url.rpartition("/")
+    url = f"{folder.removesuffix(str(pinned.serial))}{offer.serial}/{file}"
     # The stream's root and the pinned URL's may be different names of one place; release, serial and file must agree.
     if url.rsplit("/", 3)[1:] != offer.path.rsplit("/", 3)[-3:]:
         raise VerificationError(
@@ -116,40 +108,35 @@ def new_url(pinned: Pinned, offer: Offer) -> str:
     return url
 
 
-def find_newer(
-    base: Base, where: str, *, root: Path, reporter: Reporter, client: Client = ANONYMOUS
-) -> Newer | Nothing:
-    """The newer base of a definition that has `base.streams`, or why there is none. `where` names it in errors.
+def find_newer(base: Base, where: str, *, root: Path, reporter: Reporter, client: Client = ANONYMOUS) -> Newer:
+    """The newer base of a definition that has `base.streams`; `where` names it in errors.
 
-    The keyring is relative to `root`. Raises VerificationError, InputError, FetchError or HostError.
+    What the publisher has is believed only where a trusted key signed it. The keyring is relative to `root`. Raises
+    NothingNewerError, VerificationError, InputError, FetchError or HostError.
     """
     assert base.streams is not None  # noqa: S101 - the caller's to see to
     assert base.keyring is not None  # noqa: S101 - a definition with `streams` has it
-    pinned = pinned_base(base, where)
-    with tempfile.TemporaryDirectory(prefix="streams-") as folder:
-        publisher = _Publisher(
-            streams=base.streams,
-            keyring=root / base.keyring,
-            fingerprints=base.fingerprints,
-            folder=Path(folder),
-            reporter=reporter,
-            client=client,
-        )
-        product, stream_signer = publisher.product()
+    pinned, wanted = pinned_base(base, where), base.streams
+    keyring, index = root / base.keyring, str(wanted.index)
+    with tempfile.TemporaryDirectory(prefix="streams-") as temporary:
+        folder = Path(temporary)
+
+        def signed(url: str, file: Path, limit: int) -> tuple[bytes, str]:
+            download(url, file, sha256=None, reporter=reporter, max_bytes=limit, client=client)
+            return read_clearsigned(file, name=url, keyring=keyring, fingerprints=base.fingerprints)
+
+        name, path = find_list(signed(index, folder / "index", MAX_INDEX_BYTES)[0], wanted.product, index)
+        at = f"{index.removesuffix(SIGNED_INDEX)}/{quote(path, safe='/:+')}"
+        text, stream_signer = signed(at, folder / "list", MAX_LIST_BYTES)
+        product = read_product(text, name, wanted.product, wanted.item, at)
         offer = choose(pinned, product)
-        if isinstance(offer, Nothing):
-            return offer
-        url = new_url(pinned, offer)
-        checksums_signer = publisher.confirm(url, offer)
-    if isinstance(checksums_signer, Nothing):
-        return checksums_signer
+        source = BaseSource(url=new_url(pinned, offer), keyring=keyring, fingerprints=base.fingerprints)
+        checksums_signer = _confirm(source, offer, folder, reporter, client)
     return Newer(
         pinned=pinned,
-        serial=offer.serial,
-        url=url,
-        sha256=offer.sha256,
-        size=offer.size,
-        index=str(base.streams.index),
+        offer=offer,
+        url=source.url,
+        index=index,
         updated=f"{product.updated:%Y-%m-%d %H:%M} UTC",
         stream_signer=stream_signer,
         checksums_signer=checksums_signer,
@@ -157,59 +144,31 @@ def find_newer(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Publisher:
-    """What the publisher has, believed only where a key of `fingerprints` signed it; files go to `folder`."""
-
-    streams: Streams
-    keyring: Path
-    fingerprints: tuple[str, ...]
-    folder: Path
-    reporter: Reporter
-    client: Client
-
-    def product(self) -> tuple[Product, str]:
-        """The product that the definition follows, and who signed the list that has it."""
-        wanted, index = self.streams, str(self.streams.index)
-        text, _ = self._signed(index, "index", MAX_INDEX_BYTES)
-        expected = find_list(text, wanted.product, index)
-        at = f"{index.removesuffix(SIGNED_INDEX)}/{quote(expected.path, safe='/:+')}"
-        text, signer = self._signed(at, "list", MAX_LIST_BYTES)
-        return read_product(text, expected, wanted.product, wanted.item, at), signer
-
-    def _signed(self, url: str, name: str, limit: int) -> tuple[bytes, str]:
-        path = self.folder / name
-        download(url, path, sha256=None, reporter=self.reporter, max_bytes=limit, client=self.client)
-        return read_clearsigned(path, name=url, keyring=self.keyring, fingerprints=self.fingerprints)
-
-    def confirm(self, url: str, offer: Offer) -> str | Nothing:
-        """Who vouches for the image beside itself; Nothing where the serial is not published to the end yet."""
-        self.reporter.note(f"Looking whether all is there: {url}")
-        try:
-            size = announced_size(url, reporter=self.reporter, client=self.client)
-        except AbsentError:
-            return _unfinished(offer, "its image is not there yet")
+def _confirm(source: BaseSource, offer: Offer, folder: Path, reporter: Reporter, client: Client) -> str:
+    """Who vouches for the image beside itself."""
+    reporter.note(f"Looking whether all is there: {source.url}")
+    try:
+        size = announced_size(source.url, reporter=reporter, client=client)
         if size is not None and size != offer.size:
-            return _unfinished(offer, f"its image has {size} bytes, {offer.size} are announced")
-        source = BaseSource(url=url, keyring=self.keyring, fingerprints=self.fingerprints)
-        try:
-            promise = signed_promise(source, self.keyring, self.folder, self.reporter, self.client)
-        except UnlistedError:
-            return _unfinished(offer, f"{CHECKSUMS} beside its image has no line for it yet")
-        if promise is None:
-            return _unfinished(offer, f"there is no {CHECKSUMS} with {SIGNATURE} beside its image")
-        if promise.sha256 != offer.sha256:
-            raise VerificationError(
-                f"{sibling(url, CHECKSUMS)} has the SHA-256 {promise.sha256}, the stream {offer.sha256}; both are "
-                "signed",
-                hint="The publisher replaced an image, or one of the two is an old copy. Try again later, and do not "
-                "use this serial while they disagree.",
-            )
-        return promise.verified_by
+            raise _unfinished(offer, f"its image has {size} bytes, {offer.size} are announced")
+        promise = signed_promise(source, folder, reporter, client)
+    except AbsentError:
+        raise _unfinished(offer, "its image is not there yet") from None
+    except UnlistedError:
+        raise _unfinished(offer, f"{CHECKSUMS} beside its image has no line for it yet") from None
+    if promise is None:
+        raise _unfinished(offer, f"there is no {CHECKSUMS} with {SIGNATURE} beside its image")
+    if promise.sha256 != offer.sha256:
+        raise VerificationError(
+            f"{sibling(source.url, CHECKSUMS)} has the SHA-256 {promise.sha256}, the stream {offer.sha256}; both are "
+            "signed",
+            hint="The publisher replaced an image, or one of the two is an old copy. Try again later, and do not "
+            "use this serial while they disagree.",
+        )
+    return promise.verified_by
 
 
-def _unfinished(offer: Offer, problem: str) -> Nothing:
-    return Nothing(
-        reason=f"{offer.serial} is announced and not published to the end: {problem}. The next run looks again",
-        unusual=True,
+def _unfinished(offer: Offer, problem: str) -> NothingNewerError:
+    return NothingNewerError(
+        f"{offer.serial} is announced and not published to the end: {problem}. The next run looks again"
     )

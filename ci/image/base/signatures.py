@@ -25,19 +25,10 @@ class UnlistedError(Exception):
     """A list of digests has no line for a file: it may be older than the file, or of another folder."""
 
 
-def verify_signature(document: Path, signature: Path, *, keyring: Path, fingerprints: Sequence[str]) -> str:
-    """Return the fingerprint of the trusted key that signed `document`.
-
-    Being in the keyring is not enough: the primary key's fingerprint must be one of `fingerprints`. Raises
-    VerificationError, HostError (no keyring or no gpgv) or InputError (fingerprints).
-    """
-    return _trusted_signer([signature, document], document.name, keyring, fingerprints)
-
-
 def read_clearsigned(signed: Path, *, name: str, keyring: Path, fingerprints: Sequence[str]) -> tuple[bytes, str]:
     """The text of a clear-signed file, and the fingerprint of the trusted key that signed it; `name` is for errors.
 
-    The text is what gpgv says was signed; what else is in the file is not read. Raises what `verify_signature` raises.
+    The text is what gpgv says was signed; what else is in the file is not read. Raises what `trusted_signer` raises.
     """
     # In signed text a line never begins with a hyphen (RFC 9580, 7.2), so this counts messages. With several of them,
     # a good signature of one would seem to speak for all.
@@ -48,35 +39,32 @@ def read_clearsigned(signed: Path, *, name: str, keyring: Path, fingerprints: Se
             hint="Something on the way may answer in the publisher's place. Look at what it is.",
         )
     text = signed.with_name(f"{signed.name}.text")
-    signer = _trusted_signer(["--output", text, signed], name, keyring, fingerprints)
+    signer = trusted_signer(["--output", text, signed], name, keyring=keyring, fingerprints=fingerprints)
     return text.read_bytes(), signer
 
 
-def _trusted_signer(arguments: Sequence[str | Path], name: str, keyring: Path, fingerprints: Sequence[str]) -> str:
-    trusted = [normalize_fingerprint(fingerprint) for fingerprint in fingerprints]
-    if not trusted:
+def trusted_signer(arguments: Sequence[str | Path], name: str, *, keyring: Path, fingerprints: Sequence[str]) -> str:
+    """Return the fingerprint of the trusted key that signed what gpgv's `arguments` are; `name` is for errors.
+
+    Being in the keyring is not enough: the primary key's fingerprint must be one of `fingerprints`. Raises
+    VerificationError, HostError (no keyring or no gpgv) or InputError (fingerprints).
+    """
+    if not fingerprints:
         raise InputError(
             f"the keyring {keyring} comes without a fingerprint",
             hint="Name the fingerprints of the keys that may sign: a keyring alone trusts every key in it.",
         )
     require_keyring(keyring)
     # gpgv looks for a keyring without a slash in its home folder.
-    argv: list[process.Argument] = [
-        "gpgv",
-        "--status-fd",
-        "1",
-        "--keyring",
-        keyring.absolute(),
-        *(one.absolute() if isinstance(one, Path) else one for one in arguments),
-    ]
+    argv = ["gpgv", "--status-fd", "1", "--keyring", keyring.absolute(), *arguments]
     # 1 and 2 tell of a bad signature or a missing key; the status lines tell of which.
     result = process.run(argv, timeout=GPGV_SECONDS, ok=(0, 1, 2))
     signers = good_signers(result.stdout)
-    if known := [signer for signer in signers if signer in trusted]:
+    if known := [signer for signer in signers if signer in fingerprints]:
         return known[0]
     raise VerificationError(
         f"the signature of {name} was not made by a trusted key: {_describe(result.stdout, signers)}",
-        hint=f"Trusted: {', '.join(trusted)}. If the publisher changed its key, verify the new one by other means "
+        hint=f"Trusted: {', '.join(fingerprints)}. If the publisher changed its key, verify the new one by other means "
         "before you trust it; otherwise do not use this image.",
         details=result.stderr.strip(),
     )
@@ -103,27 +91,13 @@ def digest_of(checksums: str, name: str, *, source: str) -> str:
 
     Raises UnlistedError where it has no line for the file, VerificationError where it has several that differ.
     """
-    found = set()
-    for line in checksums.splitlines():
-        match = CHECKSUM_LINE.fullmatch(line.rstrip())
-        if match and match["name"] == name:
-            found.add(match["digest"].lower())
+    lines = (CHECKSUM_LINE.fullmatch(line.rstrip()) for line in checksums.splitlines())
+    found = {line["digest"].lower() for line in lines if line and line["name"] == name}
     if len(found) == 1:
         return found.pop()
     if not found:
         raise UnlistedError(f"{source} has no line for {name}")
     raise VerificationError(f"{source} has {len(found)} different digests for {name}", hint=ONE_DIGEST)
-
-
-def normalize_fingerprint(text: str) -> str:
-    """A key's fingerprint as 40 (or 64) upper-case hex digits; raises InputError for anything shorter."""
-    fingerprint = "".join(text.split()).upper().removeprefix("0X")
-    if re.fullmatch(r"[0-9A-F]{40}|[0-9A-F]{64}", fingerprint):
-        return fingerprint
-    raise InputError(
-        f"{text!r} is not a key's fingerprint",
-        hint="`gpg --show-keys --fingerprint KEYRING` prints it: 40 hexadecimal digits. Shorter ids can be forged.",
-    )
 
 
 def require_keyring(keyring: Path) -> None:

@@ -7,12 +7,13 @@ with path, size and digest. https://canonical-simplestreams.readthedocs-hosted.c
 import difflib
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from ci.host.errors import InputError, VerificationError
 from ci.records.record import Sha256
@@ -38,14 +39,10 @@ class Serial:
     @classmethod
     def parse(cls, text: str) -> Self | None:
         """Read YYYYMMDD or YYYYMMDD.N; None for anything else."""
-        found = _SERIAL.fullmatch(text)
-        if found is None:
-            return None
-        try:
-            day = datetime.strptime(found["day"], "%Y%m%d").replace(tzinfo=UTC).date()
-        except ValueError:
-            return None
-        return cls(day=day, number=int(found["number"] or 0), text=text)
+        if found := _SERIAL.fullmatch(text):
+            with suppress(ValueError):  # the 31st of February
+                return cls(day=date.fromisoformat(found["day"]), number=int(found["number"] or 0), text=text)
+        return None
 
     def __str__(self) -> str:
         return self.text
@@ -74,10 +71,8 @@ class Product:
     incomplete: tuple[Serial, ...]
 
 
-class _Raw(BaseModel):
+class _Raw(BaseModel, frozen=True, extra="ignore"):
     """A piece of a stream; what we do not need is dropped."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 def _inside(path: str) -> str:
@@ -92,7 +87,6 @@ _Path = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:+/-]{1,500}$"), AfterValida
 
 class _Entry(_Raw):
     datatype: str = ""
-    format: str = ""
     path: _Path
     products: tuple[str, ...] = ()
 
@@ -125,20 +119,13 @@ class _Products(_Raw):
     products: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListOfProducts:
-    """Where an index has a product: the list's name, and its path relative to the stream's root."""
+def find_list(text: bytes, product: str, where: str) -> tuple[str, str]:
+    """The one list of downloads in an index that has the product: its name, and its path from the stream's root.
 
-    content_id: str
-    path: str
-
-
-def find_list(text: bytes, product: str, where: str) -> ListOfProducts:
-    """The one list of downloads in an index that has the product. `where` names the index in errors.
-
-    Raises InputError where no list has it, VerificationError where the index makes no sense.
+    `where` names the index in errors. Raises InputError where no list has it, VerificationError where the index makes
+    no sense.
     """
-    index = _parsed(_Index, _loaded(text, where), where)
+    index = _parsed(_Index, text, where)
     lists = {name: entry for name, entry in index.index.items() if entry.datatype == DOWNLOADS}
     found = [(name, entry) for name, entry in lists.items() if product in entry.products]
     if not found:
@@ -148,36 +135,32 @@ def find_list(text: bytes, product: str, where: str) -> ListOfProducts:
     name, entry = found[0]
     if not entry.path.endswith(SIGNED_SUFFIX):
         raise _senseless(where, f"the list of {product} is at {entry.path}, which is not the form that is signed")
-    return ListOfProducts(content_id=name, path=entry.path)
+    return name, entry.path
 
 
-def read_product(text: bytes, expected: ListOfProducts, product: str, item: str, where: str) -> Product:
-    """What a list of products says of one, and of the files of one kind. `where` names the list in errors.
+def read_product(text: bytes, name: str, product: str, item: str, where: str) -> Product:
+    """What the list `name` of products says of one, and of the files of one kind. `where` names the list in errors.
 
     Raises InputError where there is no such product or item, VerificationError where the list makes no sense.
     """
-    found = _parsed(_Products, _loaded(text, where), where)
-    if found.content_id != expected.content_id:
-        raise _senseless(where, f"it is the list {found.content_id!r}, the index promised {expected.content_id!r}")
+    found = _parsed(_Products, text, where)
+    if found.content_id != name:
+        raise _senseless(where, f"it is the list {found.content_id!r}, the index promised {name!r}")
     if product not in found.products:
         raise _unknown("product", product, sorted(found.products), where)
     raw = _parsed(_Product, found.products[product], f"{product} in {where}")
     updated = _updated(found.updated, where)
     versions = _by_serial(raw, updated, f"{product} in {where}")
     released = {serial: one for serial, one in versions.items() if (one.label or raw.label) == RELEASED}
-    offers = tuple(
-        _offer(serial, version.items[item], f"{item} of {serial} of {product} in {where}")
-        for serial, version in sorted(released.items())
-        if item in version.items
-    )
+    offers: list[Offer] = []
+    for serial, version in sorted(released.items()):
+        if item in version.items:
+            file = _parsed(_Item, version.items[item], f"{item} of {serial} of {product} in {where}")
+            offers.append(Offer(serial=serial, path=file.path, sha256=file.sha256, size=file.size))
     if released and not offers:
         raise _unknown("item", item, sorted({name for one in released.values() for name in one.items}), where)
-    return Product(
-        name=product,
-        updated=updated,
-        offers=offers,
-        incomplete=tuple(sorted(serial for serial, one in released.items() if item not in one.items)),
-    )
+    incomplete = tuple(sorted(serial for serial, one in released.items() if item not in one.items))
+    return Product(name=product, updated=updated, offers=tuple(offers), incomplete=incomplete)
 
 
 def _by_serial(product: _Product, updated: datetime, where: str) -> dict[Serial, _Version]:
@@ -195,11 +178,6 @@ def _by_serial(product: _Product, updated: datetime, where: str) -> dict[Serial,
     return versions
 
 
-def _offer(serial: Serial, raw: object, where: str) -> Offer:
-    item = _parsed(_Item, raw, where)
-    return Offer(serial=serial, path=item.path, sha256=item.sha256, size=item.size)
-
-
 def _updated(text: str, where: str) -> datetime:
     try:
         found = parsedate_to_datetime(text)
@@ -209,20 +187,16 @@ def _updated(text: str, where: str) -> datetime:
         raise _senseless(where, f"it says to be of {text[:60]!r}, which is not a date") from None
 
 
-def _loaded(text: bytes, where: str) -> object:
-    try:
-        return parse_json(text)
-    except ValueError as error:
-        raise _senseless(where, str(error)) from None
-
-
 def _parsed(kind: type[RawT], data: object, where: str) -> RawT:
+    """`data` as what it should be; bytes are JSON."""
     try:
-        return kind.model_validate(data)
+        return kind.model_validate(parse_json(data) if isinstance(data, bytes) else data)
     except ValidationError as error:
         finding = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in finding["loc"])[:120]
         raise _senseless(where, f"{place or 'it'}: {finding['msg'][:200]}") from None
+    except ValueError as error:
+        raise _senseless(where, str(error)) from None
 
 
 def _senseless(where: str, problem: str) -> VerificationError:

@@ -6,9 +6,9 @@ https://www.debian.org/distrib/archive
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 from ci.host.errors import FetchError, HostError, ToolError
 from ci.host.process import run
@@ -22,8 +22,7 @@ SECURITY = "-security"  # of a suite, and of the archive beside the one that has
 _FAILED = re.compile(r"^E: Failed to fetch \S+\s+(.+)$", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class Target(NamedTuple):
     """One of this machine's own package indices: the archive it is from, and the suite."""
 
     archive: str
@@ -36,20 +35,19 @@ def find_sources(suite: str, archives: Sequence[str]) -> list[str]:
     This machine's own archives come before `archives`. Raises FetchError where none has the suite.
     """
     own = own_targets()
-    candidates = in_order(suite, own, archives)
     failures: list[str] = []
-    found = _first_with(suite, candidates, failures)
+    found = _first_with(suite, in_order(suite, own, archives), failures)
     if found is None:
         raise FetchError(
             f"no package archive has {suite}, or none can be reached",
             hint="Name one that has it under `archives` in the definition's table `base.bootstrap`.",
             details="\n".join(failures),
         )
-    lines = [line(found, suite)]
-    for extra, places in ((f"{suite}-updates", [found]), (suite + SECURITY, security_archives(found, own))):
-        if (place := _first_with(extra, places, [])) is not None:
-            lines.append(line(place, extra))
-    return lines
+    mirrored = [target.archive for target in own if target.suite.endswith(SECURITY)]
+    security = dict.fromkeys([*mirrored, found + SECURITY])
+    more = {f"{suite}-updates": [found], suite + SECURITY: security}
+    places = {suite: found} | {extra: _first_with(extra, where, []) for extra, where in more.items()}
+    return [f"deb {archive} {name} {COMPONENT}" for name, archive in places.items() if archive]
 
 
 def own_targets() -> tuple[Target, ...]:
@@ -59,8 +57,7 @@ def own_targets() -> tuple[Target, ...]:
         output = run(argv, timeout=SECONDS).stdout
     except (HostError, ToolError):
         return ()
-    words = (entry.split() for entry in output.splitlines())
-    return tuple(Target(archive=archive.rstrip("/"), suite=suite) for archive, suite in words)
+    return tuple(Target(archive.rstrip("/"), suite) for archive, suite in map(str.split, output.splitlines()))
 
 
 def in_order(suite: str, own: Iterable[Target], archives: Iterable[str]) -> list[str]:
@@ -68,17 +65,6 @@ def in_order(suite: str, own: Iterable[Target], archives: Iterable[str]) -> list
     own = [target for target in own if not target.suite.endswith(SECURITY)]
     ranked = sorted(own, key=lambda target: target.suite != suite)
     return list(dict.fromkeys([*(target.archive for target in ranked), *(archive.rstrip("/") for archive in archives)]))
-
-
-def security_archives(archive: str, own: Iterable[Target]) -> list[str]:
-    """Where security updates of what is in `archive` may be."""
-    mirrored = [target.archive for target in own if target.suite.endswith(SECURITY)]
-    return list(dict.fromkeys([*mirrored, archive + SECURITY]))
-
-
-def line(archive: str, suite: str) -> str:
-    """The line of sources.list(5)."""
-    return f"deb {archive} {suite} {COMPONENT}"
 
 
 def _first_with(suite: str, archives: Iterable[str], failures: list[str]) -> str | None:
@@ -90,12 +76,8 @@ def _first_with(suite: str, archives: Iterable[str], failures: list[str]) -> str
             try:
                 run([APT_HELPER, "-o", "Acquire::Retries=1", "download-file", url, os.fspath(target)], timeout=SECONDS)
             except ToolError as error:
-                failures.append(f"{url}: {_reason(error)}")
+                reason = _FAILED.search(error.details)
+                failures.append(f"{url}: {reason[1] if reason else error.message}")
             else:
                 return archive
     return None
-
-
-def _reason(error: ToolError) -> str:
-    found = _FAILED.search(error.details)
-    return found[1] if found else error.message

@@ -9,8 +9,9 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from ci.host.errors import BaseImageError, BuildError, FetchError, ToolError, ToolsmithError, VerificationError
@@ -18,7 +19,7 @@ from ci.host.files import sha256_file, write_atomic
 from ci.host.process import TAIL_LINES, Completed, run
 from ci.image.definition import Packages
 from ci.image.packages import guard, kernels
-from ci.image.packages.dpkg import ARCHITECTURES, DIVERSIONS, STATUS, PackageStanza, installed, parse_packages
+from ci.image.packages.dpkg import ARCHITECTURES, DIVERSIONS, STATUS, installed, parse_packages
 from ci.image.packages.transaction import POLICY, Transaction, after, parse_changes, parse_files, request
 
 # What of the base decides.
@@ -31,11 +32,19 @@ FETCH_SECONDS = 3600
 KEEP_SECONDS = 60 * 24 * 3600  # what no build used for so long goes
 IMPOSSIBLE = 100  # apt-get's exit code for every error
 
-_ALLOWED = ("http", "https")
 _URI = re.compile(r"(?:^|\s)([a-z][a-z0-9+.-]*):(?=/)", re.MULTILINE)
 _SIGNED_BY = re.compile(r"(signed-by\s*[=:]\s*)(/\S+)", re.IGNORECASE)
 _ABSENT = re.compile(r"Unable to locate package (\S+)|Package '?([^\s']+)'? has no installation candidate")
 _CLOSURE = re.compile(r"^([a-z0-9][a-z0-9+.-]*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The packages of one build: what becomes of them, the files for it, and the lists' own entries of those."""
+
+    transaction: Transaction
+    files: tuple[Path, ...]
+    described: str
 
 
 class Apt:
@@ -47,7 +56,19 @@ class Apt:
         self._config = self._folder / "apt.conf"
         self._facts = facts
         self._installed = installed(facts)
-        self._prepare(facts)
+        sources = self._folder / "etc" / "sources.list.d"
+        shutil.rmtree(sources, ignore_errors=True)
+        ours = ("lists/partial", "nowhere/partial", "var/cache", "var/log", "etc/preferences.d", "etc/apt.conf.d")
+        for path in (*(self._folder / name for name in ours), sources, self._archives / "partial"):
+            path.mkdir(parents=True, exist_ok=True)
+        parts = sorted((facts / "etc/apt/sources.list.d").glob("*"))
+        # In the one folder that all are copied to it comes last, and so wins over a part of the same name.
+        for path in (*(part for part in parts if part.suffix in {".list", ".sources"}), facts / "etc/apt/sources.list"):
+            if path.is_file():
+                (sources / path.name).write_text(our_source(path.read_text(encoding="utf-8"), facts), encoding="utf-8")
+        states = facts / "var/lib/apt/extended_states"
+        write_atomic(self._folder / "extended_states", states.read_bytes() if states.exists() else b"")
+        write_atomic(self._config, configuration(self._folder, facts, self._archives))
 
     def update(self) -> None:
         """Fetch the lists of what the sources have. Raises FetchError, or VerificationError for a bad signature."""
@@ -66,7 +87,7 @@ class Apt:
             transaction = self._plan(wish, old)
         newest = kernels.newest_kernel(after(self._installed, transaction.changes))
         kernels.require_shares(newest, self._facts)
-        universe = self._installed | self._described(change.name for change in transaction.comes)
+        universe = self._installed | parse_packages(self._show(change.name for change in transaction.comes))
         guard.require_allowed(transaction, wish, universe, self._installed.keys())
         return transaction
 
@@ -95,50 +116,31 @@ class Apt:
             "apt-cache", "depends", "--recurse", "--no-recommends", "--no-suggests", "--no-conflicts", "--no-breaks",
             "--no-replaces", "--no-enhances", *sorted(wish.install), timeout=CHOOSE_SECONDS,
         )  # fmt: skip
-        universe = self._installed | self._described(set(_CLOSURE.findall(closure.stdout)))
+        universe = self._installed | parse_packages(self._show(set(_CLOSURE.findall(closure.stdout))))
         problems = guard.why_impossible(wish, universe)
         return guard.refused(problems) if problems else error
 
-    def _described(self, names: Iterable[str]) -> dict[str, PackageStanza]:
-        return parse_packages(self._show(names))
-
-    def fetch(self, transaction: Transaction) -> tuple[Path, ...]:
+    def fetch(self, transaction: Transaction) -> Choice:
         """The package files, each with the digest that the signed lists promise."""
-        paths = [self._archives / deb.file for deb in transaction.install]
-        for deb, path in zip(transaction.install, paths, strict=True):
+        debs = {self._archives / deb.file: deb for deb in transaction.install}
+        for path, deb in debs.items():
             # apt looks at the size only where a file is there.
             if path.exists() and sha256_file(path) != deb.sha256:
                 path.unlink()
-        if not all(path.exists() for path in paths):
+        if not all(path.exists() for path in debs):
             self._apt(*transaction.request, "--download-only", timeout=FETCH_SECONDS)
-        for deb, path in zip(transaction.install, paths, strict=True):
+        for path, deb in debs.items():
             if not path.exists() or sha256_file(path) != deb.sha256:
                 raise VerificationError(f"{path} is not what the package lists promise", hint="Run it again.")
             os.utime(path)
-        self._forget_old()
-        return tuple(paths)
-
-    def describe(self, transaction: Transaction) -> str:
-        """The lists' own entries of the files, as a Packages file has them."""
-        return self._show(f"{deb.name}:{deb.architecture}={deb.version}" for deb in transaction.install)
+        forget_unused(self._archives.glob("*.deb"))
+        described = self._show(f"{deb.name}:{deb.architecture}={deb.version}" for deb in transaction.install)
+        return Choice(transaction=transaction, files=tuple(debs), described=described)
 
     def _show(self, names: Iterable[str]) -> str:
         wanted = sorted(names)
         argv = ("apt-cache", "show", "--no-all-versions", *wanted)
         return self._run(*argv, timeout=CHOOSE_SECONDS).stdout if wanted else ""
-
-    def _prepare(self, facts: Path) -> None:
-        for name in ("lists/partial", "nowhere/partial", "var/cache", "var/log", "etc/preferences.d", "etc/apt.conf.d"):
-            (self._folder / name).mkdir(parents=True, exist_ok=True)
-        (self._archives / "partial").mkdir(parents=True, exist_ok=True)
-        sources = self._folder / "etc" / "sources.list.d"
-        shutil.rmtree(sources, ignore_errors=True)
-        sources.mkdir()
-        for path in _source_files(facts):
-            (sources / path.name).write_text(our_source(path.read_text(encoding="utf-8"), facts), encoding="utf-8")
-        states = facts / "var/lib/apt/extended_states"
-        write_atomic(self._folder / "extended_states", states.read_bytes() if states.exists() else b"")
-        write_atomic(self._config, configuration(self._folder, facts, self._archives))
 
     def _apt(self, command: str, *words: str, timeout: float) -> Completed:
         return self._run("apt-get", command, "--yes", "--quiet=1", *words, timeout=timeout)
@@ -151,42 +153,18 @@ class Apt:
         output = "\n".join([*done.stdout.splitlines(), *done.stderr.splitlines()][-TAIL_LINES:])
         raise explain(ToolError(f"`{argv[0]}` failed with exit code {IMPOSSIBLE}", details=output), argv[1])
 
-    def _forget_old(self) -> None:
-        for path in self._archives.glob("*.deb"):
-            if path.stat().st_mtime < time.time() - KEEP_SECONDS:
-                path.unlink(missing_ok=True)
+
+def forget_unused(paths: Iterable[Path]) -> None:
+    """Remove the files and folders that no build used for long."""
+    for path in paths:
+        if path.stat().st_mtime < time.time() - KEEP_SECONDS:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def configuration(folder: Path, facts: Path, archives: Path) -> str:
     """apt.conf(5) for a run that reads and writes only in our folders, and never the machine's own state."""
-    settings: Mapping[str, str] = {
-        "Dir": f"{folder}/",
-        "Dir::Etc": f"{folder}/etc/",
-        "Dir::Etc::main": "none",
-        "Dir::Etc::parts": "apt.conf.d",
-        "Dir::Etc::sourcelist": "none",
-        "Dir::Etc::sourceparts": "sources.list.d",
-        "Dir::Etc::preferences": "none",
-        "Dir::Etc::preferencesparts": "preferences.d",
-        "Dir::Etc::trusted": "none",
-        "Dir::Etc::trustedparts": f"{facts}/etc/apt/trusted.gpg.d/",
-        "Dir::State": f"{folder}/",
-        "Dir::State::status": f"{facts}{STATUS}",
-        "Dir::State::extended_states": f"{folder}/extended_states",
-        "Dir::State::lists": f"{folder}/lists/",
-        "Dir::Cache": f"{folder}/var/cache/",
-        "Dir::Cache::archives": f"{archives}/",
-        "Dir::Log": f"{folder}/var/log/",
-        "Dir::Bin::dpkg": "/bin/false",  # nothing is installed here
-        "APT::Architecture": "amd64",
-        # Run by root, it would fetch as a user that may not enter our folders.
-        "APT::Sandbox::User": "root",
-        "Acquire::ForceHash": "SHA256",
-        "Acquire::Languages": "none",
-        "Acquire::Retries": "3",
-    }
-    lines = [f'{name} "{value}";' for name, value in settings.items()]
-    return "\n".join([*lines, POLICY])
+    settings = Path(__file__).with_name("host.conf").read_text(encoding="utf-8")
+    return settings.format(folder=folder, facts=facts, archives=archives) + POLICY
 
 
 def our_source(text: str, facts: Path) -> str:
@@ -195,7 +173,7 @@ def our_source(text: str, facts: Path) -> str:
     Raises BaseImageError where it reaches for files of this machine: apt would read them.
     """
     for scheme in _URI.findall(text):
-        if scheme not in _ALLOWED:
+        if scheme not in {"http", "https"}:
             raise BaseImageError(
                 f"the base image gets packages by `{scheme}:`, which would be this machine's",
                 hint="Use a base whose package sources are http or https.",
@@ -226,10 +204,3 @@ def explain(error: ToolError, command: str) -> ToolError | BuildError | FetchErr
             details=details,
         )
     return error
-
-
-def _source_files(facts: Path) -> Sequence[Path]:
-    folder = facts / "etc/apt/sources.list.d"
-    parts = sorted(path for path in folder.glob("*") if path.suffix in {".list", ".sources"})
-    # In the one folder that all are copied to it comes last, and so wins over a part of the same name.
-    return [path for path in (*parts, facts / "etc/apt/sources.list") if path.is_file()]

@@ -8,17 +8,18 @@ import lzma
 import os
 import shutil
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
-from debian.arfile import ArFile, ArMember
+from debian.arfile import ArFile
 from debian.deb822 import Packages
 
 from ci.host.files import sha256_file
 from ci.host.process import run
 from ci.image.packages.transaction import POLICY
 
-# Where the guest has it; see build/provision/provision.sh.
+# Where the guest has it; see build/provision/provision.sh, and appliance.conf.
 MOUNT_POINT = "/var/lib/fountainkit-build/archive"
 SECONDS = 300
 MIB = 1 << 20
@@ -28,25 +29,7 @@ MAGIC = b"!<arch>\n"
 LEFT_OUT = ("MD5sum", "SHA1", "SHA512", "Phased-Update-Percentage")
 
 SOURCES = f"deb [trusted=yes] file:{MOUNT_POINT} ./\n"  # what is in it was verified by apt on this machine
-CONFIGURATION = f"""\
-{POLICY}
-Dir::Etc::sourcelist "{MOUNT_POINT}/sources.list";
-Dir::Etc::sourceparts "-";
-Dir::Etc::preferences "-";
-Dir::Etc::preferencesparts "-";
-Dir::State::lists "/var/lib/fountainkit-build/lists";
-Dir::Cache::pkgcache "";
-Dir::Cache::srcpkgcache "";
-Acquire::Languages "none";
-APT::Sandbox::User "root";
-Dpkg::Options {{ "--force-confdef"; "--force-confold"; "--force-unsafe-io"; }};
-Dpkg::Use-Pty "0";
-# Instead of asking questions in advance, which nobody answers here: whether apt is about to do what was planned.
-# https://sources.debian.org/src/apt/2.4.13/apt-pkg/deb/dpkgpm.cc/ (SendPkgsInfo)
-#clear DPkg::Pre-Install-Pkgs;
-DPkg::Pre-Install-Pkgs {{ "sh /var/lib/fountainkit-build/provision.sh compare"; }};
-DPkg::Tools::Options::sh::Version "3";
-"""
+CONFIGURATION = f"{POLICY}\n{Path(__file__).with_name('appliance.conf').read_text(encoding='utf-8')}"
 
 
 def make_archive(files: Sequence[Path], described: str, image: Path, work: Path) -> None:
@@ -91,16 +74,9 @@ def repack(source: Path, target: Path) -> None:
     with source.open("rb") as file, target.open("wb") as output:
         output.write(MAGIC)
         for member in ArFile(fileobj=file).getmembers():
-            name = member.name
-            if name.endswith(".xz"):
-                with lzma.open(_stream(member)) as content:
-                    _append(output, name.removesuffix(".xz"), content)
-            else:
-                _append(output, name, _stream(member))
-
-
-def _stream(member: ArMember) -> IO[bytes]:
-    return member  # type: ignore[return-value]  # it has what is used of a binary file
+            packed = cast("IO[bytes]", member)  # it has what is used of a binary file
+            with lzma.open(packed) if member.name.endswith(".xz") else nullcontext(packed) as content:
+                _append(output, member.name.removesuffix(".xz"), content)
 
 
 def _append(output: IO[bytes], name: str, content: IO[bytes]) -> None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path, PurePosixPath
 
 from debian.deb822 import Packages
@@ -52,45 +53,35 @@ def require_buildable(facts: Path, programs: Collection[str]) -> None:
 
     `programs` are those that the build relies on: none may be another than its package's.
     """
-    entries = _entries(facts)
-    words = {entry["Package"]: entry.get("Status", "").split() for entry in entries}
-    unsettled = [name for name, (*_, state) in _complete(words) if state not in SETTLED]
-    if unsettled:
-        raise _unusable("has packages that are not completely installed", unsettled, "`dpkg --configure -a` there")
-    held = [name for name, (want, *_, state) in _complete(words) if want == "hold" and state == "installed"]
-    if held:
-        raise _unusable("holds packages back", held, f"`apt-mark unhold {' '.join(held)}` there")
+    words = ((entry["Package"], *entry.get("Status", "").split()) for entry in _entries(facts))
+    packages = sorted(one for one in words if len(one) == 4)  # the others say nothing of a state
+    unsettled = [name for name, *_, state in packages if state not in SETTLED]
+    held = [name for name, want, _, state in packages if want == "hold" and state == "installed"]
     foreign = [name for name in _lines(facts, ARCHITECTURES) if name != NATIVE]
-    if foreign:
-        raise _unusable(
-            "takes packages of a foreign architecture", foreign, "`dpkg --remove-architecture` there, which names them"
-        )
-    diverted = diversions(_lines(facts, DIVERSIONS))
-    replaced = [path for path in diverted if is_program(path) and PurePosixPath(path).name in programs]
-    if replaced:
-        raise _unusable("has another program in the place of", replaced, f"`dpkg-divert --remove {replaced[0]}` there")
-
-
-def diversions(lines: list[str]) -> list[str]:
-    """The paths that are diverted; three lines each: from, to, by whom."""
-    return sorted(lines[0::3])
-
-
-def is_program(path: str) -> bool:
-    """Whether it is a place for programs."""
-    return PurePosixPath(path).parent.name in {"bin", "sbin"}
+    # Three lines each: from, to, by whom.
+    diverted = map(PurePosixPath, sorted(_lines(facts, DIVERSIONS)[0::3]))
+    replaced = [str(path) for path in diverted if path.parent.name in {"bin", "sbin"} and path.name in programs]
+    for problem, names, remedy in (
+        ("has packages that are not completely installed", unsettled, "dpkg --configure -a` there"),
+        ("holds packages back", held, f"apt-mark unhold {' '.join(held)}` there"),
+        ("takes packages of a foreign architecture", foreign, "dpkg --remove-architecture` there, which names them"),
+        ("has another program in the place of", replaced, f"dpkg-divert --remove {' '.join(replaced[:1])}` there"),
+    ):
+        if names:
+            raise BaseImageError(
+                f"the base image {problem}: {', '.join(names)}",
+                hint=f"Use a base as its publisher made it, or change it back: `{remedy}.",
+            )
 
 
 def package(entry: Mapping[str, str]) -> PackageStanza:
     """A package from its entry in dpkg's status file or in an archive's list."""
-    needs = [*_relations(entry.get("Pre-Depends", "")), *_relations(entry.get("Depends", ""))]
-    conflicts = [*_relations(entry.get("Conflicts", "")), *_relations(entry.get("Breaks", ""))]
     return PackageStanza(
         name=entry["Package"],
         version=entry["Version"],
-        needs=tuple(needs),
-        provides=tuple(name for need in _relations(entry.get("Provides", "")) for name in need),
-        conflicts=tuple(name for need in conflicts for name in need),
+        needs=_relations(entry, "Pre-Depends", "Depends"),
+        provides=tuple(chain.from_iterable(_relations(entry, "Provides"))),
+        conflicts=tuple(chain.from_iterable(_relations(entry, "Conflicts", "Breaks"))),
         vital=any(entry.get(field) == "yes" for field in VITAL),
     )
 
@@ -103,9 +94,10 @@ def parse_packages(text: str) -> dict[str, PackageStanza]:
     return found
 
 
-def _relations(field: str) -> list[Need]:
-    needs = [tuple(match[1] for one in need.split("|") if (match := _NAME.match(one))) for need in field.split(",")]
-    return [need for need in needs if need]
+def _relations(entry: Mapping[str, str], *fields: str) -> tuple[Need, ...]:
+    needs = (need.split("|") for field in fields for need in entry.get(field, "").split(","))
+    found = (tuple(match[1] for one in need if (match := _NAME.match(one))) for need in needs)
+    return tuple(need for need in found if need)
 
 
 def _entries(facts: Path) -> list[Packages]:
@@ -116,18 +108,6 @@ def _entries(facts: Path) -> list[Packages]:
         return list(Packages.iter_paragraphs(file, use_apt_pkg=False))
 
 
-def _complete(words: Mapping[str, list[str]]) -> list[tuple[str, list[str]]]:
-    """Without entries that say nothing of a state."""
-    return sorted((name, status) for name, status in words.items() if len(status) == 3)
-
-
 def _lines(facts: Path, path: str) -> list[str]:
     file = facts / path.strip("/")
     return file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []
-
-
-def _unusable(problem: str, names: list[str], remedy: str) -> BaseImageError:
-    return BaseImageError(
-        f"the base image {problem}: {', '.join(names)}",
-        hint=f"Use a base as its publisher made it, or change it back: {remedy}.",
-    )

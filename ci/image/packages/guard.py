@@ -1,8 +1,8 @@
 """What a transaction must leave alone: without these the image does not start, or nobody gets in."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from ci.host.errors import BaseImageError, BuildError
 from ci.image.definition import Packages
@@ -11,8 +11,7 @@ from ci.image.packages.kernels import kernels, newest_kernel
 from ci.image.packages.transaction import Transaction, after
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Role:
+class Role(NamedTuple):
     """What an image needs: `package` gives it, and nothing that `pattern` matches may go once it is there.
 
     Debian's and Ubuntu's kernels only recommend the boot loader and the initramfs tool: nothing but this keeps them.
@@ -24,13 +23,12 @@ class Role:
 
 
 ROLES = (
-    Role(name="boot loader", package="grub-pc", pattern=re.compile(r"grub-.*|grub2-common|shim-signed")),
-    Role(name="initramfs tool", package="initramfs-tools", pattern=re.compile(r"initramfs-tools(-.*)?")),
-    Role(name="SSH server", package="openssh-server", pattern=re.compile(r"openssh-(server|sftp-server)")),
-    Role(name="sudo", package="sudo", pattern=re.compile(r"sudo")),
-    Role(name="init", package="systemd-sysv", pattern=re.compile(r"init|systemd|systemd-sysv|udev")),
+    Role("boot loader", "grub-pc", re.compile(r"grub-.*|grub2-common|shim-signed")),
+    Role("initramfs tool", "initramfs-tools", re.compile(r"initramfs-tools(-.*)?")),
+    Role("SSH server", "openssh-server", re.compile(r"openssh-(server|sftp-server)")),
+    Role("sudo", "sudo", re.compile(r"sudo")),
+    Role("init", "systemd-sysv", re.compile(r"init|systemd|systemd-sysv|udev")),
 )
-KERNEL_HINT = "Use a base with a kernel of its own: not an image for containers."
 # Metapackages that bring newer kernels.
 KERNEL = re.compile(r"linux-image-(?!unsigned-)[a-z].*|linux-(virtual|generic|amd64)(-hwe-.*)?")
 
@@ -45,7 +43,16 @@ def require_allowed(
     """
     there = after(base, transaction.changes)
     known = {*base, *there}
-    _require_roles(known)
+    for role in ROLES:
+        if role.package not in known:
+            raise BaseImageError(
+                f"the base image has no {role.package}, its {role.name}",
+                hint="Use a cloud image of Debian or Ubuntu; docs/definitions.md says what a base must have.",
+            )
+    if not kernels(known):
+        raise BaseImageError(
+            "the base image has no kernel", hint="Use a base with a kernel of its own: not an image for containers."
+        )
     newest = newest_kernel(known)
     problems = [
         f"{change.name} {why_it_goes(change.name, transaction, wish, universe)}"
@@ -57,9 +64,8 @@ def require_allowed(
         raise refused(problems)
 
 
-def refused(problems: Iterable[str]) -> BuildError:
+def refused(lines: Sequence[str]) -> BuildError:
     """The error that names each package which must not go, or must not stay, and why it would."""
-    lines = list(problems)
     return BuildError(
         f"the image's packages cannot be changed as its definition asks for: {lines[0]}",
         hint="Take the package at the end of the chain out of `packages.purge`, or what needs it out of `install`.",
@@ -73,17 +79,6 @@ def is_protected(name: str, wish: Packages, newest: str) -> bool:
     return name in wish.install or any(pattern.fullmatch(name) for pattern in patterns) or newest in kernels([name])
 
 
-def _require_roles(known: Collection[str]) -> None:
-    for role in ROLES:
-        if role.package not in known:
-            raise BaseImageError(
-                f"the base image has no {role.package}, its {role.name}",
-                hint="Use a cloud image of Debian or Ubuntu; docs/definitions.md says what a base must have.",
-            )
-    if not kernels(known):
-        raise BaseImageError("the base image has no kernel", hint=KERNEL_HINT)
-
-
 def why_it_goes(name: str, transaction: Transaction, wish: Packages, universe: Mapping[str, PackageStanza]) -> str:
     """The chain that drags a package along, or what else does."""
     purged = {change.name for change in transaction.goes} & set(wish.purge)
@@ -91,16 +86,12 @@ def why_it_goes(name: str, transaction: Transaction, wish: Packages, universe: M
         return "would go: the definition purges it"
     if chain := chain_of(name, dragged(purged, universe)):
         return chain
-    new = (universe[change.name] for change in transaction.comes if change.name in universe)
-    for package in new:
-        if exclude_each_other(package, universe[name]):
-            return f"would go: {package.name}, which comes, cannot be beside it"
+    old = universe[name]
+    for new in (universe[change.name] for change in transaction.comes if change.name in universe):
+        # Either may say that the other must not be there.
+        if {new.name, *new.provides} & {*old.conflicts} or {old.name, *old.provides} & {*new.conflicts}:
+            return f"would go: {new.name}, which comes, cannot be beside it"
     return "would go: it was installed automatically, and nothing that stays needs it"
-
-
-def exclude_each_other(one: PackageStanza, other: PackageStanza) -> bool:
-    """Whether either says that the other must not be there."""
-    return any(not {b.name, *b.provides}.isdisjoint(a.conflicts) for a, b in ((one, other), (other, one)))
 
 
 def why_they_stay(unwanted: Iterable[str], wish: Packages, universe: Mapping[str, PackageStanza]) -> list[str]:

@@ -1,7 +1,7 @@
 """What the image asks of the tools in its base, from build/provision/requirements.toml, and whether they have it."""
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -11,56 +11,47 @@ from pydantic import Field, TypeAdapter
 from ci.host.errors import BaseImageError
 from ci.image.definition import DefinitionTable, PackageName
 
-VersionText = Annotated[str, Field(pattern=r"^\d[0-9A-Za-z.+~]*$")]
-
 
 class Requirement(DefinitionTable):
-    """What is used of a package: its programs, and each of its features with the oldest version that has it."""
+    """What is used of one package: its programs, and each of its features with the oldest version that has it."""
 
-    package: PackageName
     programs: tuple[str, ...] = ()
-    needs: Mapping[str, VersionText]
+    needs: Mapping[str, Annotated[str, Field(pattern=r"^\d[0-9A-Za-z.+~]*$")]]
 
 
-_LIST = TypeAdapter(tuple[Requirement, ...])
+Requirements = Mapping[PackageName, Requirement]
+_TABLES = TypeAdapter(Requirements)
 
 
-def read_requirements(path: Path) -> tuple[Requirement, ...]:
+def read_requirements(path: Path) -> Requirements:
     """The requirements in the file; it is part of this repository, so that an error in it is a bug."""
-    tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    return _LIST.validate_python([{"package": package, **table} for package, table in tables.items()])
+    return _TABLES.validate_python(tomllib.loads(path.read_text(encoding="utf-8")))
 
 
-def programs(requirements: Sequence[Requirement]) -> frozenset[str]:
+def programs(requirements: Requirements) -> frozenset[str]:
     """The names of all programs that are used."""
-    return frozenset(name for requirement in requirements for name in requirement.programs)
+    return frozenset(name for requirement in requirements.values() for name in requirement.programs)
 
 
-def require_met(requirements: Sequence[Requirement], versions: Mapping[str, str]) -> None:
+def require_met(requirements: Requirements, versions: Mapping[str, str]) -> None:
     """Raise BaseImageError where a package is not there, or too old for something that is used of it.
 
     `versions` are those that the image will have, by package.
     """
-    problems = [problem for requirement in requirements for problem in _unmet(requirement, versions)]
+    problems = []
+    for package, requirement in requirements.items():
+        if (found := versions.get(package)) is None:
+            problems.append(f"{package} is not there")
+            continue
+        problems += [
+            f"{need} needs {package} {since}, and it is {found}"
+            for need, since in requirement.needs.items()
+            # Without what Debian puts around it: 1:8.9p1-3ubuntu0.10 is 8.9p1.
+            if Version(str(Version(found).upstream_version)) < Version(since)
+        ]
     if problems:
         raise BaseImageError(
             f"the base image's tools are not what this image needs: {problems[0]}",
             hint="Use a newer base. build/provision/requirements.toml lists what is needed of which tool.",
             details="\n".join(problems[1:]),
         )
-
-
-def _unmet(requirement: Requirement, versions: Mapping[str, str]) -> list[str]:
-    found = versions.get(requirement.package)
-    if found is None:
-        return [f"{requirement.package} is not there"]
-    return [
-        f"{need} needs {requirement.package} {since}, and it is {found}"
-        for need, since in requirement.needs.items()
-        if Version(upstream(found)) < Version(since)
-    ]
-
-
-def upstream(version: str) -> str:
-    """A package's version without what Debian puts around it: 1:8.9p1-3ubuntu0.10 is 8.9p1."""
-    return str(Version(version).upstream_version)

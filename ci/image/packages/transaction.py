@@ -3,47 +3,28 @@
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ci.host.errors import BuildError
 from ci.image.definition import Packages
 from ci.records.build import PackageStep
 
-# What decides which packages go: the same here and in the appliance, whatever the base's own apt.conf.d says. What a
-# metapackage brought stays when it goes, as in Debian's and Ubuntu's own settings. Kernels go by name only
-# (kernels.py): apt would keep the one that this machine runs. https://manpages.debian.org/apt.conf.5
-POLICY = """\
-APT::Install-Recommends "false";
-APT::Install-Suggests "false";
-APT::AutoRemove::RecommendsImportant "true";
-APT::AutoRemove::SuggestsImportant "true";
-APT::Protect-Kernels "false";
-#clear APT::NeverAutoRemove;
-APT::NeverAutoRemove { "^linux-.*"; };
-#clear APT::VersionedKernelPackages;
-#clear APT::Move-Autobit-Sections;
-#clear APT::Never-MarkAuto-Sections;
-APT::Never-MarkAuto-Sections {
-  "metapackages"; "contrib/metapackages"; "non-free/metapackages";
-  "restricted/metapackages"; "universe/metapackages"; "multiverse/metapackages";
-};
-APT::Get::Never-Include-Phased-Updates "true";
-APT::Architectures { "amd64"; };
-"""
+# What decides which packages go.
+POLICY = Path(__file__).with_name("policy.conf").read_text(encoding="utf-8")
 NONE = "-"  # apt's word for the version of a package that is not there
 
-_TO_FETCH = re.compile(r"'[^']+' (\S+)_([^_\s]+)_([^_\s]+)\.deb (\d+) SHA256:([0-9a-f]{64})")
+_TO_FETCH = re.compile(r"'[^']+' (\S+)_([^_\s]+)_([^_\s]+)\.deb \d+ SHA256:([0-9a-f]{64})")
 _REMOVED = re.compile(r"^(?:Purg|Remv) (\S+) \[([^\]]+)\]", re.MULTILINE)
 _INSTALLED = re.compile(r"^Inst (\S+) (?:\[([^\]]+)\] )?\((\S+) ", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deb:
-    """A package file: `size` in bytes."""
+    """A package file."""
 
     name: str
     version: str
     architecture: str
-    size: int
     sha256: str
 
     @property
@@ -100,8 +81,8 @@ def after(installed: Iterable[str], changes: Sequence[PackageStep]) -> set[str]:
 def parse_files(output: str) -> tuple[Deb, ...]:
     """The files in the output of `apt-get --print-uris`, sorted by name."""
     debs = [
-        Deb(name=name, version=version.replace("%3a", ":"), architecture=architecture, size=int(size), sha256=sha256)
-        for name, version, architecture, size, sha256 in _TO_FETCH.findall(output)
+        Deb(name=name, version=version.replace("%3a", ":"), architecture=architecture, sha256=sha256)
+        for name, version, architecture, sha256 in _TO_FETCH.findall(output)
     ]
     if len(debs) != sum(line.startswith("'") for line in output.splitlines()):
         raise BuildError("apt names package files in a way that is not understood", details=output)

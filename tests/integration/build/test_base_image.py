@@ -168,8 +168,7 @@ class TestSignedChecksums:
         return server.publish("/r/base.img", BODY)
 
     def source(self, url: str, signer: Signer) -> BaseSource:
-        spaced = " ".join(signer.fingerprint[i : i + 4].lower() for i in range(0, 40, 4))
-        return BaseSource(url=url, keyring=signer.keyring, fingerprints=("A" * 40, spaced))
+        return BaseSource(url=url, keyring=signer.keyring, fingerprints=("A" * 40, signer.fingerprint))
 
     def test_a_list_signed_by_the_publisher_vouches(
         self, server: FaultServer, fetch: Fetcher, publisher: Signer

@@ -16,9 +16,10 @@ from ci.host.process import run
 from ci.image.definition import Packages, load_definition
 from ci.image.disk import layout
 from ci.image.packages import archive
-from ci.image.packages.choose import BaseFacts, Choice
+from ci.image.packages.apt import Choice
+from ci.image.packages.choose import BaseFacts
 from ci.image.packages.dpkg import ARCHITECTURES, DIVERSIONS, STATUS, installed
-from ci.image.packages.requirements import Requirement, read_requirements
+from ci.image.packages.requirements import Requirements, read_requirements
 from tests.support.standin.base import IMAGE, make_package, read_facts
 
 pytestmark = pytest.mark.integration
@@ -32,7 +33,7 @@ def wanted() -> Packages:
 
 
 @pytest.fixture(scope="module")
-def requirements() -> tuple[Requirement, ...]:
+def requirements() -> Requirements:
     return read_requirements(BUILD / "provision" / "requirements.toml")
 
 
@@ -53,7 +54,7 @@ def facts(base: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="module")
-def choice(wanted: Packages, facts: BaseFacts, requirements: tuple[Requirement, ...]) -> Choice:
+def choice(wanted: Packages, facts: BaseFacts, requirements: Requirements) -> Choice:
     return facts.choose(wanted, requirements)
 
 
@@ -77,7 +78,7 @@ def test_the_files_are_those_that_were_chosen(choice: Choice) -> None:
 
 
 def test_a_second_look_comes_to_the_same_and_repairs_a_damaged_file(
-    choice: Choice, wanted: Packages, facts: BaseFacts, requirements: tuple[Requirement, ...]
+    choice: Choice, wanted: Packages, facts: BaseFacts, requirements: Requirements
 ) -> None:
     damaged = choice.files[0]
     content = bytearray(damaged.read_bytes())
@@ -89,7 +90,7 @@ def test_a_second_look_comes_to_the_same_and_repairs_a_damaged_file(
 
 
 def test_a_package_that_the_archive_lacks_is_named(
-    wanted: Packages, facts: BaseFacts, requirements: tuple[Requirement, ...]
+    wanted: Packages, facts: BaseFacts, requirements: Requirements
 ) -> None:
     misspelt = wanted.model_copy(update={"install": (*wanted.install, "cuurl")})
     with pytest.raises(BuildError, match="has no cuurl, which the image definition installs"):
@@ -105,7 +106,7 @@ def test_a_package_that_the_archive_lacks_is_named(
     ],
 )
 def test_what_is_installed_is_not_purged_from_under_it(
-    unwanted: str, chain: str, wanted: Packages, facts: BaseFacts, requirements: tuple[Requirement, ...]
+    unwanted: str, chain: str, wanted: Packages, facts: BaseFacts, requirements: Requirements
 ) -> None:
     contradictory = wanted.model_copy(update={"purge": (*wanted.purge, unwanted)})
     with pytest.raises(BuildError) as caught:
@@ -141,7 +142,7 @@ def spoil(text: str, package: str, status: str) -> str:
 
 @pytest.mark.parametrize("how", SPOILT)
 def test_a_base_that_somebody_has_spoilt_is_refused_by_name(
-    how: str, wanted: Packages, facts: BaseFacts, requirements: tuple[Requirement, ...], tmp_path: Path
+    how: str, wanted: Packages, facts: BaseFacts, requirements: Requirements, tmp_path: Path
 ) -> None:
     path, change, message = SPOILT[how]
     spoilt = BaseFacts(tmp_path, "0" * 64)

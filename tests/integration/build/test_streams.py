@@ -13,7 +13,7 @@ from ci.fetch.open_url import Client
 from ci.fetch.retry import Patience
 from ci.host.errors import FetchError, InputError, ToolsmithError, VerificationError
 from ci.host.progress import Reporter
-from ci.image.base.refresh import Newer, Nothing, find_newer
+from ci.image.base.refresh import Newer, NothingNewerError, find_newer
 from ci.image.definition import Base
 from tests.support.fault_server import Fault, FaultServer
 from tests.support.mirror import (
@@ -47,7 +47,7 @@ def mirror(publisher: Signer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirro
         yield made
 
 
-def look(mirror: Mirror, serial: str = OLD, **changes: str) -> Newer | Nothing:
+def look(mirror: Mirror, serial: str = OLD, **changes: str) -> Newer:
     table = tomllib.loads(mirror.definition(serial))["base"]
     table["streams"] |= changes
     reporter = Reporter(Console(file=io.StringIO()), in_actions=False)
@@ -55,10 +55,10 @@ def look(mirror: Mirror, serial: str = OLD, **changes: str) -> Newer | Nothing:
     return find_newer(Base.model_validate(table), "jammy.toml", root=Path("/"), reporter=reporter, client=client)
 
 
-def newer(mirror: Mirror, serial: str = OLD) -> Newer:
-    found = look(mirror, serial)
-    assert isinstance(found, Newer)
-    return found
+def nothing(mirror: Mirror, serial: str = OLD) -> NothingNewerError:
+    with pytest.raises(NothingNewerError) as found:
+        look(mirror, serial)
+    return found.value
 
 
 def refused(mirror: Mirror, error: type[ToolsmithError], words: str, **changes: str) -> None:
@@ -73,8 +73,12 @@ def refused(mirror: Mirror, error: type[ToolsmithError], words: str, **changes: 
 def test_the_newest_serial_is_found_with_all_that_vouches_for_it_and_no_image_is_fetched(
     mirror: Mirror, publisher: Signer
 ) -> None:
-    found = newer(mirror)
-    assert (str(found.serial), found.sha256, found.size) == (NEWEST, digest(NEWEST), len(image(NEWEST)))
+    found = look(mirror)
+    assert (str(found.offer.serial), found.offer.sha256, found.offer.size) == (
+        NEWEST,
+        digest(NEWEST),
+        len(image(NEWEST)),
+    )
     assert found.url == mirror.image_url(NEWEST)
     assert (found.stream_signer, found.checksums_signer) == (publisher.fingerprint, publisher.fingerprint)
     assert (found.updated, found.vanished) == ("2026-08-03 10:11 UTC", False)
@@ -84,33 +88,33 @@ def test_the_newest_serial_is_found_with_all_that_vouches_for_it_and_no_image_is
 
 
 def test_the_newest_serial_that_is_pinned_already_leaves_nothing_to_do(mirror: Mirror) -> None:
-    found = look(mirror, NEWEST)
-    assert found == Nothing(reason=f"{NEWEST} is the newest serial of {PRODUCT}")
+    found = nothing(mirror, NEWEST)
+    assert str(found) == f"{NEWEST} is the newest serial of {PRODUCT}"
+    assert not found.unusual
 
 
 def test_a_pinned_serial_that_vanished_is_left_for_a_newer_one(mirror: Mirror) -> None:
     mirror.publish(NEW)
-    found = newer(mirror)
-    assert (str(found.serial), found.vanished) == (NEW, True)
+    found = look(mirror)
+    assert (str(found.offer.serial), found.vanished) == (NEW, True)
 
 
 def test_a_stream_that_went_back_leaves_nothing_to_do_and_says_what_is_odd(mirror: Mirror) -> None:
     mirror.publish(OLD)
-    found = look(mirror, NEW)
-    assert isinstance(found, Nothing)
+    found = nothing(mirror, NEW)
     assert found.unusual
-    assert f"{NEW} is pinned, and the newest serial of {PRODUCT} is {OLD}" in found.reason
+    assert f"{NEW} is pinned, and the newest serial of {PRODUCT} is {OLD}" in str(found)
 
 
 def test_an_interrupted_download_of_a_stream_is_continued(mirror: Mirror) -> None:
     mirror.server.arm(LIST_PATH, Fault(cut_after=200), Fault(status=503))
-    assert str(newer(mirror).serial) == NEWEST
+    assert str(look(mirror).offer.serial) == NEWEST
 
 
 def test_a_serial_that_is_no_release_is_passed_over(mirror: Mirror) -> None:
     mirror.versions[NEWEST]["label"] = "beta"
     mirror.announce()
-    assert str(newer(mirror).serial) == NEW
+    assert str(look(mirror).offer.serial) == NEW
 
 
 # A day that is published by half
@@ -123,10 +127,9 @@ def without_item(mirror: Mirror) -> None:
 
 def test_a_serial_without_the_file_is_passed_over_and_said_where_nothing_else_is_newer(mirror: Mirror) -> None:
     without_item(mirror)
-    assert str(newer(mirror).serial) == NEW
-    found = look(mirror, NEW)
-    assert isinstance(found, Nothing)
-    assert found.reason.endswith(f"; {NEWEST} is announced without the file")
+    assert str(look(mirror).offer.serial) == NEW
+    found = nothing(mirror, NEW)
+    assert str(found).endswith(f"; {NEWEST} is announced without the file")
 
 
 def shorter(mirror: Mirror) -> None:
@@ -152,11 +155,10 @@ HALVES: dict[str, tuple[Break, str]] = {
 def test_a_serial_that_is_published_by_half_is_left_for_the_next_run(mirror: Mirror, name: str) -> None:
     damage, words = HALVES[name]
     damage(mirror)
-    found = look(mirror)
-    assert isinstance(found, Nothing)
+    found = nothing(mirror)
     assert found.unusual
-    assert f"{NEWEST} is announced and not published to the end" in found.reason
-    assert words in found.reason
+    assert f"{NEWEST} is announced and not published to the end" in str(found)
+    assert words in str(found)
 
 
 # What is not believed
@@ -184,7 +186,7 @@ class TestSignatures:
     def test_a_text_around_the_signed_one_is_not_read(self, mirror: Mirror, path: str) -> None:
         signed = mirror.server.files[path].body
         mirror.server.publish(path, b'{"format": "other"}\n' + signed + b"rubbish\n")
-        assert str(newer(mirror).serial) == NEWEST
+        assert str(look(mirror).offer.serial) == NEWEST
 
     def test_a_text_that_is_no_json(self, mirror: Mirror, path: str) -> None:
         mirror.announce_text(path, "<p>Closed</p>")

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from ci.image.base.refresh import Newer, Pinned
-from ci.image.base.streams import Serial
+from ci.image.base.streams import Offer, Serial
 from ci.release.base_refresh import Refresh, change, text
 from tests.support.answers import commit
 
@@ -18,10 +18,8 @@ def serial(words: str) -> Serial:
 OLD = Pinned(serial=serial("20260705"), url="https://example.org/jammy/release-20260705/a.img", sha256="a" * 64)
 NEW = Newer(
     pinned=OLD,
-    serial=serial("20260801"),
+    offer=Offer(serial=serial("20260801"), path="jammy/a.img", sha256="b" * 64, size=667_000_000),
     url="https://example.org/jammy/release-20260801/a.img",
-    sha256="b" * 64,
-    size=667_000_000,
     index="https://example.org/streams/v1/index.sjson",
     updated="2026-08-03 10:11 UTC",
     stream_signer="D" * 40,
@@ -31,8 +29,9 @@ NEW = Newer(
 REFRESH = Refresh(name="jammy", path="build/images/jammy.toml", before="", text="[base]\n", newer=NEW)
 
 
-def newer(**changes: Any) -> Refresh:  # noqa: ANN401 - the fields of Newer
-    return replace(REFRESH, newer=replace(NEW, **changes))
+def newer(**changes: Any) -> Refresh:  # noqa: ANN401 - the fields of Newer and of its offer
+    offer = {name: changes.pop(name) for name in ("serial", "sha256") if name in changes}
+    return replace(REFRESH, newer=replace(NEW, offer=replace(NEW.offer, **offer), **changes))
 
 
 HOSTILE = "x` @everyone\n\n# Merged <img src=x> | [a](javascript:b) #1"
@@ -40,7 +39,17 @@ HOSTILE = "x` @everyone\n\n# Merged <img src=x> | [a](javascript:b) #1"
 
 def test_it_says_what_changes_and_how_it_was_verified() -> None:
     said = text(REFRESH)
-    for fact in (OLD.serial, NEW.serial, OLD.sha256, NEW.sha256, OLD.url, NEW.url, "D" * 40, "E" * 40, NEW.updated):
+    for fact in (
+        OLD.serial,
+        NEW.offer.serial,
+        OLD.sha256,
+        NEW.offer.sha256,
+        OLD.url,
+        NEW.url,
+        "D" * 40,
+        "E" * 40,
+        NEW.updated,
+    ):
         assert f"`{fact}`" in said
     assert "(https://example.org/jammy/release-20260801/)" in said
     assert "667,000,000 bytes" in said

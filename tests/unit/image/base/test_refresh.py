@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import pytest
 
 from ci.host.errors import InputError, VerificationError
-from ci.image.base.refresh import Nothing, Pinned, choose, new_url, pinned_base
+from ci.image.base.refresh import NothingNewerError, Pinned, choose, new_url, pinned_base
 from ci.image.base.streams import Offer, Product, Serial
 from ci.image.definition import Base
 
@@ -42,7 +42,8 @@ PINNED = Pinned(url=URL, sha256=SHA256, serial=serial("20260705"))
 def test_the_pinned_serial_is_in_the_url(text: str) -> None:
     found = pinned_base(Base.model_validate({"url": URL.replace("20260705", text), "sha256": SHA256}), "jammy.toml")
     assert (str(found.serial), found.sha256) == (text, SHA256)
-    assert found.at(serial("20260801.2")) == URL.replace("20260705", "20260801.2")
+    later = offer("20260801.2")
+    assert new_url(found, later) == URL.replace("20260705", "20260801.2")
 
 
 @pytest.mark.parametrize(
@@ -88,15 +89,14 @@ def test_a_vanished_one_is_left_for_a_newer_one() -> None:
     ],
 )
 def test_where_nothing_is_newer_the_reason_is_told(there: Product, words: str, *, unusual: bool) -> None:
-    found = choose(PINNED, there)
-    assert isinstance(found, Nothing)
-    assert found.unusual == unusual
-    assert words in found.reason
+    with pytest.raises(NothingNewerError, match=words) as found:
+        choose(PINNED, there)
+    assert found.value.unusual == unusual
 
 
 def test_an_older_serial_without_the_file_is_nobodys_concern() -> None:
-    found = choose(PINNED, product(offer("20260705"), incomplete=("20260601",)))
-    assert found == Nothing(reason="20260705 is the newest serial of server")
+    with pytest.raises(NothingNewerError, match=r"^20260705 is the newest serial of server$"):
+        choose(PINNED, product(offer("20260705"), incomplete=("20260601",)))
 
 
 @pytest.mark.parametrize("others", [(), (offer("20260801"),)], ids=["alone", "with a newer one"])

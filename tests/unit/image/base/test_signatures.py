@@ -1,7 +1,7 @@
 import pytest
 
-from ci.host.errors import InputError, VerificationError
-from ci.image.base.signatures import UnlistedError, digest_of, good_signers, normalize_fingerprint
+from ci.host.errors import VerificationError
+from ci.image.base.signatures import UnlistedError, digest_of, good_signers
 
 SUBKEY, PRIMARY = "B" * 40, "A" * 40
 NEWSIG = "[GNUPG:] NEWSIG\n"
@@ -50,17 +50,3 @@ def test_two_digests_for_one_name_are() -> None:
 def test_a_name_that_is_not_listed_is_an_error(text: str) -> None:
     with pytest.raises(UnlistedError, match=r"no line for base\.img"):
         digest_of(text, "base.img", source="SHA256SUMS")
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["D2EB 4462 6FDD C30B 513D  5BB7 1A5D 6C4C 7DB8 7C81", "0xd2eb44626fddc30b513d5bb71a5d6c4c7db87c81"],
-)
-def test_a_fingerprint_may_be_written_as_gpg_prints_it(text: str) -> None:
-    assert normalize_fingerprint(text) == "D2EB44626FDDC30B513D5BB71A5D6C4C7DB87C81"
-
-
-@pytest.mark.parametrize("text", ["", "7DB87C81", "1A5D6C4C7DB87C81", "X" * 40])
-def test_a_short_key_id_is_no_fingerprint(text: str) -> None:
-    with pytest.raises(InputError, match="fingerprint"):
-        normalize_fingerprint(text)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ci.host.errors import VerificationError
-from ci.image.base.streams import ListOfProducts, Product, Serial, read_product
+from ci.image.base.streams import Product, Serial, read_product
 
 NAME, PRODUCT = "released:download", "com.ubuntu.cloud:server:22.04:amd64"
 SHA256 = "a" * 64
@@ -26,8 +26,7 @@ def read(
 ) -> Product:
     product: dict[str, Any] = {"versions": versions} | ({"label": label} if label else {})
     document = {"format": "products:1.0", "content_id": NAME, "updated": updated, "products": {PRODUCT: product}}
-    expected = ListOfProducts(content_id=NAME, path="list.sjson")
-    return read_product(json.dumps(document).encode(), expected, PRODUCT, "disk1.img", "the list")
+    return read_product(json.dumps(document).encode(), NAME, PRODUCT, "disk1.img", "the list")
 
 
 def version(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
@@ -122,6 +121,4 @@ def test_a_later_one_is(updated: str) -> None:
 def test_a_product_of_another_shape_is_told(raw: object) -> None:
     document = {"format": "products:1.0", "content_id": NAME, "updated": "x", "products": {PRODUCT: raw}}
     with pytest.raises(VerificationError, match=f"{PRODUCT} in the list makes no sense"):
-        read_product(
-            json.dumps(document).encode(), ListOfProducts(content_id=NAME, path="l"), PRODUCT, "disk1.img", "the list"
-        )
+        read_product(json.dumps(document).encode(), NAME, PRODUCT, "disk1.img", "the list")

@@ -5,7 +5,7 @@ import pytest
 
 from ci.host.errors import FetchError, ToolError
 from ci.image.base import suites
-from ci.image.base.suites import Target, find_sources, in_order, line, security_archives
+from ci.image.base.suites import Target, find_sources, in_order
 
 DEBIAN, OLD = "http://deb.debian.org/debian", "http://archive.debian.org/debian"
 MIRROR, PROXIED = "http://mirror.example/debian", "http://mirror.example/security"
@@ -14,6 +14,10 @@ OWN = (
     Target(archive=MIRROR, suite="bookworm"),
     Target(archive=PROXIED, suite="bookworm-security"),
 )
+
+
+def line(archive: str, suite: str) -> str:
+    return f"deb {archive} {suite} main"
 
 
 class Archives:
@@ -56,17 +60,6 @@ def test_a_machine_without_archives_asks_those_of_the_definition() -> None:
     assert in_order("bullseye", (), [f"{DEBIAN}/", OLD, DEBIAN]) == [DEBIAN, OLD]
 
 
-def test_security_updates_may_be_where_this_machine_has_its_own_or_beside_the_archive() -> None:
-    assert security_archives(OLD, OWN) == [PROXIED, f"{OLD}-security"]
-    assert security_archives(DEBIAN, ()) == [f"{DEBIAN}-security"]
-    beside = Target(archive=f"{DEBIAN}-security", suite="bookworm-security")
-    assert security_archives(DEBIAN, [beside, beside]) == [f"{DEBIAN}-security"]
-
-
-def test_a_source_is_a_line_of_sources_list() -> None:
-    assert line(DEBIAN, "bullseye") == "deb http://deb.debian.org/debian bullseye main"
-
-
 def test_a_suite_is_taken_with_its_updates_from_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     known = {
         MIRROR: ["bookworm"],
@@ -79,6 +72,13 @@ def test_a_suite_is_taken_with_its_updates_from_where_it_is(monkeypatch: pytest.
         line(MIRROR, "bookworm"),
         line(f"{MIRROR}-security", "bookworm-security"),
     ]
+
+
+def test_an_archive_for_security_updates_is_asked_once_whoever_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    beside = Target(archive=f"{DEBIAN}-security", suite="bookworm-security")
+    archives = asking(monkeypatch, {DEBIAN: ["bookworm"]}, own=(beside, beside))
+    assert find_sources("bookworm", [DEBIAN]) == [line(DEBIAN, "bookworm")]
+    assert len(archives.asked) == len(set(archives.asked)) == 3
 
 
 def test_an_old_suite_is_found_where_it_was_moved_to(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,8 +121,8 @@ def test_what_is_there_afterwards_follows_from_the_changes(changes: tuple[Packag
 def test_files_are_read_with_their_digests_and_sorted() -> None:
     output = file_line("git_1%3a2.39.5-0+deb12u3_amd64.deb") + file_line("ca-certificates_20230311_all.deb")
     assert parse_files(output) == (
-        Deb(name="ca-certificates", version="20230311", architecture="all", size=123, sha256=SHA),
-        Deb(name="git", version="1:2.39.5-0+deb12u3", architecture="amd64", size=123, sha256=SHA),
+        Deb(name="ca-certificates", version="20230311", architecture="all", sha256=SHA),
+        Deb(name="git", version="1:2.39.5-0+deb12u3", architecture="amd64", sha256=SHA),
     )
 
 
