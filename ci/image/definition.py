@@ -2,9 +2,9 @@
 
 import difflib
 import hashlib
+import json
 import stat
 import tomllib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Self, get_args
 
@@ -236,27 +236,16 @@ def _common(extends: object, path: str, folder: Path) -> Path:
     return folder / f"{extends}.toml"
 
 
-def inputs_digest(root: Path, *paths: Path) -> str:
-    """One SHA-256 over all files at or under `paths`: what, besides the base, decides the image.
+def input_digests(root: Path, *paths: Path) -> tuple[str, dict[str, str]]:
+    """The SHA-256 of all files at or under `paths`, as what decides the image besides the base: of all, and of each.
 
     Files are named relative to `root`, so that two checkouts of one commit agree.
     """
-    digest = hashlib.sha256()
-    for file in _input_files(paths):
-        content = file.read_bytes()
-        executable = bool(file.stat().st_mode & stat.S_IXUSR)
-        digest.update(f"{file.relative_to(root)}\0{executable}\0{len(content)}\0".encode())
-        digest.update(content)
-    return digest.hexdigest()
-
-
-def input_digests(root: Path, *paths: Path) -> dict[str, str]:
-    """The SHA-256 of each of these files, by its name relative to `root`."""
-    return {file.relative_to(root).as_posix(): sha256_file(file) for file in _input_files(paths)}
-
-
-def _input_files(paths: Iterable[Path]) -> list[Path]:
-    return sorted({file for path in paths for file in (path, *path.rglob("*")) if file.is_file()})
+    files = sorted({file for path in paths for file in (path, *path.rglob("*")) if file.is_file()})
+    digests = {file.relative_to(root).as_posix(): sha256_file(file) for file in files}
+    executable = [bool(file.stat().st_mode & stat.S_IXUSR) for file in files]
+    whole = json.dumps([*zip(digests.items(), executable, strict=True)])
+    return hashlib.sha256(whole.encode()).hexdigest(), digests
 
 
 def _explain(finding: object) -> str:

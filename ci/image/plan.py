@@ -50,7 +50,7 @@ class Plan:
     releases: Path
     output: Path
     cache: Path
-    use_layers: bool = True
+    use_layers: bool
 
     @property
     def stem(self) -> str:

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from ci.host.errors import BuildError
 from ci.image.contents.inventory import Inventory, parse_status, require_file_lists
-from ci.records.packages import Package, read_packages, to_tsv
+from ci.records.packages import Package, parse_packages, to_tsv
 from tests.support.disks import stanza
 
 
@@ -59,7 +59,7 @@ class TestWhatIsInstalled:
 
     def test_what_was_found_can_be_written_and_read_again(self) -> None:
         found = parse(CURL, stanza(package("git", "1:2~3+b4", "i386", 0))).packages
-        assert read_packages(to_tsv(found), "list") == found
+        assert parse_packages(to_tsv(found).encode(), "list") == found
 
 
 class TestWhereItComesFrom:
