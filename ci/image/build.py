@@ -47,7 +47,7 @@ def build(plan: Plan, *, acceleration: Acceleration, reporter: Reporter) -> Buil
             size=image.stat().st_size,
             virtual_size=qcow2.info(image).virtual_size,
         )
-        packages = contents.inventory.packages
+        packages = [item.package for item in contents.installed]
         limit = plan.definition.disk.max_image_mib
         budget.require_within(limit, artifact.size, packages, lambda: _earlier(plan, reporter))
         record = _record(plan, artifact, found, acceleration, reporter, packages=len(packages))

@@ -49,7 +49,7 @@ def to_cyclonedx(identity: ImageIdentity, *, sha256: str, base_url: str, content
     distributions = _by_owner(contents)
     components += [
         _debian(item, contents.os, contents.licenses.get(item.package.name, ()), distributions)
-        for item in contents.inventory.installed
+        for item in contents.installed
     ]
     components += [_python(item) for item in contents.distributions if item.path not in contents.owners]
     bom = Bom(
