@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,16 +46,17 @@ class LayerCache:
     @contextmanager
     def use(self, key: str) -> Iterator[Layer | None]:
         """The layer of this key, which stays there until the block ends; None where there is none."""
-        with exclusive(self._folder / ".lock"):
-            taken = self._take(key)
-        if taken is None:
-            yield None
-            return
-        layer, handle = taken
-        try:
-            yield layer
-        finally:
-            os.close(handle)
+        path = self._path(key)
+        with ExitStack() as held:
+            with exclusive(self._folder / ".lock"):
+                about = _about(path)
+                if about is None:
+                    path.unlink(missing_ok=True)
+                else:
+                    os.utime(path)
+                    file = held.enter_context(path.open("rb"))
+                    fcntl.flock(file, fcntl.LOCK_SH)  # keeps it from `_forget_old`
+            yield None if about is None else Layer(path=path, about=about)
 
     def store(self, key: str, disk: Path, disk_format: str, about: Mapping[str, str]) -> None:
         """Keep a copy of `disk`, to which nothing is written meanwhile, and forget the layers used longest ago."""
@@ -73,18 +74,6 @@ class LayerCache:
 
     def _path(self, key: str) -> Path:
         return self._folder / f"{key}{SUFFIX}"
-
-    def _take(self, key: str) -> tuple[Layer, int] | None:
-        """A layer that is what it was, and a handle that keeps it from `_forget_old`."""
-        path = self._path(key)
-        about = _about(path)
-        if about is None:
-            path.unlink(missing_ok=True)
-            return None
-        os.utime(path)
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        fcntl.flock(handle, fcntl.LOCK_SH)
-        return Layer(path=path, about=about), handle
 
     def _forget_old(self) -> None:
         layers = sorted(self._folder.glob(f"*{SUFFIX}"), key=lambda path: path.stat().st_mtime)

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ci.host.appliance.guestfish import Guestfish
 from ci.host.errors import BaseImageError, ToolError, ToolTimeoutError
@@ -74,15 +75,12 @@ def read_table(disk: Path) -> Table:
         raise
     except ToolError:  # it knows no such table
         return Table(label="", partitions=())
-    entries = described.get("partitions", [])
-    found = {entry["node"]: parse_blkid(_blkid(disk, entry)) for entry in entries}
+    found = {entry["node"]: parse_blkid(_blkid(disk, entry)) for entry in described.get("partitions", [])}
     return parse_table(described, os.fspath(disk), found)
 
 
-def parse_table(described: Mapping[str, object], disk: str, found: Mapping[str, Mapping[str, str]]) -> Table:
+def parse_table(described: Mapping[str, Any], disk: str, found: Mapping[str, Mapping[str, str]]) -> Table:
     """The table from sfdisk's description and, by its names for the partitions, blkid's findings."""
-    entries = described.get("partitions", [])
-    assert isinstance(entries, list)  # noqa: S101 - sfdisk's format
     partitions = [
         Partition(
             number=int(re.sub(r"\D", "", entry["node"].removeprefix(disk))),
@@ -93,9 +91,9 @@ def parse_table(described: Mapping[str, object], disk: str, found: Mapping[str, 
             uuid=found[entry["node"]].get("UUID", ""),
             name=found[entry["node"]].get("LABEL", ""),
         )
-        for entry in entries
+        for entry in described.get("partitions", [])
     ]
-    return Table(label=str(described.get("label", "")), partitions=tuple(partitions))
+    return Table(label=described.get("label", ""), partitions=tuple(partitions))
 
 
 def parse_blkid(output: str) -> dict[str, str]:

@@ -91,9 +91,9 @@ driver virtio_blk module
 driver virtio_pci built-in
 driver crc32c_generic absent
 """
-    assert guest_script.parse_kernel(output) == guest_script.GuestKernel(
-        release="5.15.0-151-generic",
-        modules={"virtio_blk": Driver.MODULE, "virtio_pci": Driver.BUILT_IN, "crc32c_generic": Driver.ABSENT},
+    assert guest_script.parse_kernel(output) == (
+        "5.15.0-151-generic",
+        {"virtio_blk": Driver.MODULE, "virtio_pci": Driver.BUILT_IN, "crc32c_generic": Driver.ABSENT},
     )
 
 
@@ -116,12 +116,10 @@ def test_the_archive_is_in_its_place_only_while_packages_are_installed() -> None
     assert guest.commands[-1] == f"umount {guest_script.FOLDER}/archive"
 
 
-def test_the_script_is_put_into_a_folder_of_its_own_and_taken_out_again() -> None:
+def test_the_script_is_put_into_a_folder_of_its_own() -> None:
     guest = ScriptedGuest()
     guest_script.install_script(guest, Path("provision.sh"), {"install": "curl\n"})
     assert guest.commands[:2] == [f"rm-rf {guest_script.FOLDER}", f"mkdir-mode {guest_script.FOLDER} 0700"]
-    guest_script.remove_script(guest)
-    assert guest.commands[-1] == f"rm-rf {guest_script.FOLDER}"
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)

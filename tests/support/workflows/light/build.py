@@ -6,7 +6,6 @@ from pathlib import Path
 from ci.host import qcow2
 from ci.host.accelerator import Acceleration
 from ci.host.progress import Reporter
-from ci.image.guest_script import GuestKernel
 from ci.image.make_image import Provisioned
 from ci.image.packages.transaction import Transaction
 from ci.image.plan import Plan
@@ -27,6 +26,7 @@ def provision(plan: Plan, image: Path, work: Path, acceleration: Acceleration, r
         qcow2.convert_compressed(raw, image, source_format=qcow2.DiskFormat.RAW)
     return Provisioned(
         transaction=Transaction(request=(), changes=(), install=()),
-        kernel=GuestKernel(release="6.1.0-1-amd64", modules={}),
+        kernel="6.1.0-1-amd64",
+        drivers={},
         folder_sizes="1\t/usr\n1\t/\n",
     )
