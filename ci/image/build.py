@@ -21,11 +21,7 @@ from ci.records import artifacts
 from ci.records.build import ArtifactRecord, BaseImageRecord, BuildRecord, StepRecord
 from ci.records.packages import to_tsv
 
-TOOLS = {
-    "guestfish": ("guestfish", "--version"),
-    "qemu-img": ("qemu-img", "--version"),
-    "qemu": (QEMU, "--version"),
-}
+TOOLS = {"guestfish": "guestfish", "qemu-img": "qemu-img", "qemu": QEMU}
 
 
 def build(plan: Plan, *, acceleration: Acceleration, reporter: Reporter) -> BuildRecord:
@@ -51,11 +47,15 @@ def build(plan: Plan, *, acceleration: Acceleration, reporter: Reporter) -> Buil
         limit = plan.definition.disk.max_image_mib
         budget.require_within(limit, artifact.size, packages, lambda: _earlier(plan, reporter))
         record = _record(plan, artifact, found, acceleration, reporter, packages=len(packages))
-        write_atomic(staging / f"{image.name}{artifacts.SHA256}", f"{digest}  {image.name}\n")
-        write_atomic(staging / f"{plan.stem}{artifacts.PACKAGES}", to_tsv(packages))
-        write_atomic(staging / f"{plan.stem}{artifacts.SBOM}", bill)
-        write_atomic(staging / f"{plan.stem}{artifacts.SIZES}", sizes.to_tsv(sizes.parse_du(found.folder_sizes)))
-        record.write(staging / f"{plan.stem}{artifacts.BUILD}")
+        texts = {
+            artifacts.CHECKSUM: f"{digest}  {image.name}\n",
+            artifacts.PACKAGES: to_tsv(packages),
+            artifacts.SBOM: bill,
+            artifacts.SIZES: sizes.to_tsv(sizes.parse_du(found.folder_sizes)),
+            artifacts.BUILD: record.to_json(),
+        }
+        for ending, text in texts.items():
+            write_atomic(staging / f"{plan.stem}{ending}", text)
         image.chmod(0o644)
         with exclusive(plan.output / ".lock"):
             publish_together(
@@ -112,7 +112,7 @@ def _record(
         drivers=found.drivers,
         authorized_keys=[key.fingerprint for key in plan.keys],
         accelerator=f"{acceleration.accelerator}: {acceleration.reason}",
-        tools={name: run(argv, timeout=30).stdout.splitlines()[0] for name, argv in TOOLS.items()},
+        tools={name: run([tool, "--version"], timeout=30).stdout.splitlines()[0] for name, tool in TOOLS.items()},
         steps=[StepRecord(title=step.title, seconds=step.seconds) for step in reporter.steps],
         seconds=round(sum(step.seconds for step in reporter.steps), 2),
         peak_memory=peak_memory(),

@@ -8,11 +8,12 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Self, get_args
 
-from pydantic import AfterValidator, AnyUrl, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, AnyUrl, BaseModel, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from ci.host.errors import InputError
 from ci.host.files import sha256_file
-from ci.records.record import Sha256
+from ci.records.record import Part, Sha256
 
 GIB = 1 << 30
 
@@ -36,18 +37,11 @@ SIGNED_INDEX = "/streams/v1/index.sjson"
 
 def _of_a_signed_index(url: AnyUrl) -> AnyUrl:
     if not str(url).endswith(SIGNED_INDEX):
-        message = f"it must end in {SIGNED_INDEX}: the form of the index that is signed"
-        raise ValueError(message)
+        raise ValueError(f"it must end in {SIGNED_INDEX}: the form of the index that is signed")
     return url
 
 
-class DefinitionTable(BaseModel):
-    """A table of a definition; an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Bootstrap(DefinitionTable):
+class Bootstrap(Part):
     """A base made from `packages`, sorted, of `suite`, trusted through `keyring`.
 
     `archives` are asked for the suite, in this order, where none of this machine's own package archives has it. With
@@ -64,7 +58,7 @@ class Bootstrap(DefinitionTable):
     separate_boot: bool = False
 
 
-class Streams(DefinitionTable):
+class Streams(Part):
     """Where newer bases are announced: an item of a product in a signed simplestreams index."""
 
     index: Annotated[AnyUrl, AfterValidator(_of_a_signed_index)]
@@ -72,7 +66,7 @@ class Streams(DefinitionTable):
     item: StreamName
 
 
-class Base(DefinitionTable):
+class Base(Part):
     """Where the base image comes from: a URL, or a bootstrap."""
 
     url: AnyUrl | None = None
@@ -85,29 +79,27 @@ class Base(DefinitionTable):
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if (self.url is None) == (self.bootstrap is None):
-            message = "give either `url` or a `bootstrap` table"
-            raise ValueError(message)
+            raise ValueError("give either `url` or a `bootstrap` table")
         if self.streams and not (self.url and self.sha256 and self.keyring and self.fingerprints):
-            message = "`streams` needs `url`, `sha256`, `keyring` and `fingerprints` beside it"
-            raise ValueError(message)
+            raise ValueError("`streams` needs `url`, `sha256`, `keyring` and `fingerprints` beside it")
         return self
 
 
-class OperatingSystem(DefinitionTable):
+class OperatingSystem(Part):
     """What the base's /etc/os-release must say."""
 
     id: str
     version_id: str
 
 
-class Disk(DefinitionTable):
+class Disk(Part):
     """The virtual disk; the root file system fills it. A larger image than `max_image_mib` fails the build."""
 
     size_gib: Annotated[int, Field(ge=4, le=2048)]
     max_image_mib: Annotated[int, Field(ge=1)] | None = None
 
 
-class Packages(DefinitionTable):
+class Packages(Part):
     """Packages by name: `install` must be there afterwards, `purge` must not."""
 
     upgrade: bool = True
@@ -117,26 +109,25 @@ class Packages(DefinitionTable):
     @model_validator(mode="after")
     def _not_both(self) -> Self:
         if both := sorted({*self.install} & {*self.purge}):
-            message = f"`install` and `purge` both name {', '.join(both)}"
-            raise ValueError(message)
+            raise ValueError(f"`install` and `purge` both name {', '.join(both)}")
         return self
 
 
-class Files(DefinitionTable):
+class Files(Part):
     """What packages bring and the image leaves out: all that `exclude` matches, except for what `include` matches."""
 
     exclude: tuple[PathPattern, ...] = ()
     include: tuple[PathPattern, ...] = ()
 
 
-class Services(DefinitionTable):
+class Services(Part):
     """systemd units: `mask` where they exist, `enable` always."""
 
     mask: tuple[UnitName, ...] = ()
     enable: tuple[UnitName, ...] = ()
 
 
-class Definition(DefinitionTable):
+class Definition(Part):
     """One image. `distribution` is part of the file names.
 
     `release` says whether releases carry it, `check` whether pull requests build it all the same where they do not.
@@ -248,8 +239,7 @@ def input_digests(root: Path, *paths: Path) -> tuple[str, dict[str, str]]:
     return hashlib.sha256(whole.encode()).hexdigest(), digests
 
 
-def _explain(finding: object) -> str:
-    assert isinstance(finding, dict)  # noqa: S101 - pydantic's ErrorDetails
+def _explain(finding: ErrorDetails) -> str:
     location = [str(part) for part in finding["loc"]]
     where = ".".join(location)
     if finding["type"] == "extra_forbidden":

@@ -9,12 +9,13 @@ from debian.debian_support import Version
 from pydantic import Field, TypeAdapter
 
 from ci.host.errors import BaseImageError
-from ci.image.definition import DefinitionTable, PackageName
+from ci.image.definition import PackageName
+from ci.records.record import Part
 
 VersionText = Annotated[str, Field(pattern=r"^\d[0-9A-Za-z.+~]*$")]
 
 
-class Requirement(DefinitionTable):
+class Requirement(Part):
     """What is used of a package: its programs, and each of its features with the oldest version that has it."""
 
     package: PackageName
