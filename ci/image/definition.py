@@ -150,12 +150,7 @@ class Definition(Part):
 
 def load_definition(name: str, folder: Path) -> Definition:
     """Read `<folder>/<name>.toml`; raises InputError for an unknown name or an invalid file."""
-    known = _names(folder)
-    if name not in known:
-        raise InputError(
-            f"there is no image definition '{name}'{_nearest(name, known)}", hint=f"Known images: {', '.join(known)}."
-        )
-    path = folder / f"{name}.toml"
+    path = _file(folder, name, f"there is no image definition '{name}'")
     return parse_definition(path.read_text(encoding="utf-8"), str(path), folder)
 
 
@@ -184,7 +179,8 @@ def _whole(text: str, path: str, folder: Path) -> tuple[Tables, list[Path]]:
     """The tables of a definition with those of all that it extends, and the files of the latter."""
     tables, files = _tables(text, path), list[Path]()
     while (extends := tables.pop("extends", None)) is not None:
-        file = _common(extends, str(files[-1]) if files else path, folder / COMMON)
+        where = files[-1] if files else path
+        file = _file(folder / COMMON, extends, f"{where} extends '{extends}', which is not in {folder / COMMON}")
         if file in files:
             raise InputError(f"{path} extends '{extends}', which extends itself", hint=f"Look at `extends` in {file}.")
         files.append(file)
@@ -206,8 +202,13 @@ def extended(common: Tables, own: Tables) -> Tables:
     return joined
 
 
-def _names(folder: Path) -> list[str]:
-    return sorted(path.stem for path in folder.glob("*.toml"))
+def _file(folder: Path, name: object, unknown: str) -> Path:
+    """`<folder>/<name>.toml`; raises InputError, which begins with `unknown`, where it is not there."""
+    known = sorted(path.stem for path in folder.glob("*.toml"))
+    if name not in known:
+        names = ", ".join(known) or "nothing"
+        raise InputError(f"{unknown}{_nearest(str(name), known)}", hint=f"Known are: {names}.")
+    return folder / f"{name}.toml"
 
 
 def _tables(text: str, path: str) -> Tables:
@@ -215,16 +216,6 @@ def _tables(text: str, path: str) -> Tables:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path} is not valid TOML: {error}", hint="Correct the line it names.") from error
-
-
-def _common(extends: object, path: str, folder: Path) -> Path:
-    known = _names(folder)
-    if extends not in known:
-        raise InputError(
-            f"{path} extends '{extends}', which is not in {folder}{_nearest(str(extends), known)}",
-            hint=f"Known there: {', '.join(known) or 'nothing'}.",
-        )
-    return folder / f"{extends}.toml"
 
 
 def input_digests(root: Path, *paths: Path) -> tuple[str, dict[str, str]]:

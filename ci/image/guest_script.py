@@ -11,7 +11,7 @@ from ci.host.errors import BuildError
 from ci.host.process import TAIL_LINES
 from ci.image.authorized_keys import AuthorizedKey
 from ci.image.definition import Definition
-from ci.image.disk.layout import Layout
+from ci.image.disk.layout import EFI, Layout
 from ci.image.packages.archive import MOUNT_POINT
 from ci.image.packages.transaction import Transaction
 from ci.records.build import Driver
@@ -54,7 +54,8 @@ def inputs(definition: Definition, keys: tuple[AuthorizedKey, ...], transaction:
 
 def environment(layout: Layout) -> dict[str, str]:
     """What the script expects to be set."""
-    return {"ROOT_UUID": layout.root_uuid, "BOOT_UUID": layout.boot_uuid, "ESP_UUID": layout.esp_uuid}
+    places = {"ROOT_UUID": "/", "BOOT_UUID": "/boot", "ESP_UUID": EFI}
+    return {name: layout[place].uuid if place in layout else "" for name, place in places.items()}
 
 
 def install_script(guest: Guestfish, script: Path, files: Mapping[str, str]) -> None:

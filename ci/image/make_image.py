@@ -70,7 +70,7 @@ def make_image(plan: Plan, image: Path, work: Path, acceleration: Acceleration, 
         archive = None
         if layer:
             reporter.note("Packages: from the cached layer of an earlier build")
-            disk, disk_format, where = work / "disk.qcow2", DiskFormat.QCOW2, Layout(**layer.about)
+            disk, disk_format, where = work / "disk.qcow2", DiskFormat.QCOW2, layer.layout
             qcow2.create_overlay(layer.path, disk, plan.disk_bytes)
         else:
             with reporter.step("Growing the root file system"):
@@ -89,7 +89,7 @@ def make_image(plan: Plan, image: Path, work: Path, acceleration: Acceleration, 
                 with reporter.step("Keeping the packages as a layer"):
                     guest.command("umount-all")
                     guest.command("sync")
-                    layers.store(key, disk, disk_format, asdict(where))
+                    layers.store(key, disk, disk_format, where)
             found = session.finish(work)
         with reporter.step("Compressing the image"):
             qcow2.convert_compressed(disk, image, source_format=disk_format)
@@ -204,5 +204,5 @@ class _Session:
                     f"{path} must not ship filled", hint="A step after `clean` wrote it; see provision.sh."
                 )
         guest.command("sync")
-        for place in ("/", "/boot") if self.layout.boot else ("/",):
+        for place in (one for one in self.layout if one != layout.EFI):
             guest.command("fstrim", place, timeout=600)

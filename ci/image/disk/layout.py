@@ -23,6 +23,7 @@ DISK = "/dev/sda"  # to guestfish; to a program in the appliance it may be anoth
 SECONDS = 600
 OS_RELEASE = "/etc/os-release"
 FSTAB = "/etc/fstab"
+EFI = "/boot/efi"
 SMALL_FILE_BYTES = 1 << 16
 ESP_TYPE = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
 BASE_HINT = "Use a cloud image with a GPT disk whose last partition is an ext4 root, such as Ubuntu's or Debian's."
@@ -52,19 +53,8 @@ class Table:
     partitions: tuple[Partition, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
-    """Device names in the appliance, and the UUIDs of what is on them.
-
-    `boot` is '' where /boot is on the root, `esp` where there is no EFI partition.
-    """
-
-    root: str
-    root_uuid: str
-    boot: str = ""
-    boot_uuid: str = ""
-    esp: str = ""
-    esp_uuid: str = ""
+# What is mounted where in the appliance, as it was before the root grew; of /boot and /boot/efi only what there is.
+Layout = dict[str, Partition]
 
 
 def read_table(disk: Path) -> Table:
@@ -188,26 +178,17 @@ def _extend(disk: Path, number: int, size: int, work: Path) -> None:
 
 
 def appliance_layout(table: Table, root: Partition, boot: Partition | None) -> Layout:
-    """What the appliance calls the partitions."""
+    """What is mounted where: the EFI partition where an update of the boot loader looks for it."""
     esp = next((one for one in table.partitions if one.kind == ESP_TYPE and one.holds == "vfat"), None)
-    return Layout(
-        root=f"{DISK}{root.number}",
-        root_uuid=root.uuid,
-        boot=f"{DISK}{boot.number}" if boot else "",
-        boot_uuid=boot.uuid if boot else "",
-        esp=f"{DISK}{esp.number}" if esp else "",
-        esp_uuid=esp.uuid if esp else "",
-    )
+    return {place: one for place, one in (("/", root), ("/boot", boot), (EFI, esp)) if one}
 
 
 def mount(guest: Guestfish, layout: Layout) -> None:
-    """Mount the root file system, /boot's, and the EFI partition where an update of the boot loader looks for it."""
-    guest.command("mount", layout.root, "/")
-    if layout.boot:
-        guest.command("mount", layout.boot, "/boot")
-    if layout.esp:
-        guest.command("mkdir-p", "/boot/efi")
-        guest.command("mount", layout.esp, "/boot/efi")
+    """Mount all of it in the appliance."""
+    for place, partition in layout.items():
+        if place == EFI:
+            guest.command("mkdir-p", place)
+        guest.command("mount", f"{DISK}{partition.number}", place)
 
 
 def parse_os_release(text: str) -> dict[str, str]:

@@ -288,7 +288,7 @@ def test_an_unknown_image_names_the_nearest_and_all_known_ones(tmp_path: Path, a
     with pytest.raises(InputError) as caught:
         load_definition(asked, tmp_path)
     assert caught.value.message == f"there is no image definition '{asked}'; did you mean `{nearest}`?"
-    assert caught.value.hint == "Known images: bookworm, jammy."
+    assert caught.value.hint == "Known are: bookworm, jammy."
 
 
 @pytest.mark.parametrize("name", ["../mine", "mine.toml", "", "/etc/passwd"])

@@ -10,13 +10,19 @@ from ci.host.repository import ROOT
 from ci.image import guest_script
 from ci.image.authorized_keys import AuthorizedKey
 from ci.image.definition import Definition
-from ci.image.disk.layout import Layout
+from ci.image.disk.layout import Layout, Partition
 from ci.image.packages.transaction import Transaction
 from ci.records.build import Driver, PackageStep
 from tests.support.scripted_guest import ScriptedGuest
 
 STEPS = [guest_script.PREPARE, guest_script.PACKAGES, guest_script.SETTINGS, guest_script.VERIFY, guest_script.CLEAN]
-BARE = Layout(root="/dev/sda1", root_uuid="4b3a-9c8e")
+
+
+def partition(uuid: str) -> Partition:
+    return Partition(number=1, start=0, size=1, kind="", holds="ext4", uuid=uuid)
+
+
+BARE: Layout = {"/": partition("4b3a-9c8e")}
 PLAN = Transaction(
     request=("dist-upgrade", "--auto-remove", "curl", "vim-"),
     changes=(
@@ -72,10 +78,7 @@ def test_the_script_reads_all_that_it_is_told(name: str) -> None:
     ("layout", "uuids"),
     [
         (BARE, ("4b3a-9c8e", "", "")),
-        (
-            Layout(root="/dev/sda1", root_uuid="1", boot="/dev/sda16", boot_uuid="2", esp="/dev/sda15", esp_uuid="3"),
-            ("1", "2", "3"),
-        ),
+        ({"/": partition("1"), "/boot": partition("2"), "/boot/efi": partition("3")}, ("1", "2", "3")),
     ],
 )
 def test_the_script_is_told_of_the_file_systems(layout: Layout, uuids: tuple[str, str, str]) -> None:
