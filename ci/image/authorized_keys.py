@@ -74,10 +74,9 @@ def _read_text(path: Path) -> str:
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist", hint=_HOW_TO_ADD.format(path=path)) from None
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+        message = f"{path} cannot be read: {error.strerror}"
+        raise InputError(message, hint=_HOW_TO_ADD.format(path=path)) from error
     plain = data.replace(b"\0", b"")  # sees through UTF-16
     if match := _PRIVATE.search(plain):
         raise InputError(f"{path}:{_line_of(plain, match.start())}: this is a private key", hint=_BURNT)

@@ -75,7 +75,7 @@ def make_image(plan: Plan, image: Path, work: Path, acceleration: Acceleration, 
         else:
             with reporter.step("Growing the root file system"):
                 disk, table, root = opened()
-                where = layout.appliance_layout(table, root, layout.find_boot(disk, table, root, work))
+                where = layout.appliance_layout(table, root, layout.read_text(disk, root, layout.FSTAB, work) or "")
                 layout.grow_root(disk, root, plan.disk_bytes, work)
                 disk_format, archive = DiskFormat.RAW, work / "archive.img"
             with reporter.step("Putting the packages on a disk"):

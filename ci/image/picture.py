@@ -51,7 +51,7 @@ class _Page:
         self._background = self.rectangle(0, 0, WIDTH, 0, "#fff")
         self.y = float(MARGIN)
 
-    def rectangle(self, x: float, y: float, width: float, height: float, colour: str, title: str = "") -> ET.Element:
+    def rectangle(self, x: float, y: float, width: float, height: float, colour: str, *, title: str = "") -> ET.Element:
         place = {"x": f"{x:.1f}", "y": f"{y:.1f}", "width": f"{width:.1f}", "height": f"{height:.1f}"}
         shape = ET.SubElement(self.root, "rect", place | {"fill": colour, "stroke": "#fff"})
         if title:
@@ -137,7 +137,7 @@ def _areas(page: _Page, title: str, areas: Sequence[Area], height: int) -> None:
     for area, place in zip(areas, squarify.squarify(sizes, MARGIN, page.y, INNER, height), strict=True):
         x, y, width, tall = place["x"], place["y"], place["dx"], place["dy"]
         colour = REST_COLOUR if area.group == REST else COLOURS[groups.index(area.group) % len(COLOURS)]
-        page.rectangle(x, y, width, tall, colour, f"{area.name}: {area.kib / 1024:,.1f} MiB")
+        page.rectangle(x, y, width, tall, colour, title=f"{area.name}: {area.kib / 1024:,.1f} MiB")
         fits = int((width - 8) / CHARACTER)
         if tall > LINE + 3 and fits >= 5:
             page.text(x + 4, y + LINE, _cut(area.name, fits))
@@ -156,7 +156,7 @@ def _bars(page: _Page, title: str, bars: Sequence[Bar]) -> None:
         page.rectangle(x, page.y + 3, width, BAR - 6, COLOURS[0])
         for name, seconds in bar.marks:
             colour = "#d94801" if name == "SSH" else "#333"
-            page.rectangle(x + seconds * scale - 1, page.y + 1, 3, BAR - 2, colour, f"{name}: {seconds:.1f} s")
+            page.rectangle(x + seconds * scale - 1, page.y + 1, 3, BAR - 2, colour, title=f"{name}: {seconds:.1f} s")
         page.text(x + width + 5, page.y + LINE, f"{bar.seconds:.1f} s")
         page.y += BAR
     if any(bar.marks for bar in bars):

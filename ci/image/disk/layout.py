@@ -99,10 +99,14 @@ def root_files(disk: Path, partition: Partition, work: Path) -> RootFiles:
 def roots(disk: Path, table: Table, work: Path) -> Iterator[tuple[Partition, str]]:
     """The partitions that have the root of a system, each with its /etc/os-release."""
     for partition in table.partitions:
-        if partition.holds == "ext4":
-            read = root_files(disk, partition, work).read([OS_RELEASE], limit=SMALL_FILE_BYTES, total=SMALL_FILE_BYTES)
-            if OS_RELEASE in read:
-                yield partition, read[OS_RELEASE].decode(errors="replace")
+        if partition.holds == "ext4" and (text := read_text(disk, partition, OS_RELEASE, work)) is not None:
+            yield partition, text
+
+
+def read_text(disk: Path, partition: Partition, path: str, work: Path) -> str | None:
+    """A small file of a partition; None where it is not there."""
+    read = root_files(disk, partition, work).read([path], limit=SMALL_FILE_BYTES, total=SMALL_FILE_BYTES)
+    return read[path].decode(errors="replace") if path in read else None
 
 
 def find_root(disk: Path, table: Table, expected: OperatingSystem, work: Path) -> Partition:
@@ -114,17 +118,11 @@ def find_root(disk: Path, table: Table, expected: OperatingSystem, work: Path) -
     raise BaseImageError(f"the base image has no ext4 root file system (found: {found})", hint=BASE_HINT)
 
 
-def find_boot(disk: Path, table: Table, root: Partition, work: Path) -> Partition | None:
-    """The partition that the base mounts at /boot, as Ubuntu does since 24.04; None where it mounts none there.
+def find_boot(table: Table, fstab: str) -> Partition | None:
+    """The partition that the base's fstab mounts at /boot, as Ubuntu's does since 24.04; None where it mounts none.
 
     Raises BaseImageError where that is none which can be used here.
     """
-    read = root_files(disk, root, work).read([FSTAB], limit=SMALL_FILE_BYTES, total=SMALL_FILE_BYTES)
-    return boot_of(table, read.get(FSTAB, b"").decode(errors="replace"))
-
-
-def boot_of(table: Table, fstab: str) -> Partition | None:
-    """`find_boot`, where what is in the base's fstab is known."""
     source = parse_fstab(fstab).get("/boot")
     if source is None:
         return None
@@ -177,8 +175,9 @@ def _extend(disk: Path, number: int, size: int, work: Path) -> None:
     run(sfdisk, stdin=change, timeout=SECONDS)
 
 
-def appliance_layout(table: Table, root: Partition, boot: Partition | None) -> Layout:
+def appliance_layout(table: Table, root: Partition, fstab: str) -> Layout:
     """What is mounted where: the EFI partition where an update of the boot loader looks for it."""
+    boot = find_boot(table, fstab)
     esp = next((one for one in table.partitions if one.kind == ESP_TYPE and one.holds == "vfat"), None)
     return {place: one for place, one in (("/", root), ("/boot", boot), (EFI, esp)) if one}
 

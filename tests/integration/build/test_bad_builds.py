@@ -108,7 +108,7 @@ class TestWhatAPersonGotWrong:
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            (None, "does not exist"),
+            (None, "No such file"),
             ("", "holds no key"),
             ("# a comment\n", "holds no key"),
             ("hello\n", "this is not a public key"),
