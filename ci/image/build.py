@@ -31,22 +31,18 @@ def build(plan: Plan, *, acceleration: Acceleration, reporter: Reporter) -> Buil
         staging = work / "staging"
         staging.mkdir()
         image = staging / f"{plan.stem}{artifacts.IMAGE}"
-        found, acceleration = provisioned(plan, image, work, acceleration, reporter)
+        found = provisioned(plan, image, work, acceleration, reporter)
         with reporter.step("Hashing it"):
             digest = sha256_file(image)
         with reporter.step("Reading back what is in it"):
             contents = read_contents(image, work)
             bill = sbom.to_cyclonedx(plan.identity, sha256=digest, base_url=plan.base.url, contents=contents)
-        artifact = ArtifactRecord(
-            file=image.name,
-            sha256=digest,
-            size=image.stat().st_size,
-            virtual_size=qcow2.info(image).virtual_size,
-        )
+        info = qcow2.info(image)
+        artifact = ArtifactRecord(file=image.name, sha256=digest, size=info.file_size, virtual_size=info.virtual_size)
         packages = [item.package for item in contents.installed]
         limit = plan.definition.disk.max_image_mib
         budget.require_within(limit, artifact.size, packages, lambda: _earlier(plan, reporter))
-        record = _record(plan, artifact, found, acceleration, reporter, packages=len(packages))
+        record = _record(plan, artifact, found, reporter, packages=len(packages))
         texts = {
             artifacts.CHECKSUM: f"{digest}  {image.name}\n",
             artifacts.PACKAGES: to_tsv(packages),
@@ -68,14 +64,12 @@ def build(plan: Plan, *, acceleration: Acceleration, reporter: Reporter) -> Buil
     return record
 
 
-def provisioned(
-    plan: Plan, image: Path, work: Path, acceleration: Acceleration, reporter: Reporter
-) -> tuple[Provisioned, Acceleration]:
-    """Make the image, and say with which accelerator: with the other one where the first fails its guest."""
+def provisioned(plan: Plan, image: Path, work: Path, acceleration: Acceleration, reporter: Reporter) -> Provisioned:
+    """Make the image: with the other accelerator where the first fails its guest."""
 
-    def attempt(acceleration: Acceleration) -> tuple[Provisioned, Acceleration]:
+    def attempt(acceleration: Acceleration) -> Provisioned:
         with TemporaryDirectory(dir=work) as own:
-            return make_image(plan, image, Path(own), acceleration, reporter), acceleration
+            return make_image(plan, image, Path(own), acceleration, reporter)
 
     return with_other(acceleration, attempt, reporter.note)
 
@@ -85,15 +79,7 @@ def _earlier(plan: Plan, reporter: Reporter) -> earlier.Earlier | None:
     return earlier.of_builds(plan.output, distribution) or earlier.of_releases(plan.releases, distribution, reporter)
 
 
-def _record(
-    plan: Plan,
-    image: ArtifactRecord,
-    found: Provisioned,
-    acceleration: Acceleration,
-    reporter: Reporter,
-    *,
-    packages: int,
-) -> BuildRecord:
+def _record(plan: Plan, image: ArtifactRecord, found: Provisioned, reporter: Reporter, *, packages: int) -> BuildRecord:
     return BuildRecord(
         name=plan.stem,
         version=plan.version,
@@ -111,7 +97,7 @@ def _record(
         kernel=found.kernel,
         drivers=found.drivers,
         authorized_keys=[key.fingerprint for key in plan.keys],
-        accelerator=f"{acceleration.accelerator}: {acceleration.reason}",
+        accelerator=f"{found.acceleration.accelerator}: {found.acceleration.reason}",
         tools={name: run([tool, "--version"], timeout=30).stdout.splitlines()[0] for name, tool in TOOLS.items()},
         steps=[StepRecord(title=step.title, seconds=step.seconds) for step in reporter.steps],
         seconds=round(sum(step.seconds for step in reporter.steps), 2),

@@ -24,7 +24,7 @@ ARCHIVE_DEVICE = "/dev/sdb"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestStep:
-    """A step of the script, what to call it, and the seconds it may take."""
+    """A step of the script, what to call it, and the seconds that it may take with KVM."""
 
     name: str
     title: str
@@ -76,10 +76,10 @@ def archive_mounted(guest: Guestfish) -> Iterator[None]:
     guest.command("umount", MOUNT_POINT)
 
 
-def perform(guest: Guestfish, step: GuestStep, variables: Mapping[str, str], *, scale: float) -> str:
+def perform(guest: Guestfish, step: GuestStep, variables: Mapping[str, str], *, timeout: float) -> str:
     """Run one step and return what it printed; raises BuildError."""
     assignments = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
-    code, output = guest.shell(f"{assignments} sh {FOLDER}/{SCRIPT} {step.name}", timeout=step.timeout * scale)
+    code, output = guest.shell(f"{assignments} sh {FOLDER}/{SCRIPT} {step.name}", timeout=timeout)
     if code == 0:
         return output
     raise BuildError(

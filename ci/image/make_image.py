@@ -42,11 +42,12 @@ RESOLVER_STUB = "../run/systemd/resolve/stub-resolv.conf"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provisioned:
-    """What was done with the packages, and what the guest says: of its kernel, and of its folders' sizes (`du`).
+    """What was done, with which accelerator, and what the guest says: of its kernel, and of its folders' sizes (`du`).
 
     `drivers` is of those that the start needs: whether the kernel has them built in.
     """
 
+    acceleration: Acceleration
     transaction: Transaction
     kernel: str
     drivers: dict[str, Driver]
@@ -83,7 +84,7 @@ def make_image(plan: Plan, image: Path, work: Path, acceleration: Acceleration, 
         with guestfish.session(disk, disk_format, acceleration=acceleration, temporary=work, archive=archive) as guest:
             with reporter.step("Starting the libguestfs appliance", silence=acceleration.silence):
                 guest.start()
-            session = _Session(plan, guest, where, choice.transaction, acceleration.scaled(1), reporter)
+            session = _Session(plan, guest, where, choice.transaction, acceleration, reporter)
             if layer is None:
                 session.install_packages()
                 with reporter.step("Keeping the packages as a layer"):
@@ -144,16 +145,13 @@ def _key(plan: Plan, transaction: Transaction) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Session:
-    """What is done in the guest: `install_packages` where it starts from the base, and `finish`.
-
-    `scale` is by how much more time than with KVM everything takes.
-    """
+    """What is done in the guest: `install_packages` where it starts from the base, and `finish`."""
 
     plan: Plan
     guest: Guestfish
     layout: Layout
     transaction: Transaction
-    scale: float
+    acceleration: Acceleration
     reporter: Reporter
 
     def install_packages(self) -> None:
@@ -175,7 +173,13 @@ class _Session:
         folder_sizes = self._perform(guest_script.CLEAN)
         with self.reporter.step("Sealing the disk"):
             self._seal()
-        return Provisioned(transaction=self.transaction, kernel=kernel, drivers=drivers, folder_sizes=folder_sizes)
+        return Provisioned(
+            acceleration=self.acceleration,
+            transaction=self.transaction,
+            kernel=kernel,
+            drivers=drivers,
+            folder_sizes=folder_sizes,
+        )
 
     def _mount(self) -> None:
         layout.mount(self.guest, self.layout)
@@ -184,9 +188,9 @@ class _Session:
         guest_script.install_script(self.guest, plan.provision / guest_script.SCRIPT, files)
 
     def _perform(self, step: guest_script.GuestStep) -> str:
-        with self.reporter.step(step.title, limit=step.timeout * self.scale):
-            variables = guest_script.environment(self.layout)
-            return guest_script.perform(self.guest, step, variables, scale=self.scale)
+        timeout = self.acceleration.scaled(step.timeout)
+        with self.reporter.step(step.title, limit=timeout):
+            return guest_script.perform(self.guest, step, guest_script.environment(self.layout), timeout=timeout)
 
     def _seal(self) -> None:
         """The last touches, which no command run in the guest may follow: each one brings something back.

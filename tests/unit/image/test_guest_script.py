@@ -135,14 +135,14 @@ def test_every_step_is_one_the_script_has(step: guest_script.GuestStep) -> None:
 
 def test_a_step_that_works_returns_what_it_printed_and_has_time_to_do_so() -> None:
     guest = ScriptedGuest(output="kernel 6.1.0\n")
-    assert guest_script.perform(guest, guest_script.VERIFY, {}, scale=6) == "kernel 6.1.0\n"
-    assert guest.timeouts == [guest_script.VERIFY.timeout * 6]
+    assert guest_script.perform(guest, guest_script.VERIFY, {}, timeout=6) == "kernel 6.1.0\n"
+    assert guest.timeouts == [6]
 
 
 @pytest.mark.parametrize("value", ["/dev/sda1", "", "it's", "a b", "$(id)`id`", "a\\b", "x; rm -rf /", '"'])
 def test_a_variable_reaches_the_shell_as_it_is(value: str) -> None:
     guest = ScriptedGuest()
-    guest_script.perform(guest, guest_script.SETTINGS, {"FIRST": value, "SECOND": "2"}, scale=1)
+    guest_script.perform(guest, guest_script.SETTINGS, {"FIRST": value, "SECOND": "2"}, timeout=1)
     assert shlex.split(guest.commands[0]) == [
         f"FIRST={value}", "SECOND=2", "sh", f"{guest_script.FOLDER}/{guest_script.SCRIPT}", "settings",
     ]  # fmt: skip
@@ -151,6 +151,6 @@ def test_a_variable_reaches_the_shell_as_it_is(value: str) -> None:
 def test_a_failure_is_the_builds_and_shows_the_last_lines() -> None:
     output = "".join(f"line {number}\n" for number in range(100)) + "E: Unable to locate package cuurl\n"
     with pytest.raises(BuildError, match="Installing packages failed") as caught:
-        guest_script.perform(ScriptedGuest(exit_code=100, output=output), guest_script.PACKAGES, {}, scale=1)
+        guest_script.perform(ScriptedGuest(exit_code=100, output=output), guest_script.PACKAGES, {}, timeout=1)
     assert caught.value.details.splitlines() == output.splitlines()[-TAIL_LINES:]
     assert "`packages` of build/provision/provision.sh" in caught.value.hint

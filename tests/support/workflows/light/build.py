@@ -17,7 +17,6 @@ NOISE_MIB = 6
 
 
 def provision(plan: Plan, image: Path, work: Path, acceleration: Acceleration, reporter: Reporter) -> Provisioned:
-    del acceleration
     with reporter.step("Making noise"):
         tree, raw = debian_tree(work / "tree", PACKAGES), work / "small.raw"
         (tree / "noise").write_bytes(os.urandom(NOISE_MIB << 20))
@@ -25,6 +24,7 @@ def provision(plan: Plan, image: Path, work: Path, acceleration: Acceleration, r
         os.truncate(raw, plan.disk_bytes)
         qcow2.convert_compressed(raw, image, source_format=qcow2.DiskFormat.RAW)
     return Provisioned(
+        acceleration=acceleration,
         transaction=Transaction(request=(), changes=(), install=()),
         kernel="6.1.0-1-amd64",
         drivers={},
