@@ -14,7 +14,7 @@ from ci.host.errors import InputError, VerificationError
 from ci.host.prerequisites import quick_check
 from ci.host.progress import Reporter, short_path
 from ci.host.qcow2 import check_disk_image
-from ci.host.repository import ROOT, Revision, current_revision
+from ci.host.repository import BUILD, ROOT, Revision, current_revision
 from ci.host.workspace import cache_folder
 from ci.image.authorized_keys import read_authorized_keys
 from ci.image.base.base_image import BaseSource, VerifiedBase, fetch_base
@@ -30,8 +30,6 @@ from ci.image.definition import (
 from ci.image.plan import Plan
 from ci.records.build import BuildRecord, Verification
 from ci.records.version import Version
-
-BUILD = ROOT / "build"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,14 +110,10 @@ def build_image(request: BuildRequest, reporter: Reporter) -> BuildRecord:
         definition_sha256=inputs_digest,
         inputs=inputs,
         version=str(request.version),
-        commit=revision.commit,
-        dirty=revision.dirty,
+        revision=revision,
         built_at=chosen_time(os.environ.get("SOURCE_DATE_EPOCH", "")),
         base=base,
         keys=keys,
-        guest=BUILD / "guest",
-        provision=BUILD / "provision",
-        releases=ROOT / "releases",
         output=request.output.absolute(),
         cache=cache,
         use_layers=request.use_layers,

@@ -11,6 +11,7 @@ from ci.host.prerequisites import OUTPUT_BYTES
 from ci.host.process import run
 from ci.host.progress import Reporter
 from ci.host.qemu import QEMU
+from ci.host.repository import ROOT
 from ci.host.workspace import exclusive, require_space, work_folder
 from ci.image import budget, earlier, sizes
 from ci.image.contents import sbom
@@ -75,8 +76,8 @@ def provisioned(plan: Plan, image: Path, work: Path, acceleration: Acceleration,
 
 
 def _earlier(plan: Plan, reporter: Reporter) -> earlier.Earlier | None:
-    distribution = plan.definition.distribution
-    return earlier.of_builds(plan.output, distribution) or earlier.of_releases(plan.releases, distribution, reporter)
+    distribution, releases = plan.definition.distribution, ROOT / "releases"
+    return earlier.of_builds(plan.output, distribution) or earlier.of_releases(releases, distribution, reporter)
 
 
 def _record(plan: Plan, image: ArtifactRecord, found: Provisioned, reporter: Reporter, *, packages: int) -> BuildRecord:
@@ -87,8 +88,8 @@ def _record(plan: Plan, image: ArtifactRecord, found: Provisioned, reporter: Rep
         definition_sha256=plan.definition_sha256,
         inputs=dict(plan.inputs),
         distribution=plan.definition.distribution,
-        commit=plan.commit,
-        dirty=plan.dirty,
+        commit=plan.revision.commit,
+        dirty=plan.revision.dirty,
         built_at=plan.built_at,
         base=BaseImageRecord.model_validate(plan.base, from_attributes=True),
         image=image,

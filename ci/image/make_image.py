@@ -13,6 +13,7 @@ from ci.host.appliance.guestfish import Guestfish
 from ci.host.errors import BaseImageError, BuildError
 from ci.host.progress import Reporter
 from ci.host.qcow2 import DiskFormat
+from ci.host.repository import BUILD
 from ci.image import guest_script
 from ci.image.disk import layout
 from ci.image.disk.layers import Layer, LayerCache, layer_key
@@ -35,6 +36,7 @@ LAYER_CODE = (
     "image/packages/archive.py",
     "image/packages/transaction.py",
 )
+PROVISION = BUILD / "provision"
 REQUIREMENTS = "requirements.toml"
 IDENTITY_PATH = "etc/fountainkit/image.json"
 RESOLVER_STUB = "../run/systemd/resolve/stub-resolv.conf"
@@ -63,7 +65,7 @@ def make_image(plan: Plan, image: Path, work: Path, acceleration: Acceleration, 
             raw, _, root = opened()
             with _base_to_blame():
                 facts.read(layout.root_files(raw, root, work))
-        choice = facts.choose(plan.definition.packages, read_requirements(plan.provision / REQUIREMENTS))
+        choice = facts.choose(plan.definition.packages, read_requirements(PROVISION / REQUIREMENTS))
     _show(choice.transaction, reporter)
     layers, key = LayerCache(plan.cache / "layers"), _key(plan, choice.transaction)
     use: AbstractContextManager[Layer | None] = layers.use(key) if plan.use_layers else nullcontext(None)
@@ -140,7 +142,7 @@ def _key(plan: Plan, transaction: Transaction) -> str:
         "transaction": asdict(transaction),
     }
     code = [Path(__file__).parents[1] / name for name in LAYER_CODE]
-    return layer_key(inputs, [*code, plan.provision / guest_script.SCRIPT])
+    return layer_key(inputs, [*code, PROVISION / guest_script.SCRIPT])
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +168,7 @@ class _Session:
         self._mount()
         archive = work / "guest.tar"
         extra = {IDENTITY_PATH: self.plan.identity.to_json().encode()}
-        write_tar(archive, self.plan.guest, extra, mtime=int(self.plan.built_at.timestamp()))
+        write_tar(archive, BUILD / "guest", extra, mtime=int(self.plan.built_at.timestamp()))
         self.guest.command("tar-in", archive, "/")
         self._perform(guest_script.SETTINGS)
         kernel, drivers = guest_script.parse_kernel(self._perform(guest_script.VERIFY))
@@ -185,7 +187,7 @@ class _Session:
         layout.mount(self.guest, self.layout)
         plan = self.plan
         files = guest_script.inputs(plan.definition, plan.keys, self.transaction)
-        guest_script.install_script(self.guest, plan.provision / guest_script.SCRIPT, files)
+        guest_script.install_script(self.guest, PROVISION / guest_script.SCRIPT, files)
 
     def _perform(self, step: guest_script.GuestStep) -> str:
         timeout = self.acceleration.scaled(step.timeout)

@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 from packageurl import PackageURL
 
-from ci.build_image import BUILD
 from ci.host import qcow2
 from ci.host.accelerator import Acceleration
 from ci.host.appliance import guestfish
 from ci.host.files import sha256_file
 from ci.host.process import run
-from ci.host.repository import ROOT
+from ci.host.repository import BUILD, ROOT
 from ci.image.authorized_keys import read_authorized_keys
 from ci.image.definition import GIB, Definition, definition_files, input_digests, load_definition
 from ci.records.build import Verification
