@@ -40,9 +40,10 @@ def parse_status(content: bytes, names: Iterable[str]) -> tuple[InstalledPackage
         if paragraph.get("Status", "").split(" ")[-1] != "installed":
             continue
         installed = _parse_paragraph(paragraph)
-        package = installed.package
-        if found.setdefault((package.name, package.architecture), installed) is not installed:
-            raise malformed(f"{package.name} for {package.architecture} is there twice")
+        key = installed.package.name, installed.package.architecture
+        if key in found:
+            raise malformed(f"{key[0]} for {key[1]} is there twice")
+        found[key] = installed
     if not found:
         raise malformed("nothing is installed")
     # Every package has its list of files, and nothing else has, but removed ones whose settings remain.

@@ -56,10 +56,9 @@ def parse_metadata(content: bytes, path: str) -> Distribution | None:
     )
     if not _NAME.fullmatch(name) or not _VERSION.fullmatch(version):
         return None
+    terms = None
     if expression and is_expression(expression):
-        terms: License | None = License(name=expression, expression=expression)
+        terms = License(name=expression, expression=expression)
     elif text and "\n" not in text:  # some have the whole text in it
         terms = License(name=text, expression=None)
-    else:
-        terms = None
     return Distribution(name=name, version=version, path=path, license=terms)
