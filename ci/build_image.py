@@ -20,13 +20,7 @@ from ci.image.authorized_keys import read_authorized_keys
 from ci.image.base.base_image import BaseSource, VerifiedBase, fetch_base
 from ci.image.base.bootstrap import bootstrap_base
 from ci.image.build import build
-from ci.image.definition import (
-    RELEASE_IMAGE,
-    Definition,
-    definition_files,
-    input_digests,
-    load_definition,
-)
+from ci.image.definition import RELEASE_IMAGE, Definition, definition_files, input_digests, load_definition
 from ci.image.plan import Plan
 from ci.records.build import BuildRecord, Verification
 from ci.records.version import Version

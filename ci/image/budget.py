@@ -12,10 +12,7 @@ NAMED = 3
 
 
 def require_within(
-    budget_mib: int | None,
-    size: int,
-    packages: Sequence[Package],
-    find_earlier: Callable[[], Earlier | None],
+    budget_mib: int | None, size: int, packages: Sequence[Package], find_earlier: Callable[[], Earlier | None]
 ) -> None:
     """Raise BuildError where an image of `size` bytes is larger than its budget, naming what takes the room.
 

@@ -76,10 +76,7 @@ class _Page:
 
 
 def draw(
-    build: BuildRecord,
-    packages: Sequence[Package],
-    folders: Sequence[FolderSize],
-    report: ValidationReport | None,
+    build: BuildRecord, packages: Sequence[Package], folders: Sequence[FolderSize], report: ValidationReport | None
 ) -> str:
     """The picture as SVG; what there is nothing of is left out."""
     page = _Page()
