@@ -2,10 +2,10 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from ci.host import qcow2
 from ci.host.errors import BuildError
@@ -48,7 +48,8 @@ class ImageContents:
 
 def read_contents(image: Path, work: Path) -> ImageContents:
     """Look into the QCOW2 `image`, by way of a raw copy in `work`; raises BuildError where it makes no sense."""
-    with _open_root(image, work) as (files, os_release):
+    with TemporaryDirectory(dir=work) as folder:
+        files, os_release = _open_root(image, Path(folder))
         status = files.read([STATUS], limit=STATUS_BYTES, total=STATUS_BYTES).get(STATUS, b"")
         folders = files.names([DPKG_INFO, *LIBRARIES])
         names = folders.pop(DPKG_INFO, ())
@@ -74,25 +75,16 @@ def read_contents(image: Path, work: Path) -> ImageContents:
     )
 
 
-@contextmanager
-def _open_root(image: Path, work: Path) -> Iterator[tuple[RootFiles, str]]:
-    """The root file system of a QCOW2 image, and its /etc/os-release. `work` has space for all of it."""
-    folder = work / "contents"
-    folder.mkdir()
+def _open_root(image: Path, folder: Path) -> tuple[RootFiles, str]:
+    """The root file system of a QCOW2 image, and its /etc/os-release. `folder` has space for all of it."""
     disk = folder / "disk.raw"
-    try:
-        qcow2.convert_to_raw(image, disk)
-        table = layout.read_table(disk)
-        found = next(layout.roots(disk, table, folder), None)
-        if found is None:
-            what = f"no partition with {layout.OS_RELEASE} was found" if table.label else "it has no partition table"
-            raise unreadable(what)
-        partition, os_release = found
+    qcow2.convert_to_raw(image, disk)
+    table = layout.read_table(disk)
+    for partition, os_release in layout.roots(disk, table, folder):
         files = layout.root_files(disk, partition, folder)
         files.require_clean()
-        yield files, os_release
-    finally:
-        disk.unlink(missing_ok=True)
+        return files, os_release
+    raise unreadable(f"no partition with {layout.OS_RELEASE} was found" if table.label else "it has no partition table")
 
 
 def read_os_release(text: str) -> OsRelease:
