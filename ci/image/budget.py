@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from ci.host.errors import BuildError
 from ci.image.earlier import Earlier
 from ci.records.packages import Package, growth
+from ci.text.figures import mebibytes
 
 MIB = 1 << 20
 ROWS = 15
@@ -21,13 +22,15 @@ def require_within(
     if budget_mib is None or size <= budget_mib * MIB:
         return
     ordered = sorted(packages, key=lambda package: (-package.installed_kib, package.name))
-    largest = [f"{_mib(one.installed_kib):>12}  {one.name} {one.version}" for one in ordered[:ROWS]]
+    largest = [f"{mebibytes(one.installed_kib):>12}  {one.name} {one.version}" for one in ordered[:ROWS]]
     details, reason = ["Largest packages:", *largest], ""
     if earlier := find_earlier():
         grown = [one for one in growth(earlier.packages, packages) if one.kib > 0]
-        rows = [f"{'+' + _mib(one.kib):>12}  {one.package} ({_mib(one.old_kib)} before)" for one in grown[:ROWS]]
+        rows = [
+            f"{'+' + mebibytes(one.kib):>12}  {one.package} ({mebibytes(one.old_kib)} before)" for one in grown[:ROWS]
+        ]
         details += [f"Grown most since {earlier.name}:", *(rows or ["     nothing"])]
-        named = ", ".join(f"{one.package} (+{_mib(one.kib)})" for one in grown[:NAMED]) or "no package"
+        named = ", ".join(f"{one.package} (+{mebibytes(one.kib)})" for one in grown[:NAMED]) or "no package"
         reason = f"; since {earlier.name} grew {named}"
     else:
         details.append("There is no package list of an earlier image to compare with.")
@@ -37,7 +40,3 @@ def require_within(
         "sizes above are of installed packages, the image is compressed.",
         details="\n".join(details),
     )
-
-
-def _mib(kib: int) -> str:
-    return f"{kib / 1024:,.1f} MiB"

@@ -11,6 +11,7 @@ from ci.image.sizes import FolderSize, own_sizes
 from ci.records.build import BuildRecord
 from ci.records.packages import Package
 from ci.records.validation import ValidationReport
+from ci.text.figures import mebibytes, megabytes
 
 WIDTH = 1200
 MARGIN = 20
@@ -80,7 +81,7 @@ def draw(
 ) -> str:
     """The picture as SVG; what there is nothing of is left out."""
     page = _Page()
-    page.heading(f"{build.name}: {build.image.size / 1e6:,.1f} MB", "t")
+    page.heading(f"{build.name}: {megabytes(build.image.size)}", "t")
     if areas := package_areas(packages):
         _areas(page, "Packages, by installed size", areas, 460)
     if areas := folder_areas(folders):
@@ -134,12 +135,12 @@ def _areas(page: _Page, title: str, areas: Sequence[Area], height: int) -> None:
     for area, place in zip(areas, squarify.squarify(sizes, MARGIN, page.y, INNER, height), strict=True):
         x, y, width, tall = place["x"], place["y"], place["dx"], place["dy"]
         colour = REST_COLOUR if area.group == REST else COLOURS[groups.index(area.group) % len(COLOURS)]
-        page.rectangle(x, y, width, tall, colour, title=f"{area.name}: {area.kib / 1024:,.1f} MiB")
+        page.rectangle(x, y, width, tall, colour, title=f"{area.name}: {mebibytes(area.kib)}")
         fits = int((width - 8) / CHARACTER)
         if tall > LINE + 3 and fits >= 5:
             page.text(x + 4, y + LINE, _cut(area.name, fits))
         if tall > 2 * LINE + 3 and fits >= 9:
-            page.text(x + 4, y + 2 * LINE, f"{area.kib / 1024:,.1f} MiB")
+            page.text(x + 4, y + 2 * LINE, mebibytes(area.kib))
     page.y += height
 
 
