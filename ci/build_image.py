@@ -4,7 +4,7 @@ import argparse
 import os
 import shlex
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,41 +14,32 @@ from ci.host.errors import InputError, VerificationError
 from ci.host.prerequisites import quick_check
 from ci.host.progress import Reporter, short_path
 from ci.host.qcow2 import check_disk_image
-from ci.host.repository import ROOT, Revision, current_revision
+from ci.host.repository import BUILD, ROOT, Revision, current_revision
 from ci.host.workspace import cache_folder
 from ci.image.authorized_keys import read_authorized_keys
 from ci.image.base.base_image import BaseSource, VerifiedBase, fetch_base
 from ci.image.base.bootstrap import bootstrap_base
 from ci.image.build import build
-from ci.image.definition import (
-    RELEASE_IMAGE,
-    Definition,
-    definition_files,
-    input_digests,
-    inputs_digest,
-    load_definition,
-)
+from ci.image.definition import RELEASE_IMAGE, Definition, definition_files, input_digests, load_definition
 from ci.image.plan import Plan
 from ci.records.build import BuildRecord, Verification
 from ci.records.version import Version
-
-BUILD = ROOT / "build"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRequest:
     """An image to build, as `--help` describes it. Without `base_url` the base is that of the image's definition."""
 
-    image: str = RELEASE_IMAGE
-    version: Version = field(default_factory=lambda: Version.today(datetime.now(UTC)))
-    base_url: str | None = None
-    base_sha256: str | None = None
-    authorized_keys: Path = BUILD / "authorized_keys"
-    output: Path = ROOT / "dist"
-    accelerator: Choice = "auto"
-    use_layers: bool = True
-    allow_unverified_base: bool = False
-    release: bool = False
+    image: str
+    version: Version
+    base_url: str | None
+    base_sha256: str | None
+    authorized_keys: Path
+    output: Path
+    accel: Choice
+    use_layers: bool
+    allow_unverified_base: bool
+    release: bool
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -62,13 +53,15 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--authorized-keys",
         type=Path,
-        default=Path(env.get("AUTHORIZED_KEYS") or BUILD / "authorized_keys"),
+        default=env.get("AUTHORIZED_KEYS") or BUILD / "authorized_keys",
         metavar="FILE",
         help="the public keys that may log in [AUTHORIZED_KEYS; build/authorized_keys]",
     )
     parser.add_argument("--output", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist")
     parser.add_argument("--accel", choices=CHOICES, default="auto", help="how to run the appliance (default: auto)")
-    parser.add_argument("--no-cache", action="store_true", help="install packages anew, whatever an earlier build left")
+    parser.add_argument(
+        "--no-cache", action="store_false", dest="use_layers", help="install packages anew, whatever is kept of them"
+    )
     parser.add_argument("--allow-unverified-base", action="store_true", help="accept a base nothing vouches for")
     parser.add_argument("--release", action="store_true", help="refuse what a release must not have")
     return parser
@@ -76,18 +69,8 @@ def arguments() -> argparse.ArgumentParser:
 
 def request(options: argparse.Namespace) -> BuildRequest:
     """What the flags ask for; raises InputError for a malformed version."""
-    asked = BuildRequest(
-        image=options.image,
-        base_url=options.base_url or None,
-        base_sha256=options.base_sha256 or None,
-        authorized_keys=options.authorized_keys,
-        output=options.output,
-        accelerator=options.accel,
-        use_layers=not options.no_cache,
-        allow_unverified_base=options.allow_unverified_base,
-        release=options.release,
-    )
-    return replace(asked, version=Version.parse(options.version)) if options.version else asked
+    version = Version.parse(options.version) if options.version else Version.today(datetime.now(UTC))
+    return BuildRequest(**{one.name: getattr(options, one.name) for one in fields(BuildRequest)} | {"version": version})
 
 
 def request_of_environment() -> BuildRequest:
@@ -110,29 +93,26 @@ def build_image(request: BuildRequest, reporter: Reporter) -> BuildRecord:
         _refuse_for_release(request, definition, revision)
     cache = cache_folder()
     quick_check(output=request.output, cache=cache, bootstrap=definition.base.bootstrap is not None)
-    acceleration = probe_aloud(request.accelerator, reporter)
+    acceleration = probe_aloud(request.accel, reporter)
     base = find_base(request, definition, acceleration, reporter)
     check_disk_image(base.path)
-    inputs = (*definition_files(request.image, BUILD / "images"), BUILD / "guest", BUILD / "provision")
+    files = (*definition_files(request.image, BUILD / "images"), BUILD / "guest", BUILD / "provision")
+    inputs_digest, inputs = input_digests(ROOT, *files)
     plan = Plan(
         definition=definition,
         definition_name=request.image,
-        definition_sha256=inputs_digest(ROOT, *inputs),
-        inputs=input_digests(ROOT, *inputs),
+        definition_sha256=inputs_digest,
+        inputs=inputs,
         version=str(request.version),
-        commit=revision.commit,
-        dirty=revision.dirty,
+        revision=revision,
         built_at=chosen_time(os.environ.get("SOURCE_DATE_EPOCH", "")),
         base=base,
         keys=keys,
-        guest=BUILD / "guest",
-        provision=BUILD / "provision",
-        releases=ROOT / "releases",
         output=request.output.absolute(),
         cache=cache,
         use_layers=request.use_layers,
     )
-    acceleration = probe(request.accelerator)  # to make the base may have shown that KVM cannot be relied on
+    acceleration = probe(request.accel)  # to make the base may have shown that KVM cannot be relied on
     record = build(plan, acceleration=acceleration, reporter=reporter)
     _summarise(record, plan.output, reporter)
     return record
@@ -154,12 +134,10 @@ def find_base(
     request: BuildRequest, definition: Definition, acceleration: Acceleration, reporter: Reporter
 ) -> VerifiedBase:
     """The base that the image is built upon, made or fetched where the cache does not have it."""
-    cache = cache_folder()
-    if definition.base.bootstrap and not request.base_url:
+    cache, bootstrap = cache_folder(), definition.base.bootstrap
+    if bootstrap and not request.base_url:
         recipe = BUILD / "bootstrap"
-        return bootstrap_base(
-            definition.base.bootstrap, recipe=recipe, cache=cache, acceleration=acceleration, reporter=reporter
-        )
+        return bootstrap_base(bootstrap, recipe=recipe, cache=cache, acceleration=acceleration, reporter=reporter)
     source = base_source(request, definition)
     base = fetch_base(source, cache=cache, allow_unverified=request.allow_unverified_base, reporter=reporter)
     if request.release and base.verification is Verification.NONE:
@@ -170,13 +148,12 @@ def find_base(
 def base_source(request: BuildRequest, definition: Definition) -> BaseSource:
     """The base to fetch. A pinned digest belongs to the pinned URL: with another URL it says nothing."""
     base = definition.base
-    url = request.base_url or (str(base.url) if base.url else None)
-    if url is None:
+    url = request.base_url or str(base.url or "")
+    if not url:
         raise InputError(f"the image '{request.image}' has no base URL", hint="Give one with BASE_IMAGE_URL.")
-    pinned = None if request.base_url else base.sha256
     return BaseSource(
         url=url,
-        sha256=request.base_sha256 or pinned,
+        sha256=request.base_sha256 or (None if request.base_url else base.sha256),
         digest_source="BASE_IMAGE_SHA256" if request.base_sha256 else f"build/images/{request.image}.toml",
         keyring=ROOT / base.keyring if base.keyring else None,
         fingerprints=base.fingerprints,

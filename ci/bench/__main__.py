@@ -23,7 +23,7 @@ from ci.bench.fetch import measure_fetch
 from ci.bench.memory import measure_memory
 from ci.bench.record import COLUMNS, MeasuredPart, PerformanceRecord
 from ci.boot.vm.ssh import load_key
-from ci.build_image import BUILD, find_base, request_of_environment
+from ci.build_image import find_base, request_of_environment
 from ci.demo import throwaway_key
 from ci.host import cli
 from ci.host.accelerator import CHOICES, probe_aloud
@@ -31,7 +31,7 @@ from ci.host.prerequisites import quick_check
 from ci.host.process import require_tool, run
 from ci.host.progress import Reporter
 from ci.host.qemu import QEMU
-from ci.host.repository import current_revision
+from ci.host.repository import BUILD, current_revision
 from ci.host.workspace import cache_folder, require_space, work_folder
 from ci.image.definition import DEMO_IMAGE, GIB, load_definition
 

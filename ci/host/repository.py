@@ -8,6 +8,7 @@ from ci.host.errors import HostError, ToolError
 from ci.host.process import run
 
 ROOT = Path(__file__).resolve().parents[2]
+BUILD = ROOT / "build"  # what decides how an image is built
 UNKNOWN_COMMIT = "unknown"
 
 

@@ -74,24 +74,22 @@ def _read_text(path: Path) -> str:
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist", hint=_HOW_TO_ADD.format(path=path)) from None
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+        message = f"{path} cannot be read: {error.strerror}"
+        raise InputError(message, hint=_HOW_TO_ADD.format(path=path)) from error
     plain = data.replace(b"\0", b"")  # sees through UTF-16
     if match := _PRIVATE.search(plain):
         raise InputError(f"{path}:{_line_of(plain, match.start())}: this is a private key", hint=_BURNT)
     if len(data) > MAX_FILE_BYTES:
-        line = _line_of(data, MAX_FILE_BYTES)
         raise InputError(
-            f"{path}:{line}: the file is longer than {MAX_FILE_BYTES >> 10} KiB",
+            f"{path}:{_line_of(data, MAX_FILE_BYTES)}: the file is longer than {MAX_FILE_BYTES >> 10} KiB",
             hint="Name a file that holds only the public keys that may log in.",
         )
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = _line_of(data, error.start)
-        raise InputError(f"{path}:{line}: the text is not UTF-8", hint="Save the file as UTF-8.") from None
+        where = f"{path}:{_line_of(data, error.start)}"
+        raise InputError(f"{where}: the text is not UTF-8", hint="Save the file as UTF-8.") from None
 
 
 def _line_of(data: bytes, offset: int) -> int:
@@ -101,9 +99,22 @@ def _line_of(data: bytes, offset: int) -> int:
 def _parse_line(line: str, *, where: str) -> AuthorizedKey:
     # No message quotes the line: whatever a person pasted by mistake stays out of logs.
     kind, encoded, comment = (*re.split(r"[ \t]+", line, maxsplit=2), "", "")[:3]
-    if refusal := _refusal(line, kind):
-        problem, hint = refusal
-        raise InputError(f"{where}: {problem}", hint=hint)
+    known = kind in TYPES
+    options = _OPTION.match(line) or any(word in TYPES for word in re.split(r"[ \t]+", line))
+    for wrong, problem, hint in (
+        (_CONTROL.search(line), "the line holds a control character", _ONE_LINE),
+        (_CERTIFICATE.fullmatch(kind), "this is a certificate, not a public key", _ONE_LINE),
+        (kind == "ssh-dss", "OpenSSH no longer accepts DSA keys", _BETTER),
+        (
+            not known and options,
+            "the line begins with options; the image takes plain keys only",
+            f"Remove what stands before the key's type. {_ONE_LINE}",
+        ),
+        (not known and _TYPE.fullmatch(kind), "a key of this type is not supported", _BETTER),
+        (not known, "this is not a public key", _ONE_LINE),
+    ):
+        if wrong:
+            raise InputError(f"{where}: {problem}", hint=hint)
     try:
         key = asyncssh.import_public_key(f"{kind} {encoded}")
     except (asyncssh.KeyImportError, ValueError):
@@ -118,25 +129,4 @@ def _parse_line(line: str, *, where: str) -> AuthorizedKey:
         raise InputError(
             f"{where}: an RSA key of {modulus.key_size} bits is too weak (at least {MIN_RSA_BITS})", hint=_BETTER
         )
-    return AuthorizedKey(
-        line=" ".join(part for part in (kind, encoded, comment) if part), fingerprint=key.get_fingerprint("sha256")
-    )
-
-
-def _refusal(line: str, kind: str) -> tuple[str, str] | None:
-    """What is wrong with a line, and what to do about it, by its first word."""
-    known = kind in TYPES
-    options = _OPTION.match(line) or any(word in TYPES for word in re.split(r"[ \t]+", line))
-    checks = (
-        (_CONTROL.search(line), "the line holds a control character", _ONE_LINE),
-        (_CERTIFICATE.fullmatch(kind), "this is a certificate, not a public key", _ONE_LINE),
-        (kind == "ssh-dss", "OpenSSH no longer accepts DSA keys", _BETTER),
-        (
-            not known and options,
-            "the line begins with options; the image takes plain keys only",
-            f"Remove what stands before the key's type. {_ONE_LINE}",
-        ),
-        (not known and _TYPE.fullmatch(kind), "a key of this type is not supported", _BETTER),
-        (not known, "this is not a public key", _ONE_LINE),
-    )
-    return next(((problem, hint) for wrong, problem, hint in checks if wrong), None)
+    return AuthorizedKey(line=f"{kind} {encoded} {comment}".rstrip(" "), fingerprint=key.get_fingerprint("sha256"))

@@ -11,6 +11,7 @@ from ci.host.prerequisites import OUTPUT_BYTES
 from ci.host.process import run
 from ci.host.progress import Reporter
 from ci.host.qemu import QEMU
+from ci.host.repository import ROOT
 from ci.host.workspace import exclusive, require_space, work_folder
 from ci.image import budget, earlier, sizes
 from ci.image.contents import sbom
@@ -21,11 +22,7 @@ from ci.records import artifacts
 from ci.records.build import ArtifactRecord, BaseImageRecord, BuildRecord, StepRecord
 from ci.records.packages import to_tsv
 
-TOOLS = {
-    "guestfish": ("guestfish", "--version"),
-    "qemu-img": ("qemu-img", "--version"),
-    "qemu": (QEMU, "--version"),
-}
+TOOLS = {"guestfish": "guestfish", "qemu-img": "qemu-img", "qemu": QEMU}
 
 
 def build(plan: Plan, *, acceleration: Acceleration, reporter: Reporter) -> BuildRecord:
@@ -35,27 +32,28 @@ def build(plan: Plan, *, acceleration: Acceleration, reporter: Reporter) -> Buil
         staging = work / "staging"
         staging.mkdir()
         image = staging / f"{plan.stem}{artifacts.IMAGE}"
-        found, acceleration = provisioned(plan, image, work, acceleration, reporter)
+        found = provisioned(plan, image, work, acceleration, reporter)
         with reporter.step("Hashing it"):
             digest = sha256_file(image)
         with reporter.step("Reading back what is in it"):
             contents = read_contents(image, work)
             bill = sbom.to_cyclonedx(plan.identity, sha256=digest, base_url=plan.base.url, contents=contents)
         artifact = ArtifactRecord(
-            file=image.name,
-            sha256=digest,
-            size=image.stat().st_size,
-            virtual_size=qcow2.virtual_size(image),
+            file=image.name, sha256=digest, size=image.stat().st_size, virtual_size=qcow2.virtual_size(image)
         )
-        packages = contents.inventory.packages
+        packages = [item.package for item in contents.installed]
         limit = plan.definition.disk.max_image_mib
         budget.require_within(limit, artifact.size, packages, lambda: _earlier(plan, reporter))
-        record = _record(plan, artifact, found, acceleration, reporter, packages=len(packages))
-        write_atomic(staging / f"{image.name}{artifacts.SHA256}", f"{digest}  {image.name}\n")
-        write_atomic(staging / f"{plan.stem}{artifacts.PACKAGES}", to_tsv(packages))
-        write_atomic(staging / f"{plan.stem}{artifacts.SBOM}", bill)
-        write_atomic(staging / f"{plan.stem}{artifacts.SIZES}", sizes.to_tsv(sizes.parse_du(found.folder_sizes)))
-        record.write(staging / f"{plan.stem}{artifacts.BUILD}")
+        record = _record(plan, artifact, found, reporter, packages=len(packages))
+        texts = {
+            artifacts.CHECKSUM: f"{digest}  {image.name}\n",
+            artifacts.PACKAGES: to_tsv(packages),
+            artifacts.SBOM: bill,
+            artifacts.SIZES: sizes.to_tsv(sizes.parse_du(found.folder_sizes)),
+            artifacts.BUILD: record.to_json(),
+        }
+        for ending, text in texts.items():
+            write_atomic(staging / f"{plan.stem}{ending}", text)
         image.chmod(0o644)
         with exclusive(plan.output / ".lock"):
             publish_together(
@@ -68,32 +66,22 @@ def build(plan: Plan, *, acceleration: Acceleration, reporter: Reporter) -> Buil
     return record
 
 
-def provisioned(
-    plan: Plan, image: Path, work: Path, acceleration: Acceleration, reporter: Reporter
-) -> tuple[Provisioned, Acceleration]:
-    """Make the image, and say with which accelerator: with the other one where the first fails its guest."""
+def provisioned(plan: Plan, image: Path, work: Path, acceleration: Acceleration, reporter: Reporter) -> Provisioned:
+    """Make the image: with the other accelerator where the first fails its guest."""
 
-    def attempt(acceleration: Acceleration) -> tuple[Provisioned, Acceleration]:
+    def attempt(acceleration: Acceleration) -> Provisioned:
         with TemporaryDirectory(dir=work) as own:
-            return make_image(plan, image, Path(own), acceleration, reporter), acceleration
+            return make_image(plan, image, Path(own), acceleration, reporter)
 
     return with_other(acceleration, attempt, reporter.note)
 
 
 def _earlier(plan: Plan, reporter: Reporter) -> earlier.Earlier | None:
-    distribution = plan.definition.distribution
-    return earlier.of_builds(plan.output, distribution) or earlier.of_releases(plan.releases, distribution, reporter)
+    distribution, releases = plan.definition.distribution, ROOT / "releases"
+    return earlier.of_builds(plan.output, distribution) or earlier.of_releases(releases, distribution, reporter)
 
 
-def _record(
-    plan: Plan,
-    image: ArtifactRecord,
-    found: Provisioned,
-    acceleration: Acceleration,
-    reporter: Reporter,
-    *,
-    packages: int,
-) -> BuildRecord:
+def _record(plan: Plan, image: ArtifactRecord, found: Provisioned, reporter: Reporter, *, packages: int) -> BuildRecord:
     return BuildRecord(
         name=plan.stem,
         version=plan.version,
@@ -101,18 +89,18 @@ def _record(
         definition_sha256=plan.definition_sha256,
         inputs=dict(plan.inputs),
         distribution=plan.definition.distribution,
-        commit=plan.commit,
-        dirty=plan.dirty,
+        commit=plan.revision.commit,
+        dirty=plan.revision.dirty,
         built_at=plan.built_at,
         base=BaseImageRecord.model_validate(plan.base, from_attributes=True),
         image=image,
         packages=packages,
         transaction=list(found.transaction.changes),
-        kernel=found.kernel.release,
-        drivers=found.kernel.modules,
+        kernel=found.kernel,
+        drivers=found.drivers,
         authorized_keys=[key.fingerprint for key in plan.keys],
-        accelerator=f"{acceleration.accelerator}: {acceleration.reason}",
-        tools={name: run(argv, timeout=30).stdout.splitlines()[0] for name, argv in TOOLS.items()},
+        accelerator=f"{found.acceleration.accelerator}: {found.acceleration.reason}",
+        tools={name: run([tool, "--version"], timeout=30).stdout.splitlines()[0] for name, tool in TOOLS.items()},
         steps=[StepRecord(title=step.title, seconds=step.seconds) for step in reporter.steps],
         seconds=round(sum(step.seconds for step in reporter.steps), 2),
         peak_memory=peak_memory(),

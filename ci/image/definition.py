@@ -2,17 +2,18 @@
 
 import difflib
 import hashlib
+import json
 import stat
 import tomllib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Self, get_args
 
-from pydantic import AfterValidator, AnyUrl, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, AnyUrl, BaseModel, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from ci.host.errors import InputError
 from ci.host.files import sha256_file
-from ci.records.record import Sha256
+from ci.records.record import Part, Sha256
 
 GIB = 1 << 30
 
@@ -36,18 +37,11 @@ SIGNED_INDEX = "/streams/v1/index.sjson"
 
 def _of_a_signed_index(url: AnyUrl) -> AnyUrl:
     if not str(url).endswith(SIGNED_INDEX):
-        message = f"it must end in {SIGNED_INDEX}: the form of the index that is signed"
-        raise ValueError(message)
+        raise ValueError(f"it must end in {SIGNED_INDEX}: the form of the index that is signed")
     return url
 
 
-class DefinitionTable(BaseModel):
-    """A table of a definition; an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Bootstrap(DefinitionTable):
+class Bootstrap(Part):
     """A base made from `packages`, sorted, of `suite`, trusted through `keyring`.
 
     `archives` are asked for the suite, in this order, where none of this machine's own package archives has it. With
@@ -64,7 +58,7 @@ class Bootstrap(DefinitionTable):
     separate_boot: bool = False
 
 
-class Streams(DefinitionTable):
+class Streams(Part):
     """Where newer bases are announced: an item of a product in a signed simplestreams index."""
 
     index: Annotated[AnyUrl, AfterValidator(_of_a_signed_index)]
@@ -72,7 +66,7 @@ class Streams(DefinitionTable):
     item: StreamName
 
 
-class Base(DefinitionTable):
+class Base(Part):
     """Where the base image comes from: a URL, or a bootstrap."""
 
     url: AnyUrl | None = None
@@ -85,29 +79,27 @@ class Base(DefinitionTable):
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if (self.url is None) == (self.bootstrap is None):
-            message = "give either `url` or a `bootstrap` table"
-            raise ValueError(message)
+            raise ValueError("give either `url` or a `bootstrap` table")
         if self.streams and not (self.url and self.sha256 and self.keyring and self.fingerprints):
-            message = "`streams` needs `url`, `sha256`, `keyring` and `fingerprints` beside it"
-            raise ValueError(message)
+            raise ValueError("`streams` needs `url`, `sha256`, `keyring` and `fingerprints` beside it")
         return self
 
 
-class OperatingSystem(DefinitionTable):
+class OperatingSystem(Part):
     """What the base's /etc/os-release must say."""
 
     id: str
     version_id: str
 
 
-class Disk(DefinitionTable):
+class Disk(Part):
     """The virtual disk; the root file system fills it. A larger image than `max_image_mib` fails the build."""
 
     size_gib: Annotated[int, Field(ge=4, le=2048)]
     max_image_mib: Annotated[int, Field(ge=1)] | None = None
 
 
-class Packages(DefinitionTable):
+class Packages(Part):
     """Packages by name: `install` must be there afterwards, `purge` must not."""
 
     upgrade: bool = True
@@ -117,26 +109,25 @@ class Packages(DefinitionTable):
     @model_validator(mode="after")
     def _not_both(self) -> Self:
         if both := sorted({*self.install} & {*self.purge}):
-            message = f"`install` and `purge` both name {', '.join(both)}"
-            raise ValueError(message)
+            raise ValueError(f"`install` and `purge` both name {', '.join(both)}")
         return self
 
 
-class Files(DefinitionTable):
+class Files(Part):
     """What packages bring and the image leaves out: all that `exclude` matches, except for what `include` matches."""
 
     exclude: tuple[PathPattern, ...] = ()
     include: tuple[PathPattern, ...] = ()
 
 
-class Services(DefinitionTable):
+class Services(Part):
     """systemd units: `mask` where they exist, `enable` always."""
 
     mask: tuple[UnitName, ...] = ()
     enable: tuple[UnitName, ...] = ()
 
 
-class Definition(DefinitionTable):
+class Definition(Part):
     """One image. `distribution` is part of the file names.
 
     `release` says whether releases carry it, `check` whether pull requests build it all the same where they do not.
@@ -159,12 +150,7 @@ class Definition(DefinitionTable):
 
 def load_definition(name: str, folder: Path) -> Definition:
     """Read `<folder>/<name>.toml`; raises InputError for an unknown name or an invalid file."""
-    known = _names(folder)
-    if name not in known:
-        raise InputError(
-            f"there is no image definition '{name}'{_nearest(name, known)}", hint=f"Known images: {', '.join(known)}."
-        )
-    path = folder / f"{name}.toml"
+    path = _file(folder, name, f"there is no image definition '{name}'")
     return parse_definition(path.read_text(encoding="utf-8"), str(path), folder)
 
 
@@ -193,7 +179,8 @@ def _whole(text: str, path: str, folder: Path) -> tuple[Tables, list[Path]]:
     """The tables of a definition with those of all that it extends, and the files of the latter."""
     tables, files = _tables(text, path), list[Path]()
     while (extends := tables.pop("extends", None)) is not None:
-        file = _common(extends, str(files[-1]) if files else path, folder / COMMON)
+        where = files[-1] if files else path
+        file = _file(folder / COMMON, extends, f"{where} extends '{extends}', which is not in {folder / COMMON}")
         if file in files:
             raise InputError(f"{path} extends '{extends}', which extends itself", hint=f"Look at `extends` in {file}.")
         files.append(file)
@@ -215,8 +202,13 @@ def extended(common: Tables, own: Tables) -> Tables:
     return joined
 
 
-def _names(folder: Path) -> list[str]:
-    return sorted(path.stem for path in folder.glob("*.toml"))
+def _file(folder: Path, name: object, unknown: str) -> Path:
+    """`<folder>/<name>.toml`; raises InputError, which begins with `unknown`, where it is not there."""
+    known = sorted(path.stem for path in folder.glob("*.toml"))
+    if name not in known:
+        names = ", ".join(known) or "nothing"
+        raise InputError(f"{unknown}{_nearest(str(name), known)}", hint=f"Known are: {names}.")
+    return folder / f"{name}.toml"
 
 
 def _tables(text: str, path: str) -> Tables:
@@ -226,41 +218,19 @@ def _tables(text: str, path: str) -> Tables:
         raise InputError(f"{path} is not valid TOML: {error}", hint="Correct the line it names.") from error
 
 
-def _common(extends: object, path: str, folder: Path) -> Path:
-    known = _names(folder)
-    if extends not in known:
-        raise InputError(
-            f"{path} extends '{extends}', which is not in {folder}{_nearest(str(extends), known)}",
-            hint=f"Known there: {', '.join(known) or 'nothing'}.",
-        )
-    return folder / f"{extends}.toml"
-
-
-def inputs_digest(root: Path, *paths: Path) -> str:
-    """One SHA-256 over all files at or under `paths`: what, besides the base, decides the image.
+def input_digests(root: Path, *paths: Path) -> tuple[str, dict[str, str]]:
+    """The SHA-256 of all files at or under `paths`, as what decides the image besides the base: of all, and of each.
 
     Files are named relative to `root`, so that two checkouts of one commit agree.
     """
-    digest = hashlib.sha256()
-    for file in _input_files(paths):
-        content = file.read_bytes()
-        executable = bool(file.stat().st_mode & stat.S_IXUSR)
-        digest.update(f"{file.relative_to(root)}\0{executable}\0{len(content)}\0".encode())
-        digest.update(content)
-    return digest.hexdigest()
+    files = sorted({file for path in paths for file in (path, *path.rglob("*")) if file.is_file()})
+    digests = {file.relative_to(root).as_posix(): sha256_file(file) for file in files}
+    executable = [bool(file.stat().st_mode & stat.S_IXUSR) for file in files]
+    whole = json.dumps([*zip(digests.items(), executable, strict=True)])
+    return hashlib.sha256(whole.encode()).hexdigest(), digests
 
 
-def input_digests(root: Path, *paths: Path) -> dict[str, str]:
-    """The SHA-256 of each of these files, by its name relative to `root`."""
-    return {file.relative_to(root).as_posix(): sha256_file(file) for file in _input_files(paths)}
-
-
-def _input_files(paths: Iterable[Path]) -> list[Path]:
-    return sorted({file for path in paths for file in (path, *path.rglob("*")) if file.is_file()})
-
-
-def _explain(finding: object) -> str:
-    assert isinstance(finding, dict)  # noqa: S101 - pydantic's ErrorDetails
+def _explain(finding: ErrorDetails) -> str:
     location = [str(part) for part in finding["loc"]]
     where = ".".join(location)
     if finding["type"] == "extra_forbidden":

@@ -4,15 +4,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from ci.host.errors import InputError
-from ci.host.files import write_atomic
+from ci.host.files import read_bounded, write_atomic
 from ci.host.progress import Reporter, short_path
 from ci.image.picture import draw
 from ci.image.sizes import FolderSize, own_sizes, parse_sizes
 from ci.records import artifacts
 from ci.records.build import BuildRecord
 from ci.records.packages import Package, parse_packages
-from ci.records.record import read_record
+from ci.records.record import MAX_BYTES, read_record
 from ci.records.validation import ValidationReport
 from ci.text.figures import mebibytes, megabytes, seconds
 
@@ -27,8 +26,8 @@ def explain(path: Path, reporter: Reporter) -> None:
     Raises InputError where a file is not what its name says; nothing is drawn then.
     """
     build = read_record(path, BuildRecord)
-    packages = _beside(path, artifacts.PACKAGES, parse_packages) or ()
-    folders = _beside(path, artifacts.SIZES, parse_sizes) or ()
+    packages = _beside(path, artifacts.PACKAGES, parse_packages)
+    folders = _beside(path, artifacts.SIZES, parse_sizes)
     tested = artifacts.beside(path, artifacts.REPORT)
     report = read_record(tested, ValidationReport) if tested.is_file() else None
     picture, chart = (artifacts.beside(path, ending) for ending in (artifacts.SIZES_PICTURE, artifacts.BOOT_CHART))
@@ -40,14 +39,9 @@ def explain(path: Path, reporter: Reporter) -> None:
         reporter.note(f"What the guest did at its start, as systemd draws it: {short_path(chart)}")
 
 
-def _beside(record: Path, ending: str, parse: Callable[[bytes, str], T]) -> T | None:
+def _beside(record: Path, ending: str, parse: Callable[[bytes, str], tuple[T, ...]]) -> tuple[T, ...]:
     path = artifacts.beside(record, ending)
-    if not path.is_file():
-        return None
-    try:
-        return parse(path.read_bytes(), str(path))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    return parse(read_bounded(path, MAX_BYTES), str(path)) if path.is_file() else ()
 
 
 def _print(
@@ -76,21 +70,12 @@ def _print(
             [(str(one.path), mebibytes(one.kib), _share(one.kib, whole)) for one in own[:ROWS]],
         )
     if report:
-        reporter.table(
-            f"Starts, with {report.accelerator}",
-            ("boot", "login prompt", "SSH", "whole boot"),
-            [
-                (boot.name, *map(_time, (boot.login_prompt_seconds, boot.ssh_seconds, boot.total_seconds)))
-                for boot in report.boots
-            ],
-        )
+        times = [(one.name, one.login_prompt_seconds, one.ssh_seconds, one.total_seconds) for one in report.boots]
+        boots = [(name, *("-" if time is None else seconds(time) for time in row)) for name, *row in times]
+        reporter.table(f"Starts, with {report.accelerator}", ("boot", "login prompt", "SSH", "whole boot"), boots)
     file, disk = build.image.size, build.image.virtual_size
     reporter.note(f"The image file has {megabytes(file)}, the disk in it {disk >> 30} GiB.")
 
 
 def _share(part: float, whole: float) -> str:
     return f"{part / whole * 100:.1f} %" if whole else "-"
-
-
-def _time(value: float | None) -> str:
-    return "-" if value is None else seconds(value)

@@ -15,17 +15,15 @@ def write_tar(target: Path, folder: Path, extra: Mapping[str, bytes], *, mtime: 
 
     `mtime` is in seconds since the epoch.
     """
-    files = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
-    folders = {str(parent) for name in [*files, *extra] for parent in Path(name).parents if parent != Path()}
+    found = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+    files = {name: (_mode(name, path), path.read_bytes()) for name, path in found.items()}
+    files |= {name: (0o644, content) for name, content in extra.items()}
+    folders = {str(parent) for name in files for parent in Path(name).parents if parent != Path()}
     with tarfile.open(target, "w", format=tarfile.GNU_FORMAT) as archive:
         for name in sorted(folders):
             archive.addfile(_entry(name, 0o755, mtime, kind=tarfile.DIRTYPE))
-        for name, path in sorted(files.items()):
-            content = path.read_bytes()
-            entry = _entry(name, _mode(name, path), mtime, size=len(content))
-            archive.addfile(entry, io.BytesIO(content))
-        for name, content in sorted(extra.items()):
-            archive.addfile(_entry(name, 0o644, mtime, size=len(content)), io.BytesIO(content))
+        for name, (mode, content) in sorted(files.items()):
+            archive.addfile(_entry(name, mode, mtime, size=len(content)), io.BytesIO(content))
 
 
 def _mode(name: str, path: Path) -> int:

@@ -11,7 +11,7 @@ from ci.host.errors import BuildError
 from ci.host.process import TAIL_LINES
 from ci.image.authorized_keys import AuthorizedKey
 from ci.image.definition import Definition
-from ci.image.disk.layout import Layout
+from ci.image.disk.layout import EFI, Layout
 from ci.image.packages.archive import MOUNT_POINT
 from ci.image.packages.transaction import Transaction
 from ci.records.build import Driver
@@ -24,7 +24,7 @@ ARCHIVE_DEVICE = "/dev/sdb"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestStep:
-    """A step of the script, what to call it, and the seconds it may take."""
+    """A step of the script, what to call it, and the seconds that it may take with KVM."""
 
     name: str
     title: str
@@ -36,14 +36,6 @@ PACKAGES = GuestStep(name="packages", title="Installing packages", timeout=600)
 SETTINGS = GuestStep(name="settings", title="Settling login, services and boot loader", timeout=240)
 VERIFY = GuestStep(name="verify", title="Asserting what the guest needs", timeout=60)
 CLEAN = GuestStep(name="clean", title="Removing what must not ship", timeout=60)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuestKernel:
-    """The kernel that boots: its release, and for drivers that the start needs whether they are built into it."""
-
-    release: str
-    modules: dict[str, Driver]
 
 
 def inputs(definition: Definition, keys: tuple[AuthorizedKey, ...], transaction: Transaction) -> dict[str, str]:
@@ -62,11 +54,12 @@ def inputs(definition: Definition, keys: tuple[AuthorizedKey, ...], transaction:
 
 def environment(layout: Layout) -> dict[str, str]:
     """What the script expects to be set."""
-    return {"ROOT_UUID": layout.root_uuid, "BOOT_UUID": layout.boot_uuid, "ESP_UUID": layout.esp_uuid}
+    places = {"ROOT_UUID": "/", "BOOT_UUID": "/boot", "ESP_UUID": EFI}
+    return {name: layout[place].uuid if place in layout else "" for name, place in places.items()}
 
 
 def install_script(guest: Guestfish, script: Path, files: Mapping[str, str]) -> None:
-    """Put the script and its inputs into the guest; `remove_script` takes them out again."""
+    """Put the script and its inputs into the guest, in a folder that is taken out again in the end."""
     guest.command("rm-rf", FOLDER)
     guest.command("mkdir-mode", FOLDER, "0700")
     guest.command("upload", script, f"{FOLDER}/{SCRIPT}")
@@ -83,27 +76,21 @@ def archive_mounted(guest: Guestfish) -> Iterator[None]:
     guest.command("umount", MOUNT_POINT)
 
 
-def remove_script(guest: Guestfish) -> None:
-    """Undo `install_script`."""
-    guest.command("rm-rf", FOLDER)
-
-
-def perform(guest: Guestfish, step: GuestStep, variables: Mapping[str, str], *, scale: float) -> str:
+def perform(guest: Guestfish, step: GuestStep, variables: Mapping[str, str], *, timeout: float) -> str:
     """Run one step and return what it printed; raises BuildError."""
     assignments = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
-    code, output = guest.shell(f"{assignments} sh {FOLDER}/{SCRIPT} {step.name}", timeout=step.timeout * scale)
+    code, output = guest.shell(f"{assignments} sh {FOLDER}/{SCRIPT} {step.name}", timeout=timeout)
     if code == 0:
         return output
-    details = "\n".join(output.splitlines()[-TAIL_LINES:])
     raise BuildError(
         f"{step.title} failed",
         hint=f"The last lines above tell why; the step is `{step.name}` of build/provision/{SCRIPT}.",
-        details=details,
+        details="\n".join(output.splitlines()[-TAIL_LINES:]),
     )
 
 
-def parse_kernel(output: str) -> GuestKernel:
-    """What `verify` says of the kernel: `kernel RELEASE`, and `driver NAME HOW` for each."""
+def parse_kernel(output: str) -> tuple[str, dict[str, Driver]]:
+    """The release and the drivers that `verify` tells as `kernel RELEASE`, and `driver NAME HOW` for each."""
     words = [line.split() for line in output.splitlines()]
     (release,) = (row[1] for row in words if row[:1] == ["kernel"])
-    return GuestKernel(release=release, modules={row[1]: Driver(row[2]) for row in words if row[:1] == ["driver"]})
+    return release, {row[1]: Driver(row[2]) for row in words if row[:1] == ["driver"]}

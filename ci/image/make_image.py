@@ -1,8 +1,9 @@
 """From the base image to the provisioned disk, in one libguestfs session: upon a layer where there is one."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cache, partial
 from pathlib import Path
 
 from ci.host import qcow2
@@ -12,18 +13,18 @@ from ci.host.appliance.guestfish import Guestfish
 from ci.host.errors import BaseImageError, BuildError
 from ci.host.progress import Reporter
 from ci.host.qcow2 import DiskFormat
+from ci.host.repository import BUILD
 from ci.image import guest_script
 from ci.image.disk import layout
 from ci.image.disk.layers import Layer, LayerCache, layer_key
 from ci.image.disk.layout import Layout, Partition, Table
 from ci.image.guest_files import write_tar
-from ci.image.guest_script import GuestKernel
-from ci.image.packages.apt import Choice
 from ci.image.packages.archive import make_archive
 from ci.image.packages.choose import BaseFacts
 from ci.image.packages.requirements import read_requirements
 from ci.image.packages.transaction import Transaction
 from ci.image.plan import Plan
+from ci.records.build import Driver
 
 # Files that decide what a layer is.
 LAYER_CODE = (
@@ -37,6 +38,7 @@ LAYER_CODE = (
     "image/packages/policy.conf",
     "image/packages/transaction.py",
 )
+PROVISION = BUILD / "provision"
 REQUIREMENTS = "requirements.toml"
 IDENTITY_PATH = "etc/fountainkit/image.json"
 RESOLVER_STUB = "../run/systemd/resolve/stub-resolv.conf"
@@ -44,99 +46,80 @@ RESOLVER_STUB = "../run/systemd/resolve/stub-resolv.conf"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provisioned:
-    """What was done with the packages, and what the guest says: of its kernel, and of its folders' sizes (`du`)."""
+    """What was done, with which accelerator, and what the guest says: of its kernel, and of its folders' sizes (`du`).
 
+    `drivers` is of those that the start needs: whether the kernel has them built in.
+    """
+
+    acceleration: Acceleration
     transaction: Transaction
-    kernel: GuestKernel
+    kernel: str
+    drivers: dict[str, Driver]
     folder_sizes: str
 
 
 def make_image(plan: Plan, image: Path, work: Path, acceleration: Acceleration, reporter: Reporter) -> Provisioned:
     """Write the image of `plan` into the QCOW2 `image`; `work` is on the same file system."""
-    base = _BaseDisk(plan, work)
+    opened = cache(partial(_open_base, plan, work))  # where the base has to be looked into
     with reporter.step("Choosing packages"):
-        choice = base.facts().choose(plan.definition.packages, read_requirements(plan.provision / REQUIREMENTS))
+        facts = BaseFacts(plan.cache, plan.base.sha256)
+        if not facts.path.exists():
+            raw, _, root = opened()
+            with _base_to_blame():
+                facts.read(layout.root_files(raw, root, work))
+        choice = facts.choose(plan.definition.packages, read_requirements(PROVISION / REQUIREMENTS))
     _show(choice.transaction, reporter)
-    layers = LayerCache(plan.cache / "layers")
-    key = _key(plan, choice.transaction)
+    layers, key = LayerCache(plan.cache / "layers"), _key(plan, choice.transaction)
     use: AbstractContextManager[Layer | None] = layers.use(key) if plan.use_layers else nullcontext(None)
     with use as layer:
-        if layer is None:
-            start = _start_from_base(base, choice, work, reporter)
-        else:
+        archive = None
+        if layer:
             reporter.note("Packages: from the cached layer of an earlier build")
-            start = _start_from_layer(layer, plan, work)
-        with guestfish.session(
-            start.disk, start.disk_format, acceleration=acceleration, temporary=work, archive=start.archive
-        ) as guest:
+            disk, disk_format, where = work / "disk.qcow2", DiskFormat.QCOW2, layer.layout
+            qcow2.create_overlay(layer.path, disk, plan.disk_bytes)
+        else:
+            with reporter.step("Growing the root file system"):
+                disk, table, root = opened()
+                where = layout.appliance_layout(table, root, layout.read_text(disk, root, layout.FSTAB, work) or "")
+                layout.grow_root(disk, root, plan.disk_bytes, work)
+                disk_format, archive = DiskFormat.RAW, work / "archive.img"
+            with reporter.step("Putting the packages on a disk"):
+                make_archive(choice.files, choice.described, archive, work)
+        with guestfish.session(disk, disk_format, acceleration=acceleration, temporary=work, archive=archive) as guest:
             with reporter.step("Starting the libguestfs appliance", silence=acceleration.silence):
                 guest.start()
-            session = _Session(plan, guest, start.layout, choice.transaction, acceleration.scaled(1), reporter)
+            session = _Session(plan, guest, where, choice.transaction, acceleration, reporter)
             if layer is None:
                 session.install_packages()
                 with reporter.step("Keeping the packages as a layer"):
                     guest.command("umount-all")
                     guest.command("sync")
-                    layers.store(key, start.disk, start.disk_format, asdict(start.layout))
+                    layers.store(key, disk, disk_format, where)
             found = session.finish(work)
         with reporter.step("Compressing the image"):
-            qcow2.convert_compressed(start.disk, image, source_format=start.disk_format)
-        start.disk.unlink()
+            qcow2.convert_compressed(disk, image, source_format=disk_format)
+        disk.unlink()
     return found
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Start:
-    """The disk that the session starts with, and the disk with packages for it, where it needs some."""
-
-    disk: Path
-    disk_format: DiskFormat
-    layout: Layout
-    archive: Path | None
-
-
-class _BaseDisk:
-    """The base's content as a raw disk in `work`, made when it is first needed."""
-
-    def __init__(self, plan: Plan, work: Path) -> None:
-        self._plan = plan
-        self._work = work
-
-    def facts(self) -> BaseFacts:
-        """What the base says about its packages, from the cache where it was read before."""
-        facts = BaseFacts(self._plan.cache, self._plan.base.sha256)
-        if not facts.path.exists():
-            raw, _, root = self._opened
-            try:
-                facts.read(layout.root_files(raw, root, self._work))
-            except BuildError as error:
-                raise _unreadable(error) from error
-        return facts
-
-    def grow(self) -> tuple[Path, Layout]:
-        """The disk, as large as the definition wants it."""
-        raw, table, root = self._opened
-        boot = layout.find_boot(raw, table, root, self._work)
-        layout.grow_root(raw, root, self._plan.disk_bytes, self._work)
-        return raw, layout.appliance_layout(table, root, boot)
-
-    @cached_property
-    def _opened(self) -> tuple[Path, Table, Partition]:
-        base, raw = self._plan.base.path, self._work / "disk.raw"
-        qcow2.convert_to_raw(base, raw, source_format=qcow2.disk_format(base))
-        table = layout.read_table(raw)
-        try:
-            root = layout.find_root(raw, table, self._plan.definition.os, self._work)
-        except BuildError as error:
-            raise _unreadable(error) from error
-        layout.require_growable(table, root)
-        return raw, table, root
+def _open_base(plan: Plan, work: Path) -> tuple[Path, Table, Partition]:
+    """The base's content as a raw disk in `work`, its partitions, and the one with the root."""
+    base, raw = plan.base.path, work / "disk.raw"
+    qcow2.convert_to_raw(base, raw, source_format=qcow2.disk_format(base))
+    table = layout.read_table(raw)
+    with _base_to_blame():
+        root = layout.find_root(raw, table, plan.definition.os, work)
+    layout.require_growable(table, root)
+    return raw, table, root
 
 
-def _unreadable(error: BuildError) -> BaseImageError:
-    return BaseImageError(
-        "the base image's root file system cannot be read", hint=layout.BASE_HINT, details=error.message
-    )
+@contextmanager
+def _base_to_blame() -> Iterator[None]:
+    try:
+        yield
+    except BuildError as error:
+        message = "the base image's root file system cannot be read"
+        raise BaseImageError(message, hint=layout.BASE_HINT, details=error.message) from error
 
 
 def _show(transaction: Transaction, reporter: Reporter) -> None:
@@ -150,21 +133,6 @@ def _show(transaction: Transaction, reporter: Reporter) -> None:
         reporter.note(f"         {len(packages)} packages {what}{': ' * bool(packages)}{', '.join(packages)}")
 
 
-def _start_from_base(base: _BaseDisk, choice: Choice, work: Path, reporter: Reporter) -> _Start:
-    archive = work / "archive.img"
-    with reporter.step("Growing the root file system"):
-        disk, where = base.grow()
-    with reporter.step("Putting the packages on a disk"):
-        make_archive(choice.files, choice.described, archive, work)
-    return _Start(disk=disk, disk_format=DiskFormat.RAW, layout=where, archive=archive)
-
-
-def _start_from_layer(layer: Layer, plan: Plan, work: Path) -> _Start:
-    disk = work / "disk.qcow2"
-    qcow2.create_overlay(layer.path, disk, plan.disk_bytes)
-    return _Start(disk=disk, disk_format=DiskFormat.QCOW2, layout=Layout(**layer.about), archive=None)
-
-
 def _key(plan: Plan, transaction: Transaction) -> str:
     definition = plan.definition
     inputs = {
@@ -176,21 +144,18 @@ def _key(plan: Plan, transaction: Transaction) -> str:
         "transaction": asdict(transaction),
     }
     code = [Path(__file__).parents[1] / name for name in LAYER_CODE]
-    return layer_key(inputs, [*code, plan.provision / guest_script.SCRIPT])
+    return layer_key(inputs, [*code, PROVISION / guest_script.SCRIPT])
 
 
 @dataclass(frozen=True, slots=True)
 class _Session:
-    """What is done in the guest: `install_packages` where it starts from the base, and `finish`.
-
-    `scale` is by how much more time than with KVM everything takes.
-    """
+    """What is done in the guest: `install_packages` where it starts from the base, and `finish`."""
 
     plan: Plan
     guest: Guestfish
     layout: Layout
     transaction: Transaction
-    scale: float
+    acceleration: Acceleration
     reporter: Reporter
 
     def install_packages(self) -> None:
@@ -203,30 +168,33 @@ class _Session:
     def finish(self, work: Path) -> Provisioned:
         """Make an image of the base with its packages."""
         self._mount()
-        self._install_guest_files(work)
+        archive = work / "guest.tar"
+        extra = {IDENTITY_PATH: self.plan.identity.to_json().encode()}
+        write_tar(archive, BUILD / "guest", extra, mtime=int(self.plan.built_at.timestamp()))
+        self.guest.command("tar-in", archive, "/")
         self._perform(guest_script.SETTINGS)
-        kernel = guest_script.parse_kernel(self._perform(guest_script.VERIFY))
+        kernel, drivers = guest_script.parse_kernel(self._perform(guest_script.VERIFY))
         folder_sizes = self._perform(guest_script.CLEAN)
         with self.reporter.step("Sealing the disk"):
             self._seal()
-        return Provisioned(transaction=self.transaction, kernel=kernel, folder_sizes=folder_sizes)
+        return Provisioned(
+            acceleration=self.acceleration,
+            transaction=self.transaction,
+            kernel=kernel,
+            drivers=drivers,
+            folder_sizes=folder_sizes,
+        )
 
     def _mount(self) -> None:
         layout.mount(self.guest, self.layout)
         plan = self.plan
         files = guest_script.inputs(plan.definition, plan.keys, self.transaction)
-        guest_script.install_script(self.guest, plan.provision / guest_script.SCRIPT, files)
+        guest_script.install_script(self.guest, PROVISION / guest_script.SCRIPT, files)
 
     def _perform(self, step: guest_script.GuestStep) -> str:
-        with self.reporter.step(step.title, limit=step.timeout * self.scale):
-            variables = guest_script.environment(self.layout)
-            return guest_script.perform(self.guest, step, variables, scale=self.scale)
-
-    def _install_guest_files(self, work: Path) -> None:
-        archive = work / "guest.tar"
-        extra = {IDENTITY_PATH: self.plan.identity.to_json().encode()}
-        write_tar(archive, self.plan.guest, extra, mtime=int(self.plan.built_at.timestamp()))
-        self.guest.command("tar-in", archive, "/")
+        timeout = self.acceleration.scaled(step.timeout)
+        with self.reporter.step(step.title, limit=timeout):
+            return guest_script.perform(self.guest, step, guest_script.environment(self.layout), timeout=timeout)
 
     def _seal(self) -> None:
         """The last touches, which no command run in the guest may follow: each one brings something back.
@@ -234,7 +202,7 @@ class _Session:
         libguestfs exchanges /etc/resolv.conf while a command runs, so it can only be set from outside.
         """
         guest = self.guest
-        guest_script.remove_script(guest)
+        guest.command("rm-rf", guest_script.FOLDER)
         guest.command("rm-f", "/etc/resolv.conf")
         guest.command("ln-s", RESOLVER_STUB, "/etc/resolv.conf")
         for path in ("/etc/machine-id", "/usr/sbin/policy-rc.d", "/var/lib/systemd/random-seed"):
@@ -244,5 +212,5 @@ class _Session:
                     f"{path} must not ship filled", hint="A step after `clean` wrote it; see provision.sh."
                 )
         guest.command("sync")
-        for place in ("/", "/boot") if self.layout.boot else ("/",):
+        for place in (one for one in self.layout if one != layout.EFI):
             guest.command("fstrim", place, timeout=600)

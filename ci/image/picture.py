@@ -1,8 +1,9 @@
 """A picture of where bytes and seconds went: packages and folders as areas, steps and starts as bars."""
 
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import NamedTuple
 
 import squarify  # type: ignore[import-untyped]  # it has no types
 
@@ -10,6 +11,7 @@ from ci.image.sizes import FolderSize, own_sizes
 from ci.records.build import BuildRecord
 from ci.records.packages import Package
 from ci.records.validation import ValidationReport
+from ci.text.figures import mebibytes, megabytes
 
 WIDTH = 1200
 MARGIN = 20
@@ -24,8 +26,7 @@ REST, REST_COLOUR = "", "#eee"
 STYLE = "text{font:12px sans-serif;fill:#222}.h{font-size:16px;font-weight:bold}.t{font-size:20px;font-weight:bold}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Area:
+class Area(NamedTuple):
     """A piece of a whole; areas of one `group` have one colour."""
 
     name: str
@@ -33,8 +34,7 @@ class Area:
     group: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bar:
+class Bar(NamedTuple):
     """A stretch of time, from `start` on; `mark` names the points within it, in seconds."""
 
     name: str
@@ -52,9 +52,12 @@ class _Page:
         self._background = self.rectangle(0, 0, WIDTH, 0, "#fff")
         self.y = float(MARGIN)
 
-    def rectangle(self, x: float, y: float, width: float, height: float, colour: str) -> ET.Element:
+    def rectangle(self, x: float, y: float, width: float, height: float, colour: str, *, title: str = "") -> ET.Element:
         place = {"x": f"{x:.1f}", "y": f"{y:.1f}", "width": f"{width:.1f}", "height": f"{height:.1f}"}
-        return ET.SubElement(self.root, "rect", place | {"fill": colour, "stroke": "#fff"})
+        shape = ET.SubElement(self.root, "rect", place | {"fill": colour, "stroke": "#fff"})
+        if title:
+            ET.SubElement(shape, "title").text = _printable(title)
+        return shape
 
     def text(self, x: float, y: float, words: str, kind: str = "") -> None:
         attributes = {"x": f"{x:.1f}", "y": f"{y:.1f}"} | ({"class": kind} if kind else {})
@@ -74,14 +77,11 @@ class _Page:
 
 
 def draw(
-    build: BuildRecord,
-    packages: Sequence[Package],
-    folders: Sequence[FolderSize],
-    report: ValidationReport | None,
+    build: BuildRecord, packages: Sequence[Package], folders: Sequence[FolderSize], report: ValidationReport | None
 ) -> str:
     """The picture as SVG; what there is nothing of is left out."""
     page = _Page()
-    page.heading(f"{build.name}: {build.image.size / 1e6:,.1f} MB", "t")
+    page.heading(f"{build.name}: {megabytes(build.image.size)}", "t")
     if areas := package_areas(packages):
         _areas(page, "Packages, by installed size", areas, 460)
     if areas := folder_areas(folders):
@@ -96,67 +96,51 @@ def draw(
 def package_areas(packages: Sequence[Package]) -> list[Area]:
     """The packages, the largest first; the many small ones are one area."""
     ordered = sorted(packages, key=lambda package: (-package.installed_kib, package.name))
-    return _largest(
-        [Area(name=one.name, kib=one.installed_kib, group=one.name.split("-")[0]) for one in ordered],
-        "smaller packages",
-    )
+    return _largest([Area(one.name, one.installed_kib, one.name.split("-")[0]) for one in ordered], "smaller packages")
 
 
 def folder_areas(folders: Sequence[FolderSize]) -> list[Area]:
     """The folders without those below them, the largest first; the many small ones are one area."""
-    return _largest(
-        [Area(name=str(one.path), kib=one.kib, group="/".join(one.path.parts[:3])) for one in own_sizes(folders)],
-        "smaller folders",
-    )
+    areas = [Area(str(one.path), one.kib, "/".join(one.path.parts[:3])) for one in own_sizes(folders)]
+    return _largest(areas, "smaller folders")
 
 
 def steps(build: BuildRecord) -> list[Bar]:
     """The steps, one after the other."""
-    bars, start = [], 0.0
-    for step in build.steps:
-        bars.append(Bar(name=step.title, start=start, seconds=step.seconds))
-        start += step.seconds
-    return bars
+    begins = accumulate((step.seconds for step in build.steps), initial=0.0)
+    return [Bar(step.title, start, step.seconds) for step, start in zip(build.steps, begins, strict=False)]
 
 
 def starts(report: ValidationReport) -> list[Bar]:
     """The boots, each from its own start on."""
-    return [
-        Bar(
-            name=boot.name,
-            start=0.0,
-            seconds=boot.total_seconds,
-            marks=tuple(
-                (name, seconds)
-                for name, seconds in (("login prompt", boot.login_prompt_seconds), ("SSH", boot.ssh_seconds))
-                if seconds is not None
-            ),
-        )
-        for boot in report.boots
-    ]
+    bars = []
+    for boot in report.boots:
+        marks = (("login prompt", boot.login_prompt_seconds), ("SSH", boot.ssh_seconds))
+        known = tuple((name, seconds) for name, seconds in marks if seconds is not None)
+        bars.append(Bar(boot.name, 0.0, boot.total_seconds, known))
+    return bars
 
 
 def _largest(areas: list[Area], rest: str) -> list[Area]:
-    shown = [area for area in areas[:MOST_AREAS] if area.kib > 0]
-    others = [area for area in areas[MOST_AREAS:] if area.kib > 0]
-    if others:
-        shown.append(Area(name=f"{len(others)} {rest}", kib=sum(area.kib for area in others), group=REST))
-    return sorted(shown, key=lambda area: -area.kib)
+    areas = [area for area in areas if area.kib > 0]
+    if others := areas[MOST_AREAS:]:
+        areas[MOST_AREAS:] = [Area(f"{len(others)} {rest}", sum(area.kib for area in others), REST)]
+    return sorted(areas, key=lambda area: -area.kib)
 
 
 def _areas(page: _Page, title: str, areas: Sequence[Area], height: int) -> None:
     page.heading(f"{title}: {sum(area.kib for area in areas) / 1024:,.0f} MiB")
     sizes = squarify.normalize_sizes([area.kib for area in areas], INNER, height)
-    colour = _colours([area.group for area in areas])
+    groups = [*dict.fromkeys(area.group for area in areas)]
     for area, place in zip(areas, squarify.squarify(sizes, MARGIN, page.y, INNER, height), strict=True):
         x, y, width, tall = place["x"], place["y"], place["dx"], place["dy"]
-        shape = page.rectangle(x, y, width, tall, colour(area.group))
-        ET.SubElement(shape, "title").text = _printable(f"{area.name}: {area.kib / 1024:,.1f} MiB")
+        colour = REST_COLOUR if area.group == REST else COLOURS[groups.index(area.group) % len(COLOURS)]
+        page.rectangle(x, y, width, tall, colour, title=f"{area.name}: {mebibytes(area.kib)}")
         fits = int((width - 8) / CHARACTER)
         if tall > LINE + 3 and fits >= 5:
-            page.text(x + 4, y + LINE, _cut_path(area.name, fits))
+            page.text(x + 4, y + LINE, _cut(area.name, fits))
         if tall > 2 * LINE + 3 and fits >= 9:
-            page.text(x + 4, y + 2 * LINE, f"{area.kib / 1024:,.1f} MiB")
+            page.text(x + 4, y + 2 * LINE, mebibytes(area.kib))
     page.y += height
 
 
@@ -169,10 +153,8 @@ def _bars(page: _Page, title: str, bars: Sequence[Bar]) -> None:
         page.text(MARGIN, page.y + LINE, _cut(bar.name, int(LABELS / CHARACTER)))
         page.rectangle(x, page.y + 3, width, BAR - 6, COLOURS[0])
         for name, seconds in bar.marks:
-            mark = page.rectangle(
-                x + seconds * scale - 1, page.y + 1, 3, BAR - 2, "#d94801" if name == "SSH" else "#333"
-            )
-            ET.SubElement(mark, "title").text = f"{name}: {seconds:.1f} s"
+            colour = "#d94801" if name == "SSH" else "#333"
+            page.rectangle(x + seconds * scale - 1, page.y + 1, 3, BAR - 2, colour, title=f"{name}: {seconds:.1f} s")
         page.text(x + width + 5, page.y + LINE, f"{bar.seconds:.1f} s")
         page.y += BAR
     if any(bar.marks for bar in bars):
@@ -180,23 +162,15 @@ def _bars(page: _Page, title: str, bars: Sequence[Bar]) -> None:
         page.text(MARGIN + LABELS, page.y, "marks: login prompt (dark) and SSH (red), from QEMU's start")
 
 
-def _colours(groups: Sequence[str]) -> Callable[[str], str]:
-    order = {group: number for number, group in enumerate(dict.fromkeys(groups))}
-    return lambda group: REST_COLOUR if group == REST else COLOURS[order[group] % len(COLOURS)]
-
-
 def _cut(words: str, characters: int) -> str:
-    return words if len(words) <= characters else f"{words[: characters - 1]}…"
-
-
-def _cut_path(words: str, characters: int) -> str:
     """A name, cut; of a path the end is what tells it from its neighbours."""
     if len(words) <= characters:
         return words
     cut = ""
     while words.startswith("/") and words.count("/") > 1 and len(words) > characters - 1:
         words, cut = words[words.index("/", 1) :], "…"
-    return _cut(f"{cut}{words}", characters)
+    words = f"{cut}{words}"
+    return words if len(words) <= characters else f"{words[: characters - 1]}…"
 
 
 def _printable(words: str) -> str:

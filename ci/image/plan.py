@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from ci.host.repository import Revision
 from ci.image.authorized_keys import AuthorizedKey
 from ci.image.base.base_image import VerifiedBase
 from ci.image.definition import GIB, Definition
@@ -29,28 +30,20 @@ class ImageIdentity(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """One build. `cache` is shared by all; without `use_layers` what an earlier one left there is not used.
-
-    `guest` and `provision` are the folders with the guest's files and with the script that settles it, `releases` the
-    one with the records of what was released.
-    """
+    """One build. `cache` is shared by all; without `use_layers` what an earlier one left there is not used."""
 
     definition: Definition
     definition_name: str
     definition_sha256: str
     inputs: Mapping[str, str]
     version: str
-    commit: str
-    dirty: bool
+    revision: Revision
     built_at: datetime
     base: VerifiedBase
     keys: tuple[AuthorizedKey, ...]
-    guest: Path
-    provision: Path
-    releases: Path
     output: Path
     cache: Path
-    use_layers: bool = True
+    use_layers: bool
 
     @property
     def stem(self) -> str:
@@ -68,7 +61,7 @@ class Plan:
         return ImageIdentity(
             name=self.stem,
             version=self.version,
-            commit=self.commit,
+            commit=self.revision.commit,
             built_at=self.built_at,
             base_sha256=self.base.sha256,
         )

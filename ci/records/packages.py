@@ -96,12 +96,9 @@ def to_tsv(packages: Iterable[Package]) -> str:
     return "\n".join([HEADER, *rows]) + "\n"
 
 
-def read_packages(text: str | bytes, where: str) -> tuple[Package, ...]:
-    """The packages that `to_tsv` wrote, in their order; raises InputError where a line is none, or comes twice.
-
-    `where` names the text in the error.
-    """
-    return parse_tsv(text, HEADER, _read_row, what="a list of packages", where=where)
+def parse_packages(data: bytes, where: str) -> tuple[Package, ...]:
+    """The packages that `to_tsv` wrote, in their order; raises InputError, which names the file as `where`."""
+    return parse_tsv(data, HEADER, _read_row, what="a list of packages", where=where)
 
 
 def parse_package(name: str, version: str, architecture: str, size: str) -> Package:
@@ -116,11 +113,6 @@ def parse_package(name: str, version: str, architecture: str, size: str) -> Pack
     except ValueError:
         raise ValueError(f"{version[:_QUOTED]!r} is not a version") from None
     return Package(name=name, version=version, architecture=architecture, installed_kib=int(size))
-
-
-def parse_packages(data: bytes, where: str) -> tuple[Package, ...]:
-    """The packages in the bytes of such a file; raises InputError."""
-    return read_packages(data, where)
 
 
 def _read_row(row: str) -> tuple[str, Package]:

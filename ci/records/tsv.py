@@ -9,7 +9,7 @@ ThingT = TypeVar("ThingT")
 
 
 def parse_tsv(
-    data: bytes | str, header: str, parse_row: Callable[[str], tuple[str, ThingT]], *, what: str, where: str
+    data: bytes, header: str, parse_row: Callable[[str], tuple[str, ThingT]], *, what: str, where: str
 ) -> tuple[ThingT, ...]:
     """The things in such a table, in its order; raises InputError, which says that `where` is not `what`, and why.
 
@@ -23,7 +23,7 @@ def parse_tsv(
         )
 
     try:
-        first, *rows = (data.decode("utf-8") if isinstance(data, bytes) else data).split("\n")
+        first, *rows = data.decode().split("\n")
     except UnicodeDecodeError as error:
         raise malformed(1, f"it is not text: {error}") from error
     if first != header:

@@ -5,13 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from ci.build_image import BUILD
 from ci.demo import throwaway_key
 from ci.host import qcow2
 from ci.host.accelerator import Acceleration, probe
 from ci.host.appliance import guestfish
 from ci.host.progress import quiet_reporter
-from ci.host.repository import ROOT
+from ci.host.repository import BUILD, ROOT
 from ci.host.workspace import cache_folder
 from ci.image.base.bootstrap import bootstrap_base
 from ci.image.definition import load_definition

@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 
 from ci import build_image
-from ci.build_image import BUILD, BuildRequest, base_source
+from ci.build_image import BuildRequest, base_source
 from ci.host.accelerator import Acceleration, Accelerator
 from ci.host.errors import InputError, VerificationError
 from ci.host.progress import Reporter, quiet_reporter
-from ci.host.repository import ROOT, Revision
+from ci.host.repository import BUILD, ROOT, Revision
 from ci.image.authorized_keys import AuthorizedKey
 from ci.image.base.base_image import VerifiedBase
 from ci.image.definition import Definition, load_definition
@@ -211,10 +211,9 @@ def test_the_plan_carries_what_was_asked_for_and_what_was_found(
     (plan,) = plans
     assert plan.stem == "fountainkit-toolsmith-ubuntu-2204-v2026.11.23.2"
     assert plan.output == tmp_path / "relative"
-    assert (plan.commit, plan.dirty, plan.base, plan.definition_name) == (CLEAN.commit, False, base, "jammy")
+    assert (plan.revision, plan.base, plan.definition_name) == (CLEAN, base, "jammy")
     assert {"build/images/jammy.toml", "build/guest/etc/hosts", "build/provision/provision.sh"} <= plan.inputs.keys()
     assert not {"build/images/bookworm.toml", "build/images/common/debian.toml"} & plan.inputs.keys()
-    assert (plan.guest, plan.provision) == (BUILD / "guest", BUILD / "provision")
     assert plan.built_at.tzinfo is UTC
     assert plan.built_at.microsecond == 0
     assert [type(key) for key in plan.keys] == [AuthorizedKey]

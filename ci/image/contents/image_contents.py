@@ -1,23 +1,17 @@
 """What is in a finished image, told by its own bytes: distribution, packages, licenses, Python distributions."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from ci.host import qcow2
 from ci.host.errors import BuildError
-from ci.image.contents.inventory import Inventory, parse_status, require_file_lists
+from ci.image.contents.inventory import InstalledPackage, parse_status
 from ci.image.contents.licenses import License, read_copyright
-from ci.image.contents.python_packages import (
-    INTERPRETER,
-    LIBRARIES,
-    SITES,
-    Distribution,
-    metadata_candidates,
-    parse_metadata,
-)
+from ci.image.contents.python_packages import LIBRARIES, Distribution, metadata_paths, parse_metadata, sites
 from ci.image.disk import layout
 from ci.image.disk.root_files import RootFiles, unreadable
 
@@ -46,7 +40,7 @@ class ImageContents:
     """`licenses` are by package, `owners` by the path of a Python distribution's metadata: the package it came with."""
 
     os: OsRelease
-    inventory: Inventory
+    installed: tuple[InstalledPackage, ...]
     licenses: Mapping[str, tuple[License, ...]]
     distributions: tuple[Distribution, ...]
     owners: Mapping[str, str]
@@ -54,46 +48,43 @@ class ImageContents:
 
 def read_contents(image: Path, work: Path) -> ImageContents:
     """Look into the QCOW2 `image`, by way of a raw copy in `work`; raises BuildError where it makes no sense."""
-    with _open_root(image, work) as (files, os_release):
-        inventory = parse_status(files.read([STATUS], limit=STATUS_BYTES, total=STATUS_BYTES).get(STATUS, b""))
+    with TemporaryDirectory(dir=work) as folder:
+        files, os_release = _open_root(image, Path(folder))
+        status = files.read([STATUS], limit=STATUS_BYTES, total=STATUS_BYTES).get(STATUS, b"")
         folders = files.names([DPKG_INFO, *LIBRARIES])
-        require_file_lists(inventory, folders.get(DPKG_INFO, ()))
-        # Paths, those of the first two with the package that they speak of.
-        lists = _list_paths(inventory, folders.get(DPKG_INFO, ()))
-        copyrights = {f"/usr/share/doc/{package.name}/copyright": package.name for package in inventory.packages}
-        metadata = _metadata_paths(files, folders)
+        names = folders.pop(DPKG_INFO, ())
+        installed = parse_status(status, names)
+        # Paths, each with the package that it speaks of.
+        copyrights = {f"/usr/share/doc/{item.package.name}/copyright": item.package.name for item in installed}
+        packages = set(copyrights.values())
+        lists = {
+            f"{DPKG_INFO}/{name}": package
+            for name in names
+            if name.endswith(".list") and (package := name.removesuffix(".list").partition(":")[0]) in packages
+        }
+        metadata = metadata_paths(files.names(sites(folders)))
         texts = files.read([*lists, *copyrights, *metadata], limit=TEXT_BYTES, total=TOTAL_BYTES)
-    distributions = _distributions(texts, metadata)
+    parsed = (parse_metadata(texts[path], path) for path in metadata if path in texts)
+    distributions = sorted(filter(None, parsed), key=lambda item: (item.name.lower(), item.version, item.path))
     return ImageContents(
         os=read_os_release(os_release),
-        inventory=inventory,
-        licenses=find_licenses(
-            inventory, {package: texts[path] for path, package in copyrights.items() if path in texts}
-        ),
-        distributions=distributions,
+        installed=installed,
+        licenses=find_licenses(installed, {name: texts[path] for path, name in copyrights.items() if path in texts}),
+        distributions=tuple(distributions),
         owners=find_owners(distributions, ((package, texts[path]) for path, package in lists.items() if path in texts)),
     )
 
 
-@contextmanager
-def _open_root(image: Path, work: Path) -> Iterator[tuple[RootFiles, str]]:
-    """The root file system of a QCOW2 image, and its /etc/os-release. `work` has space for all of it."""
-    folder = work / "contents"
-    folder.mkdir()
+def _open_root(image: Path, folder: Path) -> tuple[RootFiles, str]:
+    """The root file system of a QCOW2 image, and its /etc/os-release. `folder` has space for all of it."""
     disk = folder / "disk.raw"
-    try:
-        qcow2.convert_to_raw(image, disk)
-        table = layout.read_table(disk)
-        found = next(layout.roots(disk, table, folder), None)
-        if found is None:
-            what = f"no partition with {layout.OS_RELEASE} was found" if table.label else "it has no partition table"
-            raise unreadable(what)
-        partition, os_release = found
+    qcow2.convert_to_raw(image, disk)
+    table = layout.read_table(disk)
+    for partition, os_release in layout.roots(disk, table, folder):
         files = layout.root_files(disk, partition, folder)
         files.require_clean()
-        yield files, os_release
-    finally:
-        disk.unlink(missing_ok=True)
+        return files, os_release
+    raise unreadable(f"no partition with {layout.OS_RELEASE} was found" if table.label else "it has no partition table")
 
 
 def read_os_release(text: str) -> OsRelease:
@@ -109,19 +100,21 @@ def read_os_release(text: str) -> OsRelease:
     return OsRelease(id=name, version_id=version, pretty_name=values.get("PRETTY_NAME") or f"{name} {version}")
 
 
-def find_licenses(inventory: Inventory, copyrights: Mapping[str, bytes]) -> dict[str, tuple[License, ...]]:
+def find_licenses(
+    installed: Sequence[InstalledPackage], copyrights: Mapping[str, bytes]
+) -> dict[str, tuple[License, ...]]:
     """The licenses of each package that has a copyright file, its own or that of a package of the same source.
 
     The folder of its documents may be a link to theirs (Debian Policy, 12.5), which an image without documentation has
     not. Where the others differ, nobody knows which of them it was.
     """
     parsed = {content: read_copyright(content) for content in set(copyrights.values())}
-    by_source: dict[tuple[str, str], set[bytes]] = {}
-    for item in inventory.installed:
-        texts = by_source.setdefault((item.source, item.source_version), set())
-        texts.update({copyrights[item.package.name]} if item.package.name in copyrights else ())
+    by_source = defaultdict[tuple[str, str], set[bytes]](set)
+    for item in installed:
+        if item.package.name in copyrights:
+            by_source[item.source, item.source_version].add(copyrights[item.package.name])
     found = {}
-    for item in inventory.installed:
+    for item in installed:
         own = copyrights.get(item.package.name)
         candidates = by_source[item.source, item.source_version] if own is None else {own}
         if len(candidates) == 1:
@@ -133,26 +126,3 @@ def find_owners(distributions: Iterable[Distribution], lists: Iterable[tuple[str
     """Which package installed each distribution; `lists` are packages with the lists of their files."""
     wanted = {item.path.encode(): item.path for item in distributions}
     return {wanted[line]: package for package, content in lists for line in wanted.keys() & set(content.split(b"\n"))}
-
-
-def _list_paths(inventory: Inventory, names: Iterable[str]) -> dict[str, str]:
-    installed = {package.name for package in inventory.packages}
-    packages = {name: name.removesuffix(".list").partition(":")[0] for name in names if name.endswith(".list")}
-    return {f"{DPKG_INFO}/{name}": package for name, package in packages.items() if package in installed}
-
-
-def _metadata_paths(files: RootFiles, folders: Mapping[str, Iterable[str]]) -> list[str]:
-    sites = [
-        f"{library}/{name}/{site}"
-        for library in LIBRARIES
-        for name in folders.get(library, ())
-        if INTERPRETER.fullmatch(name)
-        for site in SITES
-    ]
-    return [path for site, names in files.names(sites).items() for path in metadata_candidates(site, names)]
-
-
-def _distributions(texts: Mapping[str, bytes], paths: Iterable[str]) -> tuple[Distribution, ...]:
-    parsed = (parse_metadata(texts[path], path) for path in paths if path in texts)
-    found = [item for item in parsed if item]
-    return tuple(sorted(found, key=lambda item: (item.name.lower(), item.version, item.path)))

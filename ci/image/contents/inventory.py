@@ -26,50 +26,35 @@ class InstalledPackage:
     maintainer: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inventory:
-    """What is installed, sorted by name; `known` are the names of removed packages too, whose settings remain."""
+def parse_status(content: bytes, names: Iterable[str]) -> tuple[InstalledPackage, ...]:
+    """What /var/lib/dpkg/status says is installed, sorted by name; `names` is what is in /var/lib/dpkg/info.
 
-    installed: tuple[InstalledPackage, ...]
-    known: frozenset[str]
-
-    @property
-    def packages(self) -> tuple[Package, ...]:
-        """The packages alone."""
-        return tuple(item.package for item in self.installed)
-
-
-def parse_status(content: bytes) -> Inventory:
-    """/var/lib/dpkg/status; raises BuildError where dpkg would not have written it so."""
+    Raises BuildError where dpkg would not have written it so.
+    """
     try:
         stanzas = paragraphs(content, STATUS_FIELDS)
     except ValueError as error:
         raise malformed(str(error)) from None
-    known = frozenset(stanza.get("Package", "") for stanza in stanzas)
     found: dict[tuple[str, str], InstalledPackage] = {}
     for paragraph in stanzas:
         if paragraph.get("Status", "").split(" ")[-1] != "installed":
             continue
         installed = _parse_paragraph(paragraph)
-        package = installed.package
-        if found.setdefault((package.name, package.architecture), installed) is not installed:
-            raise malformed(f"{package.name} for {package.architecture} is there twice")
+        key = installed.package.name, installed.package.architecture
+        if key in found:
+            raise malformed(f"{key[0]} for {key[1]} is there twice")
+        found[key] = installed
     if not found:
         raise malformed("nothing is installed")
-    return Inventory(installed=tuple(found[key] for key in sorted(found)), known=known)
-
-
-def require_file_lists(inventory: Inventory, names: Iterable[str]) -> None:
-    """Compare with `names`, what is in /var/lib/dpkg/info: every package has its list of files there, and only those.
-
-    Raises BuildError where the two disagree: part of the database is missing.
-    """
+    # Every package has its list of files, and nothing else has, but removed ones whose settings remain.
     lists = {name.removesuffix(".list") for name in names if name.endswith(".list")}
-    for package in inventory.packages:
-        if not {package.name, f"{package.name}:{package.architecture}"} & lists:
-            raise malformed(f"{package.name} is installed, but no list of its files is there")
-    if unknown := sorted(name for name in lists if name.partition(":")[0] not in inventory.known):
+    for name, architecture in found:
+        if not {name, f"{name}:{architecture}"} & lists:
+            raise malformed(f"{name} is installed, but no list of its files is there")
+    known = {stanza.get("Package", "") for stanza in stanzas}
+    if unknown := sorted(name for name in lists if name.partition(":")[0] not in known):
         raise malformed(f"there is a list of the files of {unknown[0]}, which dpkg does not know")
+    return tuple(found[key] for key in sorted(found))
 
 
 def paragraphs(content: bytes, fields: list[str]) -> list[Deb822]:

@@ -4,7 +4,7 @@ https://packaging.python.org/en/latest/specifications/recording-installed-packag
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from email.parser import HeaderParser
 
@@ -13,12 +13,10 @@ from cyclonedx.spdx import is_expression
 from ci.image.contents.licenses import License
 
 LIBRARIES = ("/usr/lib", "/usr/local/lib")
-INTERPRETER = re.compile(r"python3(?:\.\d{1,3})?", re.ASCII)
-SITES = ("dist-packages", "site-packages")
-
 # An egg-info is either a folder or the file itself.
-METADATA_FILES = {".dist-info": ("/METADATA",), ".egg-info": ("/PKG-INFO", "")}
+METADATA_FILES = ((".dist-info", "/METADATA"), (".egg-info", "/PKG-INFO"), (".egg-info", ""))
 
+_INTERPRETER = re.compile(r"python3(?:\.\d{1,3})?", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!+_-]*", re.ASCII)
 
@@ -33,14 +31,21 @@ class Distribution:
     license: License | None
 
 
-def metadata_candidates(folder: str, names: Iterable[str]) -> list[str]:
-    """The paths where the metadata of what is in a folder of packages may be."""
-    found = []
-    for name in names:
-        for suffix, files in METADATA_FILES.items():
-            if name.endswith(suffix):
-                found += [f"{folder}/{name}{file}" for file in files]
-    return found
+def sites(libraries: Mapping[str, Iterable[str]]) -> list[str]:
+    """The folders of packages that may be in these libraries, of which is known what is in them."""
+    interpreters = [f"{at}/{name}" for at, names in libraries.items() for name in names if _INTERPRETER.fullmatch(name)]
+    return [f"{folder}/{site}" for folder in interpreters for site in ("dist-packages", "site-packages")]
+
+
+def metadata_paths(folders: Mapping[str, Iterable[str]]) -> list[str]:
+    """The paths where the metadata of what is in these folders of packages may be."""
+    return [
+        f"{folder}/{name}{file}"
+        for folder, names in folders.items()
+        for name in names
+        for suffix, file in METADATA_FILES
+        if name.endswith(suffix)
+    ]
 
 
 def parse_metadata(content: bytes, path: str) -> Distribution | None:
@@ -51,10 +56,9 @@ def parse_metadata(content: bytes, path: str) -> Distribution | None:
     )
     if not _NAME.fullmatch(name) or not _VERSION.fullmatch(version):
         return None
+    terms = None
     if expression and is_expression(expression):
-        terms: License | None = License(name=expression, expression=expression)
+        terms = License(name=expression, expression=expression)
     elif text and "\n" not in text:  # some have the whole text in it
         terms = License(name=text, expression=None)
-    else:
-        terms = None
     return Distribution(name=name, version=version, path=path, license=terms)

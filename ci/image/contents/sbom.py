@@ -4,7 +4,7 @@ https://cyclonedx.org/docs/1.6/json/
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from uuid import NAMESPACE_URL, uuid5
 
 from cyclonedx.model import ExternalReference, ExternalReferenceType, HashAlgorithm, HashType, Property, XsUri
@@ -33,7 +33,6 @@ DISK_IMAGE = ComponentType.CONTAINER
 
 PROPERTIES = "fountainkit:"
 MAX_TEXT = 200  # characters of a name that the image gives
-IMAGE_REF, BASE_REF = "image", "base-image"
 
 _MAINTAINER = re.compile(r'\s*"?(?P<name>[^<>"]*?)"?\s*<(?P<email>[^<>@\s]+@[^<>@\s]+)>\s*')
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufffd]+")
@@ -44,13 +43,19 @@ def to_cyclonedx(identity: ImageIdentity, *, sha256: str, base_url: str, content
 
     Raises BuildError where the image's own texts make it one that nobody would accept.
     """
-    image = _image(identity, sha256)
+    image = Component(
+        type=DISK_IMAGE,
+        bom_ref="image",
+        name=identity.name,
+        version=identity.version,
+        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=sha256)],
+        properties=[Property(name=f"{PROPERTIES}commit", value=identity.commit)],
+    )
+    tool = Component(
+        type=ComponentType.APPLICATION, bom_ref="tool", name="fountainkit-toolsmith-image", version=identity.commit
+    )
     components = [_base(base_url, identity.base_sha256), _operating_system(contents.os)]
-    distributions = _by_owner(contents)
-    components += [
-        _debian(item, contents.os, contents.licenses.get(item.package.name, ()), distributions)
-        for item in contents.inventory.installed
-    ]
+    components += [_debian(item, contents) for item in contents.installed]
     components += [_python(item) for item in contents.distributions if item.path not in contents.owners]
     bom = Bom(
         serial_number=uuid5(NAMESPACE_URL, f"urn:sha256:{sha256}"),
@@ -58,7 +63,7 @@ def to_cyclonedx(identity: ImageIdentity, *, sha256: str, base_url: str, content
         metadata=BomMetaData(
             timestamp=identity.built_at,
             component=image,
-            tools=ToolRepository(components=[_tool(identity.commit)]),
+            tools=ToolRepository(components=[tool]),
             lifecycles=[PredefinedLifecycle(LifecyclePhase.POST_BUILD)],
         ),
         components=components,
@@ -76,26 +81,13 @@ def to_cyclonedx(identity: ImageIdentity, *, sha256: str, base_url: str, content
     return text
 
 
-def _image(identity: ImageIdentity, sha256: str) -> Component:
-    return Component(
-        type=DISK_IMAGE,
-        bom_ref=IMAGE_REF,
-        name=identity.name,
-        version=identity.version,
-        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=sha256)],
-        properties=[Property(name=f"{PROPERTIES}commit", value=identity.commit)],
-    )
-
-
 def _base(url: str, sha256: str) -> Component:
     return Component(
         type=DISK_IMAGE,
-        bom_ref=BASE_REF,
-        name=BASE_REF,
+        bom_ref="base-image",
+        name="base-image",
         hashes=[HashType(alg=HashAlgorithm.SHA_256, content=sha256)],
-        external_references=[
-            ExternalReference(type=ExternalReferenceType.DISTRIBUTION, url=XsUri(url)),
-        ],
+        external_references=[ExternalReference(type=ExternalReferenceType.DISTRIBUTION, url=XsUri(url))],
     )
 
 
@@ -110,19 +102,11 @@ def _operating_system(os: OsRelease) -> Component:
     )
 
 
-def _tool(commit: str) -> Component:
-    return Component(
-        type=ComponentType.APPLICATION,
-        bom_ref="tool",
-        name="fountainkit-toolsmith-image",
-        version=commit,
-    )
-
-
-def _debian(
-    item: InstalledPackage, os: OsRelease, licenses: Sequence[License], distributions: Mapping[str, Sequence[str]]
-) -> Component:
-    package = item.package
+def _debian(item: InstalledPackage, contents: ImageContents) -> Component:
+    package, os = item.package, contents.os
+    # Python distributions that came with the package are the package, so they are no components of their own: it would
+    # be counted twice, and with what Debian mended in it taken for what PyPI has under that version.
+    python = [one for one in contents.distributions if contents.owners.get(one.path) == package.name]
     purl = PackageURL(
         type="deb",
         namespace=os.id,
@@ -134,7 +118,7 @@ def _debian(
         f"{PROPERTIES}dpkg:source": [item.source],
         f"{PROPERTIES}dpkg:source-version": [item.source_version],
         f"{PROPERTIES}dpkg:installed-kib": [str(package.installed_kib)],
-        f"{PROPERTIES}python-distribution": distributions.get(package.name, []),
+        f"{PROPERTIES}python-distribution": [f"{one.name}=={one.version}" for one in python],
     }
     return Component(
         type=ComponentType.LIBRARY,
@@ -143,7 +127,7 @@ def _debian(
         version=package.version,
         purl=purl,
         supplier=_supplier(item.maintainer),
-        licenses=_licenses(licenses),
+        licenses=_licenses(contents.licenses.get(package.name, ())),
         properties=[Property(name=name, value=value) for name, values in properties.items() for value in values],
     )
 
@@ -168,17 +152,6 @@ def _python(item: Distribution) -> Component:
     )
 
 
-def _by_owner(contents: ImageContents) -> dict[str, list[str]]:
-    """The Python distributions that came with a package. They are the package, so they are no components of their own:
-    it would be counted twice, and with what Debian mended in it taken for what PyPI has under that version.
-    """
-    found: dict[str, list[str]] = {}
-    for item in contents.distributions:
-        if owner := contents.owners.get(item.path):
-            found.setdefault(owner, []).append(f"{item.name}=={item.version}")
-    return found
-
-
 def _supplier(maintainer: str) -> OrganizationalEntity | None:
     if not maintainer:
         return None
@@ -189,10 +162,9 @@ def _supplier(maintainer: str) -> OrganizationalEntity | None:
     return OrganizationalEntity(name=name, contacts=[OrganizationalContact(name=name, email=email)])
 
 
-def _licenses(licenses: Iterable[License]) -> list[DisjunctiveLicense | LicenseExpression]:
+def _licenses(licenses: Sequence[License]) -> list[DisjunctiveLicense | LicenseExpression]:
     """One expression where all are sure, for a document has either that or a list; else a list of names."""
     declared = LicenseAcknowledgement.DECLARED
-    licenses = list(licenses)
     sure = [item.expression for item in licenses if item.expression]
     if sure and len(sure) == len(licenses):
         expression = conjunction(sure)

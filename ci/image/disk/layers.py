@@ -9,13 +9,14 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ci.host import qcow2
 from ci.host.files import sha256_file, write_atomic
 from ci.host.workspace import exclusive, try_lock
+from ci.image.disk.layout import Layout, Partition
 
 KEEP = 5  # of some 200 MB each
 SUFFIX = ".qcow2"
@@ -23,10 +24,10 @@ SUFFIX = ".qcow2"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """A disk to build upon, read-only, and what was said of it when it was stored."""
+    """A disk to build upon, read-only, and what is on it."""
 
     path: Path
-    about: Mapping[str, str]
+    layout: Layout
 
 
 def layer_key(inputs: Mapping[str, object], code: Sequence[Path]) -> str:
@@ -46,18 +47,19 @@ class LayerCache:
     @contextmanager
     def use(self, key: str) -> Iterator[Layer | None]:
         """The layer of this key, which stays there until the block ends; None where there is none."""
-        with exclusive(self._folder / ".lock"):
-            taken = self._take(key)
-        if taken is None:
-            yield None
-            return
-        layer, handle = taken
-        try:
-            yield layer
-        finally:
-            os.close(handle)
+        path = self._path(key)
+        with ExitStack() as held:
+            with exclusive(self._folder / ".lock"):
+                layout = _layout(path)
+                if layout is None:
+                    path.unlink(missing_ok=True)
+                else:
+                    os.utime(path)
+                    file = held.enter_context(path.open("rb"))
+                    fcntl.flock(file, fcntl.LOCK_SH)  # keeps it from `_forget_old`
+            yield None if layout is None else Layer(path=path, layout=layout)
 
-    def store(self, key: str, disk: Path, disk_format: str, about: Mapping[str, str]) -> None:
+    def store(self, key: str, disk: Path, disk_format: str, layout: Layout) -> None:
         """Keep a copy of `disk`, to which nothing is written meanwhile, and forget the layers used longest ago."""
         path = self._path(key)
         with exclusive(self._folder / ".lock"):
@@ -65,7 +67,7 @@ class LayerCache:
             # Compressed: a quarter of the bytes to write, beside which the session goes on. And not synchronised: the
             # digest tells a layer that a crash cut off.
             qcow2.convert_compressed(disk, partial, source_format=disk_format)
-            note = {"sha256": sha256_file(partial), "about": dict(about)}
+            note = {"sha256": sha256_file(partial), "layout": {place: asdict(one) for place, one in layout.items()}}
             write_atomic(path.with_suffix(".json"), json.dumps(note))
             partial.chmod(0o444)
             partial.replace(path)
@@ -73,18 +75,6 @@ class LayerCache:
 
     def _path(self, key: str) -> Path:
         return self._folder / f"{key}{SUFFIX}"
-
-    def _take(self, key: str) -> tuple[Layer, int] | None:
-        """A layer that is what it was, and a handle that keeps it from `_forget_old`."""
-        path = self._path(key)
-        about = _about(path)
-        if about is None:
-            path.unlink(missing_ok=True)
-            return None
-        os.utime(path)
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        fcntl.flock(handle, fcntl.LOCK_SH)
-        return Layer(path=path, about=about), handle
 
     def _forget_old(self) -> None:
         layers = sorted(self._folder.glob(f"*{SUFFIX}"), key=lambda path: path.stat().st_mtime)
@@ -95,10 +85,11 @@ class LayerCache:
                     path.with_suffix(".json").unlink(missing_ok=True)
 
 
-def _about(path: Path) -> dict[str, str] | None:
-    """What was said of a layer; None where it is not the file of which it was said."""
+def _layout(path: Path) -> Layout | None:
+    """What is on a layer; None where it is not the file of which it was said."""
     try:
         note = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        return dict(note["about"]) if sha256_file(path) == note["sha256"] else None
-    except (OSError, ValueError, LookupError, TypeError):
+        layout = {place: Partition(**one) for place, one in note["layout"].items()}
+        return layout if sha256_file(path) == note["sha256"] else None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ci.host.appliance.guestfish import Guestfish
 from ci.host.errors import BaseImageError, ToolError, ToolTimeoutError
@@ -22,6 +23,7 @@ DISK = "/dev/sda"  # to guestfish; to a program in the appliance it may be anoth
 SECONDS = 600
 OS_RELEASE = "/etc/os-release"
 FSTAB = "/etc/fstab"
+EFI = "/boot/efi"
 SMALL_FILE_BYTES = 1 << 16
 ESP_TYPE = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
 BASE_HINT = "Use a cloud image with a GPT disk whose last partition is an ext4 root, such as Ubuntu's or Debian's."
@@ -51,19 +53,8 @@ class Table:
     partitions: tuple[Partition, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
-    """Device names in the appliance, and the UUIDs of what is on them.
-
-    `boot` is '' where /boot is on the root, `esp` where there is no EFI partition.
-    """
-
-    root: str
-    root_uuid: str
-    boot: str = ""
-    boot_uuid: str = ""
-    esp: str = ""
-    esp_uuid: str = ""
+# What is mounted where in the appliance, as it was before the root grew; of /boot and /boot/efi only what there is.
+Layout = dict[str, Partition]
 
 
 def read_table(disk: Path) -> Table:
@@ -74,15 +65,12 @@ def read_table(disk: Path) -> Table:
         raise
     except ToolError:  # it knows no such table
         return Table(label="", partitions=())
-    entries = described.get("partitions", [])
-    found = {entry["node"]: parse_blkid(_blkid(disk, entry)) for entry in entries}
+    found = {entry["node"]: parse_blkid(_blkid(disk, entry)) for entry in described.get("partitions", [])}
     return parse_table(described, os.fspath(disk), found)
 
 
-def parse_table(described: Mapping[str, object], disk: str, found: Mapping[str, Mapping[str, str]]) -> Table:
+def parse_table(described: Mapping[str, Any], disk: str, found: Mapping[str, Mapping[str, str]]) -> Table:
     """The table from sfdisk's description and, by its names for the partitions, blkid's findings."""
-    entries = described.get("partitions", [])
-    assert isinstance(entries, list)  # noqa: S101 - sfdisk's format
     partitions = [
         Partition(
             number=int(re.sub(r"\D", "", entry["node"].removeprefix(disk))),
@@ -93,9 +81,9 @@ def parse_table(described: Mapping[str, object], disk: str, found: Mapping[str, 
             uuid=found[entry["node"]].get("UUID", ""),
             name=found[entry["node"]].get("LABEL", ""),
         )
-        for entry in entries
+        for entry in described.get("partitions", [])
     ]
-    return Table(label=str(described.get("label", "")), partitions=tuple(partitions))
+    return Table(label=described.get("label", ""), partitions=tuple(partitions))
 
 
 def parse_blkid(output: str) -> dict[str, str]:
@@ -111,10 +99,14 @@ def root_files(disk: Path, partition: Partition, work: Path) -> RootFiles:
 def roots(disk: Path, table: Table, work: Path) -> Iterator[tuple[Partition, str]]:
     """The partitions that have the root of a system, each with its /etc/os-release."""
     for partition in table.partitions:
-        if partition.holds == "ext4":
-            read = root_files(disk, partition, work).read([OS_RELEASE], limit=SMALL_FILE_BYTES, total=SMALL_FILE_BYTES)
-            if OS_RELEASE in read:
-                yield partition, read[OS_RELEASE].decode(errors="replace")
+        if partition.holds == "ext4" and (text := read_text(disk, partition, OS_RELEASE, work)) is not None:
+            yield partition, text
+
+
+def read_text(disk: Path, partition: Partition, path: str, work: Path) -> str | None:
+    """A small file of a partition; None where it is not there."""
+    read = root_files(disk, partition, work).read([path], limit=SMALL_FILE_BYTES, total=SMALL_FILE_BYTES)
+    return read[path].decode(errors="replace") if path in read else None
 
 
 def find_root(disk: Path, table: Table, expected: OperatingSystem, work: Path) -> Partition:
@@ -126,17 +118,11 @@ def find_root(disk: Path, table: Table, expected: OperatingSystem, work: Path) -
     raise BaseImageError(f"the base image has no ext4 root file system (found: {found})", hint=BASE_HINT)
 
 
-def find_boot(disk: Path, table: Table, root: Partition, work: Path) -> Partition | None:
-    """The partition that the base mounts at /boot, as Ubuntu does since 24.04; None where it mounts none there.
+def find_boot(table: Table, fstab: str) -> Partition | None:
+    """The partition that the base's fstab mounts at /boot, as Ubuntu's does since 24.04; None where it mounts none.
 
     Raises BaseImageError where that is none which can be used here.
     """
-    read = root_files(disk, root, work).read([FSTAB], limit=SMALL_FILE_BYTES, total=SMALL_FILE_BYTES)
-    return boot_of(table, read.get(FSTAB, b"").decode(errors="replace"))
-
-
-def boot_of(table: Table, fstab: str) -> Partition | None:
-    """`find_boot`, where what is in the base's fstab is known."""
     source = parse_fstab(fstab).get("/boot")
     if source is None:
         return None
@@ -189,27 +175,19 @@ def _extend(disk: Path, number: int, size: int, work: Path) -> None:
     run(sfdisk, stdin=change, timeout=SECONDS)
 
 
-def appliance_layout(table: Table, root: Partition, boot: Partition | None) -> Layout:
-    """What the appliance calls the partitions."""
+def appliance_layout(table: Table, root: Partition, fstab: str) -> Layout:
+    """What is mounted where: the EFI partition where an update of the boot loader looks for it."""
+    boot = find_boot(table, fstab)
     esp = next((one for one in table.partitions if one.kind == ESP_TYPE and one.holds == "vfat"), None)
-    return Layout(
-        root=f"{DISK}{root.number}",
-        root_uuid=root.uuid,
-        boot=f"{DISK}{boot.number}" if boot else "",
-        boot_uuid=boot.uuid if boot else "",
-        esp=f"{DISK}{esp.number}" if esp else "",
-        esp_uuid=esp.uuid if esp else "",
-    )
+    return {place: one for place, one in (("/", root), ("/boot", boot), (EFI, esp)) if one}
 
 
 def mount(guest: Guestfish, layout: Layout) -> None:
-    """Mount the root file system, /boot's, and the EFI partition where an update of the boot loader looks for it."""
-    guest.command("mount", layout.root, "/")
-    if layout.boot:
-        guest.command("mount", layout.boot, "/boot")
-    if layout.esp:
-        guest.command("mkdir-p", "/boot/efi")
-        guest.command("mount", layout.esp, "/boot/efi")
+    """Mount all of it in the appliance."""
+    for place, partition in layout.items():
+        if place == EFI:
+            guest.command("mkdir-p", place)
+        guest.command("mount", f"{DISK}{partition.number}", place)
 
 
 def parse_os_release(text: str) -> dict[str, str]:

@@ -7,8 +7,8 @@ this machine (https://github.com/tytso/e2fsprogs/issues/272).
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ci.host.errors import BuildError, ToolError, ToolTimeoutError
 from ci.host.process import require_tool, run
@@ -26,10 +26,10 @@ _TARGET = re.compile(r'^Fast link dest: "([^"\n]+)"$', re.MULTILINE)
 _ENTRY = re.compile(r"/\d+/\d+/\d+/\d+/([^/\n]+)/\d*/", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Status:
-    """What `stat` says of a path; `target` is where a symbolic link points, '' where it is none."""
+class _Status(NamedTuple):
+    """What `stat` says of the path `at`; `target` is where a symbolic link points, '' where it is none."""
 
+    at: str
     kind: str
     size: int
     target: str
@@ -47,31 +47,27 @@ class RootFiles:
 
     def names(self, folders: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """What is in each of these folders, sorted; without those that are none, or are absurdly large."""
-        known = [
-            (path, at) for path, (at, status) in self._resolve(folders).items()
-            if status.kind == "directory" and status.size <= FOLDER_BYTES
-        ]  # fmt: skip
-        outputs = self._commands([f"ls -p {at}/." for _, at in known])
-        listings = (tuple(sorted(_ENTRY.findall(output))) for output in outputs)
-        return {
-            path: tuple(name for name in listing if name not in {".", ".."})
-            for (path, _), listing in zip(known, listings, strict=True)
-        }
+        found = self._resolve(folders)
+        known = {path: one.at for path, one in found.items() if one.kind == "directory" and one.size <= FOLDER_BYTES}
+        listings = [
+            set(_ENTRY.findall(output)) for output in self._commands([f"ls -p {at}/." for at in known.values()])
+        ]
+        return {path: tuple(sorted(names - {".", ".."})) for path, names in zip(known, listings, strict=True)}
 
     def read(self, paths: Iterable[str], *, limit: int, total: int) -> dict[str, bytes]:
         """The contents of these files; without those that are none.
 
         Raises BuildError where one has more than `limit` bytes, or all together more than `total`.
         """
-        known = {path: found for path, found in self._resolve(paths).items() if found[1].kind == "regular"}
-        for path, (_, status) in known.items():
+        known = {path: status for path, status in self._resolve(paths).items() if status.kind == "regular"}
+        for path, status in known.items():
             if status.size > limit:
                 raise unreadable(f"{path} has {status.size} bytes, more than {limit}")
-        if sum(status.size for _, status in known.values()) > total:
+        if sum(status.size for status in known.values()) > total:
             raise unreadable(f"there are more than {total} bytes in {len(known)} files")
-        self._commands([f"dump {at} {number}" for number, (at, _) in enumerate(known.values())], file_size=limit)
+        self._commands([f"dump {one.at} {number}" for number, one in enumerate(known.values())], file_size=limit)
         contents = {}
-        for number, (path, (_, status)) in enumerate(known.items()):
+        for number, (path, status) in enumerate(known.items()):
             file = self._folder / str(number)
             contents[path] = file.read_bytes() if file.exists() else b""
             file.unlink(missing_ok=True)
@@ -84,21 +80,21 @@ class RootFiles:
         if "needs_recovery" in self._commands(["features"])[0].split():
             raise unreadable("its root file system was not unmounted")
 
-    def _resolve(self, paths: Iterable[str]) -> dict[str, tuple[str, _Status]]:
+    def _resolve(self, paths: Iterable[str]) -> dict[str, _Status]:
         """Where each path leads, and what is there; without those that lead nowhere."""
-        found: dict[str, tuple[str, _Status]] = {}
+        found: dict[str, _Status] = {}
         pending = {path: path for path in paths if _PLAIN.fullmatch(path)}
         for _ in range(MAX_LINKS):
             outputs = self._commands([f"stat {at}" for at in pending.values()])
             following = {}
             for (path, at), output in zip(pending.items(), outputs, strict=True):
-                status = _parse_status(output)
+                status = _parse_status(at, output)
                 if status and status.target:
                     target = status.target
                     # debugfs knows links, and `..`, in all parts of a path but the last.
                     following[path] = target if target.startswith("/") else f"{at.rpartition('/')[0]}/{target}"
                 elif status:
-                    found[path] = at, status
+                    found[path] = status
             pending = {path: at for path, at in following.items() if _PLAIN.fullmatch(at)}
             if not pending:
                 break
@@ -132,12 +128,11 @@ def _split_output(output: str, commands: Sequence[str]) -> list[str]:
     return [*parts[1:], output]
 
 
-def _parse_status(output: str) -> _Status | None:
+def _parse_status(at: str, output: str) -> _Status | None:
     kind, size, target = (pattern.search(output) for pattern in (_INODE, _SIZE, _TARGET))
     if kind is None or size is None:
         return None
-    link = target[1] if target and kind[1] == "symlink" else ""
-    return _Status(kind=kind[1], size=int(size[1]), target=link)
+    return _Status(at, kind[1], int(size[1]), target[1] if target and kind[1] == "symlink" else "")
 
 
 def unreadable(problem: str, details: str = "") -> BuildError:

@@ -9,10 +9,11 @@ from debian.debian_support import Version
 from pydantic import Field, TypeAdapter
 
 from ci.host.errors import BaseImageError
-from ci.image.definition import DefinitionTable, PackageName
+from ci.image.definition import PackageName
+from ci.records.record import Part
 
 
-class Requirement(DefinitionTable):
+class Requirement(Part):
     """What is used of one package: its programs, and each of its features with the oldest version that has it."""
 
     programs: tuple[str, ...] = ()

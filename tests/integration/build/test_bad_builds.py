@@ -16,7 +16,7 @@ from ci.host.appliance import guestfish
 from ci.host.errors import HostError
 from ci.host.files import sha256_file
 from ci.host.process import held_port, run
-from ci.host.repository import ROOT, Revision, current_revision
+from ci.host.repository import BUILD, ROOT, Revision, current_revision
 from tests.support.building import from_base, path_without
 from tests.support.standin.base import IMAGE
 
@@ -108,7 +108,7 @@ class TestWhatAPersonGotWrong:
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            (None, "does not exist"),
+            (None, "No such file"),
             ("", "holds no key"),
             ("# a comment\n", "holds no key"),
             ("hello\n", "this is not a public key"),
@@ -153,7 +153,7 @@ class TestWhatAPersonGotWrong:
     def test_a_misspelt_key_in_a_definition(
         self, attempt: Try, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        shutil.copytree(build_image.BUILD, tmp_path / "build")
+        shutil.copytree(BUILD, tmp_path / "build")
         definition = tmp_path / "build" / "images" / f"{IMAGE}.toml"
         definition.write_text(f"{definition.read_text()}[packages]\ninstal = []\n")
         monkeypatch.setattr(build_image, "BUILD", tmp_path / "build")

@@ -10,17 +10,16 @@ from pathlib import Path
 import pytest
 from packageurl import PackageURL
 
-from ci.build_image import BUILD
 from ci.host import qcow2
 from ci.host.accelerator import Acceleration
 from ci.host.appliance import guestfish
 from ci.host.files import sha256_file
 from ci.host.process import run
-from ci.host.repository import ROOT
+from ci.host.repository import BUILD, ROOT
 from ci.image.authorized_keys import read_authorized_keys
-from ci.image.definition import GIB, Definition, definition_files, inputs_digest, load_definition
+from ci.image.definition import GIB, Definition, definition_files, input_digests, load_definition
 from ci.records.build import Verification
-from ci.records.packages import read_packages
+from ci.records.packages import parse_packages
 from ci.records.sbom import read_sbom
 from tests.support.building import VERSION, Built
 from tests.support.disks import compression
@@ -67,7 +66,7 @@ class TestArtifacts:
         record = built.record
         assert (record.name, record.version, record.definition) == (STEM, VERSION, IMAGE)
         inputs = (*definition_files(IMAGE, BUILD / "images"), BUILD / "guest", BUILD / "provision")
-        assert record.definition_sha256 == inputs_digest(ROOT, *inputs)
+        assert (record.definition_sha256, record.inputs) == input_digests(ROOT, *inputs)
         assert record.base.verification is Verification.PINNED_DIGEST
         (key,) = read_authorized_keys(Path(f"{built.identity}.pub"))
         assert record.authorized_keys == [key.fingerprint]
@@ -86,7 +85,7 @@ class TestArtifacts:
         self, built: Built, definition: Definition
     ) -> None:
         path = built.image.parent / f"{STEM}.packages.tsv"
-        packages = read_packages(path.read_text(encoding="utf-8"), path.name)
+        packages = parse_packages(path.read_bytes(), path.name)
         names = [package.name for package in packages]
         assert names == sorted(names)
         assert len(packages) == built.record.packages
@@ -97,7 +96,7 @@ class TestArtifacts:
 
     def test_the_sbom_is_valid_and_has_exactly_the_packages_of_the_list(self, built: Built) -> None:
         listing, bill = (built.image.parent / f"{STEM}.{kind}" for kind in ("packages.tsv", "cdx.json"))
-        packages = read_packages(listing.read_text(encoding="utf-8"), listing.name)
+        packages = parse_packages(listing.read_bytes(), listing.name)
         summary = read_sbom(bill, image_sha256=built.record.image.sha256)
         components = json.loads(bill.read_text(encoding="utf-8"))["components"]
         purls = [PackageURL.from_string(item["purl"]) for item in components if "purl" in item]

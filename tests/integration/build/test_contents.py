@@ -58,7 +58,7 @@ def look_into(image: Path, folder: Path) -> ImageContents:
         return read_contents(image, work)
     finally:
         assert sha256_file(image) == before
-        left = {*folder.rglob("*")} - around - {work / "contents", work / "contents" / "commands"}
+        left = {*folder.rglob("*")} - around
         assert left == set()
 
 
@@ -69,6 +69,10 @@ def write(tree: Path, path: str, content: str | bytes) -> Path:
     return target
 
 
+def packages(contents: ImageContents) -> tuple[Package, ...]:
+    return tuple(item.package for item in contents.installed)
+
+
 def names(contents: ImageContents, package: str) -> list[str]:
     return [item.name for item in contents.licenses.get(package, ())]
 
@@ -76,14 +80,14 @@ def names(contents: ImageContents, package: str) -> list[str]:
 class TestWhatIsThere:
     def test_packages_and_distribution_are_those_of_the_image(self, read: Read) -> None:
         contents = read()
-        assert contents.inventory.packages == PACKAGES
+        assert packages(contents) == PACKAGES
         assert (contents.os.id, contents.os.version_id) == ("debian", "12")
 
     def test_the_root_is_found_behind_other_partitions(self, tree: Path, tmp_path: Path) -> None:
         other = tmp_path / "other"
         write(other, "boot/grub/grub.cfg", "")
         image = make_image(tmp_path / "image.qcow2", None, other, tree)
-        assert look_into(image, tmp_path).inventory.packages == PACKAGES
+        assert packages(look_into(image, tmp_path)) == PACKAGES
 
     def test_licenses_are_found_through_links_of_every_kind(self, tree: Path, read: Read) -> None:
         documents = tree / "usr/share/doc"
@@ -203,4 +207,4 @@ class TestDamage:
             contents = look_into(compress(disk, tmp_path / "image.qcow2"), tmp_path)
         except BuildError:
             return
-        assert contents.inventory.packages == PACKAGES
+        assert packages(contents) == PACKAGES

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ci.build_image import BUILD
 from ci.host.errors import BaseImageError, BuildError
 from ci.host.process import run
+from ci.host.repository import BUILD
 from ci.image.definition import Packages, load_definition
 from ci.image.packages import dpkg
 from ci.image.packages.apt import IMPOSSIBLE, Apt

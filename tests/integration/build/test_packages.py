@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from debian.debfile import DebFile
 
-from ci.build_image import BUILD
 from ci.host import qcow2
 from ci.host.errors import BaseImageError, BuildError
 from ci.host.files import sha256_file
 from ci.host.process import run
+from ci.host.repository import BUILD
 from ci.image.definition import Packages, load_definition
 from ci.image.disk import layout
 from ci.image.packages import archive

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ci.build_image import BUILD
 from ci.host.process import Completed, run
+from ci.host.repository import BUILD
 from ci.image.guest_script import SCRIPT
 from ci.image.packages.transaction import Transaction
 from ci.records.build import PackageStep

@@ -15,10 +15,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ci.build_image import BUILD
 from ci.host.accelerator import Acceleration
 from ci.host.process import Argument, run
 from ci.host.progress import Reporter
+from ci.host.repository import BUILD
 from ci.image.base.base_image import VerifiedBase
 from ci.image.base.bootstrap import bootstrap_base
 from ci.image.definition import load_definition

@@ -14,6 +14,7 @@ from ci.bench.builds import BenchSubject
 from ci.boot.vm.qemu import MachineSpec
 from ci.boot.vm.ssh import new_key
 from ci.host.accelerator import Acceleration, Accelerator
+from ci.host.repository import BUILD
 from ci.image.base.base_image import VerifiedBase
 from ci.image.definition import load_definition
 from ci.records.build import ArtifactRecord, BaseImageRecord, BuildRecord, Verification
@@ -22,7 +23,7 @@ DISK = Path("/w/classic.qcow2")
 PORT = 2222
 SUBJECT = BenchSubject(
     name="bookworm",
-    definition=load_definition("bookworm", build_image.BUILD / "images"),
+    definition=load_definition("bookworm", BUILD / "images"),
     base=VerifiedBase(
         path=Path("/cache/base.qcow2"),
         url="bootstrap:bookworm",

@@ -64,7 +64,7 @@ def test_the_same_key_twice_counts_once_and_the_order_is_kept(file: Path) -> Non
 
 
 def test_a_missing_file_says_how_to_add_a_key(file: Path) -> None:
-    with pytest.raises(InputError, match="does not exist") as caught:
+    with pytest.raises(InputError, match="cannot be read: No such file") as caught:
         read_authorized_keys(file)
     assert "ssh-keygen -t ed25519" in caught.value.hint
     assert "AUTHORIZED_KEYS=" in caught.value.hint

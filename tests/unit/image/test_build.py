@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -7,14 +8,15 @@ from ci.host.accelerator import Acceleration, Accelerator, remembered
 from ci.host.errors import AcceleratorError
 from ci.host.progress import quiet_reporter
 from ci.image import build
-from ci.image.guest_script import GuestKernel
 from ci.image.make_image import Provisioned
 from ci.image.packages.transaction import Transaction
 
 KVM = Acceleration(accelerator=Accelerator.KVM, reason="a guest ran with it")
 FOUND = Provisioned(
+    acceleration=KVM,
     transaction=Transaction(request=(), changes=(), install=()),
-    kernel=GuestKernel(release="6.1.0", modules={}),
+    kernel="6.1.0",
+    drivers={},
     folder_sizes="",
 )
 
@@ -34,11 +36,10 @@ def test_a_build_that_kvm_fails_starts_anew_with_tcg_in_an_empty_folder(
         folders.append(work)
         if acceleration.accelerator is Accelerator.KVM:
             raise AcceleratorError("the appliance died")
-        return FOUND
+        return dataclasses.replace(FOUND, acceleration=acceleration)
 
     mocker.patch.object(build, "make_image", make_image)
-    found, used = build.provisioned(mocker.sentinel.plan, tmp_path / "image", tmp_path, KVM, quiet_reporter())
-    assert found == FOUND
-    assert used == Acceleration(accelerator=Accelerator.TCG, reason="the appliance died")
+    found = build.provisioned(mocker.sentinel.plan, tmp_path / "image", tmp_path, KVM, quiet_reporter())
+    assert found.acceleration == Acceleration(accelerator=Accelerator.TCG, reason="the appliance died")
     assert len(set(folders)) == 2
     assert not any(folder.exists() for folder in folders)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ci.host.errors import InputError
-from ci.image.definition import Definition, definition_files, input_digests, inputs_digest, load_definition
+from ci.image.definition import Definition, definition_files, input_digests, load_definition
 
 VALID = """
 distribution = "ubuntu-2204"
@@ -288,7 +288,7 @@ def test_an_unknown_image_names_the_nearest_and_all_known_ones(tmp_path: Path, a
     with pytest.raises(InputError) as caught:
         load_definition(asked, tmp_path)
     assert caught.value.message == f"there is no image definition '{asked}'; did you mean `{nearest}`?"
-    assert caught.value.hint == "Known images: bookworm, jammy."
+    assert caught.value.hint == "Known are: bookworm, jammy."
 
 
 @pytest.mark.parametrize("name", ["../mine", "mine.toml", "", "/etc/passwd"])
@@ -311,7 +311,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def digest(root: Path) -> str:
-    return inputs_digest(root, root / "image.toml", root / "guest")
+    return input_digests(root, root / "image.toml", root / "guest")[0]
 
 
 def test_two_checkouts_agree_whatever_their_place_and_times(checkout: Path, tmp_path: Path) -> None:
@@ -368,6 +368,6 @@ def test_what_reaches_the_guest_changes_the_digest(checkout: Path, change: Calla
 
 
 def test_each_file_has_a_digest_of_its_own_by_its_place_in_the_checkout(checkout: Path) -> None:
-    found = input_digests(checkout, checkout / "image.toml", checkout / "guest")
+    _, found = input_digests(checkout, checkout / "image.toml", checkout / "guest")
     assert set(found) == {"image.toml", "guest/etc/hosts", "guest/run"}
     assert found["guest/run"] == hashlib.sha256((checkout / "guest" / "run").read_bytes()).hexdigest()

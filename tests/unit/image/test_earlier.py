@@ -9,7 +9,8 @@ from rich.console import Console
 
 from ci.host.errors import FetchError
 from ci.host.progress import Reporter
-from ci.image.earlier import PACKAGES, Earlier, of_builds, of_releases
+from ci.image.earlier import Earlier, of_builds, of_releases
+from ci.records.artifacts import PACKAGES
 from ci.records.packages import Package, to_tsv
 from ci.records.release import AssetRecord, ImageRelease
 from tests.support.release_records import make_image, make_record

@@ -6,7 +6,6 @@ from pathlib import Path
 from ci.host import qcow2
 from ci.host.accelerator import Acceleration
 from ci.host.progress import Reporter
-from ci.image.guest_script import GuestKernel
 from ci.image.make_image import Provisioned
 from ci.image.packages.transaction import Transaction
 from ci.image.plan import Plan
@@ -18,7 +17,6 @@ NOISE_MIB = 6
 
 
 def provision(plan: Plan, image: Path, work: Path, acceleration: Acceleration, reporter: Reporter) -> Provisioned:
-    del acceleration
     with reporter.step("Making noise"):
         tree, raw = debian_tree(work / "tree", PACKAGES), work / "small.raw"
         (tree / "noise").write_bytes(os.urandom(NOISE_MIB << 20))
@@ -26,7 +24,9 @@ def provision(plan: Plan, image: Path, work: Path, acceleration: Acceleration, r
         os.truncate(raw, plan.disk_bytes)
         qcow2.convert_compressed(raw, image, source_format=qcow2.DiskFormat.RAW)
     return Provisioned(
+        acceleration=acceleration,
         transaction=Transaction(request=(), changes=(), install=()),
-        kernel=GuestKernel(release="6.1.0-1-amd64", modules={}),
+        kernel="6.1.0-1-amd64",
+        drivers={},
         folder_sizes="1\t/usr\n1\t/\n",
     )

@@ -1,11 +1,12 @@
+from collections.abc import Sequence
+
 import pytest
 
 from ci.host.errors import BuildError
 from ci.image.contents.image_contents import OsRelease, find_licenses, find_owners, read_os_release
-from ci.image.contents.inventory import Inventory, parse_status
+from ci.image.contents.inventory import InstalledPackage
 from ci.image.contents.python_packages import Distribution
 from ci.records.packages import Package
-from tests.support.disks import stanza
 
 GCC, ISC = (
     f"Format: http://dep.debian.net/deps/dep5/\n\nFiles: *\nLicense: {name}\n".encode() for name in ("GPL-3+", "ISC")
@@ -33,31 +34,34 @@ def test_what_names_no_distribution_is_refused(content: str) -> None:
     assert len(caught.value.message) < 300
 
 
-def inventory(**sources: str) -> Inventory:
-    return parse_status(
-        "\n".join(
-            stanza(Package(name=name, version="12", architecture="amd64", installed_kib=1), f"Source: {source}")
-            for name, source in sources.items()
-        ).encode()
-    )
+def installed(**sources: str) -> list[InstalledPackage]:
+    return [
+        InstalledPackage(
+            package=Package(name=name, version="12", architecture="amd64", installed_kib=1),
+            source=source.partition("@")[0],
+            source_version=source.partition("@")[2] or "12",
+            maintainer="",
+        )
+        for name, source in sources.items()
+    ]
 
 
-def licenses(found: Inventory, **copyrights: bytes) -> dict[str, list[str]]:
+def licenses(found: Sequence[InstalledPackage], **copyrights: bytes) -> dict[str, list[str]]:
     return {name: [item.name for item in terms] for name, terms in find_licenses(found, copyrights).items()}
 
 
 def test_a_package_without_a_copyright_file_has_that_of_its_source() -> None:
-    found = licenses(inventory(base="gcc", libgcc="gcc", curl="curl"), base=GCC)
+    found = licenses(installed(base="gcc", libgcc="gcc", curl="curl"), base=GCC)
     assert found == {"base": ["GPL-3+"], "libgcc": ["GPL-3+"]}
 
 
 def test_where_those_of_its_source_differ_it_has_none() -> None:
-    found = licenses(inventory(base="gcc", doc="gcc", libgcc="gcc"), base=GCC, doc=ISC)
+    found = licenses(installed(base="gcc", doc="gcc", libgcc="gcc"), base=GCC, doc=ISC)
     assert found == {"base": ["GPL-3+"], "doc": ["ISC"]}
 
 
 def test_another_version_of_its_source_says_nothing() -> None:
-    assert licenses(inventory(base="gcc", libgcc="gcc (11)"), base=GCC) == {"base": ["GPL-3+"]}
+    assert licenses(installed(base="gcc", libgcc="gcc@11"), base=GCC) == {"base": ["GPL-3+"]}
 
 
 def test_owners_are_found_by_whole_lines() -> None:

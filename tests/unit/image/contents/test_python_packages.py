@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ci.image.contents.licenses import License
-from ci.image.contents.python_packages import metadata_candidates, parse_metadata
+from ci.image.contents.python_packages import metadata_paths, parse_metadata, sites
 
 METADATA = b"Metadata-Version: 2.1\nName: PyYAML\nVersion: 6.0\nLicense: MIT\n\nName: of the description\n"
 
@@ -15,8 +15,14 @@ def license_of(*lines: str) -> License | None:
 
 
 def test_only_what_says_that_it_was_installed_is_looked_into() -> None:
-    found = metadata_candidates("/site", ["yaml", "PyYAML-6.0.dist-info", "six-1.egg-info", "six.py", "dist-info"])
+    found = metadata_paths({"/site": ["yaml", "PyYAML-6.0.dist-info", "six-1.egg-info", "six.py", "dist-info"]})
     assert found == ["/site/PyYAML-6.0.dist-info/METADATA", "/site/six-1.egg-info/PKG-INFO", "/site/six-1.egg-info"]
+
+
+def test_packages_are_in_folders_of_an_interpreter() -> None:
+    found = sites({"/usr/lib": ["python3", "python3.11", "python2.7", "python3.11x", "git-core"], "/none": []})
+    interpreters = ("/usr/lib/python3", "/usr/lib/python3.11")
+    assert found == [f"{folder}/{site}-packages" for folder in interpreters for site in ("dist", "site")]
 
 
 def test_name_and_version_are_those_of_the_headers() -> None:

@@ -13,7 +13,7 @@ from ci.host.errors import BuildError
 from ci.host.repository import ROOT
 from ci.image.contents import sbom
 from ci.image.contents.image_contents import ImageContents, OsRelease
-from ci.image.contents.inventory import InstalledPackage, Inventory
+from ci.image.contents.inventory import InstalledPackage
 from ci.image.contents.licenses import License, to_expression
 from ci.image.contents.python_packages import Distribution
 from ci.image.plan import ImageIdentity
@@ -58,7 +58,7 @@ def contents(
 ) -> ImageContents:
     return ImageContents(
         os=os,
-        inventory=Inventory(installed=packages, known=frozenset(item.package.name for item in packages)),
+        installed=packages,
         licenses={
             name: tuple(License(name=text, expression=to_expression(text)) for text in texts)
             for name, texts in (licenses or {}).items()

@@ -1,6 +1,5 @@
 import os
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -8,8 +7,9 @@ import pytest
 from ci.host import qcow2
 from ci.image.disk import layers
 from ci.image.disk.layers import LayerCache, layer_key
+from ci.image.disk.layout import Partition
 
-ABOUT: Mapping[str, str] = {"root": "/dev/sda1"}
+LAYOUT = {"/": Partition(number=1, start=2048, size=8192, kind="x", holds="ext4", uuid="4b3a")}
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LayerCache:
 def store(cache: LayerCache, tmp_path: Path, key: str, content: str = "content") -> Path:
     path = tmp_path / "disk.raw"
     path.write_text(content)
-    cache.store(key, path, "raw", ABOUT)
+    cache.store(key, path, "raw", LAYOUT)
     return path
 
 
@@ -33,7 +33,7 @@ def test_what_was_stored_is_there_for_its_key_only(cache: LayerCache, tmp_path: 
     store(cache, tmp_path, "one")
     with cache.use("one") as layer:
         assert layer is not None
-        assert (layer.path.read_text(), layer.about) == ("content", ABOUT)
+        assert (layer.path.read_text(), layer.layout) == ("content", LAYOUT)
     with cache.use("two") as layer:
         assert layer is None
 
@@ -46,7 +46,9 @@ def test_later_writes_to_the_disk_do_not_reach_the_layer(cache: LayerCache, tmp_
 
 
 @pytest.mark.parametrize("ending", ["qcow2", "json"])
-@pytest.mark.parametrize("content", ["c0ntent", "", "{}", "[]", '{"sha256": 1, "about": 2}'])
+@pytest.mark.parametrize(
+    "content", ["c0ntent", "", "{}", "[]", '{"sha256": 1, "layout": 2}', '{"sha256": 1, "layout": {"/": {}}}']
+)
 def test_a_damaged_layer_is_forgotten(cache: LayerCache, tmp_path: Path, ending: str, content: str) -> None:
     store(cache, tmp_path, "one")
     damaged = tmp_path / "layers" / f"one.{ending}"

@@ -10,8 +10,8 @@ from ci.image.disk.layout import (
     Partition,
     Table,
     appliance_layout,
-    boot_of,
     check_os,
+    find_boot,
     mount,
     parse_blkid,
     parse_fstab,
@@ -88,19 +88,17 @@ def test_a_table_without_partitions_is_one() -> None:
     assert parse_table({"label": "dos"}, "/w/disk.raw", {}) == Table(label="dos", partitions=())
 
 
-def test_the_appliance_has_them_by_their_numbers() -> None:
-    assert appliance_layout(UBUNTU, ROOT, None) == Layout(
-        root="/dev/sda1", root_uuid=UUID, esp="/dev/sda15", esp_uuid="A1B2-C3D4"
-    )
-    assert appliance_layout(NOBLE, NOBLE_ROOT, NOBLE_BOOT) == Layout(
-        root="/dev/sda1", root_uuid=UUID, boot="/dev/sda16", boot_uuid=BOOT_UUID, esp="/dev/sda15", esp_uuid="A1B2-C3D4"
-    )
+def test_each_partition_has_its_place() -> None:
+    assert appliance_layout(UBUNTU, ROOT, "") == {"/": ROOT, "/boot/efi": UBUNTU.partitions[2]}
+    assert appliance_layout(NOBLE, NOBLE_ROOT, NOBLE_FSTAB) == {
+        "/": NOBLE_ROOT, "/boot": NOBLE_BOOT, "/boot/efi": NOBLE.partitions[2],
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("found", [{}, {"TYPE": "ext4", "UUID": "x"}])
 def test_an_efi_partition_without_its_file_system_is_none(found: dict[str, str]) -> None:
     table = parse_table(SFDISK, "/w/disk.raw", FOUND | {"/w/disk.raw15": found})
-    assert appliance_layout(table, ROOT, None) == Layout(root="/dev/sda1", root_uuid=UUID)
+    assert appliance_layout(table, ROOT, "") == {"/": ROOT}
 
 
 def test_the_table_of_a_disk_with_a_file_system_for_boot_is_read() -> None:
@@ -124,13 +122,13 @@ def test_the_table_of_a_disk_with_a_file_system_for_boot_is_read() -> None:
     ids=["label", "uuid", "absent", "comment", "empty"],
 )
 def test_what_is_mounted_at_boot_is_found_by_the_bases_own_table(fstab: str, boot: Partition | None) -> None:
-    assert boot_of(NOBLE, fstab) == boot
+    assert find_boot(NOBLE, fstab) == boot
 
 
 @pytest.mark.parametrize("source", ["LABEL=boot", "UUID=x", "/dev/vda16", "PARTLABEL=BOOT", "LABEL=UEFI"])
 def test_what_is_at_boot_and_cannot_be_found_is_told(source: str) -> None:
     with pytest.raises(BaseImageError, match=f"mounts {source} at /boot, which is none of its ext4") as caught:
-        boot_of(NOBLE, f"LABEL=cloudimg-rootfs / ext4 defaults 0 1\n{source} /boot auto defaults 0 2\n")
+        find_boot(NOBLE, f"LABEL=cloudimg-rootfs / ext4 defaults 0 1\n{source} /boot auto defaults 0 2\n")
     assert caught.value.hint
 
 
@@ -184,10 +182,10 @@ ESP_MOUNTS = ["mkdir-p /boot/efi", "mount /dev/sda15 /boot/efi"]
 @pytest.mark.parametrize(
     ("layout", "commands"),
     [
-        (appliance_layout(NOBLE, NOBLE_ROOT, NOBLE_BOOT), [ROOT_MOUNT, BOOT_MOUNT, *ESP_MOUNTS]),
-        (appliance_layout(UBUNTU, ROOT, None), [ROOT_MOUNT, *ESP_MOUNTS]),
-        (Layout(root="/dev/sda1", root_uuid=UUID, boot="/dev/sda16", boot_uuid=BOOT_UUID), [ROOT_MOUNT, BOOT_MOUNT]),
-        (Layout(root="/dev/sda1", root_uuid=UUID), [ROOT_MOUNT]),
+        (appliance_layout(NOBLE, NOBLE_ROOT, NOBLE_FSTAB), [ROOT_MOUNT, BOOT_MOUNT, *ESP_MOUNTS]),
+        (appliance_layout(UBUNTU, ROOT, ""), [ROOT_MOUNT, *ESP_MOUNTS]),
+        ({"/": NOBLE_ROOT, "/boot": NOBLE_BOOT}, [ROOT_MOUNT, BOOT_MOUNT]),
+        ({"/": ROOT}, [ROOT_MOUNT]),
     ],
     ids=["all", "efi", "boot", "root"],
 )
