@@ -64,9 +64,9 @@ def test_a_base_that_nothing_vouches_for(plain: Scene, tmp_path: Path) -> None:
         (
             "ci/host/accelerator/__init__.py",
             stood_in("accelerator", "missing as find_kvm_fault"),
-            "missing: accelerator",
+            "this machine lacks accelerator",
         ),
-        ("ci/host/prerequisites.py", replaced("_BYTES = 6 *", "_BYTES = 6_000_000 *"), "missing: disk space"),
+        ("ci/host/prerequisites.py", replaced("_BYTES = 6 *", "_BYTES = 6_000_000 *"), "this machine lacks disk space"),
         ("build/authorized_keys", lambda _: "# nobody\n", "build/authorized_keys"),
     ],
     ids=["no KVM", "no space", "no key"],
