@@ -22,6 +22,7 @@ import requests
 from pydantic import TypeAdapter, ValidationError
 
 from ci.fetch.retry import Patience, Persistence
+from ci.fetch.session import USER_AGENT
 from ci.fetch.source import AbsentError, TransientError
 from ci.github.answers import (
     Asset,
@@ -35,7 +36,7 @@ from ci.github.answers import (
     RepositoryFacts,
     Switch,
 )
-from ci.github.context import USER_AGENT, Context
+from ci.github.context import Context
 from ci.github.failures import from_status
 from ci.github.transfer import Transfer
 from ci.host.errors import AccessError, RejectedError, RemoteError

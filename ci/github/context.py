@@ -9,8 +9,6 @@ from ci.fetch.github_access import SERVER_URL, TOKEN_VARIABLE, GitHubAccess, acc
 from ci.host.errors import AccessError, InputError
 from ci.records.version import Version
 
-USER_AGENT = "fountainkit-toolsmith-image"
-
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 

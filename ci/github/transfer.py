@@ -16,9 +16,10 @@ from pydantic import ValidationError
 
 from ci.fetch.github_access import require_safe_url
 from ci.fetch.retry import Patience
+from ci.fetch.session import USER_AGENT
 from ci.fetch.source import AbsentError, TransientError
 from ci.github.answers import Asset, Release
-from ci.github.context import USER_AGENT, Context
+from ci.github.context import Context
 from ci.github.failures import from_status
 from ci.host.errors import AccessError, RejectedError, RemoteError, VerificationError
 from ci.host.files import CHUNK_BYTES
