@@ -6,7 +6,6 @@ lasts, and one when it ends; in GitHub Actions a foldable group. Everything goes
 
 import itertools
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -191,8 +190,3 @@ def limits(limit: float | None, silence: float | None) -> str:
 def duration(seconds: float) -> str:
     """Seconds for people."""
     return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"
-
-
-def quiet_reporter() -> Reporter:
-    """A reporter that shows nothing, for tests and for helpers of other programs."""
-    return Reporter(Console(file=sys.stderr, quiet=True), in_actions=False)

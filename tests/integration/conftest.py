@@ -9,14 +9,23 @@ from ci.demo import throwaway_key
 from ci.host import qcow2
 from ci.host.accelerator import Acceleration, probe
 from ci.host.appliance import guestfish
-from ci.host.progress import quiet_reporter
 from ci.host.repository import BUILD, ROOT
 from ci.host.workspace import cache_folder
 from ci.image.base.bootstrap import bootstrap_base
 from ci.image.definition import load_definition
 from tests.support.building import EPOCH, Built, build
+from tests.support.fault_server import FaultServer
+from tests.support.quiet import quiet_reporter
 from tests.support.signing import Signer, key_folder, make_signer
 from tests.support.standin.base import make_standin
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultServer]:
+    """A web server that fails as it is told; it is asked without a proxy."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with FaultServer() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

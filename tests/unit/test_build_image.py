@@ -7,13 +7,14 @@ from ci import build_image
 from ci.build_image import BuildRequest, base_source
 from ci.host.accelerator import Acceleration, Accelerator
 from ci.host.errors import InputError, VerificationError
-from ci.host.progress import Reporter, quiet_reporter
+from ci.host.progress import Reporter
 from ci.host.repository import BUILD, ROOT, Revision
 from ci.image.authorized_keys import AuthorizedKey
 from ci.image.base.base_image import VerifiedBase
 from ci.image.definition import Definition, load_definition
 from ci.image.plan import Plan
 from ci.records.build import Verification
+from tests.support.quiet import quiet_reporter
 
 VARIABLES = ("IMAGE_VERSION", "BASE_IMAGE_URL", "BASE_IMAGE_SHA256", "AUTHORIZED_KEYS")
 OTHER_URL = "https://mirror.example.org/base.img"

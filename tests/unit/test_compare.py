@@ -8,7 +8,7 @@ from ci import compare
 from ci.comparison.difference import Difference
 from ci.host import cli
 from ci.host.errors import InputError
-from ci.host.progress import quiet_reporter
+from tests.support.quiet import quiet_reporter
 from tests.support.releasing import PACKAGES, make_dist
 
 

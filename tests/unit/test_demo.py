@@ -6,11 +6,11 @@ from pytest_mock import MockerFixture
 
 from ci import demo, rehearse
 from ci.host.process import Completed
-from ci.host.progress import quiet_reporter
 from ci.host.repository import ROOT
 from ci.host.workspace import LOCK_NAME, cache_folder
 from ci.records.version import Version
 from ci.validate_image import ValidateRequest
+from tests.support.quiet import quiet_reporter
 from tests.support.releasing import build_record, validation_report
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from ci.host.errors import InputError, RefusedError, VerificationError
-from ci.host.progress import quiet_reporter
 from ci.records.record import read_record
 from ci.records.validation import ValidationReport
 from ci.workflow import collect_images, verify_images
 from ci.workflow.collect_images import parse_images
+from tests.support.quiet import quiet_reporter
 from tests.support.releasing import COMMIT, TAG, make_dist
 
 ENVIRON = {"GITHUB_SHA": COMMIT}

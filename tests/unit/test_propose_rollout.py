@@ -6,7 +6,8 @@ from rich.console import Console
 
 from ci import propose_rollout
 from ci.host.errors import AccessError, InputError, ToolsmithError
-from ci.host.progress import Reporter, quiet_reporter
+from ci.host.progress import Reporter
+from tests.support.quiet import quiet_reporter
 
 ENVIRON = {"GITHUB_REPOSITORY": "o/r", "GITHUB_TOKEN": "t" * 40}
 TAG = "v2026.11.23"

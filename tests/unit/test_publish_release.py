@@ -5,8 +5,8 @@ import pytest
 
 from ci import publish_release
 from ci.host.errors import AccessError, InputError, RefusedError, ToolsmithError
-from ci.host.progress import quiet_reporter
 from ci.host.repository import ROOT
+from tests.support.quiet import quiet_reporter
 from tests.support.releasing import TAG, make_dist
 
 ENVIRON = {"GITHUB_REPOSITORY": "o/r", "GITHUB_TOKEN": "t" * 40}

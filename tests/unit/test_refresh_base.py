@@ -9,9 +9,10 @@ from rich.console import Console
 from ci import refresh_base
 from ci.fetch.retry import Patience
 from ci.host.errors import AccessError, InputError, ToolsmithError, VerificationError
-from ci.host.progress import Reporter, quiet_reporter
+from ci.host.progress import Reporter
 from ci.host.repository import ROOT
 from ci.text.markdown import Markdown
+from tests.support.quiet import quiet_reporter
 
 ENVIRON = {"GITHUB_REPOSITORY": "o/r", "GITHUB_TOKEN": "t" * 40}
 JAMMY = (ROOT / "build/images/jammy.toml").read_text(encoding="utf-8")

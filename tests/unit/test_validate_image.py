@@ -14,9 +14,9 @@ from ci.boot.boot import Boot, BootSettings, Ports
 from ci.boot.vm import ssh
 from ci.host.accelerator import Acceleration, Accelerator
 from ci.host.errors import BootError, CheckError, InputError, ToolsmithError
-from ci.host.progress import quiet_reporter
 from ci.records.validation import CheckResult, Outcome, ValidationReport
 from ci.validate_image import ValidateRequest
+from tests.support.quiet import quiet_reporter
 
 SETTINGS = BootSettings(
     image=Path("image.qcow2"), acceleration=Acceleration(accelerator=Accelerator.TCG, reason="chosen")

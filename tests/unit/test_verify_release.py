@@ -5,8 +5,8 @@ import pytest
 
 from ci import verify_release
 from ci.host.errors import InputError, ToolsmithError, UnknownOriginError
-from ci.host.progress import quiet_reporter
 from ci.verify_release import VerifyReleaseRequest, read_subject
+from tests.support.quiet import quiet_reporter
 
 DIGEST = "ab" * 32
 

@@ -12,10 +12,10 @@ from ci.boot.boot import BootSettings
 from ci.boot.scenarios import all_scenarios
 from ci.host.accelerator import Acceleration
 from ci.host.appliance import guestfish
-from ci.host.progress import quiet_reporter
 from ci.host.repository import ROOT
 from ci.records.validation import Outcome
 from tests.support.building import Built
+from tests.support.quiet import quiet_reporter
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(3600)]
 

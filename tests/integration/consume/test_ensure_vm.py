@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,13 +19,6 @@ pytestmark = pytest.mark.integration
 
 PATH = f"/releases/download/v2026.11.23/{FILE}"
 SIZE = len(IMAGE)
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultServer]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with FaultServer() as running:
-        yield running
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,12 +15,6 @@ from tests.support.workflows.shell import Files
 pytestmark = pytest.mark.integration
 
 ACTION = ROOT / ".github" / "actions" / "ensure-vm"
-
-
-@pytest.fixture
-def server() -> Iterator[FaultServer]:
-    with FaultServer() as running:
-        yield running
 
 
 def step(consumer: Consumer, temporary: Path, *flags: str, **inputs: str) -> dict[str, str]:

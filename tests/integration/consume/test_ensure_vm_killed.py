@@ -3,7 +3,6 @@
 import json
 import os
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,13 +17,6 @@ pytestmark = pytest.mark.integration
 PATH = f"/{FILE}"
 FLAGS = ("--localize", "--prune")
 MOST_CHANGES = 100
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultServer]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with FaultServer() as running:
-        yield running
 
 
 def workspace(folder: Path, server: FaultServer) -> Consumer:

@@ -5,7 +5,6 @@ import shutil
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,12 +39,6 @@ def pyz(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path.write_bytes(archive(ROOT))
     path.chmod(0o755)
     return path
-
-
-@pytest.fixture
-def server() -> Iterator[FaultServer]:
-    with FaultServer() as running:
-        yield running
 
 
 def alone(python: str, pyz: Path, consumer: Consumer, *flags: str, **environ: str) -> Completed:

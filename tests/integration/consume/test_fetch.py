@@ -26,13 +26,6 @@ BODY = os.urandom(3_000_000)
 DIGEST = hashlib.sha256(BODY).hexdigest()
 
 
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultServer]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with FaultServer() as running:
-        yield running
-
-
 @dataclass
 class Fetcher:
     """Downloads into one folder and keeps what was slept and said."""

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +11,8 @@ from ci.fetch.download import Downloaded, download
 from ci.fetch.open_url import Client
 from ci.fetch.retry import Patience
 from ci.host.errors import FetchError, VerificationError
-from ci.host.progress import quiet_reporter
 from tests.support.fault_server import Dribble, Fault, FaultServer
+from tests.support.quiet import quiet_reporter
 
 pytestmark = pytest.mark.integration
 
@@ -21,13 +20,6 @@ BODY = os.urandom(3_000_000)
 DIGEST = hashlib.sha256(BODY).hexdigest()
 PATIENT = Patience(sleep=lambda _: None)
 IMPATIENT = replace(PATIENT, timeout=1, crawl=100_000)
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultServer]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with FaultServer() as running:
-        yield running
 
 
 def fetch(url: str, folder: Path, *, sha256: str | None = DIGEST, patience: Patience = PATIENT) -> Downloaded:

@@ -12,8 +12,8 @@ import pytest
 
 from ci import verify_release
 from ci.host.errors import FetchError, InputError, ToolsmithError, VerificationError
-from ci.host.progress import quiet_reporter
 from ci.rehearsal.server import GitHubServer
+from tests.support.quiet import quiet_reporter
 from tests.support.releasing import TAG
 from tests.support.stage import FILES, QUICK, Stage
 

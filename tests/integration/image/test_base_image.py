@@ -8,7 +8,6 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,13 +30,6 @@ pytestmark = pytest.mark.integration
 
 BODY = os.urandom(2_000_000)
 DIGEST = hashlib.sha256(BODY).hexdigest()
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultServer]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with FaultServer() as running:
-        yield running
 
 
 @dataclass
@@ -107,7 +99,7 @@ class TestCache:
         server.arm("/base.img", Fault(cut_after=1_000_000, hold=release))
         script = (
             "from pathlib import Path\n"
-            "from ci.host.progress import quiet_reporter\n"
+            "from tests.support.quiet import quiet_reporter\n"
             "from ci.image.base.base_image import BaseSource, fetch_base\n"
             f"fetch_base(BaseSource(url={source.url!r}, sha256={DIGEST!r}), cache=Path({os.fspath(fetch.cache)!r}),"
             " allow_unverified=False, reporter=quiet_reporter())\n"

@@ -11,8 +11,8 @@ import pytest
 from ci.compare import CompareRequest, compare
 from ci.comparison.difference import Difference
 from ci.host.errors import FetchError, InputError, VerificationError
-from ci.host.progress import quiet_reporter
 from ci.rehearsal.server import GitHubServer
+from tests.support.quiet import quiet_reporter
 from tests.support.releasing import TAG
 from tests.support.stage import FILES, OLD_PACKAGES, OLDER, QUICK, Stage
 

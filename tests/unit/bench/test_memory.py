@@ -7,7 +7,7 @@ from pytest_mock import MockerFixture
 from ci.bench import memory
 from ci.bench.memory import STEPS_MIB, never_failing
 from ci.host.errors import BootError
-from ci.host.progress import quiet_reporter
+from tests.support.quiet import quiet_reporter
 
 STEPS = (64, 72, 80, 88, 96, 104, 112, 120, 128)
 

@@ -5,8 +5,8 @@ import pytest
 from pydantic import ValidationError
 
 from ci.bench.record import Bounded, Compared, MeasuredPart, PerformanceRecord, in_turns
-from ci.host.progress import quiet_reporter
 from ci.records.record import read_record
+from tests.support.quiet import quiet_reporter
 
 BUILD = MeasuredPart(
     rows=[

@@ -7,9 +7,9 @@ from ci.comparison.image_facts import ComparedImage
 from ci.comparison.lookup import Lookup
 from ci.fetch.open_url import ANONYMOUS
 from ci.host.errors import FetchError, InputError, VerificationError
-from ci.host.progress import quiet_reporter
 from ci.records.packages import to_tsv
 from ci.records.release import ReleaseRecord
+from tests.support.quiet import quiet_reporter
 from tests.support.releasing import PACKAGES, TAG, build_record, make_dist
 from tests.unit.comparison.test_image_facts import files, release
 

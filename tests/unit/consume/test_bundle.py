@@ -11,9 +11,9 @@ import pytest
 from ci.consume import bundle
 from ci.consume.bundle import LIBRARIES, LOCK, MAIN, archive, imported_modules, locked_entries, own_modules
 from ci.host.errors import VerificationError
-from ci.host.progress import quiet_reporter
 from ci.host.repository import ROOT
 from ci.workflow import bundle_ensure_vm
+from tests.support.quiet import quiet_reporter
 
 
 @pytest.fixture(scope="module")

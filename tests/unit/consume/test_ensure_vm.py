@@ -12,10 +12,10 @@ import pytest
 from ci import ensure_vm
 from ci.host import files
 from ci.host.errors import FetchError, HostError, InputError, RefusedError, VerificationError
-from ci.host.progress import quiet_reporter
 from ci.host.repository import ROOT
 from tests.support import consumer_model
 from tests.support.consuming import DIGEST, FILE, IMAGE, NAME, Consumer, manifest
+from tests.support.quiet import quiet_reporter
 
 URL = f"https://example.org/releases/download/v2026.11.23/{FILE}"
 

@@ -19,7 +19,7 @@ from ci.fetch.retry import Patience
 from ci.fetch.session import retry_after as seconds_to_wait
 from ci.fetch.source import public_url
 from ci.host.errors import FetchError, HostError, InputError, VerificationError
-from ci.host.progress import quiet_reporter
+from tests.support.quiet import quiet_reporter
 
 BODY = b"disk" * 1000
 DIGEST = hashlib.sha256(BODY).hexdigest()

@@ -3,7 +3,7 @@ import pytest
 from ci.fetch.retry import LONGEST_PAUSE, LONGEST_RETRY_AFTER, Patience, Persistence
 from ci.fetch.source import TransientError
 from ci.host.errors import FetchError, RefusedError, RemoteError
-from ci.host.progress import quiet_reporter
+from tests.support.quiet import quiet_reporter
 
 
 class Clock:

@@ -6,10 +6,10 @@ from pytest_mock import MockerFixture
 
 from ci.host.accelerator import Acceleration, Accelerator, remembered
 from ci.host.errors import AcceleratorError
-from ci.host.progress import quiet_reporter
 from ci.image import build
 from ci.image.make_image import Provisioned
 from ci.image.packages.transaction import Transaction
+from tests.support.quiet import quiet_reporter
 
 KVM = Acceleration(accelerator=Accelerator.KVM, reason="a guest ran with it")
 FOUND = Provisioned(

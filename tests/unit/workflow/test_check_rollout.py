@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from ci.host.errors import InputError
-from ci.host.progress import quiet_reporter
 from ci.host.repository import ROOT
 from ci.release.targets import CHANGELOG, MANIFEST
 from ci.workflow import check_rollout
+from tests.support.quiet import quiet_reporter
 
 PATHS = (MANIFEST, CHANGELOG, "releases")
 

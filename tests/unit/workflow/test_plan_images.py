@@ -11,11 +11,11 @@ from ci.github.answers import Release
 from ci.github.context import Context
 from ci.github.conversation import Repository, WorkflowRun
 from ci.host.errors import InputError, RefusedError
-from ci.host.progress import quiet_reporter
 from ci.image.definition import RELEASE_IMAGE, Definition, load_definition
 from ci.records.version import Version
 from ci.workflow import plan_images
 from ci.workflow.plan_images import Purpose
+from tests.support.quiet import quiet_reporter
 
 SHA = "c" * 40
 OTHER_SHA = "d" * 40

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from ci.host.errors import InputError, VerificationError
-from ci.host.progress import quiet_reporter
 from ci.image.base.base_image import BaseSource, VerifiedBase, fetch_base, sibling
 from ci.records.build import Verification
+from tests.support.quiet import quiet_reporter
 
 
 def fetch(source: BaseSource, cache: Path, *, allow_unverified: bool = False) -> VerifiedBase:
