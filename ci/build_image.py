@@ -78,10 +78,9 @@ def request_of_environment() -> BuildRequest:
     return request(arguments().parse_args([]))
 
 
-def main(options: argparse.Namespace, reporter: Reporter) -> int:
+def main(options: argparse.Namespace, reporter: Reporter) -> None:
     """Build what the flags ask for."""
     build_image(request(options), reporter)
-    return 0
 
 
 def build_image(request: BuildRequest, reporter: Reporter) -> BuildRecord:

@@ -46,9 +46,8 @@ def request(options: argparse.Namespace) -> DemoRequest:
     return DemoRequest(image=options.image, output=options.output)
 
 
-def main(options: argparse.Namespace, reporter: Reporter) -> int:
+def main(options: argparse.Namespace, reporter: Reporter) -> None:
     demo(request(options), reporter)
-    return 0
 
 
 def demo(wanted: DemoRequest, reporter: Reporter) -> None:

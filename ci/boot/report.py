@@ -63,7 +63,7 @@ def render_markdown(report: ValidationReport) -> str:
         f"{code(report.qemu)}, with {code(report.accelerator)}: {code(report.accelerator_reason)}.",
         f"SHA-256 `{report.image_sha256}`",
         table(BOOT_COLUMNS, [boot_row(boot) for boot in report.boots]),
-        *(_failure(check) for check in report.checks if check.outcome is Outcome.FAILED),
+        *map(_failure, report.failed),
         "## Checks",
         table(CHECK_COLUMNS, [_row(check) for check in sorted(report.checks, key=_failed_first)]),
     ]

@@ -24,7 +24,7 @@ from ci.host.secrets import MaskingFilter, masked
 
 INTERRUPTED = "nothing partial was left under a final name; it can be run again"
 
-Main = Callable[[argparse.Namespace, Reporter], int]
+Main = Callable[[argparse.Namespace, Reporter], object]
 
 
 def parser(prog: str, description: str | None) -> argparse.ArgumentParser:
@@ -49,7 +49,7 @@ def run(main: Main, arguments: argparse.ArgumentParser, argv: Sequence[str] | No
     # Interrupted is raised where the signal finds us, so that every `with` cleans up.
     with signals_handled(_interrupt), _logging(log, verbose=options.verbose):
         try:
-            return main(options, reporter)
+            main(options, reporter)
         except ToolsmithError as failure:
             logging.getLogger("ci").debug("failed", exc_info=True)
             _explain(failure, reporter, log)
@@ -59,6 +59,8 @@ def run(main: Main, arguments: argparse.ArgumentParser, argv: Sequence[str] | No
             if reporter.in_actions:
                 actions.append_summary(f"**Interrupted:** {INTERRUPTED}")
             return interruption.exit_code
+        else:
+            return 0
         finally:
             logging.getLogger("ci").debug("peak memory: %d bytes", peak_memory())
 

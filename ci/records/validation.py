@@ -57,3 +57,8 @@ class ValidationReport(Record):
     boots: list[BootResult]
     checks: list[CheckResult]
     seconds: float
+
+    @property
+    def failed(self) -> list[CheckResult]:
+        """The checks that failed."""
+        return [check for check in self.checks if check.outcome is Outcome.FAILED]
