@@ -43,7 +43,7 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def request(options: argparse.Namespace) -> DemoRequest:
-    return DemoRequest(image=options.image, output=options.output)
+    return cli.filled(DemoRequest, options)
 
 
 def main(options: argparse.Namespace, reporter: Reporter) -> None:

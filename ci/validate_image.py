@@ -10,7 +10,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import asyncssh
@@ -109,7 +109,7 @@ def _number(low: int, high: float = math.inf) -> Callable[[str], int]:
 
 def request(options: argparse.Namespace) -> ValidateRequest:
     """What the flags ask for."""
-    return ValidateRequest(**{field.name: getattr(options, field.name) for field in fields(ValidateRequest)})
+    return cli.filled(ValidateRequest, options)
 
 
 def main(options: argparse.Namespace, reporter: Reporter) -> None:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import TypeVar
 
 from ci.host import actions
 from ci.host.errors import Interrupted, ToolsmithError
@@ -23,6 +24,8 @@ from ci.host.progress import Reporter, shown
 from ci.host.secrets import MaskingFilter, masked
 
 INTERRUPTED = "nothing partial was left under a final name; it can be run again"
+
+RequestT = TypeVar("RequestT")
 
 Main = Callable[[argparse.Namespace, Reporter], object]
 
@@ -35,6 +38,12 @@ def parser(prog: str, description: str | None) -> argparse.ArgumentParser:
     result.add_argument("--verbose", action="store_true", help="show the output of the tools (it is always in the log)")
     result.add_argument("--log", type=Path, metavar="FILE", help="where the log goes (default: a new file)")
     return result
+
+
+def filled(request: type[RequestT], options: argparse.Namespace, **others: object) -> RequestT:
+    """A request, a dataclass, with the values of the flags that are called as its fields are, and `others`."""
+    named = {name: getattr(options, name) for name in request.__annotations__ if name in options}
+    return request(**named | others)
 
 
 def run(main: Main, arguments: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> int:
