@@ -38,13 +38,12 @@ def arguments() -> argparse.ArgumentParser:
     return result
 
 
-def main(options: argparse.Namespace, reporter: Reporter) -> int:
+def main(options: argparse.Namespace, reporter: Reporter) -> None:
     """Write the folder; raises InputError where a record is wrong, with the folder left as it was."""
     records = read_releases(options.releases)
     write_folder(options.output, catalogue_files(records))
     count = plural(len(records), "release") if records else "no release yet"
     reporter.note(f"{short_path(options.output / PAGE)}: {count}")
-    return 0
 
 
 def read_releases(folder: Path) -> list[ReleaseRecord]:
