@@ -12,7 +12,7 @@ from ci.rehearsal.calls import REPOSITORY, forward, forwarded, full_name, wishes
 from ci.rehearsal.pulls import PULLS
 from ci.rehearsal.releases import CREATION_RESTRICTED, RELEASES
 from ci.rehearsal.replies import ApiError, Json, no_content, not_found, reply
-from ci.rehearsal.workflows import require_no_workflow, require_workflows
+from ci.rehearsal.workflows import require_workflows
 
 # What the schema `full-repository` requires and emulate leaves out.
 MISSING: Json = {"network_count": 0, "subscribers_count": 0, "has_discussions": False, "temp_clone_token": ""}
@@ -92,15 +92,12 @@ async def change_ref(request: web.Request) -> web.Response:
 
 
 @routes.post(f"{REPOSITORY}/git/trees")
-async def create_tree(request: web.Request) -> web.Response:
-    require_no_workflow(request, {str(entry.get("path")) for entry in (await wishes(request)).get("tree", [])})
-    return reply(await forwarded(request), status=201)
-
-
 @routes.post(f"{REPOSITORY}/git/commits")
-async def create_commit(request: web.Request) -> web.Response:
-    await require_workflows(request, str((await wishes(request)).get("tree")))
-    return reply(await forwarded(request), status=201)
+async def create_object(request: web.Request) -> web.Response:
+    made = await forwarded(request)
+    # Nothing points to it yet, so that it may be made before it is refused.
+    await require_workflows(request, made["sha"])
+    return reply(made, status=201)
 
 
 def _repaired(body: Any) -> Any:  # noqa: ANN401 - one reference or a list of them

@@ -79,18 +79,19 @@ class Token:
         return self._covers(repository)
 
     def allows(self, permission: str, level: str, repository: Json) -> bool:
-        """Whether it may do what takes `level` of `permission`."""
-        if self.kind is Kind.CLASSIC:
-            enough = {"repo"} if repository["private"] else {"repo", "public_repo"}
-            role = Permission.ADMIN if permission == "administration" else Permission.PUSH
-            if level == "read" and permission != "administration":
-                return self.role >= Permission.PULL or not repository["private"]
-            scope = {"workflow"} if permission == "workflows" else enough
-            return self.role >= role and bool(self._scopes() & scope)
-        if level == "read" and not repository["private"] and not self.installation and permission != "administration":
+        """Whether it may do what takes `level` of `permission`, in a repository that is there for it."""
+        if level == "read" and permission != "administration":
             # "can be used without authentication or the aforementioned permissions if only public resources are
-            # requested". An installation's is refused in what is public, too: https://github.com/Future-House/ldp/pull/57
-            return True
+            # requested"; but an installation's is refused at home: https://github.com/Future-House/ldp/pull/57
+            at_home = self.installation and self._covers(repository)
+            if self.kind is Kind.CLASSIC or not (repository["private"] or at_home):
+                return True
+        if self.kind is Kind.CLASSIC:
+            role = Permission.ADMIN if permission == "administration" else Permission.PUSH
+            scopes = {"workflow"} if permission == "workflows" else {"repo"}
+            if permission != "workflows" and not repository["private"]:
+                scopes.add("public_repo")
+            return self.role >= role and bool(self._scopes() & scopes)
         granted = {"metadata": "read", **self.granted}.get(permission, "none")
         by_user = self.installation or level == "read" or self.role >= Permission.PUSH
         return self._covers(repository) and by_user and granted in {level, "write"}

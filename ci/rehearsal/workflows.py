@@ -33,13 +33,6 @@ async def require_workflows(request: web.Request, commit: str) -> None:
         raise caller.refusal()
 
 
-def require_no_workflow(request: web.Request, paths: set[str]) -> None:
-    """Raise the refusal of a token that may not write one of these files."""
-    caller = request[CALLER]
-    if any(path.startswith(FOLDER) for path in paths) and not caller.allows("workflows", "write"):
-        raise caller.refusal()
-
-
 async def _workflows(emulator: Emulator, repository: str, name: str) -> set[tuple[str, str]] | None:
     """The paths and digests of a commit's workflows; None where there is no such commit."""
     base = f"/repos/{repository}"

@@ -45,7 +45,7 @@ CANNOT_RELEASE: Mapping[str, tuple[MayChoose, str]] = {
     "app that reads": (
         lambda stage: stage.server.app_token(stage.repository, **READS), f"{REFUSED}: it needs contents: write"
     ),
-    "app of another repository": (of_another_repository, REFUSED),
+    "app of another repository": (of_another_repository, f"{REFUSED}: it needs contents: write"),
     "expired": (lambda stage: stage.server.tokens.expired, "GitHub does not accept the token"),
 }  # fmt: skip
 CANNOT_PROPOSE: Mapping[str, tuple[MayChoose, str]] = {

@@ -137,6 +137,7 @@ def make_scene(
             note=note_run,
         )
         github.show_head_as(made.repository, made.head())
+        github.allow_pulls_of_actions(made.repository)
         return made
 
     return make
