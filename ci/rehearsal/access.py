@@ -71,7 +71,7 @@ class Access:
     def __init__(self, tokens: Tokens, emulator: Emulator) -> None:
         self._emulator = emulator
         self._known = {token.secret: token for token in tokens}
-        self._used: Counter[str] = Counter()
+        self._used: Counter[object] = Counter()
         self._reset = int(time.time()) + 3600
         self.expire(tokens.expired)
 
@@ -103,19 +103,16 @@ class Access:
         """Raise the 403 where nothing is left. Only low limits end: tests share the tokens with the others."""
         if NOT_THE_API.match(request.path):
             return
-        self._used[self._purse(token)] += 1
+        self._used[_purse(token)] += 1
         limit = token.limit if token else LIMITS[None]
-        if limit < USERS_LIMIT and self._used[self._purse(token)] > limit:
+        if self._used[_purse(token)] > limit < USERS_LIMIT:
             # The words: https://github.com/github/gh-aw/pull/14368
             whom = f"installation ID {token.repository}" if token else "127.0.0.1"
             raise ApiError(403, f"API rate limit exceeded for {whom}.")
 
-    def _purse(self, token: Token | None) -> str:
-        return token.secret if token else ""
-
     def _headers(self, request: web.Request, token: Token | None) -> dict[str, str]:
         limit = token.limit if token else LIMITS[None]
-        used = min(self._used[self._purse(token)], limit)
+        used = min(self._used[_purse(token)], limit)
         headers = {
             "X-RateLimit-Limit": str(limit),
             "X-RateLimit-Remaining": str(limit - used),
@@ -169,3 +166,8 @@ class Access:
             # docs.github.com/rest/authentication/authenticating-to-the-rest-api#failed-login-limit
             raise ApiError(401, "Bad credentials")
         return token
+
+
+def _purse(token: Token | None) -> object:
+    """What a request is counted for: "1,000 requests per hour per repository" are those of all its GITHUB_TOKENs."""
+    return token.repository if token and token.kind is Kind.WORKFLOW else token

@@ -4,8 +4,8 @@ For the rehearsal of a release, and for the tests. The layer is an aiohttp serve
 exchange, lets faults happen, checks tokens, answers what concerns releases and assets itself, repairs what emulate
 says of references, pull requests and repositories, and passes everything else on.
 
-Not modelled: branch protection and required checks as GitHub has them, forks, GraphQL, webhooks, ETags of the API
-(conditional requests get 200), and real rate limits, which are only faults.
+Not modelled: branch protection and required checks as GitHub has them, forks, transfers to another owner, GraphQL,
+webhooks, ETags of the API (conditional requests get 200); of rate limits only the low ones end, the others are faults.
 """
 
 import asyncio

@@ -9,21 +9,13 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum, StrEnum
+from enum import StrEnum
+from functools import partial
 from typing import NamedTuple
 
 from ci.rehearsal.replies import ApiError, Json, not_found
 
 READING = {"GET", "HEAD"}
-
-
-class Permission(IntEnum):
-    """What a user may do with a repository; each includes those before it."""
-
-    NONE = 0
-    PULL = 1
-    PUSH = 2
-    ADMIN = 3
 
 
 class Kind(StrEnum):
@@ -35,13 +27,6 @@ class Kind(StrEnum):
     APP = "app installation"
 
 
-# "... an artefact of the kind of token": an installation is no user, and `permissions` are a user's. All false:
-# https://github.com/flathub-infra/flatpak-external-data-checker/pull/223; for an app's not even that:
-# https://github.com/semantic-release/github/issues/182. Without a token there are none.
-ROLES = {
-    "admin": Permission.ADMIN, "maintain": Permission.ADMIN, "push": Permission.PUSH, "triage": Permission.PUSH,
-    "pull": Permission.PULL,
-}  # fmt: skip
 # https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api, in an hour
 LIMITS = {None: 60, Kind.WORKFLOW: 1000}
 USERS_LIMIT = 5000
@@ -49,15 +34,17 @@ WRITES = {"contents": "write", "pull_requests": "write"}
 READS = {"contents": "read", "pull_requests": "read"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Token:
-    """`role` is its user's. `scopes` are those of a classic one; the other kinds were `granted` permissions, all but
-    a GITHUB_TOKEN for every repository of the owner; `repository` is the id of the only one that it is for.
+    """Of the repositories' owner where it `owns`; a user who does not may read what is public.
+
+    `scopes` are those of a classic one. The other kinds were `granted` permissions: an installation's in all of the
+    owner's repositories, or in the one whose id is `repository`.
     """
 
     login: str
     kind: Kind
-    role: Permission = Permission.NONE
+    owns: bool = False
     scopes: str | None = None
     granted: Mapping[str, str] = field(default_factory=dict)
     repository: int | None = None
@@ -74,9 +61,7 @@ class Token:
 
     def sees(self, repository: Json) -> bool:
         """True where a private repository is there for it."""
-        if self.kind is Kind.CLASSIC:
-            return self.role >= Permission.PULL and "repo" in self._scopes()
-        return self._covers(repository)
+        return self._covers(repository) and (self.kind is not Kind.CLASSIC or "repo" in self._scopes())
 
     def allows(self, permission: str, level: str, repository: Json) -> bool:
         """Whether it may do what takes `level` of `permission`, in a repository that is there for it."""
@@ -87,21 +72,24 @@ class Token:
             if self.kind is Kind.CLASSIC or not (repository["private"] or at_home):
                 return True
         if self.kind is Kind.CLASSIC:
-            role = Permission.ADMIN if permission == "administration" else Permission.PUSH
             scopes = {"workflow"} if permission == "workflows" else {"repo"}
             if permission != "workflows" and not repository["private"]:
                 scopes.add("public_repo")
-            return self.role >= role and bool(self._scopes() & scopes)
-        granted = {"metadata": "read", **self.granted}.get(permission, "none")
-        by_user = self.installation or level == "read" or self.role >= Permission.PUSH
-        return self._covers(repository) and by_user and granted in {level, "write"}
+            return self.owns and bool(self._scopes() & scopes)
+        return self._covers(repository) and {"metadata": "read", **self.granted}.get(permission) in {level, "write"}
 
     def permissions(self, repository: Json) -> Json | None:
-        """The field of that name in a repository: what the *user* may, whatever the token was given."""
+        """The field of that name in a repository: what the *user* may, whatever the token was given.
+
+        An installation is no user, and so may nothing: https://github.com/flathub-infra/flatpak-external-data-checker/
+        pull/223. An app's does not even have the field: https://github.com/semantic-release/github/issues/182
+        """
         if self.kind is Kind.APP:
             return None
-        role = Permission.NONE if self.installation else max(self.role, Permission(not repository["private"]))
-        return {name: role >= needed for name, needed in ROLES.items()}
+        return {
+            "admin": self.owns, "maintain": self.owns, "push": self.owns, "triage": self.owns,
+            "pull": self.owns or not (self.installation or repository["private"]),
+        }  # fmt: skip
 
     def refusal(self, accepted: str) -> ApiError:
         """Of what it may not do; `accepted` is what would do.
@@ -118,9 +106,7 @@ class Token:
         return ApiError(403, f"Resource not accessible by {kind}", headers=headers)
 
     def _covers(self, repository: Json) -> bool:
-        if self.installation:
-            return self.repository in {None, repository["id"]}
-        return self.role >= Permission.PULL
+        return self.repository in {None, repository["id"]} if self.installation else self.owns
 
     def _scopes(self) -> set[str]:
         return set((self.scopes or "").split(", "))
@@ -139,14 +125,14 @@ class Tokens(NamedTuple):
 
 
 def make_tokens(owner: str) -> Tokens:
-    admin, app = Permission.ADMIN, "roll-out[bot]"
+    mine = partial(Token, login=owner, owns=True)
     return Tokens(
-        admin=Token(login=owner, kind=Kind.CLASSIC, role=admin, scopes="repo, workflow"),
-        fine_grained=Token(login=owner, kind=Kind.FINE_GRAINED, role=admin, granted=WRITES),
-        app=Token(login=app, kind=Kind.APP, granted=WRITES),
-        scopeless=Token(login=owner, kind=Kind.CLASSIC, role=admin, scopes="gist"),
-        reader=Token(login=owner, kind=Kind.FINE_GRAINED, role=admin, granted=READS),
-        expired=Token(login=owner, kind=Kind.FINE_GRAINED, role=admin, granted=WRITES),
+        admin=mine(kind=Kind.CLASSIC, scopes="repo, workflow"),
+        fine_grained=mine(kind=Kind.FINE_GRAINED, granted=WRITES),
+        app=Token(login="roll-out[bot]", kind=Kind.APP, granted=WRITES),
+        scopeless=mine(kind=Kind.CLASSIC, scopes="gist"),
+        reader=mine(kind=Kind.FINE_GRAINED, granted=READS),
+        expired=mine(kind=Kind.FINE_GRAINED, granted=WRITES),
         outsider=Token(login="outsider", kind=Kind.CLASSIC, scopes="repo"),
     )
 

@@ -149,3 +149,18 @@ def test_a_token_that_expires_on_the_way_leaves_a_draft_that_the_next_one_comple
     assert [release["draft"] for release in stage.releases(TAG)] == [True]
     assert stage.publish().code == 0
     assert_released(stage, dist)
+
+
+def test_a_workflow_that_was_merged_since_the_build_takes_another_permission_where_there_is_no_tag(
+    stage: Stage,
+) -> None:
+    dist = stage.build()
+    stage.server.commit(stage.repository, {".github/workflows/tests.yml": "on: push\n"})
+    before = stage.state()
+    run = stage.publish()
+    assert run.code == AccessError.exit_code, run.said
+    assert "`workflows: write`, which no GITHUB_TOKEN has: push the tag first" in run.said
+    assert stage.state() == before
+    app = using(stage, stage.server.app_token(stage.repository, workflows="write", **WRITES)).publish()
+    assert app.code == 0, app.said
+    assert_released(stage, dist)
