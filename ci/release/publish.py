@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ci.github.answers import Asset, Release, RepositoryFacts
 from ci.github.client import GitHub
-from ci.host.errors import AccessError, RefusedError, RejectedError, VerificationError
+from ci.host.errors import RefusedError, RejectedError, VerificationError
 from ci.release import state
 from ci.release.assets import compare_assets, is_right
 from ci.release.dist import LocalFile
@@ -27,9 +27,9 @@ class Proposal:
 def preflight(github: GitHub, tag: str, commit: str) -> list[Release]:
     """All releases of the repository, once it is clear that the release could be made.
 
-    Raises AccessError or RefusedError, before anything is written.
+    Raises RefusedError, before anything is written.
     """
-    require_writable(github, github.repository(), "A release needs `contents: write`.")
+    require_open(github, github.repository())
     tagged = github.tag_commit(tag)
     if tagged is not None and tagged != commit:
         raise RefusedError(
@@ -39,18 +39,14 @@ def preflight(github: GitHub, tag: str, commit: str) -> list[Release]:
     return github.releases()
 
 
-def require_writable(github: GitHub, repository: RepositoryFacts, hint: str) -> None:
-    """Raise AccessError or RefusedError where the token could not write to the repository."""
+def require_open(github: GitHub, repository: RepositoryFacts) -> None:
+    """Raise RefusedError where nobody can write to the repository; whether the token may, its first write tells."""
     if repository.full_name.lower() != github.context.repository.lower():
         raise RefusedError(
             f"{github.context.repository} is now called {repository.full_name}", hint="Use the new name."
         )
     if repository.archived:
         raise RefusedError(f"{repository.full_name} is archived", hint="Unarchive it in its settings.")
-    # `permissions` are those of the token's owner; a classic token may have been given less.
-    enough = {"repo"} if repository.private else {"repo", "public_repo"}
-    if repository.permissions.get("push") is False or (github.scopes is not None and not github.scopes & enough):
-        raise AccessError(f"the token may not write to {repository.full_name}", hint=hint)
 
 
 def examine(github: GitHub, releases: Sequence[Release], proposal: Proposal) -> PublishPlan:

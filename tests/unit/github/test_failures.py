@@ -3,8 +3,9 @@ import time
 import pytest
 
 from ci.fetch.source import AbsentError, TransientError
+from ci.github.answers import RepositoryFacts
 from ci.github.failures import from_status
-from ci.host.errors import AccessError, RejectedError
+from ci.host.errors import AccessError, RefusedError, RejectedError
 
 SECONDARY = {"message": "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."}
 
@@ -49,21 +50,66 @@ def test_a_wait_that_is_no_number_is_a_minute(wait: str) -> None:
     assert failure.retry_after == 60
 
 
-def test_a_403_that_is_no_limit_is_about_permissions() -> None:
-    headers = {"x-ratelimit-remaining": "4999"}
-    failure = from_status(403, headers, {"message": "Resource not accessible by integration"}, "POST /x")
+REFUSED = {"message": "Resource not accessible by integration"}
+
+
+@pytest.mark.parametrize(
+    ("accepted", "words"),
+    [
+        ("contents=write", "it needs contents: write"),
+        ("pull_requests=write", "it needs pull-requests: write"),
+        ("issues=write; pull_requests=write", "it needs issues: write, or pull-requests: write"),
+        (
+            "contents=write; contents=write,workflows=write",
+            "it needs contents: write, or contents: write and workflows: write",
+        ),
+    ],
+)
+def test_a_403_names_the_permission_that_github_names(accepted: str, words: str) -> None:
+    headers = {"x-ratelimit-remaining": "4999", "X-Accepted-GitHub-Permissions": accepted}
+    failure = from_status(403, headers, REFUSED, "POST /x")
+    assert isinstance(failure, AccessError)
+    assert words in failure.message
+    assert ("which no GITHUB_TOKEN has" in failure.hint) == ("workflows" in accepted)
+
+
+def test_a_403_that_names_nothing_is_about_the_permissions_of_a_release() -> None:
+    failure = from_status(403, {}, REFUSED, "POST /x")
     assert isinstance(failure, AccessError)
     assert "contents: write" in failure.hint
+
+
+def test_a_403_that_is_about_a_setting_names_the_setting() -> None:
+    data = {"message": "GitHub Actions is not permitted to create or approve pull requests."}
+    failure = from_status(403, {"X-Accepted-GitHub-Permissions": "pull_requests=write"}, data, "POST /pulls")
+    assert isinstance(failure, AccessError)
+    assert "Allow GitHub Actions to create and approve pull requests" in failure.hint
+    assert "needs" not in failure.message
+
+
+def test_a_403_of_an_archived_repository_is_not_about_the_token() -> None:
+    failure = from_status(403, {}, {"message": "Repository was archived so is read-only."}, "POST /x")
+    assert isinstance(failure, RefusedError)
+    assert "Unarchive" in failure.hint
+
+
+@pytest.mark.parametrize("request_line", ["POST /releases", "POST /git/trees", "POST /git/refs", "POST /pulls"])
+def test_a_404_to_what_is_made_anew_is_how_a_classic_token_is_refused(request_line: str) -> None:
+    failure = from_status(404, {"X-OAuth-Scopes": "gist"}, {"message": "Not Found"}, request_line)
+    assert isinstance(failure, AccessError)
+    assert "its scopes are: gist" in failure.message
+    assert "`repo`" in failure.hint
+
+
+@pytest.mark.parametrize("request_line", ["GET /releases", "PATCH /releases/1", "POST /releases/1/assets"])
+def test_a_404_to_anything_else_is_an_absence(request_line: str) -> None:
+    assert isinstance(from_status(404, {"X-OAuth-Scopes": "repo"}, {"message": "Not Found"}, request_line), AbsentError)
 
 
 def test_a_401_is_about_the_token() -> None:
     failure = from_status(401, {}, {"message": "Bad credentials"}, "GET /x")
     assert isinstance(failure, AccessError)
     assert "expired" in failure.hint
-
-
-def test_a_404_is_an_absence() -> None:
-    assert isinstance(from_status(404, {}, {"message": "Not Found"}, "GET /x"), AbsentError)
 
 
 def test_a_422_tells_its_codes_and_its_words() -> None:
@@ -81,3 +127,9 @@ def test_a_422_tells_its_codes_and_its_words() -> None:
 @pytest.mark.parametrize("data", [{"errors": ["text"]}, {"errors": None}, {"message": None}])
 def test_an_answer_of_another_shape_is_still_a_refusal(data: dict[str, object]) -> None:
     assert isinstance(from_status(422, {}, data, "POST /x"), RejectedError)
+
+
+def test_nothing_can_depend_on_what_a_repository_says_of_a_user() -> None:
+    """`permissions` is not what the token may: https://github.com/flathub-infra/flatpak-external-data-checker/pull/223."""
+    told = {"full_name": "o/r", "default_branch": "main", "permissions": {"push": False}}
+    assert not hasattr(RepositoryFacts.model_validate(told), "permissions")
