@@ -20,7 +20,6 @@ from ci.host.process import find_tool, run
 
 WORKFLOW = ".github/workflows/release.yml"
 PROVENANCE = "https://slsa.dev/provenance/v1"
-SBOM = "https://cyclonedx.org/bom"
 # The first with --source-digest (https://github.com/cli/cli/pull/10308), and so none of those that end with 0 where
 # there is no attestation (https://github.com/cli/cli/issues/10418, up to 2.66.1).
 NEEDED = "2.68.0"
@@ -45,14 +44,19 @@ _ABSENT = re.compile(r"HTTP 404\b|no attestations found", re.IGNORECASE)
 class Origin:
     """Where a file is to come from: the release workflow of `repository`, run for `commit` at one of `refs`.
 
-    `repository` is the name it had then. The number that GitHub gives a repository stays the same when it is renamed;
-    None where it is not known.
+    `repository` is the name it had then. The number that GitHub gives a repository stays the same when it is renamed.
     """
 
     repository: str
     commit: str
     refs: tuple[str, ...]
-    repository_id: int | None = None
+    repository_id: int
+
+    @classmethod
+    def of_release(cls, repository: str, tag: str, commit: str, *, default_branch: str, repository_id: int) -> Self:
+        """Of a release whose tag is on `commit`: by hand, its workflow runs on the default branch."""
+        refs = (f"refs/tags/{tag}", f"refs/heads/{default_branch}")
+        return cls(repository=repository, commit=commit, refs=refs, repository_id=repository_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,13 +78,13 @@ class Claim:
         return cls(sha256=digests, predicate=statement["predicateType"], certificate=dict(found["certificate"]))
 
 
-def prove(path: Path, origin: Origin, access: GitHubAccess, *, predicate: str = PROVENANCE) -> str:
+def prove(path: Path, origin: Origin, access: GitHubAccess) -> str:
     """The page of the workflow run that had the file signed; raises VerificationError or UnprovenError."""
     if find_tool("gh") is None:
         raise UnprovenError(path.name, "gh is not installed", hint="https://cli.github.com; then `gh auth login`.")
     try:
         done = run(
-            question(path, origin, access.server_url, predicate),
+            question(path, origin, access.server_url),
             timeout=SECONDS,
             env=_environment(access),
             ok=range(-64, 256),
@@ -88,14 +92,14 @@ def prove(path: Path, origin: Origin, access: GitHubAccess, *, predicate: str = 
     except ToolTimeoutError as error:
         raise UnprovenError(path.name, error.message, hint=error.hint) from error
     found, sha256 = answer(path.name, origin, done.returncode, done.stdout, done.stderr), sha256_file(path)
-    differences = [difference(claim, origin, access.server_url, predicate, sha256) for claim in found]
+    differences = [difference(claim, origin, access.server_url, sha256) for claim in found]
     for claim, fault in zip(found, differences, strict=True):
         if fault is None:
             return str(claim.certificate.get("runInvocationURI", ""))
     raise _contradicted(path.name, origin, differences[0] or "")
 
 
-def question(path: Path, origin: Origin, server: str, predicate: str = PROVENANCE) -> list[str]:
+def question(path: Path, origin: Origin, server: str) -> list[str]:
     """What gh is asked, on its command line."""
     # A value behind "=" is never a flag, and an absolute path neither that nor the address of a container.
     return [
@@ -107,7 +111,7 @@ def question(path: Path, origin: Origin, server: str, predicate: str = PROVENANC
         f"--repo={origin.repository}",
         f"--signer-workflow={origin.repository}/{WORKFLOW}",
         f"--source-digest={origin.commit}",
-        f"--predicate-type={predicate}",
+        f"--predicate-type={PROVENANCE}",
         "--deny-self-hosted-runners",
         "--format=json",
         f"--jq={QUERY}",
@@ -149,7 +153,7 @@ def answer(name: str, origin: Origin, code: int, stdout: str, stderr: str) -> li
     return found
 
 
-def difference(claim: Claim, origin: Origin, server: str, predicate: str, sha256: str) -> str | None:
+def difference(claim: Claim, origin: Origin, server: str, sha256: str) -> str | None:
     """What is not as it must be; None where all is.
 
     gh has compared most of it, but takes the workflow for the beginning of a regular expression, and knows one ref
@@ -167,10 +171,9 @@ def difference(claim: Claim, origin: Origin, server: str, predicate: str, sha256
         ("workflow", _same_home(signed.get("buildSignerURI"), home), f"{home}/{WORKFLOW}@{ref}"),
         ("commit", signed.get("sourceRepositoryDigest"), origin.commit),
         ("runner", signed.get("runnerEnvironment"), "github-hosted"),
-        ("predicate", claim.predicate, predicate),
+        ("repository's id", signed.get("sourceRepositoryIdentifier"), str(origin.repository_id)),
+        ("predicate", claim.predicate, PROVENANCE),
     ]
-    if origin.repository_id is not None:
-        expected.append(("repository's id", signed.get("sourceRepositoryIdentifier"), str(origin.repository_id)))
     return next((f"its {what} is {found}, not {wanted}" for what, found, wanted in expected if found != wanted), None)
 
 

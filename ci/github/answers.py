@@ -18,8 +18,12 @@ class ApiAnswer(BaseModel):
 
 
 class RepositoryFacts(ApiAnswer):
-    """A repository; `permissions` are what the token's owner may do, and absent for some kinds of token."""
+    """A repository; `permissions` are what the token's owner may do, and absent for some kinds of token.
 
+    `id` stays the same when it is renamed or transferred.
+    """
+
+    id: int
     full_name: str
     default_branch: str
     private: bool = False
