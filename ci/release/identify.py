@@ -159,7 +159,7 @@ def rows(
         ("base", f"{base.url}, SHA-256 {base.sha256}; {VERIFIED_BY[base.verification].format(by=base.verified_by)}"),
         ("packages", f"{image.packages}{since}"),
         ("boot test", f"{tested.passed} passed, {tested.skipped} skipped, with {tested.accelerator}; to SSH: {boots}"),
-        ("attestation", image.attestation.url if image.attestation else "none"),
+        ("attestation", f"{record.url.rpartition('/releases/')[0]}/attestations" if image.attestation else "none"),
         ("previous", record.previous.tag if record.previous else "none: the first release"),
         ("superseded by", superseded_by or ("nothing" if after else "nothing in releases/; GitHub was not asked")),
         ("pull request", _pull(record, after)),
