@@ -43,13 +43,12 @@ def arguments() -> argparse.ArgumentParser:
     return result
 
 
-def main(options: argparse.Namespace, reporter: Reporter, *, environ: Mapping[str, str] = os.environ) -> int:
+def main(options: argparse.Namespace, reporter: Reporter, *, environ: Mapping[str, str] = os.environ) -> None:
     """Write the folder; raises InputError where a record is wrong, with the folder left as it was."""
     records = read_releases(options.releases)
     write_folder(options.output, catalogue_files(records, site_url(options.site_url, environ)))
     count = plural(len(records), "release") if records else "no release yet"
     reporter.note(f"{short_path(options.output / PAGE)}: {count}")
-    return 0
 
 
 def site_url(given: str | None, environ: Mapping[str, str]) -> str | None:

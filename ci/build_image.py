@@ -4,7 +4,7 @@ import argparse
 import os
 import shlex
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -70,7 +70,7 @@ def arguments() -> argparse.ArgumentParser:
 def request(options: argparse.Namespace) -> BuildRequest:
     """What the flags ask for; raises InputError for a malformed version."""
     version = Version.parse(options.version) if options.version else Version.today(datetime.now(UTC))
-    return BuildRequest(**{one.name: getattr(options, one.name) for one in fields(BuildRequest)} | {"version": version})
+    return cli.filled(BuildRequest, options, version=version)
 
 
 def request_of_environment() -> BuildRequest:
@@ -78,10 +78,9 @@ def request_of_environment() -> BuildRequest:
     return request(arguments().parse_args([]))
 
 
-def main(options: argparse.Namespace, reporter: Reporter) -> int:
+def main(options: argparse.Namespace, reporter: Reporter) -> None:
     """Build what the flags ask for."""
     build_image(request(options), reporter)
-    return 0
 
 
 def build_image(request: BuildRequest, reporter: Reporter) -> BuildRecord:

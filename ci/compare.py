@@ -47,7 +47,7 @@ def arguments() -> argparse.ArgumentParser:
     result = cli.parser("python -m ci.compare", __doc__)
     result.add_argument("old", metavar="A", help="the older image")
     result.add_argument("new", metavar="B", nargs="?", help="the newer image")
-    result.add_argument("--format", choices=FORMATS, default="text", help="what to print (default: text)")
+    result.add_argument("--format", choices=FORMATS, default="text", dest="output", help="what to print (%(default)s)")
     result.add_argument("--image", metavar="NAME", help="the definition, where a release has several images")
     result.add_argument("--dist", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist")
     result.add_argument("--repository", metavar="OWNER/NAME", help="the releases of tags [GITHUB_REPOSITORY]")
@@ -56,20 +56,13 @@ def arguments() -> argparse.ArgumentParser:
 
 def request(options: argparse.Namespace, environ: Mapping[str, str]) -> CompareRequest:
     """What the flags, and the variables for those that are missing, ask for."""
-    return CompareRequest(
-        old=options.old,
-        new=options.new,
-        output=options.format,
-        image=options.image,
-        dist=options.dist,
-        repository=options.repository or environ.get("GITHUB_REPOSITORY", ""),
-    )
+    repository = options.repository or environ.get("GITHUB_REPOSITORY", "")
+    return cli.filled(CompareRequest, options, repository=repository)
 
 
-def main(options: argparse.Namespace, reporter: Reporter) -> int:
-    """Print the difference, or the tables of one image. Returns 0 whether there is a difference or not."""
+def main(options: argparse.Namespace, reporter: Reporter) -> None:
+    """Print the difference, or the tables of one image. A difference is no failure."""
     compare(request(options, os.environ), reporter, environ=os.environ)
-    return 0
 
 
 def compare(

@@ -43,12 +43,11 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def request(options: argparse.Namespace) -> DemoRequest:
-    return DemoRequest(image=options.image, output=options.output)
+    return cli.filled(DemoRequest, options)
 
 
-def main(options: argparse.Namespace, reporter: Reporter) -> int:
+def main(options: argparse.Namespace, reporter: Reporter) -> None:
     demo(request(options), reporter)
-    return 0
 
 
 def demo(wanted: DemoRequest, reporter: Reporter) -> None:

@@ -18,7 +18,7 @@ def arguments() -> argparse.ArgumentParser:
     return parser
 
 
-def main(options: argparse.Namespace, reporter: Reporter) -> int:
+def main(options: argparse.Namespace, reporter: Reporter) -> None:
     with reporter.step("Looking at this machine"):
         findings = [*quick_findings(ROOT / "dist", cache_folder()), check_accelerator()]
     if not options.quick:
@@ -27,7 +27,6 @@ def main(options: argparse.Namespace, reporter: Reporter) -> int:
     reporter.table("Prerequisites", ("what", "found", "status", "fix"), rows)
     raise_for(findings)
     reporter.note("This machine can build and boot images.")
-    return 0
 
 
 def _try_appliance(findings: list[Finding], reporter: Reporter) -> list[Finding]:

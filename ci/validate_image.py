@@ -10,7 +10,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import asyncssh
@@ -109,13 +109,12 @@ def _number(low: int, high: float = math.inf) -> Callable[[str], int]:
 
 def request(options: argparse.Namespace) -> ValidateRequest:
     """What the flags ask for."""
-    return ValidateRequest(**{field.name: getattr(options, field.name) for field in fields(ValidateRequest)})
+    return cli.filled(ValidateRequest, options)
 
 
-def main(options: argparse.Namespace, reporter: Reporter) -> int:
+def main(options: argparse.Namespace, reporter: Reporter) -> None:
     """Test the image that the flags name; raises what docs/exit-codes.md lists."""
     validate_image(request(options), reporter)
-    return 0
 
 
 def capacity(port: int | None, at_most: int | None) -> Capacity:
@@ -217,8 +216,7 @@ def digest(path: Path, reporter: Reporter) -> str:
 def show(document: ValidationReport, reporter: Reporter) -> None:
     """Print the boots, what failed, and how much passed."""
     reporter.table("Boots", report.BOOT_COLUMNS, [report.boot_row(boot) for boot in document.boots])
-    failed = [check for check in document.checks if check.outcome is Outcome.FAILED]
-    if failed:
+    if failed := document.failed:
         rows = [[check.boot, check.id, report.short(check.expected), report.short(check.actual)] for check in failed]
         reporter.table("Failed checks (docs/validation.md)", ("boot", "check", "expected", "actual"), rows)
     reporter.note(f"{report.count(document.checks)} in {document.seconds:.0f} s")
@@ -229,7 +227,7 @@ def conclude(document: ValidationReport, error: BootError | None, path: Path) ->
     if error is not None:
         raise BootError(error.message, hint=f"{error.hint} The report: {path}".strip(), details=error.details)
     if not document.passed:
-        failed = sorted({check.id for check in document.checks if check.outcome is Outcome.FAILED})
+        failed = sorted({check.id for check in document.failed})
         raise CheckError(
             f"{len(failed)} checks failed: {', '.join(failed)}",
             hint=f"Read {path}: it says what each of them guards, how to repeat it, and where to look.",

@@ -1,4 +1,6 @@
-"""For all tests: how the property tests draw their examples, and what is left to the night."""
+"""For all tests: how the property tests draw their examples, what is left to the night, and who works on what."""
+
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -19,6 +21,18 @@ settings.register_profile(
 settings.register_profile("searching", settings.get_profile("repeatable"), derandomize=False, max_examples=5000)
 settings.load_profile("repeatable")
 
+TESTS = Path(__file__).parent
+# The files that take longest, dearest first. Each worker takes the next file that nobody has: were one of these the
+# last, the others would wait for it. The first two do not wait for each other's image.
+LONG = (
+    "boot/test_boot_test.py",
+    "workflows/test_real_release.py",
+    "workflows/test_release_run.py",
+    "workflows/test_mutations.py",
+    "workflows/test_pull_request_run.py",
+    "host/test_accelerator.py",
+)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="run the tests marked `full`, too; `make faults` runs them")
@@ -29,6 +43,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = [item for item in items if item.get_closest_marker("full")]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if not item.get_closest_marker("full")]
+    ranks = {TESTS / "integration" / name: rank for rank, name in enumerate(LONG)}
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
 
 
 @pytest.hookimpl(trylast=True)  # when the profile that was asked for is loaded

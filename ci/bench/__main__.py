@@ -60,7 +60,7 @@ def arguments() -> argparse.ArgumentParser:
     return result
 
 
-def main(options: argparse.Namespace, reporter: Reporter) -> int:
+def main(options: argparse.Namespace, reporter: Reporter) -> None:
     load = os.getloadavg()[0]
     if load > BUSY_LOAD:
         reporter.warn(f"other programs are using this machine (load {load:.1f}): the figures will tell of them too")
@@ -83,7 +83,6 @@ def main(options: argparse.Namespace, reporter: Reporter) -> int:
                     record.write(options.json)
                 reporter.table("Measured", COLUMNS, record.rows())
                 sys.stdout.write(record.markdown())
-    return 0
 
 
 def _subject(options: argparse.Namespace, folder: Path, reporter: Reporter) -> BenchSubject:

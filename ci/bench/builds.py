@@ -22,7 +22,7 @@ from ci.host.repository import ROOT
 from ci.image.base.base_image import VerifiedBase
 from ci.image.definition import GIB, Definition
 from ci.records import artifacts
-from ci.records.build import BuildRecord, StepRecord
+from ci.records.build import BuildRecord
 from ci.records.record import read_record
 from ci.text import figures
 
@@ -169,5 +169,5 @@ def _build_classic(subject: BenchSubject, reporter: Reporter) -> list[StepTime]:
     return steps
 
 
-def _listed(steps: Sequence[StepTime | StepRecord]) -> str:
+def _listed(steps: Sequence[StepTime]) -> str:
     return ", ".join(f"{step.title} {figures.seconds(step.seconds)}" for step in steps)

@@ -108,9 +108,9 @@ class Boot:
             name=self.name,
             memory_mib=self.scenario.memory_mib,
             cpus=self.scenario.cpus,
-            login_prompt_seconds=_rounded(self.login_prompt_seconds),
-            ssh_seconds=_rounded(self.ssh_seconds),
-            total_seconds=round(self.total_seconds, 2),
+            login_prompt_seconds=self.login_prompt_seconds,
+            ssh_seconds=self.ssh_seconds,
+            total_seconds=self.total_seconds,
         )
 
     def limit(self, seconds: float = COMMAND_SECONDS) -> float:
@@ -253,7 +253,3 @@ def _ports(port: int | None) -> Iterator[Ports]:
         return
     with held_port() as free, held_port() as another:
         yield free, another
-
-
-def _rounded(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 2)

@@ -5,17 +5,21 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from jinja2 import Template
 from junitparser import Failure, JUnitXml, Skipped, TestCase, TestSuite
 
-from ci.boot.checks.check import ImageCheck
 from ci.boot.checks.load import CHECKS
 from ci.host.files import publish_together, write_atomic
 from ci.host.workspace import exclusive
 from ci.records import artifacts
 from ci.records.validation import BootResult, CheckResult, Outcome, ValidationReport
+from ci.text.figures import seconds
 from ci.text.markdown import Markdown, code, table, visible
 
 MAX_CELL = 300
+TEMPLATE = Template(
+    Path(__file__).with_name("report.md.j2").read_text(encoding="utf-8"), trim_blocks=True, keep_trailing_newline=True
+)
 
 # What XML 1.0 cannot hold, and what would move a terminal's cursor: https://www.w3.org/TR/xml/#charsets
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\ufffe\uffff]")
@@ -39,15 +43,10 @@ def short(text: str) -> str:
     return text if len(text) <= MAX_CELL else f"{text[:MAX_CELL]}…"
 
 
-def seconds(value: float | None) -> Markdown:
-    """A time, or a dash for a point that was not reached."""
-    return Markdown("-" if value is None else f"{value:.1f} s")
-
-
 def boot_row(boot: BootResult) -> list[Markdown]:
     """A boot as a row under BOOT_COLUMNS."""
     times = map(seconds, (boot.login_prompt_seconds, boot.ssh_seconds, boot.total_seconds))
-    return [Markdown(boot.name), Markdown(f"{boot.memory_mib} MiB"), Markdown(boot.cpus), *times]
+    return [Markdown(cell) for cell in (boot.name, f"{boot.memory_mib} MiB", boot.cpus, *times)]
 
 
 BOOT_COLUMNS = ("boot", "memory", "CPUs", "login prompt", "SSH", "whole boot")
@@ -56,22 +55,17 @@ CHECK_COLUMNS = ("outcome", "boot", "check", "expected", "actual", "seconds")
 
 def render_markdown(report: ValidationReport) -> str:
     """The report for people; safe whatever the guest printed."""
-    verdict = "passed" if report.passed else "failed"
-    parts = [
-        f"# Validation of {code(report.image)}: {verdict}",
-        f"{count(report.checks)} in {report.seconds:.0f} s.",
-        f"{code(report.qemu)}, with {code(report.accelerator)}: {code(report.accelerator_reason)}.",
-        f"SHA-256 `{report.image_sha256}`",
-        table(BOOT_COLUMNS, [boot_row(boot) for boot in report.boots]),
-        *(_failure(check) for check in report.checks if check.outcome is Outcome.FAILED),
-        "## Checks",
-        table(CHECK_COLUMNS, [_row(check) for check in sorted(report.checks, key=_failed_first)]),
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
-def _failed_first(check: CheckResult) -> int:
-    return _ORDER.index(check.outcome)
+    checks = sorted(report.checks, key=lambda check: _ORDER.index(check.outcome))
+    text: str = TEMPLATE.render(
+        report=report,
+        counted=count(report.checks),
+        boots=table(BOOT_COLUMNS, [boot_row(boot) for boot in report.boots]),
+        checks=table(CHECK_COLUMNS, [_row(check) for check in checks]),
+        known=CHECKS,
+        code=code,
+        quoted=_quoted,
+    )
+    return text
 
 
 def _row(check: CheckResult) -> list[Markdown]:
@@ -82,28 +76,6 @@ def _row(check: CheckResult) -> list[Markdown]:
 
 def _lines(text: str) -> str:
     return "<br>".join(code(line) for line in short(text).split("\n") if line) or code("")
-
-
-def _failure(check: CheckResult) -> str:
-    known = CHECKS[check.id]
-    parts = [
-        f"## Failed: {check.title} ({check.boot}, {check.id})",
-        known.why,
-        "Expected:",
-        _quoted(check.expected),
-        "Actual:",
-        _quoted(check.actual),
-        _repeating(known, f"```sh\n{known.command}\n```"),
-        f"Where to look: {known.look_for}",
-    ]
-    return "\n\n".join(parts)
-
-
-def _repeating(check: ImageCheck, command: str) -> str:
-    """How a person does it; `command` is the check's in the form that suits the text around."""
-    if not check.command:
-        return f"To repeat it by hand: {check.by_hand}"
-    return f"To repeat it in the guest{', as root' if check.root else ''}:\n\n{command}"
 
 
 def _quoted(text: str) -> str:
@@ -129,8 +101,10 @@ def _case(check: CheckResult) -> TestCase:
     if check.outcome is Outcome.FAILED:
         failure = Failure(f"{check.title}: not as expected")
         known = CHECKS[check.id]
+        asked = f"To repeat it in the guest{', as root' if known.root else ''}:\n\n{known.command}"
+        repeated = asked if known.command else f"To repeat it by hand: {known.by_hand}"
         seen = f"expected:\n{printable(check.expected)}\n\nactual:\n{printable(check.actual)}"
-        parts = [seen, known.why, _repeating(known, known.command), f"Where to look: {known.look_for}"]
+        parts = [seen, known.why, repeated, f"Where to look: {known.look_for}"]
         failure.text = "\n\n".join(parts)
         case.result = [failure]
     if check.outcome is Outcome.SKIPPED:

@@ -13,7 +13,6 @@ WIDTH, HEIGHT = 420, 220
 LEFT, RIGHT, TOP, BOTTOM = 64, 8, 26, 30
 INSET = 34  # dots keep off the axis, and their values off the border
 MOST_RELEASES = 60
-MOST_VALUES = 4  # beyond, values written above their dots would run into each other
 MOST_TAGS = 3
 TICKS = 4
 
@@ -27,16 +26,6 @@ class ChartFigure:
     text: str
     kind: str = ""
     hollow: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChartDot:
-    """Where a figure is, which is written beside the dot where `shown`."""
-
-    x: float
-    y: float
-    figure: ChartFigure
-    shown: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,31 +42,18 @@ class Chart:
     finest: float
     level: Callable[[float], str]
 
-    @cached_property
-    def dots(self) -> list[ChartDot]:
-        last = len(self.figures) - 1
-        return [
-            ChartDot(
-                x=self._x(self.tags.index(figure.tag)),
-                y=self._y(figure.number),
-                figure=figure,
-                shown=last < MOST_VALUES or number in {0, last},
-            )
-            for number, figure in enumerate(self.figures)
-        ]
-
     @property
     def lines(self) -> list[str]:
         """The points of polylines: one ends where the figures before and after it do not compare."""
-        groups = [list(group) for _, group in itertools.groupby(self.dots, key=lambda dot: dot.figure.kind)]
-        return [" ".join(f"{dot.x},{dot.y}" for dot in group) for group in groups if len(group) > 1]
+        groups = [list(group) for _, group in itertools.groupby(self.figures, key=lambda figure: figure.kind)]
+        return [" ".join(f"{self.x(one)},{self.y(one.number)}" for one in group) for group in groups if len(group) > 1]
 
     @property
     def levels(self) -> list[tuple[float, str]]:
         """The marks on the upright axis: where, and what is written there."""
         step, top = self._scale
         values = [step * number for number in range(round(top / step) + 1)]
-        return [(self._y(value), self.level(value)) for value in values]
+        return [(self.y(value), self.level(value)) for value in values]
 
     @property
     def marks(self) -> list[tuple[float, str, str]]:
@@ -113,12 +89,17 @@ class Chart:
         step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= wanted)
         return step, step * max(1, math.ceil(highest / step))
 
+    def x(self, figure: ChartFigure) -> float:
+        """How far to the right the dot of a figure is."""
+        return self._x(self.tags.index(figure.tag))
+
+    def y(self, number: float) -> float:
+        """How far down a number is."""
+        return round(TOP + (HEIGHT - TOP - BOTTOM) * (1 - number / self._scale[1]), 1)
+
     def _x(self, place: int) -> float:
         width, last = WIDTH - LEFT - RIGHT - 2 * INSET, len(self.tags) - 1
         return round(LEFT + INSET + width * (place / last if last else 0.5), 1)
-
-    def _y(self, number: float) -> float:
-        return round(TOP + (HEIGHT - TOP - BOTTOM) * (1 - number / self._scale[1]), 1)
 
 
 def draw_charts(releases: Sequence[ShownRelease]) -> list[Chart]:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, urlsplit
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from pydantic import Field
 
@@ -20,7 +19,7 @@ from ci.records.record import Record
 from ci.records.release import ReleaseRecord, manifest_snippet
 from ci.records.version import Version
 from ci.text import figures
-from ci.text.markdown import visible
+from ci.text.pages import page_templates
 
 PAGE, FEED, DOCUMENT = "index.html", "feed.xml", "releases.json"
 TEMPLATES = Path(__file__).parent / "templates"
@@ -57,25 +56,12 @@ def _page(releases: Sequence[ShownRelease]) -> str:
         chart_size={"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": WIDTH - RIGHT},
         style=style,
         script=script,
-        policy=_policy(style, script),
         document=DOCUMENT,
     )
 
 
-def _policy(style: str, script: str) -> str:
-    """Nothing but the page's own style and script, known by their digests: so it holds for a saved file, too."""
-    rules = {
-        "default-src": "'none'",
-        "style-src": _digest(style),
-        "script-src": _digest(script),
-        "img-src": "data:",
-        "base-uri": "'none'",
-        "form-action": "'none'",
-    }
-    return "; ".join(f"{what} {allowed}" for what, allowed in rules.items())
-
-
 def _digest(source: str) -> str:
+    """By what a page's policy knows a style or script of its own."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}'"
 
 
@@ -113,26 +99,9 @@ def _tag_uri(record: ReleaseRecord, what: str) -> str:
     return f"tag:{host or 'localhost'},{day.isoformat()}:{quote(record.repository)}/{quote(what)}"
 
 
-def _finalize(value: object) -> object:
-    """Whatever a template shows is escaped, and foreign text is made visible first."""
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _moment(value: datetime) -> str:
-    return value.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-ENVIRONMENT = Environment(
-    loader=FileSystemLoader(TEMPLATES),
-    undefined=StrictUndefined,
-    autoescape=True,  # HTML and XML both
-    finalize=_finalize,
-    keep_trailing_newline=True,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+ENVIRONMENT = page_templates(TEMPLATES)
 ENVIRONMENT.globals |= {"MOST_PACKAGES": MOST_PACKAGES, "VOUCHED_FOR": VOUCHED_FOR, "feed": FEED}
 ENVIRONMENT.filters |= {
-    "bytes": figures.size, "moment": _moment, "plural": figures.plural, "safe_link": safe_link,
-    "seconds": figures.seconds, "snippet": manifest_snippet,
+    "bytes": figures.size, "moment": "{:%Y-%m-%dT%H:%M:%SZ}".format, "plural": figures.plural, "safe_link": safe_link,
+    "seconds": figures.seconds, "snippet": manifest_snippet, "source_digest": _digest,
 }  # fmt: skip

@@ -8,12 +8,12 @@ from typing import TypeVar
 
 from ci.comparison.difference import BootChange, CheckChange, Difference, Facts, SetChanges
 from ci.comparison.packages import compare
-from ci.host.errors import InputError
+from ci.host.files import read_bounded
 from ci.records import artifacts
 from ci.records.build import BuildRecord
 from ci.records.packages import Package, growth, parse_packages
 from ci.records.published import require_bytes
-from ci.records.record import parse_record, read_record
+from ci.records.record import MAX_BYTES, parse_record, read_record
 from ci.records.release import AssetRecord, ImageRelease, ReleaseRecord
 from ci.records.validation import CheckResult, Outcome, ValidationReport
 
@@ -47,13 +47,9 @@ class Evidence:
 def read_build(path: Path) -> Evidence:
     """A build by its record, with what lies beside it; raises InputError where a file is not what its name says."""
     listed, tested = (artifacts.beside(path, ending) for ending in (artifacts.PACKAGES, artifacts.REPORT))
-    try:
-        packages = parse_packages(listed.read_bytes(), str(listed)) if listed.is_file() else None
-    except OSError as error:
-        raise InputError(f"{listed} cannot be read: {error.strerror}") from error
     return Evidence(
         build=read_record(path, BuildRecord),
-        packages=packages,
+        packages=parse_packages(read_bounded(listed, MAX_BYTES), str(listed)) if listed.is_file() else None,
         report=read_record(tested, ValidationReport) if tested.is_file() else None,
     )
 

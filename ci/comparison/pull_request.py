@@ -64,7 +64,7 @@ def render(
     above = [
         f"### Images: {'good' if good else 'not good'}",
         table(columns, [_row(name, found.get(name), changes.get(name)) for name in images]),
-        *(_failures(name, one.report.checks) for name in images if (one := found.get(name)) and one.report),
+        *(_failures(name, one.report.failed) for name in images if (one := found.get(name)) and one.report),
     ]
     tags = {past.tag: past.url for past in before.values()}
     below = [f"Compared with {link(tag, url)}." for tag, url in sorted(tags.items())]
@@ -125,8 +125,7 @@ def _start(report: ValidationReport | None, changes: Difference | None) -> Markd
     return Markdown(", ".join(parts) or words.UNKNOWN)
 
 
-def _failures(name: str, checks: Sequence[CheckResult]) -> Markdown:
-    failed = [check for check in checks if check.outcome is Outcome.FAILED]
+def _failures(name: str, failed: Sequence[CheckResult]) -> Markdown:
     rows = [tuple(map(code, (name, one.boot, one.id, one.expected, one.actual))) for one in failed[:CHECK_ROWS]]
     return table(("image", "boot", "failed check", "expected", "actual"), rows)
 

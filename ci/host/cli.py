@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import TypeVar
 
 from ci.host import actions
 from ci.host.errors import Interrupted, ToolsmithError
@@ -24,7 +25,9 @@ from ci.host.secrets import MaskingFilter, masked
 
 INTERRUPTED = "nothing partial was left under a final name; it can be run again"
 
-Main = Callable[[argparse.Namespace, Reporter], int]
+RequestT = TypeVar("RequestT")
+
+Main = Callable[[argparse.Namespace, Reporter], object]
 
 
 def parser(prog: str, description: str | None) -> argparse.ArgumentParser:
@@ -35,6 +38,12 @@ def parser(prog: str, description: str | None) -> argparse.ArgumentParser:
     result.add_argument("--verbose", action="store_true", help="show the output of the tools (it is always in the log)")
     result.add_argument("--log", type=Path, metavar="FILE", help="where the log goes (default: a new file)")
     return result
+
+
+def filled(request: type[RequestT], options: argparse.Namespace, **others: object) -> RequestT:
+    """A request, a dataclass, with the values of the flags that are called as its fields are, and `others`."""
+    named = {name: getattr(options, name) for name in request.__annotations__ if name in options}
+    return request(**named | others)
 
 
 def run(main: Main, arguments: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> int:
@@ -49,7 +58,7 @@ def run(main: Main, arguments: argparse.ArgumentParser, argv: Sequence[str] | No
     # Interrupted is raised where the signal finds us, so that every `with` cleans up.
     with signals_handled(_interrupt), _logging(log, verbose=options.verbose):
         try:
-            return main(options, reporter)
+            main(options, reporter)
         except ToolsmithError as failure:
             logging.getLogger("ci").debug("failed", exc_info=True)
             _explain(failure, reporter, log)
@@ -59,6 +68,8 @@ def run(main: Main, arguments: argparse.ArgumentParser, argv: Sequence[str] | No
             if reporter.in_actions:
                 actions.append_summary(f"**Interrupted:** {INTERRUPTED}")
             return interruption.exit_code
+        else:
+            return 0
         finally:
             logging.getLogger("ci").debug("peak memory: %d bytes", peak_memory())
 

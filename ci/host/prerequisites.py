@@ -6,17 +6,19 @@ a reason known early. ci/host/appliance/check.py goes on from there.
 
 import os
 import re
+import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from ci.host import qemu, this_machine
+from ci.host import this_machine
 from ci.host.accelerator import CHOICE_VARIABLE, probe
 from ci.host.accelerator.kernel import KERNEL_VARIABLE, choose_kernel
 from ci.host.accelerator.kvm_device import NO_GUESTS
 from ci.host.errors import HostError, InputError
 from ci.host.process import find_tool
+from ci.host.qemu import QEMU
 
 GIB = 1 << 30
 OUTPUT_BYTES = 6 * GIB  # the disk being built (sparse, about 3 GiB) beside its finished copy
@@ -47,34 +49,22 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
-    """A program; where `only_for` is set, what goes without it stays possible. `version_of` are its arguments."""
+    """A program of tools.toml; where `only_for` is set, what goes without it stays possible.
+
+    `version_of` is what it prints its version for, `minimum` the oldest that will do.
+    """
 
     name: str
     package: str
-    minimum: tuple[int, ...] = ()
+    minimum: str = ""
     version_of: str = "--version"
     only_for: str = ""
 
 
-QEMU = Tool(name=qemu.QEMU, package="qemu-system-x86", minimum=(7, 1))
-MMDEBSTRAP = Tool(name="mmdebstrap", package="mmdebstrap", only_for="bases bootstrapped from a package archive")
-TOOLS = (
-    QEMU,
-    Tool(name="qemu-img", package="qemu-utils", minimum=(7, 1)),
-    Tool(name="guestfish", package="guestfish", minimum=(1, 48)),
-    MMDEBSTRAP,
-    Tool(name="gpgv", package="gpgv", only_for="bases with signed checksums"),
-    Tool(name="sfdisk", package="fdisk"),
-    Tool(name="debugfs", package="e2fsprogs", version_of="-V"),
-    Tool(name="e2fsck", package="e2fsprogs", version_of="-V"),
-    Tool(name="mke2fs", package="e2fsprogs", version_of="-V"),
-    Tool(name="resize2fs", package="e2fsprogs", version_of=""),
-    Tool(name="apt-get", package="apt"),
-    Tool(name="blkid", package="util-linux"),
-    Tool(name="prlimit", package="util-linux"),
-    Tool(name="setpriv", package="util-linux"),
-    Tool(name="cloud-localds", package="cloud-image-utils", version_of="", only_for="the boot test"),
+TOOLS = tuple(
+    Tool(**entry) for entry in tomllib.loads(Path(__file__).with_name("tools.toml").read_text(encoding="utf-8"))["tool"]
 )
+MMDEBSTRAP = "mmdebstrap"
 
 
 def quick_check(*, output: Path, cache: Path, bootstrap: bool = False) -> None:
@@ -98,7 +88,7 @@ def quick_findings(output: Path, cache: Path, *, bootstrap: bool = False) -> lis
         check_tool(
             tool,
             this_machine.tool_version(tool.name, tool.version_of),
-            optional=bool(tool.only_for) and not (bootstrap and tool is MMDEBSTRAP),
+            optional=bool(tool.only_for) and not (bootstrap and tool.name == MMDEBSTRAP),
         )
         for tool in TOOLS
     ]
@@ -121,9 +111,8 @@ def check_tool(tool: Tool, version: str | None, *, optional: bool) -> Finding:
         return Finding(name=tool.name, found="not installed", status=status, fix=fix)
     number = parse_version(version)
     found = ".".join(map(str, number)) or "installed"
-    if tool.minimum and number and number < tool.minimum:
-        least = ".".join(map(str, tool.minimum))
-        fix = f"install {least} or later: Debian 12 and Ubuntu 24.04 have it"
+    if number and number < parse_version(tool.minimum):
+        fix = f"install {tool.minimum} or later: Debian 12 and Ubuntu 24.04 have it"
         return Finding(name=tool.name, found=f"{found}, too old", status=Status.MISSING, fix=fix)
     return Finding(name=tool.name, found=found)
 
@@ -142,7 +131,7 @@ def check_kernel() -> Finding:
 def check_accelerator() -> Finding:
     """KVM where a guest really runs with it, tried now; the reason where none does."""
     name = "accelerator"
-    if not find_tool(QEMU.name):
+    if not find_tool(QEMU):
         return Finding(name=name, found="not known without QEMU", status=Status.WARNING, fix=SETUP)
     try:
         acceleration = probe(anew=True)

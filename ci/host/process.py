@@ -192,16 +192,14 @@ def _running(
 
 
 @contextlib.asynccontextmanager
-async def spawn_async(
-    argv: Sequence[Argument], *, env: Mapping[str, str] | None = None
-) -> AsyncIterator[asyncio.subprocess.Process]:
+async def spawn_async(argv: Sequence[Argument]) -> AsyncIterator[asyncio.subprocess.Process]:
     """`spawn` for an event loop: stdout and stderr are one stream of bytes."""
     process = await asyncio.create_subprocess_exec(
         *command_line(argv),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-        env=child_environment(env),
+        env=child_environment(),
         process_group=0,
     )
     try:

@@ -50,7 +50,9 @@ def short_path(path: Path) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepTime:
-    """How long a step took."""
+    """How long a step took; part of a build's record."""
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - pydantic's name, without need of pydantic here
 
     title: str
     seconds: float

@@ -19,7 +19,7 @@ from ci.image.contents.image_contents import read_contents
 from ci.image.make_image import Provisioned, make_image
 from ci.image.plan import Plan
 from ci.records import artifacts
-from ci.records.build import ArtifactRecord, BaseImageRecord, BuildRecord, StepRecord
+from ci.records.build import ArtifactRecord, BaseImageRecord, BuildRecord
 from ci.records.packages import to_tsv
 
 TOOLS = {"guestfish": "guestfish", "qemu-img": "qemu-img", "qemu": QEMU}
@@ -92,7 +92,7 @@ def _record(plan: Plan, image: ArtifactRecord, found: Provisioned, reporter: Rep
         commit=plan.revision.commit,
         dirty=plan.revision.dirty,
         built_at=plan.built_at,
-        base=BaseImageRecord.model_validate(plan.base, from_attributes=True),
+        base=BaseImageRecord.model_validate(plan.base.model_dump()),
         image=image,
         packages=packages,
         transaction=list(found.transaction.changes),
@@ -101,7 +101,7 @@ def _record(plan: Plan, image: ArtifactRecord, found: Provisioned, reporter: Rep
         authorized_keys=[key.fingerprint for key in plan.keys],
         accelerator=f"{found.acceleration.accelerator}: {found.acceleration.reason}",
         tools={name: run([tool, "--version"], timeout=30).stdout.splitlines()[0] for name, tool in TOOLS.items()},
-        steps=[StepRecord(title=step.title, seconds=step.seconds) for step in reporter.steps],
+        steps=reporter.steps,
         seconds=round(sum(step.seconds for step in reporter.steps), 2),
         peak_memory=peak_memory(),
     )

@@ -70,8 +70,10 @@ def _print(
             [(str(one.path), mebibytes(one.kib), _share(one.kib, whole)) for one in own[:ROWS]],
         )
     if report:
-        times = [(one.name, one.login_prompt_seconds, one.ssh_seconds, one.total_seconds) for one in report.boots]
-        boots = [(name, *("-" if time is None else seconds(time) for time in row)) for name, *row in times]
+        boots = [
+            (one.name, *map(seconds, (one.login_prompt_seconds, one.ssh_seconds, one.total_seconds)))
+            for one in report.boots
+        ]
         reporter.table(f"Starts, with {report.accelerator}", ("boot", "login prompt", "SSH", "whole boot"), boots)
     file, disk = build.image.size, build.image.virtual_size
     reporter.note(f"The image file has {megabytes(file)}, the disk in it {disk >> 30} GiB.")

@@ -29,6 +29,7 @@ from ci.records.build import Driver
 # Files that decide what a layer is.
 LAYER_CODE = (
     "host/appliance/guestfish.py",
+    "host/appliance/hypervisor.sh.in",
     "host/qcow2.py",
     "image/disk/layout.py",
     "image/guest_script.py",

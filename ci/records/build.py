@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
+from ci.host.progress import StepTime
 from ci.records.record import Part, Record, Sha256
 
 
@@ -36,13 +37,6 @@ class ArtifactRecord(Part):
     sha256: Sha256
     size: int
     virtual_size: int
-
-
-class StepRecord(Part):
-    """One step of the build and how long it took."""
-
-    title: str
-    seconds: float
 
 
 class Driver(StrEnum):
@@ -92,6 +86,6 @@ class BuildRecord(Record):
     authorized_keys: list[str]
     accelerator: str
     tools: dict[str, str]
-    steps: list[StepRecord]
+    steps: list[StepTime]
     seconds: float
     peak_memory: int

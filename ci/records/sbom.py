@@ -1,7 +1,6 @@
 """The SBOM of an image, `<stem>.cdx.json`, as the stages after the build read it: CycloneDX 1.6, and of which image."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 from ci.host.errors import InputError, VerificationError
 from ci.host.files import read_bounded
-from ci.records.strict_json import parse_json
+from ci.records.strict_json import parse_json, walk
 
 MAX_BYTES = 16 << 20  # GitHub attests no larger one: https://github.com/actions/attest#readme
 # The schema wants the items of most lists to differ, for which each is compared with each.
@@ -55,7 +54,7 @@ def parse_sbom(content: bytes, where: str) -> dict[str, Any]:
         raise _refused(where, "it is not CycloneDX")
     if document.get("specVersion") != "1.6":
         raise _refused(where, f"its version of CycloneDX is {str(document.get('specVersion'))[:20]!r}, not '1.6'")
-    lengths = [len(items) for items in _lists(document)]
+    lengths = [len(value) for value, _ in walk(document) if isinstance(value, list)]
     if max(lengths, default=0) > MAX_LIST or sum(lengths) > MAX_ITEMS:
         raise _refused(where, f"a list in it has more than {MAX_LIST} items, or all have more than {MAX_ITEMS}")
     if problem := JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(document)):
@@ -66,19 +65,6 @@ def parse_sbom(content: bytes, where: str) -> dict[str, Any]:
     if "component" not in document["metadata"]:
         raise _refused(where, "it does not say what it describes")
     return document
-
-
-def _lists(value: object) -> Iterator[list[Any]]:
-    pending = [value]
-    while pending:
-        match pending.pop():
-            case dict() as items:
-                pending += items.values()
-            case list() as items:
-                yield items
-                pending += items
-            case _:
-                pass
 
 
 def _refused(where: str, problem: str, *, details: str = "") -> InputError:

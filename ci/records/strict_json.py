@@ -4,6 +4,7 @@ import codecs
 import json
 import math
 import re
+from collections.abc import Iterator
 from typing import Any
 
 MAX_DEPTH = 32
@@ -66,16 +67,22 @@ def _whole(text: str) -> int:
     return int(text)
 
 
+def walk(document: object) -> Iterator[tuple[object, int]]:
+    """Every value in a document, keys too, with how deep it is."""
+    pending: list[tuple[object, int]] = [(document, 0)]
+    while pending:
+        value, depth = pending.pop()
+        yield value, depth
+        if isinstance(value, dict):
+            pending += [(item, depth + 1) for pair in value.items() for item in pair]
+        elif isinstance(value, list):
+            pending += [(item, depth + 1) for item in value]
+
+
 def _check_values(document: object) -> None:
     """Refuse what JSON's grammar permits and others choke on: deep nesting, and halves of surrogate pairs."""
-    values: list[tuple[object, int]] = [(document, 0)]
-    while values:
-        value, depth = values.pop()
+    for value, depth in walk(document):
         if depth > MAX_DEPTH:
             raise ValueError("it is nested too deeply")
-        if isinstance(value, dict):
-            values += [(item, depth + 1) for pair in value.items() for item in pair]
-        elif isinstance(value, list):
-            values += [(item, depth + 1) for item in value]
-        elif isinstance(value, str) and _SURROGATE.search(value):
+        if isinstance(value, str) and _SURROGATE.search(value):
             raise ValueError(f"{shown_key(value)} has half of a surrogate pair")

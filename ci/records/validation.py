@@ -2,11 +2,13 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from ci.records.record import Part, Record, Sha256
+
+Seconds = Annotated[float, AfterValidator(lambda time: round(time, 2))]
 
 
 class Outcome(StrEnum):
@@ -26,7 +28,7 @@ class CheckResult(Part):
     expected: str
     actual: str
     outcome: Outcome
-    seconds: float
+    seconds: Seconds
 
 
 class BootResult(Part):
@@ -35,9 +37,9 @@ class BootResult(Part):
     name: str
     memory_mib: int
     cpus: int
-    login_prompt_seconds: float | None
-    ssh_seconds: float | None
-    total_seconds: float
+    login_prompt_seconds: Seconds | None
+    ssh_seconds: Seconds | None
+    total_seconds: Seconds
 
 
 class ValidationReport(Record):
@@ -57,3 +59,8 @@ class ValidationReport(Record):
     boots: list[BootResult]
     checks: list[CheckResult]
     seconds: float
+
+    @property
+    def failed(self) -> list[CheckResult]:
+        """The checks that failed."""
+        return [check for check in self.checks if check.outcome is Outcome.FAILED]

@@ -41,8 +41,9 @@ def mebibytes(kib: int) -> str:
     return f"{kib / 1024:,.1f} MiB"
 
 
-def seconds(time: float) -> str:
-    return f"{time:.1f} s"
+def seconds(time: float | None) -> str:
+    """A time, or a dash for a point that was not reached."""
+    return "-" if time is None else f"{time:.1f} s"
 
 
 def plural(count: int, what: str) -> str:

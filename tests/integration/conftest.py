@@ -1,5 +1,6 @@
 """The heavy things, made once for all tests: a base like Ubuntu's, an image built from it, and a hostile base."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,10 +11,10 @@ from ci.host import qcow2
 from ci.host.accelerator import Acceleration, probe
 from ci.host.appliance import guestfish
 from ci.host.repository import BUILD, ROOT
-from ci.host.workspace import cache_folder
+from ci.host.workspace import cache_folder, exclusive
 from ci.image.base.bootstrap import bootstrap_base
 from ci.image.definition import load_definition
-from tests.support.building import EPOCH, Built, build
+from tests.support.building import EPOCH, Built, build, built_in
 from tests.support.fault_server import FaultServer
 from tests.support.quiet import quiet_reporter
 from tests.support.signing import Signer, key_folder, make_signer
@@ -54,8 +55,15 @@ def base(acceleration: Acceleration) -> Path:
 
 
 @pytest.fixture(scope="session")
-def identity(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return throwaway_key(tmp_path_factory.mktemp("key"))
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what is made once, by whichever worker comes first."""
+    own = tmp_path_factory.getbasetemp()  # with several workers, each has one in that of the whole run
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def identity(shared: Path) -> Path:
+    return throwaway_key(shared / "key")
 
 
 @pytest.fixture(scope="session")
@@ -78,9 +86,14 @@ def stranger(keys: Path) -> Signer:
 
 
 @pytest.fixture(scope="session")
-def built(base: Path, identity: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
+def built(base: Path, identity: Path, shared: Path) -> Built:
     """An image with nothing of an earlier build in it; test_reproducible.py makes it once more."""
-    return build(tmp_path_factory.mktemp("dist"), base, identity, "--no-cache", environment=EPOCH)
+    output = shared / "dist"
+    with exclusive(shared / "dist.lock"):
+        if not output.exists():
+            build(shared / "dist.part", base, identity, "--no-cache", environment=EPOCH)
+            (shared / "dist.part").rename(output)
+    return built_in(output, base, identity)
 
 
 @pytest.fixture(scope="session")

@@ -39,6 +39,11 @@ def build(output: Path, base: Path, identity: Path, *flags: str, environment: di
         "--authorized-keys", f"{identity}.pub", "--output", output, "--log", output / "build.log", *flags,
     ]  # fmt: skip
     run(argv, cwd=ROOT, env=environment, timeout=2400)
+    return built_in(output, base, identity)
+
+
+def built_in(output: Path, base: Path, identity: Path) -> Built:
+    """What an earlier call of `build` made."""
     image = next(output.glob("*.qcow2"))
     record = read_record(next(output.glob("*.build.json")), BuildRecord)
     return Built(image=image, record=record, base=base, identity=identity)

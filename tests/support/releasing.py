@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ci.records.build import ArtifactRecord, BaseImageRecord, BuildRecord, StepRecord, Verification
+from ci.host.progress import StepTime
+from ci.records.build import ArtifactRecord, BaseImageRecord, BuildRecord, Verification
 from ci.records.packages import Package, to_tsv
 from ci.records.validation import BootResult, CheckResult, Outcome, ValidationReport
 
@@ -66,7 +67,7 @@ def build_record(**changes: object) -> BuildRecord:
         authorized_keys=[],
         accelerator="tcg: a test",
         tools={},
-        steps=[StepRecord(title="a step", seconds=1.0)],
+        steps=[StepTime(title="a step", seconds=1.0)],
         seconds=1.0,
         peak_memory=1,
     )

@@ -103,7 +103,7 @@ class ImageCheck:
             expected=self.expected.words,
             actual=actual or NOTHING,
             outcome=Outcome.PASSED if passed else Outcome.FAILED,
-            seconds=round(seconds, 2),
+            seconds=seconds,
         )
 
     def skipped(self, boot: str, reason: str) -> CheckResult:

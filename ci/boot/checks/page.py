@@ -1,13 +1,17 @@
 """Write the part of docs/validation.md that lists all checks."""
 
 import sys
+from pathlib import Path
+
+from jinja2 import Template
 
 from ci.boot.checks.check import LINES_BELOW, ImageCheck
-from ci.boot.checks.load import CHAPTERS, Chapter
+from ci.boot.checks.load import CHAPTERS
 from ci.host.files import write_atomic
 from ci.host.repository import ROOT
 
 PAGE = ROOT / "docs" / "validation.md"
+TEMPLATE = Path(__file__).with_name("page.md.j2")
 COMMAND = "python -m ci.boot.checks.page"
 BOOTS = ("full", "clone", "consumer", "seed")
 # What stands above it is written by hand.
@@ -19,24 +23,9 @@ def render_page(current: str) -> str:
     head, mark, _ = current.partition(MARK)
     if not mark:
         raise ValueError(f"{PAGE.name} has lost the line that says where the checks begin: {MARK}")
-    return head + mark + "".join(_chapter(chapter) for chapter in CHAPTERS)
-
-
-def _chapter(chapter: Chapter) -> str:
-    intro = f"{chapter.intro}\n\n" if chapter.intro else ""
-    return f"\n## Checks: {chapter.title}\n\n{intro}" + "\n".join(_check(check) for check in chapter.checks)
-
-
-def _check(check: ImageCheck) -> str:
-    parts = [f"### {check.id}", f"**{check.title}**{_where(check)}. {check.why}"]
-    if check.command:
-        asked = f"In the guest{', as root' if check.root else ''}, this"
-        parts += [f"{asked} prints {check.expected.phrase or check.expected.words}:", f"```sh\n{check.command}\n```"]
-        if check.expected.phrase == LINES_BELOW:
-            parts.append(f"```text\n{check.expected.words}\n```")
-    else:
-        parts.append(f"By hand: {check.by_hand}")
-    return "\n\n".join([*parts, f"If it fails: {check.look_for}\n"])
+    template = Template(TEMPLATE.read_text(encoding="utf-8"), trim_blocks=True, keep_trailing_newline=True)
+    checks: str = template.render(chapters=CHAPTERS, where=_where, lines_below=LINES_BELOW)
+    return head + mark + checks
 
 
 def _where(check: ImageCheck) -> str:

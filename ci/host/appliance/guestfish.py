@@ -45,16 +45,7 @@ KEEP_CONSOLE = f'printf %s "$1" >>"${CONSOLE_VARIABLE}"'
 HEARTBEAT = f"(while sleep {SILENCE_SECONDS / 10:.0f}; do echo alive >/dev/console; done) </dev/null >/dev/null 2>&1 &"
 # libguestfs says `accel=kvm:tcg`, to start an appliance and to ask what its QEMU can, which has no answer where KVM
 # aborts. https://github.com/libguestfs/libguestfs/blob/master/lib/qemu.c
-HYPERVISOR = """\
-#!/bin/sh
-accelerator=
-for word do
-    shift
-    case $word in accel=*) word=usb=off accelerator='-accel {accelerator}' ;; esac
-    set -- "$@" "$word"
-done
-exec {qemu} "$@" $accelerator
-"""
+HYPERVISOR = Path(__file__).with_name("hypervisor.sh.in").read_text(encoding="utf-8")
 # In MiB. TCG keeps what it translated, by default in 1 GiB, which no build fills: when the guest then uses memory of
 # ended programs anew, every page of it has code that must be found and forgotten first. docs/performance.md
 TRANSLATED_MIB = 64

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from pydantic import Field
+
 from ci.fetch.download import download, download_if_present, parse_sha256
 from ci.fetch.open_url import ANONYMOUS, Client
 from ci.fetch.source import public_url
@@ -16,7 +18,7 @@ from ci.host.files import sha256_file, sync
 from ci.host.progress import Reporter
 from ci.host.workspace import exclusive
 from ci.image.base.signatures import ONE_DIGEST, UnlistedError, digest_of, require_keyring, trusted_signer
-from ci.records.build import Verification
+from ci.records.build import BaseImageRecord, Verification
 
 MAX_CHECKSUMS_BYTES = 1 << 20
 CHECKSUMS = "SHA256SUMS"
@@ -38,16 +40,10 @@ class BaseSource:
     fingerprints: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerifiedBase:
-    """A base image in the cache, read-only. `url` has no credentials; `size` is in bytes."""
+class VerifiedBase(BaseImageRecord):
+    """A base image in the cache, read-only. `url` has no credentials."""
 
-    path: Path
-    url: str
-    sha256: str
-    size: int
-    verification: Verification
-    verified_by: str
+    path: Path = Field(exclude=True)
 
 
 class Promise(NamedTuple):

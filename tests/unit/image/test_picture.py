@@ -4,9 +4,9 @@ from pathlib import PurePosixPath
 import pytest
 
 from ci.boot.chart import is_plain_svg
+from ci.host.progress import StepTime
 from ci.image.picture import INNER, MARGIN, MOST_AREAS, draw, folder_areas, package_areas, starts, steps
 from ci.image.sizes import FolderSize
-from ci.records.build import StepRecord
 from ci.records.packages import Package
 from tests.support.releasing import PACKAGES, build_record, validation_report
 
@@ -15,9 +15,7 @@ FOLDERS = tuple(
     FolderSize(path=PurePosixPath(path), kib=kib * 1024)
     for path, kib in (("/", 900), ("/usr", 800), ("/usr/lib", 600), ("/usr/lib/modules", 400), ("/boot", 50))
 )
-BUILD = build_record(
-    steps=[StepRecord(title="One", seconds=30.0), StepRecord(title="Two", seconds=90.0)], seconds=120.0
-)
+BUILD = build_record(steps=[StepTime(title="One", seconds=30.0), StepTime(title="Two", seconds=90.0)], seconds=120.0)
 REPORT = validation_report(BUILD)
 
 
@@ -98,9 +96,7 @@ def test_a_long_path_keeps_its_end() -> None:
 
 @pytest.mark.parametrize("hostile", ["<script>alert(1)</script>", "&amp; \" '", "\x00\x1b[31m\ud800\uffff", "]]>"])
 def test_whatever_it_is_about_it_stays_a_plain_picture(hostile: str) -> None:
-    build = BUILD.model_copy(
-        update={"name": hostile, "steps": [StepRecord(title=hostile, seconds=0.0)], "seconds": 0.0}
-    )
+    build = BUILD.model_copy(update={"name": hostile, "steps": [StepTime(title=hostile, seconds=0.0)], "seconds": 0.0})
     boots = [REPORT.boots[0].model_copy(update={"name": hostile})]
     report = REPORT.model_copy(update={"accelerator": hostile, "boots": boots})
     folders = [FolderSize(path=PurePosixPath(f"/{hostile}"), kib=10)]
