@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ci.catalogue.site import DOCUMENT, PAGE, catalogue_files
+from ci.catalogue.view import safe_link
+from ci.fetch.github_access import SERVER_URL
 from ci.host import cli
 from ci.host.errors import InputError, RefusedError, ToolsmithError
 from ci.host.files import UNFINISHED, delayed_signals, sync, write_atomic
@@ -35,15 +37,35 @@ def arguments() -> argparse.ArgumentParser:
         "--output", type=Path, default=ROOT / "dist/catalogue", metavar="FOLDER",
         help="replaced as a whole (default: dist/catalogue)",
     )  # fmt: skip
+    result.add_argument(
+        "--site-url", metavar="URL", help="where it will be published [that of the repository's pages, in Actions]"
+    )
     return result
 
 
-def main(options: argparse.Namespace, reporter: Reporter) -> None:
+def main(options: argparse.Namespace, reporter: Reporter, *, environ: Mapping[str, str] = os.environ) -> None:
     """Write the folder; raises InputError where a record is wrong, with the folder left as it was."""
     records = read_releases(options.releases)
-    write_folder(options.output, catalogue_files(records))
+    write_folder(options.output, catalogue_files(records, site_url(options.site_url, environ)))
     count = plural(len(records), "release") if records else "no release yet"
     reporter.note(f"{short_path(options.output / PAGE)}: {count}")
+
+
+def site_url(given: str | None, environ: Mapping[str, str]) -> str | None:
+    """Where the pages are, with a final slash; None where that is not known. Raises InputError.
+
+    GitHub leads from this address to the repository's own domain, where it has one.
+    https://docs.github.com/en/pages/getting-started-with-github-pages/what-is-github-pages
+    """
+    if given is not None:
+        if not safe_link(given) or "?" in given or "#" in given:
+            raise InputError(f"{given!r} is not the address of a site", hint="It begins with https://.")
+        return f"{given.rstrip('/')}/"
+    owner, _, name = environ.get("GITHUB_REPOSITORY", "").partition("/")
+    if not name or environ.get("GITHUB_SERVER_URL", SERVER_URL) != SERVER_URL:
+        return None
+    host = f"{owner.lower()}.github.io"
+    return f"https://{host}/" if name.lower() == host else f"https://{host}/{name}/"
 
 
 def read_releases(folder: Path) -> list[ReleaseRecord]:

@@ -1,7 +1,7 @@
 """Rehearse a release: publish the real dist/ and roll it out, against a GitHub-compatible server on this machine.
 
 The upload of the image is cut off on the way, and everything is then run again until it is done, and once more to see
-that nothing is left to do. Needs no token and leaves nothing behind.
+that nothing is left to do. Needs no token, and leaves nothing behind but, with --keep, all texts.
 """
 
 import argparse
@@ -9,17 +9,18 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ci.comparison import pull_request
 from ci.consume import bundle
 from ci.ensure_vm import EnsureVmRequest, ensure_vm
 from ci.fetch.open_url import Client
 from ci.fetch.retry import Patience
 from ci.github.context import chosen_tag
 from ci.host import cli
-from ci.host.errors import RemoteError, ToolsmithError, VerificationError
+from ci.host.errors import RefusedError, RemoteError, ToolsmithError, VerificationError
 from ci.host.files import sha256_file, write_atomic
 from ci.host.progress import Reporter
 from ci.host.repository import ROOT
@@ -68,11 +69,15 @@ CONSUMER_EXAMPLE = """\
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RehearseRequest:
-    """The images in `dist` of the version `tag`, or of the only one there; the manifest points to that of `image`."""
+    """The images in `dist` of the version `tag`, or of the only one there; the manifest points to that of `image`.
+
+    `keep` is a folder for the texts that came out.
+    """
 
     dist: Path
     tag: Version | None
     image: str
+    keep: Path | None = None
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -82,11 +87,12 @@ def arguments() -> argparse.ArgumentParser:
     result.add_argument(
         "--image", default=RELEASE_IMAGE, metavar="NAME", help="the one the manifest points to, of several"
     )
+    result.add_argument("--keep", type=Path, metavar="FOLDER", help="leave all texts there; a new or an empty folder")
     return result
 
 
 def request(options: argparse.Namespace) -> RehearseRequest:
-    return RehearseRequest(dist=options.dist, tag=chosen_tag(options.tag, {}), image=options.image)
+    return RehearseRequest(dist=options.dist, tag=chosen_tag(options.tag, {}), image=options.image, keep=options.keep)
 
 
 def main(options: argparse.Namespace, reporter: Reporter) -> int:
@@ -95,7 +101,12 @@ def main(options: argparse.Namespace, reporter: Reporter) -> int:
 
 
 def rehearse(wanted: RehearseRequest, reporter: Reporter) -> None:
-    """Raises what the two commands raise, and VerificationError where the outcome is not as it must be."""
+    """Raises what the two commands raise, and VerificationError where the outcome is not as it must be.
+
+    Raises RefusedError, before anything is done, where there is something in the folder for the texts.
+    """
+    if wanted.keep is not None:
+        require_empty(wanted.keep)
     with reporter.step("Reading what was built and tested"):
         images = read_dist(wanted.dist, version=wanted.tag, allow_dirty=True)
     image = primary_first(images, wanted.image)[0]
@@ -106,7 +117,27 @@ def rehearse(wanted: RehearseRequest, reporter: Reporter) -> None:
             started, before = time.monotonic(), len(server.exchanges)
             result = act()
             rows.append((title, result, f"{time.monotonic() - started:.1f}", str(len(server.exchanges) - before)))
+        if wanted.keep is not None:
+            keep(wanted.keep, rehearsal.texts())
+            reporter.note(f"The texts are in {wanted.keep}.")
     reporter.table(f"Rehearsal of {image.build.version}", COLUMNS, rows)
+
+
+def require_empty(folder: Path) -> None:
+    """Raise RefusedError unless there is no such folder yet, or nothing in it."""
+    if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
+        raise RefusedError(f"{folder} is there, and is not an empty folder", hint="Name a new one with --keep.")
+
+
+def keep(folder: Path, texts: Mapping[str, str]) -> None:
+    """Write the texts, as their bytes are, by the names of their files; none in the place of another file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        try:
+            with (folder / name).open("xb") as file:
+                file.write(text.encode())
+        except FileExistsError as error:
+            raise RefusedError(f"{folder / name} came meanwhile", hint="Name a new folder with --keep.") from error
 
 
 class _Rehearsal:
@@ -211,6 +242,22 @@ class _Rehearsal:
         if path != expected or sha256_file(path) != self.image.build.image.sha256:
             raise _wrong("the manifest leads to another image, or to another place")
         return "the tested bytes, where Toolsmith looks"
+
+    def texts(self) -> dict[str, str]:
+        """All that people and programs would read, by the names of files."""
+        tag = self.image.build.version
+        ours, theirs = (self.server.pulls(repository)[0] for repository in (self.repository, self.consumer))
+        evidence = pull_request.read_evidence(self.wanted.dist)
+        kept = {MANIFEST: "tools.json", CHANGELOG: "changelog.md", f"releases/{tag}.md": "page.md"}
+        return {
+            "notes.md": self.server.releases(self.repository)[0]["body"],
+            "release.json": self._read(self.repository, f"releases/{tag}.json").decode(),
+            **{name: self._read(self.repository, path).decode() for path, name in kept.items()},
+            "pull-request.md": f"{ours['title']}\n\n{ours['body']}",
+            "consumer-pull-request.md": f"{theirs['title']}\n\n{theirs['body']}",
+            "consumer-tools.json": self._read(self.consumer, CONSUMER_MANIFEST).decode(),
+            "comment.md": pull_request.render(sorted(evidence), evidence, {}, good=True, run=None),
+        }
 
     def _read(self, repository: str, path: str) -> bytes:
         return (self.server.read(repository, path) or "").encode()

@@ -1,7 +1,8 @@
 """Verify what a manifest or a tag promises, as anybody could; or find the release that a file is of.
 
 Of a release it compares the record, the checksum file, the image's bytes, the SBOM and the consumer's tool with what is
-promised, and with the help of `gh`, where that is installed, the image's provenance. For a file, or a SHA-256, it tells
+promised, and the record with the tag; and with the help of `gh`, that each was signed by the release workflow for the
+tag's commit. For a file, or a SHA-256, it tells
 the release, whether the bytes are the published ones, what went in and what came after; it looks into releases/ first,
 then at GitHub. A token in GITHUB_TOKEN is used where there is one; public releases need none.
 """
@@ -12,9 +13,10 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 
-from ci.consume.verify import from_manifest, from_tag, require_agreement, verify
+from ci.consume.verify import Judge, Tagged, from_manifest, from_tag, require_agreement, verify
 from ci.consume.wanted import read_manifest_file, wanted_image
 from ci.fetch.download import parse_sha256
 from ci.fetch.github_access import access_from
@@ -61,6 +63,8 @@ class VerifyReleaseRequest:
     file: Path | None = None
     digest: str | None = None
     repository: str | None = None
+    record_sha256: str | None = None
+    allow_unproven: bool = False
     releases: Path = RELEASES
     offline: bool = False
     as_json: bool = False
@@ -75,6 +79,10 @@ def arguments() -> argparse.ArgumentParser:
     what.add_argument("--file", type=Path, help="which release is it of? Any file of a release")
     what.add_argument("--digest", metavar="SHA256", help="the same of a file that is not here")
     result.add_argument("--repository", metavar="OWNER/NAME", help="[GITHUB_REPOSITORY; what a file's record says]")
+    result.add_argument("--record-sha256", metavar="SHA256", help="that release.json must have, if known")
+    result.add_argument(
+        "--allow-unproven", action="store_true", help="no error where gh cannot check who signed the files"
+    )
     result.add_argument(
         "--releases", type=Path, default=RELEASES, metavar="FOLDER", help="of a file (default: releases)"
     )
@@ -129,14 +137,32 @@ def _verify_promise(
         repository = asked.repository or ""
         require_repository(repository)
         promised = from_tag(access.server_url, repository, str(Version.parse(asked.tag)), client, reporter)
+    record_sha256 = None if asked.record_sha256 is None else parse_sha256(asked.record_sha256.removeprefix("sha256:"))
+    ask = partial(ask_for_tag, environ, reporter, patience)
+    judge = Judge(access=access, ask=ask, record_sha256=record_sha256)
     with work_folder(cache_folder() / "verify") as folder:
-        found = list(verify(promised, folder, client, reporter))
+        found = list(verify(promised, folder, client, reporter, judge))
     reporter.table(
         f"Verification of {promised.file}", ("what", "", "detail"), [(f.part, f.verdict, f.detail) for f in found]
     )
     if asked.as_json:
         sys.stdout.write(json.dumps(promised.document(found), indent=2) + "\n")
-    require_agreement(found)
+    require_agreement(promised, found, allow_unproven=asked.allow_unproven)
+
+
+def ask_for_tag(
+    environ: Mapping[str, str], reporter: Reporter, patience: Patience, repository: str, tag: str
+) -> Tagged:
+    """What GitHub says of a tag, and of the repository."""
+    context = Context.from_environment(environ, repository=repository, anonymous=True)
+    github = GitHub(context, reporter, patience)
+    facts = github.repository()
+    return Tagged(
+        commit=github.tag_commit(tag),
+        repository_id=facts.id,
+        default_branch=facts.default_branch,
+        is_called=github.is_called,
+    )
 
 
 def _find_release(

@@ -37,12 +37,12 @@ class CatalogueDocument(Record):
     releases: tuple[ReleaseRecord, ...]
 
 
-def catalogue_files(records: Sequence[ReleaseRecord]) -> dict[str, str]:
-    """The texts by the names of their files, from records that come newest first."""
+def catalogue_files(records: Sequence[ReleaseRecord], site: str | None = None) -> dict[str, str]:
+    """The texts by the names of their files, from records that come newest first; `site` is where they will be."""
     releases = [ShownRelease(record=record) for record in records]
     return {
         PAGE: _page(releases),
-        FEED: _feed(releases),
+        FEED: _feed(releases, site),
         DOCUMENT: CatalogueDocument(releases=tuple(records)).to_json(),
     }
 
@@ -74,8 +74,12 @@ def _source(name: str) -> Markup:
     return Markup(text)  # noqa: S704 - ours, and looked at above
 
 
-def _feed(releases: Sequence[ShownRelease]) -> str:
-    """Each entry has a name that stays the same for ever, wherever the page is published."""
+def _feed(releases: Sequence[ShownRelease], site: str | None) -> str:
+    """Each entry has a name that stays the same for ever, wherever the page is published.
+
+    A reader may have the feed from anywhere, so every address in it is whole, or is not there.
+    """
+    newest = safe_link(releases[0].record.url) if releases else None
     # The oldest one, because it stays: neither a new release nor a new name of the repository makes another feed.
     oldest = releases[-1].record if releases else None
     return ENVIRONMENT.get_template("feed.xml.j2").render(
@@ -83,7 +87,8 @@ def _feed(releases: Sequence[ShownRelease]) -> str:
         repository=releases[0].record.repository if releases else "Toolsmith image",
         updated=max((one.built_at for one in releases), default=LONG_AGO),
         entries=[(_tag_uri(one.record, one.record.tag), one) for one in releases[:FEED_ENTRIES]],
-        page=PAGE,
+        site=site,
+        home=newest.rpartition("/tag/")[0] if newest else None,
     )
 
 

@@ -71,10 +71,19 @@ class ShownRelease:
 
     @property
     def commit_link(self) -> str | None:
-        """The commit's page, from the release's; None where that is not where GitHub has it."""
-        record = self.record
-        site, found, _ = record.url.rpartition(f"/{record.repository}/releases/")
-        return safe_link(f"{site}/{record.repository}/commit/{record.commit}") if found else None
+        """The commit's page."""
+        return self._page(f"commit/{self.record.commit}")
+
+    @property
+    def attestations_link(self) -> str | None:
+        """The page of all that the repository's workflows had signed."""
+        return self._page("attestations")
+
+    def _page(self, path: str) -> str | None:
+        """A page of the repository, from the release's; None where that is not where GitHub has it."""
+        repository = self.record.repository
+        site, found, _ = self.record.url.rpartition(f"/{repository}/releases/")
+        return safe_link(f"{site}/{repository}/{path}") if found else None
 
     @property
     def size_change(self) -> str | None:

@@ -1,11 +1,12 @@
 """Is what a release promises what anybody gets? Compares the manifest, the record, the checksum and the bytes.
 
-Of the other files, the SBOM and the consumer's tool: what people act upon, and run.
+Of the other files, the SBOM and the consumer's tool: what people act upon, and run. Whoever can edit a release can make
+all of them agree with each other. So what decides is the tag's commit, which GitHub is asked for apart from the
+release, and that each file was signed by the release workflow for that commit.
 """
 
-import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -13,10 +14,12 @@ from urllib.parse import quote, unquote, urlsplit
 
 from ci.consume.wanted import Wanted
 from ci.fetch.download import download, read_url
+from ci.fetch.github_access import GitHubAccess
 from ci.fetch.open_url import Client
+from ci.fetch.provenance import Origin, prove
 from ci.fetch.source import public_url
-from ci.host.errors import FetchError, InputError, ToolError, VerificationError
-from ci.host.process import Argument, find_tool, run
+from ci.host.errors import FetchError, InputError, ToolsmithError, UnprovenError, VerificationError
+from ci.host.files import sha256_file
 from ci.host.progress import Reporter
 from ci.records import artifacts
 from ci.records.published import MAX_BYTES, parse_published
@@ -24,12 +27,8 @@ from ci.records.release import AssetRecord, ImageRelease, ReleaseRecord
 from ci.records.sbom import read_sbom
 
 SCHEMA = "fountainkit-toolsmith-image/verification/1"
-SBOM_PREDICATE = "https://cyclonedx.org/bom"
 LARGEST_IMAGE = 16 << 30
 LARGEST_FILE = 64 << 20
-GH_SECONDS = 300
-# https://cli.github.com/manual/gh_help_exit-codes
-GH_NEEDS_LOGIN = 4
 
 _RELEASE = re.compile(r"/([^/]+/[^/]+)/releases/download/([^/]+)/[^/]+")
 
@@ -40,6 +39,7 @@ class Verdict(StrEnum):
     AGREES = "agrees"
     DIFFERS = "differs"
     UNREACHABLE = "unreachable"
+    UNPROVEN = "unproven"
     SKIPPED = "skipped"
 
 
@@ -67,11 +67,10 @@ class PromisedImage:
         """The URL that the release's files are below, with its final slash."""
         return urlsplit(self.url)._replace(query="", fragment="").geturl().rpartition("/")[0] + "/"
 
-    @property
-    def repository(self) -> str | None:
-        """OWNER/NAME, where the URL is that of a GitHub release."""
-        found = _RELEASE.fullmatch(urlsplit(self.url).path)
-        return unquote(found[1]) if found else None
+    def release_at(self, server: str) -> tuple[str, str] | None:
+        """OWNER/NAME and the tag, where the URL is that of a release at this GitHub."""
+        found = _RELEASE.fullmatch(urlsplit(self.url).path) if self.url.startswith(f"{server}/") else None
+        return (unquote(found[1]), self.tag or unquote(found[2])) if found else None
 
     def document(self, found: Sequence[VerifiedPart]) -> dict[str, object]:
         """What was promised, and what was found, for programs."""
@@ -90,23 +89,56 @@ def from_manifest(wanted: Wanted, where: str) -> PromisedImage:
 
 
 def from_tag(server: str, repository: str, tag: str, client: Client, reporter: Reporter) -> PromisedImage:
-    """What a release's record promises; raises FetchError where there is none."""
+    """What a release's record promises, at the address that it must have; raises FetchError where there is none."""
     folder = f"{server}/{repository}/releases/download/{tag}/"
-    record = _record(folder, client, reporter, tag=tag)
+    record = parse_published(_read_record(folder, client, reporter), public_url(folder + artifacts.RELEASE), tag=tag)
     image = record.image.qcow2
-    return PromisedImage(url=image.url, file=image.name, sha256=image.sha256, size=image.size, tag=tag)
+    return PromisedImage(
+        url=f"{folder}{quote(image.name)}", file=image.name, sha256=image.sha256, size=image.size, tag=tag
+    )
 
 
-def verify(promised: PromisedImage, folder: Path, client: Client, reporter: Reporter) -> Iterator[VerifiedPart]:
-    """Compare everything there is, whatever the first comparisons say; `folder` takes the image."""
-    release = _Release(promised=promised, folder=folder, client=client, reporter=reporter)
-    comparisons = {
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tagged:
+    """What GitHub says of a release's tag and its repository: the tag's commit, None where there is no such tag.
+
+    `is_called` tells whether a name is, or once was, this repository's.
+    """
+
+    commit: str | None
+    repository_id: int
+    default_branch: str
+    is_called: Callable[[str], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judge:
+    """With what a release is compared: GitHub's answer about a tag of a repository, and the record's digest if known.
+
+    `ask` raises ToolsmithError where there is no answer.
+    """
+
+    access: GitHubAccess
+    ask: Callable[[str, str], Tagged]
+    record_sha256: str | None = None
+
+
+def verify(
+    promised: PromisedImage, folder: Path, client: Client, reporter: Reporter, judge: Judge
+) -> Iterator[VerifiedPart]:
+    """Compare everything there is, whatever the first comparisons say; `folder` takes the files."""
+    release = _Release(promised=promised, folder=folder, client=client, reporter=reporter, judge=judge)
+    comparisons: dict[str, Callable[[], str]] = {
         "release record": release.compare_record,
         "checksum file": release.compare_checksum,
         "image": release.compare_image,
         "SBOM": release.compare_sbom,
         "ensure-vm.pyz": release.compare_ensure_vm,
-        "provenance": release.compare_provenance,
+        "tag": release.compare_tag,
+        "provenance of the image": lambda: release.prove(promised.file),
+        "provenance of the SBOM": lambda: release.prove(release.sbom_name()),
+        "provenance of the record": lambda: release.prove(artifacts.RELEASE),
+        "provenance of ensure-vm.pyz": lambda: release.prove(release.tool_name()),
     }
     for part, compare in comparisons.items():
         try:
@@ -115,9 +147,41 @@ def verify(promised: PromisedImage, folder: Path, client: Client, reporter: Repo
             verdict, detail = Verdict.DIFFERS, error.message
         except FetchError as error:
             verdict, detail = Verdict.UNREACHABLE, error.message
+        except UnprovenError as error:
+            verdict, detail = Verdict.UNPROVEN, error.reason
         except _SkippedError as reason:
             verdict, detail = Verdict.SKIPPED, str(reason)
         yield VerifiedPart(part=part, verdict=verdict, detail=detail)
+
+
+def find_origin(promised: PromisedImage, record: ReleaseRecord, judge: Judge) -> Origin:
+    """Where the release's files must come from: the tag's commit, in the repository that was asked for.
+
+    Raises VerificationError where the record is of another commit or repository, UnprovenError where GitHub cannot be
+    asked.
+    """
+    release = promised.release_at(judge.access.server_url)
+    if release is None:
+        raise UnprovenError(promised.file, f"{public_url(promised.url)} is not of a release at this GitHub")
+    repository, tag = release
+    try:
+        found = judge.ask(repository, tag)
+        ours = found.is_called(record.repository)
+    except ToolsmithError as error:
+        raise UnprovenError(promised.file, error.message) from error
+    if not ours:
+        raise VerificationError(f"the record is of {record.repository}, which is another repository than {repository}")
+    if found.commit is None:
+        raise VerificationError(f"{repository} has no tag {tag}")
+    if found.commit != record.commit:
+        raise VerificationError(f"{tag} is on commit {found.commit}, the record is of {record.commit}")
+    return Origin.of_release(
+        record.repository,
+        tag,
+        found.commit,
+        default_branch=found.default_branch,
+        repository_id=found.repository_id,
+    )
 
 
 class _SkippedError(Exception):
@@ -126,34 +190,63 @@ class _SkippedError(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class _Release:
-    """A release while it is compared: `record` and the image in `folder` are there once they could be read."""
+    """A release while it is compared: `record`, `origin` and the files in `folder` are there once they could be had."""
 
     promised: PromisedImage
     folder: Path
     client: Client
     reporter: Reporter
+    judge: Judge
     record: ReleaseRecord | None = None
+    origin: Origin | None = None
 
     def compare_record(self) -> str:
-        promised = self.promised
-        record = self.record = _record(promised.folder, self.client, self.reporter)
+        promised, path = self.promised, self.folder / artifacts.RELEASE
+        data = _read_record(promised.folder, self.client, self.reporter)
+        path.write_bytes(data)
+        if (found := sha256_file(path)) != (self.judge.record_sha256 or found):
+            raise VerificationError(f"its SHA-256 is {found}, not {self.judge.record_sha256}")
+        record = self.record = parse_published(data, public_url(promised.folder + artifacts.RELEASE))
         if (image := self._image()) is None:
             raise VerificationError(f"the record does not know {promised.file}")
-        repository = (promised.repository or "").lower() or None
+        url = promised.url
+        if release := promised.release_at(self.judge.access.server_url):  # after a renaming, the record has the old one
+            url = url.replace(f"/{release[0]}/", f"/{record.repository}/", 1)
         differences = [
             f"{name} {recorded}, not {expected}"
             for name, recorded, expected in (
                 ("SHA-256", image.qcow2.sha256, promised.sha256),
-                ("URL", image.qcow2.url, promised.url),
+                ("URL", image.qcow2.url, url),
                 ("size", image.qcow2.size, promised.size),
                 ("tag", record.tag, promised.tag),
-                ("repository", record.repository.lower(), repository),
             )
             if expected is not None and recorded != expected
         ]
         if differences:
             raise VerificationError(f"the record has {'; '.join(differences)}")
         return f"{record.tag}, of commit {record.commit[:12]}, {record.image.validation.passed} checks passed"
+
+    def compare_tag(self) -> str:
+        if self.record is None:
+            raise _SkippedError("there is no record to compare with")
+        origin = self.origin = find_origin(self.promised, self.record, self.judge)
+        return f"{self.record.tag} is on commit {origin.commit}"
+
+    def sbom_name(self) -> str:
+        image = self._image()
+        sbom = image.file(artifacts.SBOM) if image else None
+        return sbom.name if sbom else ""
+
+    def tool_name(self) -> str:
+        return self.record.ensure_vm.name if self.record else ""
+
+    def prove(self, name: str) -> str:
+        """The run that had the file signed."""
+        if self.origin is None:
+            raise _SkippedError("it is not known which commit it must be of")
+        if not name or not (self.folder / name).is_file():
+            raise _SkippedError("there is no such file to verify")
+        return prove(self.folder / name, self.origin, self.judge.access)
 
     def _image(self) -> ImageRelease | None:
         images = self.record.images if self.record else ()
@@ -204,44 +297,27 @@ class _Release:
         )
         return f"{got.size} bytes, SHA-256 {got.sha256}"
 
-    def compare_provenance(self) -> str:
-        repository, image = self.promised.repository, self.folder / self.promised.file
-        if repository is None:
-            raise _SkippedError("the URL is not that of a GitHub release")
-        if not image.exists():
-            raise _SkippedError("there is no image to verify")
-        if find_tool("gh") is None:
-            raise _SkippedError("gh is not installed: https://cli.github.com")
-        argv: list[Argument] = ["gh", "attestation", "verify", image, "--repo", repository]
-        _ask_gh(argv)
-        recorded = self._image()
-        if recorded and recorded.attestation and SBOM_PREDICATE in recorded.attestation.predicates:
-            _ask_gh([*argv, "--predicate-type", SBOM_PREDICATE])
-            return f"attested by {repository}, the SBOM too"
-        return f"attested by {repository}"
+
+def _read_record(folder: str, client: Client, reporter: Reporter) -> bytes:
+    return read_url(f"{folder}{artifacts.RELEASE}", max_bytes=MAX_BYTES, reporter=reporter, client=client)
 
 
-def _ask_gh(argv: list[Argument]) -> None:
-    token = os.environ.get("GH_TOKEN") or os.environ.get("GITHUB_TOKEN")
-    try:
-        done = run(argv, timeout=GH_SECONDS, env={"GH_TOKEN": token} if token else None, ok=(0, GH_NEEDS_LOGIN))
-    except ToolError as error:
-        raise VerificationError(f"gh does not confirm it: {error.details.strip() or error.message}") from error
-    if done.returncode == GH_NEEDS_LOGIN:
-        raise _SkippedError("gh has no token: `gh auth login`, or GH_TOKEN")
+def require_agreement(promised: PromisedImage, found: Sequence[VerifiedPart], *, allow_unproven: bool = False) -> None:
+    """Raise VerificationError where something differs, FetchError where something could not be had.
 
-
-def _record(folder: str, client: Client, reporter: Reporter, *, tag: str | None = None) -> ReleaseRecord:
-    url = f"{folder}{artifacts.RELEASE}"
-    data = read_url(url, max_bytes=MAX_BYTES, reporter=reporter, client=client)
-    return parse_published(data, public_url(url), tag=tag)
-
-
-def require_agreement(found: Sequence[VerifiedPart]) -> None:
-    """Raise VerificationError where something differs, FetchError where something could not be had."""
+    Raises UnprovenError where all is as promised, but what proves it could not be checked.
+    """
     for verdict, error, hint in (
         (Verdict.DIFFERS, VerificationError, "Do not use this image, and tell its publisher."),
         (Verdict.UNREACHABLE, FetchError, "Check the URL and the network, then run it again."),
     ):
         if wrong := [f"{one.part}: {one.detail}" for one in found if one.verdict is verdict]:
             raise error(f"the release is not what it promises: {wrong[0]}", hint=hint, details="\n".join(wrong))
+    unproven = [f"{one.part}: {one.detail}" for one in found if one.verdict is Verdict.UNPROVEN]
+    if unproven and not allow_unproven:
+        raise UnprovenError(
+            promised.file,
+            unproven[0],
+            hint="All else is as promised. It takes the GitHub CLI, logged in: https://cli.github.com. With "
+            "--allow-unproven this is no error.",
+        )

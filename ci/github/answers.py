@@ -30,8 +30,11 @@ class RepositoryFacts(ApiAnswer):
     - an asset's `digest` may be missing whoever asks, and its bytes are then downloaded.
 
     https://github.com/flathub-infra/flatpak-external-data-checker/pull/223
+
+    `id` stays the same when it is renamed or transferred.
     """
 
+    id: int
     full_name: str
     default_branch: str
     private: bool = False

@@ -13,6 +13,7 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
@@ -83,6 +84,16 @@ class GitHub:
                 f"there is no repository {self.context.repository}, or the token may not see it",
                 hint="Check the name for typing errors, and that the token is of an account or an app with access.",
             ) from None
+
+    def is_called(self, name: str) -> bool:
+        """Whether a name is this repository's, or was: GitHub still leads there, and to the same number."""
+        if name.lower() == self.context.repository.lower():
+            return True
+        other = GitHub(replace(self.context, repository=name), self.reporter, self.persistence.patience)
+        try:
+            return other.repository().id == self.repository().id
+        except AccessError:
+            return False
 
     def releases_are_immutable(self) -> bool | None:
         """Whether published releases can no longer be changed; None where the token may not know."""

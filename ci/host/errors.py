@@ -130,6 +130,16 @@ class UnknownOriginError(ToolsmithError):
     exit_code = 16
 
 
+class UnprovenError(ToolsmithError):
+    """Nothing contradicts where a file comes from, and nothing proves it: its attestation could not be checked."""
+
+    exit_code = 18
+
+    def __init__(self, name: str, reason: str, *, hint: str = "") -> None:
+        super().__init__(f"where {name} was made could not be checked: {reason}", hint=hint)
+        self.reason = reason
+
+
 class Interrupted(BaseException):
     """SIGINT or SIGTERM arrived. Not an `Exception`, so that no handler on the way swallows it."""
 

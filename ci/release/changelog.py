@@ -13,6 +13,9 @@ from ci.records.version import Version
 
 NOTHING_YET = "Nothing is released yet."
 
+# As some editors begin a file with: no character of its text, and Markdown would hide a first line behind it.
+BYTE_ORDER_MARK = "\ufeff"
+
 # Line ends as Markdown knows them, https://spec.commonmark.org/0.31.2/#line-ending; str.splitlines knows more.
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 # `v2026.11.23-rc1` and `v2026.11.23.x` are other people's.
@@ -35,6 +38,8 @@ def with_entry(text: str, tag: str, entry: str, where: str = "docs/releases.md")
     ours, nothing changes. The sentence NOTHING_YET, as a paragraph of its own, gives way to the first entry. Raises
     InputError, naming the text as `where`, when its Markdown would hide the entry.
     """
+    if text.startswith(BYTE_ORDER_MARK):
+        return BYTE_ORDER_MARK + with_entry(text[1:], tag, entry, where)
     version = Version.parse(tag)
     if [heading.version for heading in _headings(entry)][:1] != [version]:
         raise ValueError(f"an entry starts with its heading, {tag}: {entry[:80]!r}")
@@ -57,6 +62,7 @@ def with_entry(text: str, tag: str, entry: str, where: str = "docs/releases.md")
 
 def read_entries(text: str) -> list[tuple[Version, str]]:
     """The versions that have an entry, as they stand, each with the entry's text."""
+    text = text.removeprefix(BYTE_ORDER_MARK)
     lines, headings = _LINE.findall(text), _headings(text)
     return [
         (heading.version, "".join(lines[heading.line : _end(heading, headings, len(lines))]))
@@ -67,7 +73,7 @@ def read_entries(text: str) -> list[tuple[Version, str]]:
 
 def says_nothing_yet(text: str) -> bool:
     """True where the sentence that gives way to the first entry is there."""
-    return _nothing_yet(text) is not None
+    return _nothing_yet(text.removeprefix(BYTE_ORDER_MARK)) is not None
 
 
 def _blocks(text: str, kind: str) -> Iterator[tuple[Token, Token, tuple[int, int]]]:

@@ -107,7 +107,7 @@ def identify_at(github: GitHub, asked: Unidentified, releases: Sequence[Release]
             )
     own = github.context.repository
     found = identify(asked, [read_record(github, release, repository=own) for release in candidates])
-    if candidates and found is None:
+    if found is None and any(_holds(asked, release) for release in candidates):
         raise VerificationError(
             f"{candidates[0].html_url} has this file, and its record does not know it",
             hint="Somebody changed the release. Do not use the file.",
@@ -116,10 +116,15 @@ def identify_at(github: GitHub, asked: Unidentified, releases: Sequence[Release]
 
 
 def _may_hold(asked: Unidentified, release: Release) -> bool:
+    """Whether its record may know the file: where GitHub tells no digests, only that can tell."""
+    untold = any(asset.sha256 is None for asset in release.assets)
+    recorded = any(asset.name == artifacts.RELEASE for asset in release.assets)
+    return release.version is not None and (_holds(asked, release) or (untold and recorded))
+
+
+def _holds(asked: Unidentified, release: Release) -> bool:
     named = asked.name is not None and release.tag_name in asked.name
-    return release.version is not None and any(
-        asset.sha256 == asked.sha256 or (named and asset.name == asked.name) for asset in release.assets
-    )
+    return any(asset.sha256 == asked.sha256 or (named and asset.name == asked.name) for asset in release.assets)
 
 
 def look_after(github: GitHub, releases: Sequence[Release], record: ReleaseRecord) -> Aftermath:
@@ -159,7 +164,7 @@ def rows(
         ("base", f"{base.url}, SHA-256 {base.sha256}; {VERIFIED_BY[base.verification].format(by=base.verified_by)}"),
         ("packages", f"{image.packages}{since}"),
         ("boot test", f"{tested.passed} passed, {tested.skipped} skipped, with {tested.accelerator}; to SSH: {boots}"),
-        ("attestation", image.attestation.url if image.attestation else "none"),
+        ("attestation", f"{record.url.rpartition('/releases/')[0]}/attestations" if image.attestation else "none"),
         ("previous", record.previous.tag if record.previous else "none: the first release"),
         ("superseded by", superseded_by or ("nothing" if after else "nothing in releases/; GitHub was not asked")),
         ("pull request", _pull(record, after)),

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from ci import build_catalogue
-from ci.build_catalogue import read_releases, write_folder
+from ci.build_catalogue import read_releases, site_url, write_folder
 from ci.host import cli
 from ci.host.errors import InputError, RefusedError
 from ci.host.repository import ROOT
@@ -23,6 +23,28 @@ def run(releases: Path, output: Path) -> int:
 
 def test_the_records_of_this_repository_can_be_shown(tmp_path: Path) -> None:
     assert run(ROOT / "releases", tmp_path / "site") == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "environ", "expected"),
+    [
+        (None, {}, None),
+        (None, {"GITHUB_REPOSITORY": "Fountain/Image"}, "https://fountain.github.io/Image/"),
+        (None, {"GITHUB_REPOSITORY": "Fountain/fountain.github.io"}, "https://fountain.github.io/"),
+        (None, {"GITHUB_REPOSITORY": "o/n", "GITHUB_SERVER_URL": "https://git.example"}, None),
+        ("https://images.example/x", {"GITHUB_REPOSITORY": "o/n"}, "https://images.example/x/"),
+    ],
+)
+def test_the_site_is_the_one_named_or_that_of_the_repositorys_pages(
+    given: str | None, environ: dict[str, str], expected: str | None
+) -> None:
+    assert site_url(given, environ) == expected
+
+
+@pytest.mark.parametrize("given", ["", "feed", "http://images.example", "javascript:x", "https://x/?a", "https://x/#a"])
+def test_what_is_no_site_is_refused(given: str) -> None:
+    with pytest.raises(InputError, match="not the address of a site"):
+        site_url(given, {})
 
 
 def test_it_says_what_it_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

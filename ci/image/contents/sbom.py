@@ -32,6 +32,9 @@ from ci.records.sbom import parse_sbom
 DISK_IMAGE = ComponentType.CONTAINER
 
 PROPERTIES = "fountainkit:"
+# Trivy takes the source package from these alone, and looks for security notices of the package's own name without:
+# https://github.com/aquasecurity/trivy/discussions/11139
+TRIVY = "aquasecurity:trivy:"
 MAX_TEXT = 200  # characters of a name that the image gives
 
 _MAINTAINER = re.compile(r'\s*"?(?P<name>[^<>"]*?)"?\s*<(?P<email>[^<>@\s]+@[^<>@\s]+)>\s*')
@@ -119,6 +122,7 @@ def _debian(item: InstalledPackage, contents: ImageContents) -> Component:
         f"{PROPERTIES}dpkg:source-version": [item.source_version],
         f"{PROPERTIES}dpkg:installed-kib": [str(package.installed_kib)],
         f"{PROPERTIES}python-distribution": [f"{one.name}=={one.version}" for one in python],
+        **_source(item),
     }
     return Component(
         type=ComponentType.LIBRARY,
@@ -137,6 +141,28 @@ def _upstream(item: InstalledPackage) -> dict[str, str]:
     if item.source_version != item.package.version:
         return {"upstream": f"{item.source}@{item.source_version}"}
     return {"upstream": item.source} if item.source != item.package.name else {}
+
+
+def _source(item: InstalledPackage) -> dict[str, list[str]]:
+    """The source package as Trivy writes and reads it: its version in three parts, the epoch a number or not there.
+
+    https://github.com/aquasecurity/trivy/blob/v0.74.0/pkg/sbom/io/decode.go
+    """
+    epoch, version, revision = split_version(item.source_version)
+    parts = {"SrcName": item.source, "SrcVersion": version, "SrcRelease": revision, "SrcEpoch": epoch}
+    return {f"{TRIVY}{name}": [value] for name, value in parts.items() if value}
+
+
+def split_version(version: str) -> tuple[str, str, str]:
+    """Epoch, upstream version and Debian revision; what is not there is "".
+
+    https://manpages.debian.org/bookworm/dpkg-dev/deb-version.7.en.html
+    """
+    epoch, colon, rest = version.partition(":")
+    if not colon or not re.fullmatch("[0-9]+", epoch):
+        epoch, rest = "", version
+    upstream, _, revision = rest.rpartition("-")
+    return (epoch, upstream, revision) if upstream else (epoch, rest, "")
 
 
 def _python(item: Distribution) -> Component:

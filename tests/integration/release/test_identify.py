@@ -109,6 +109,16 @@ def test_a_digest_does_too_but_says_nothing_of_bytes(stage: Stage, prefix: str) 
         assert (result.run.code, result.found["tag"], result.found["intact"]) == (0, TAG, None), result.run.said
 
 
+def test_where_github_tells_no_digests_the_records_do(stage: Stage) -> None:
+    release(stage)
+    stage.server.commit(stage.repository, {"README.md": "later\n"})
+    stage.make_release("v2026.11.25", {"theirs.txt": b"without a record"})
+    stage.forget_digests()
+    result = identified(stage, stage.record().image.qcow2.sha256)
+    assert (result.run.code, result.found["tag"]) == (0, TAG), result.run.said
+    assert identified(stage, "ab" * 32).run.code == UnknownOriginError.exit_code
+
+
 def test_an_older_release_is_said_to_be_superseded(stage: Stage) -> None:
     release(stage)
     older = next(asset for asset in stage.record(OLDER).assets if asset.name.endswith(".qcow2"))

@@ -156,8 +156,9 @@ def test_hostile_text_is_shown_and_nothing_else(text: str) -> None:
 def test_hostile_text_stays_text_in_the_feed(text: str) -> None:
     root = feed_of(hostile_record(text))
     assert [one.tag.removeprefix(ATOM) for one in root.findall(f"{ATOM}entry/")] == [
-        "id", "title", "updated", "link", "content",
+        "id", "title", "updated", "content",
     ]  # fmt: skip
+    assert root.findall(f"{ATOM}link") == []
     assert visible(text) in (root.findtext(f"{ATOM}entry/{ATOM}content") or "")
     assert visible(text) == root.findtext(f"{ATOM}author/{ATOM}name")
 
@@ -200,6 +201,26 @@ def test_the_feed_has_what_the_standard_asks_for() -> None:
         assert len(links) == len(set(links))
         assert ("alternate", "text/html") in links
     assert root.findtext(f"{ATOM}author/{ATOM}name") == "fountain/image"
+
+
+def hrefs(records: list[ReleaseRecord], site: str | None) -> list[tuple[str | None, str | None]]:
+    root = ET.fromstring(catalogue_files(records, site)[FEED])  # noqa: S314 - made here
+    return [(one.get("rel"), one.get("href")) for one in root.iter(f"{ATOM}link")]
+
+
+def test_each_address_in_the_feed_is_whole_wherever_a_reader_has_it_from() -> None:
+    records = make_records(*TAGS)
+    entries = [("alternate", record.url) for record in records]
+    here = [("self", "https://o.github.io/n/feed.xml"), ("alternate", "https://o.github.io/n/")]
+    assert hrefs(records, "https://o.github.io/n/") == [*here, *entries]
+    assert hrefs(records, None) == [("alternate", records[0].url.rpartition("/tag/")[0]), *entries]
+    assert hrefs([], None) == []
+
+
+def test_a_release_without_an_address_is_looked_up_on_the_page() -> None:
+    record = make_record(url="javascript:alert(1)")
+    assert hrefs([record], "https://o.github.io/n/")[2:] == [("alternate", f"https://o.github.io/n/#{record.tag}")]
+    assert hrefs([record], None) == []
 
 
 def test_names_in_the_feed_are_unique_and_stay_when_releases_come() -> None:

@@ -57,12 +57,15 @@ def test_times_are_shown_in_utc() -> None:
     assert release.built_at.tzinfo is UTC
 
 
-def test_the_commits_page_is_beside_the_releases() -> None:
+def test_the_pages_of_commit_and_attestations_are_beside_the_releases() -> None:
     record = make_record()
     release = view.ShownRelease(record=record)
-    assert release.commit_link == f"{SITE}/commit/{record.commit}"
+    assert (release.commit_link, release.attestations_link) == (
+        f"{SITE}/commit/{record.commit}",
+        f"{SITE}/attestations",
+    )
     elsewhere = view.ShownRelease(record=make_record(url="https://example.org/x"))
-    assert elsewhere.commit_link is None
+    assert (elsewhere.commit_link, elsewhere.attestations_link) == (None, None)
 
 
 def test_every_way_to_vouch_for_a_base_has_words() -> None:

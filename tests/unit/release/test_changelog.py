@@ -9,7 +9,7 @@ from markdown_it import MarkdownIt
 from ci.host.errors import InputError
 from ci.host.repository import ROOT
 from ci.records.version import Version
-from ci.release.changelog import NOTHING_YET, with_entry
+from ci.release.changelog import NOTHING_YET, read_entries, says_nothing_yet, with_entry
 
 HEADER = "# Releases\n\nNewest first.\n\n"
 TAGS = ["v2026.01.31", "v2026.02.01", "v2026.02.01.1", "v2026.02.01.2", "v2026.02.01.10", "v2026.11.23"]
@@ -71,7 +71,7 @@ def changelogs(draw: st.DrawFn) -> str:
             draw(prose),
         ]
     text = "\n\n".join(parts) + draw(st.sampled_from(["", "\n", "\n\n\n"]))
-    return text.replace("\n", draw(st.sampled_from(["\n", "\r\n"])))
+    return draw(st.sampled_from(["", "\ufeff"])) + text.replace("\n", draw(st.sampled_from(["\n", "\r\n"])))
 
 
 @given(changelogs(), st.sampled_from(TAGS))
@@ -108,6 +108,32 @@ def test_the_sentence_gives_way_to_the_first_entry_wherever_it_stands() -> None:
     assert with_entry(text, TAGS[0], entry(TAGS[0])) == (
         f"# Releases\n\n{entry(TAGS[0])}\n## How to read this\n\nFrom the top.\n"
     )
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("before", ["", "# Releases\n\n"])
+def test_a_byte_order_mark_and_the_line_ends_stay_and_hide_nothing(before: str, mark: str, end: str) -> None:
+    def written(text: str) -> str:
+        return mark + text.replace("\n", end)
+
+    text = written(f"{before}{NOTHING_YET}\n\nMore.\n")
+    assert says_nothing_yet(text)
+    result = with_entry(text, TAGS[1], entry(TAGS[1]))
+    if end != "\r":  # which nobody's editor writes today; ours are then line feeds
+        assert result == written(f"{before}{entry(TAGS[1])}\nMore.\n")
+    assert (NOTHING_YET in result, result.startswith(mark), result.count("\ufeff")) == (False, True, len(mark))
+    assert [str(version) for version, _ in read_entries(result)] == [TAGS[1]]
+    assert with_entry(result, TAGS[1], entry(TAGS[1])) == result
+
+
+def test_an_entry_right_behind_a_byte_order_mark_is_one() -> None:
+    text = "\ufeff" + entry(TAGS[1])
+    assert with_entry(text, TAGS[1], entry(TAGS[1])) == text
+    newer = with_entry(text, TAGS[0], entry(TAGS[0]))
+    order = [str(version) for version, _ in read_entries(newer)]
+    assert order == sorted(order, key=Version.parse, reverse=True)
+    assert len(order) == 2
 
 
 @pytest.mark.parametrize("text", [f"Then: {NOTHING_YET}\n", f"> {NOTHING_YET}\n", f"```\n{NOTHING_YET}\n```\n"])

@@ -244,7 +244,9 @@ def test_the_commands_download_and_verify_the_image(kind: str) -> None:
     url = f"{SITE}/releases/download/{TAG}/{STEM}.qcow2"
     assert ["curl", "--fail", "--location", "--output", f"{STEM}.qcow2", url] in found
     assert ["echo", f"{'1' * 64}  {STEM}.qcow2", "|", "sha256sum", "--check"] in found
-    assert ["gh", "attestation", "verify", f"{STEM}.qcow2", "--repo", REPOSITORY] in found
+    workflow = f"{REPOSITORY}/.github/workflows/release.yml"
+    signed = ["--repo", REPOSITORY, "--signer-workflow", workflow, "--source-digest", make_record().commit]
+    assert ["gh", "attestation", "verify", f"{STEM}.qcow2", *signed, "--deny-self-hosted-runners"] in found
 
 
 def test_an_attestation_is_only_spoken_of_where_there_is_one() -> None:

@@ -18,6 +18,7 @@ from ci.image.contents.licenses import License, to_expression
 from ci.image.contents.python_packages import Distribution
 from ci.image.plan import ImageIdentity
 from ci.records.packages import Package
+from tests.support import trivy_decoder
 
 SHA256, BASE_URL = "a" * 64, "https://images.example/base.img"
 IDENTITY = ImageIdentity(
@@ -167,7 +168,37 @@ class TestPackages:
             "fountainkit:dpkg:source": "glibc",
             "fountainkit:dpkg:source-version": "2.36-9",
             "fountainkit:dpkg:installed-kib": "42",
+            "aquasecurity:trivy:SrcName": "glibc",
+            "aquasecurity:trivy:SrcVersion": "2.36",
+            "aquasecurity:trivy:SrcRelease": "9",
         }
+
+    def test_trivy_finds_each_source_package_with_its_version(self) -> None:
+        packages = [
+            installed("curl"),
+            installed("libc6", "2.36-9+b1", source="glibc", source_version="2.36-9"),
+            installed("libssl3", "3.0.2-0ubuntu1.20", source="openssl"),
+            installed("login", "1:4.8.1-2ubuntu2.2", source="shadow"),
+            installed("vim-tiny", "2:8.2.3995-1ubuntu2.24", source="vim"),
+            installed("gcc-12-base", "12.3.0-1ubuntu1~22.04.3", source="gcc-12"),
+            installed("libperl5.34", "5.34.0-3ubuntu1.5", source="perl"),
+            installed("tzdata", "2026a"),
+            installed("linux-image-virtual", "5.15.0.190.180", source="linux-meta"),
+            installed("x", "1:2-3-4", source="y", source_version="5:6-7-8~rc1+b2"),
+            installed("odd", "1-1", source_version="0:1-1"),
+        ]
+        decoded = trivy_decoder.decode(document(contents(*packages)))
+        assert (decoded.family, decoded.release) == ("debian", "12")
+        assert decoded.sources == {
+            item.package.name: (item.source, item.source_version.removeprefix("0:")) for item in packages
+        }
+
+    def test_without_the_properties_trivy_takes_the_package_for_its_source(self) -> None:
+        """So the model does what its users saw, and the test above would fail."""
+        found = document(contents(installed("libc6", "2.36-9+b1", source="glibc", source_version="2.36-9")))
+        for one in found["components"]:
+            one["properties"] = []
+        assert trivy_decoder.decode(found).sources == {"libc6": ("libc6", "2.36-9+b1")}
 
     def test_two_architectures_of_one_package_are_two_components(self) -> None:
         found = document(contents(installed("libc6"), installed("libc6", architecture="i386")))
@@ -247,11 +278,11 @@ def test_an_image_that_would_make_a_document_nobody_accepts_is_refused(monkeypat
 
 def test_each_property_is_documented() -> None:
     distributions = [TestPython.RICH, Distribution(name="x", version="1", path="/x", license=None)]
-    found = document(contents(installed("curl"), distributions=distributions, owners={"/x": "curl"}))
+    found = document(contents(installed("curl", "1:1-1"), distributions=distributions, owners={"/x": "curl"}))
     used = {
         entry["name"]
         for item in (found["metadata"]["component"], *found["components"])
         for entry in item.get("properties", [])
     }
     documented = (ROOT / "docs" / "sbom.md").read_text(encoding="utf-8")
-    assert used == set(re.findall(r"`(fountainkit:[a-z:-]+)`", documented))
+    assert used == set(re.findall(r"`((?:fountainkit|aquasecurity):[A-Za-z:-]+)`", documented))
