@@ -14,7 +14,8 @@ from pathlib import Path
 from ci.catalogue.site import DOCUMENT, PAGE, catalogue_files
 from ci.host import cli
 from ci.host.errors import InputError, RefusedError, ToolsmithError
-from ci.host.files import UNFINISHED, delayed_signals, sync, write_atomic
+from ci.host.files import delayed_signals, sync, write_atomic
+from ci.host.open_folder import UNFINISHED
 from ci.host.progress import Reporter, short_path
 from ci.host.repository import ROOT
 from ci.records import published

@@ -33,6 +33,7 @@ class EnsureVmRequest:
 
     workspace: Path = Path()
     manifest: str | None = None
+    cache: Path | None = None
     offline: bool = False
     prune: bool = False
     localize: bool = False
@@ -44,6 +45,9 @@ def arguments(prog: str = "ensure-vm") -> argparse.ArgumentParser:
     result = cli.parser(prog, __doc__)
     result.add_argument("--workspace", type=Path, default=Path(), metavar="FOLDER", help="default: this folder")
     result.add_argument("--manifest", metavar="PATH|URL", help=f"default: {MANIFEST} in the workspace")
+    result.add_argument(
+        "--cache", type=Path, metavar="FOLDER", help="use this folder as the cache, by a link in the cache's place"
+    )
     result.add_argument("--offline", action="store_true", help="use no network: only what is in the cache, or a copy")
     result.add_argument("--prune", action="store_true", help="then remove the image's other versions from the cache")
     result.add_argument(
@@ -84,7 +88,7 @@ def ensure_vm(request: EnsureVmRequest, reporter: Reporter, client: Client) -> d
         raise InputError("--offline does not go with a manifest from the network", hint="Name a file.")
     manifest = read_manifest_file(request.manifest, workspace, client=client, reporter=reporter)
     wanted = wanted_image(manifest)
-    image = CachedImage(workspace=workspace, wanted=wanted, reporter=reporter)
+    image = CachedImage(workspace=workspace, wanted=wanted, reporter=reporter, elsewhere=request.cache)
     result: dict[str, object] = {
         "schema": SCHEMA,
         "manifest": manifest.where,
@@ -98,16 +102,15 @@ def ensure_vm(request: EnsureVmRequest, reporter: Reporter, client: Client) -> d
     }
     if request.where:
         return result
-    state = image.hydrate(client, offline=request.offline).value
-    size = image.path.stat().st_size
-    result |= {"size": size, "state": state, "written": None, "removed": []}
+    state, size = image.hydrate(client, offline=request.offline)
+    result |= {"size": size, "state": state.value, "written": None, "removed": []}
     if request.localize or request.prune:
-        with image.locked():
+        with image.locked() as cache:
             if request.localize and (written := localize(manifest, wanted, size, workspace)):
                 reporter.note(f"{written} names the file in the cache now")
                 result["written"] = str(written)
             if request.prune:
-                result["removed"] = [str(path) for path in image.prune()]
+                result["removed"] = [str(path) for path in image.prune(cache)]
     return result | {"seconds": round(time.monotonic() - started, 2)}
 
 

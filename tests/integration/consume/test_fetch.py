@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import pytest
 from rich.console import Console
@@ -16,6 +17,7 @@ from ci.fetch.download import MAX_BYTES, Downloaded, download
 from ci.fetch.open_url import Client
 from ci.fetch.retry import Patience
 from ci.host.errors import FetchError, HostError, VerificationError
+from ci.host.open_folder import OpenFolder
 from ci.host.progress import Reporter
 from tests.support.certificates import self_signed
 from tests.support.fault_server import Fault, FaultServer
@@ -329,10 +331,17 @@ class TestDownload:
         for text in (fetch.said.getvalue(), str(failure.value), failure.value.hint):
             assert not re.search("bob|hunter2|geheim", text)
 
-    def test_a_full_disk_is_the_hosts_fault_and_is_not_made_fuller(self, server: FaultServer, fetch: Fetcher) -> None:
-        # /dev/full fails every write with ENOSPC.
+    def test_a_full_disk_is_the_hosts_fault_and_is_not_made_fuller(
+        self, server: FaultServer, fetch: Fetcher, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         url = server.publish("/image", BODY)
-        fetch.part.symlink_to("/dev/full")
+        real = OpenFolder.writing
+
+        def writing(folder: OpenFolder, name: str, *, new: bool = False) -> IO[bytes]:
+            # /dev/full fails every write with ENOSPC.
+            return Path("/dev/full").open("ab") if name == "image.part" else real(folder, name, new=new)
+
+        monkeypatch.setattr(OpenFolder, "writing", writing)
         with pytest.raises(HostError, match="no space left"):
             fetch(url)
         assert fetch.files() == []
