@@ -82,8 +82,11 @@ def ensure_vm(request: EnsureVmRequest, reporter: Reporter, client: Client) -> d
     """Have the image in its place, and describe that; raises what reading the manifest and hydrating raise."""
     started = time.monotonic()
     workspace = request.workspace
-    if not workspace.is_dir():
-        raise InputError(f"there is no folder {workspace}", hint="--workspace names the one that has .toolsmith in it.")
+    if not os.access(f"{workspace}/.", os.F_OK):
+        raise InputError(
+            f"there is no folder {workspace} that can be entered",
+            hint="--workspace names the one that has .toolsmith in it.",
+        )
     if request.offline and request.manifest and is_web(request.manifest):
         raise InputError("--offline does not go with a manifest from the network", hint="Name a file.")
     manifest = read_manifest_file(request.manifest, workspace, client=client, reporter=reporter)
@@ -98,7 +101,7 @@ def ensure_vm(request: EnsureVmRequest, reporter: Reporter, client: Client) -> d
         "size": wanted.size,
         "folder": str(image.path.parent),
         "path": str(image.path),
-        "state": "present" if image.path.is_file() else "absent",
+        "state": "present" if os.access(image.path, os.F_OK) else "absent",
     }
     if request.where:
         return result

@@ -66,7 +66,7 @@ def read_manifest_file(given: str | None, workspace: Path, *, client: Client, re
         return ManifestFile(location=given, data=data, document=read_manifest(data, public_url(given)))
     if given is None:
         path = workspace / MANIFEST
-        if not os.path.lexists(path):
+        if _is_absent(path):
             raise InputError(
                 f"there is no {path}",
                 hint="Run it in the workspace's folder, or name that with --workspace, or a manifest with --manifest.",
@@ -78,11 +78,20 @@ def read_manifest_file(given: str | None, workspace: Path, *, client: Client, re
     return ManifestFile(location=path, data=data, document=read_manifest(data, str(path)))
 
 
+def _is_absent(path: Path) -> bool:
+    """True where nothing is there; not where that cannot be seen, which reading it tells."""
+    try:
+        path.lstat()
+    except OSError as error:
+        return isinstance(error, FileNotFoundError | NotADirectoryError)
+    return False
+
+
 def place_inside(workspace: Path, path: Path) -> Path:
     """Where a manifest of the workspace lies in it, once links are followed; raises InputError where they lead out."""
     real = Path(os.path.realpath(path))
     root = Path(os.path.realpath(workspace))
-    if not real.is_relative_to(root) or (not real.exists() and os.path.lexists(path)):
+    if not real.is_relative_to(root) or (os.path.lexists(path) and not os.access(path, os.F_OK)):
         raise InputError(
             f"{path} is, or lies behind, a link to {real}, which is not in the workspace",
             hint="Remove the link. If it is right, name the manifest that it leads to with --manifest.",

@@ -137,8 +137,10 @@ class _Download:
     def run(self) -> Downloaded | None:
         """Try until it is here; None where there is nothing."""
         try:
-            with nullcontext(self.folder) if self.folder else OpenFolder.at(self.target.parent, create=True) as folder:
-                self.part = PartialFile(folder, self.target.name, self.url)
+            with (
+                nullcontext(self.folder) if self.folder else OpenFolder.at(self.target.parent, create=True) as folder,
+                PartialFile(folder, self.target.name, self.url) as self.part,
+            ):
                 return self._run()
         except AbsentError:
             return None

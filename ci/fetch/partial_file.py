@@ -31,7 +31,14 @@ class PartialFile:
         self.validator: str | None = None
         self.inherited = False
         self._digest = hashlib.sha256()
-        self._file = (0, 0)
+        # Open for as long as it is ours: the number of a file that was removed is soon another's.
+        self._file: IO[bytes] | None = None
+
+    def __enter__(self) -> "PartialFile":  # noqa: PYI034 - Python 3.10 has no Self
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
 
     @property
     def sha256(self) -> str:
@@ -41,8 +48,9 @@ class PartialFile:
     def load(self, limit: int) -> None:
         """Take over what an earlier run left, if it is of this URL, says of which object, and is within `limit`."""
         # What is no file of ours is nothing to continue. `begin` puts a new one in its place.
-        with suppress(FileNotFoundError, PermissionError, HostError), self.folder.writing(self._name) as mine:
-            found = os.fstat(mine.fileno())
+        with suppress(FileNotFoundError, PermissionError, HostError):
+            self._file = self.folder.writing(self._name)
+            found = os.fstat(self._file.fileno())
             validator = self._known_validator()
             if validator is None or found.st_size > limit or found.st_uid != os.geteuid():
                 return
@@ -50,7 +58,6 @@ class PartialFile:
                 while block := file.read(CHUNK_BYTES):
                     self._digest.update(block)
                     self.size += len(block)
-            self._file = (found.st_dev, found.st_ino)
             self.validator, self.inherited = validator, self.size > 0
 
     def begin(self, validator: str | None) -> None:
@@ -60,27 +67,28 @@ class PartialFile:
         """
         self._reset()
         self.folder.remove(self._name)
-        with self.folder.writing(self._name, new=True) as file:
-            found = os.fstat(file.fileno())
-        self._file = (found.st_dev, found.st_ino)
+        self._file = self.folder.writing(self._name, new=True)
         known = json.dumps({"url": self._url_digest, "validator": validator})
         self.folder.write_atomic(self._sidecar, known)
         self.validator = validator
 
     def append(self, chunks: Iterable[bytes]) -> None:
         """Write and hash what comes, and keep what came where it breaks off."""
-        with self._open() as file:
+        file = self._mine()
+        try:
             for chunk in chunks:
                 file.write(chunk)
                 self._digest.update(chunk)
                 self.size += len(chunk)
+        finally:
+            file.flush()
 
     def finish(self) -> None:
         """Give it its final name, and leave nothing beside that."""
-        with self._open() as file:
-            os.fsync(file.fileno())
+        os.fsync(self._mine().fileno())
         self._forget_sidecar()
         self.folder.rename(self._name, self._target)
+        self._close()
         self.folder.sync()
 
     def discard(self) -> None:
@@ -89,13 +97,13 @@ class PartialFile:
         self.folder.remove(self._name)
         self._forget_sidecar()
 
-    def _open(self) -> IO[bytes]:
-        """The very file that was hashed, and as long as that: where locks do not work, another run may have its own."""
-        file = self.folder.writing(self._name)
-        found = os.fstat(file.fileno())
-        if (found.st_dev, found.st_ino, found.st_size) == (*self._file, self.size):
-            return file
-        file.close()
+    def _mine(self) -> IO[bytes]:
+        """The file that was hashed, if it has its name and length: where locks do not work, another run may be on."""
+        named = self.folder.state(self._name)
+        if self._file and named:
+            found = os.fstat(self._file.fileno())
+            if os.path.samestat(found, named) and found.st_size == self.size:
+                return self._file
         reason = "somebody else replaced or changed it meanwhile"
         raise OSError(errno.ESTALE, reason, os.fspath(self.folder.path / self._name))
 
@@ -111,7 +119,14 @@ class PartialFile:
         fits = isinstance(validator, str) and validator.isascii() and validator.isprintable()
         return validator.strip() or None if fits and url == self._url_digest else None
 
+    def _close(self) -> None:
+        if self._file:
+            with suppress(OSError):  # a full disk told it before
+                self._file.close()
+            self._file = None
+
     def _reset(self) -> None:
+        self._close()
         self._digest, self.size, self.validator, self.inherited = hashlib.sha256(), 0, None, False
 
     def _forget_sidecar(self) -> None:

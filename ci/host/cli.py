@@ -26,8 +26,9 @@ from ci.host.secrets import MaskingFilter, masked
 from ci.host.workspace import CACHE_NAME
 
 INTERRUPTED = "nothing partial was left under a final name; it can be run again"
-# Of all commands together; the oldest are removed.
+# Of all commands together; older ones are removed.
 KEPT_LOGS = 100
+KEPT_SECONDS = 24 * 60 * 60
 
 RequestT = TypeVar("RequestT")
 
@@ -127,7 +128,8 @@ def _private_folder() -> Path:
             if found.st_uid == os.geteuid() and os.access(folder, os.W_OK):
                 os.fchmod(own.handle, 0o700)
                 for old in [name for name in own.names() if name.endswith(".log")][:-KEPT_LOGS]:
-                    own.remove(old)
+                    if (log := own.state(old)) and log.st_mtime < time.time() - KEPT_SECONDS:  # else a run may be on
+                        own.remove(old)
                 return folder
     except (OSError, RuntimeError, HostError):  # such as no home, or one that cannot be written to
         pass

@@ -121,11 +121,14 @@ def test_a_log_is_its_owners_alone(state: Path, tmp_path: Path) -> None:
 def test_the_oldest_logs_are_removed_and_nothing_else(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli, "KEPT_LOGS", 2)
     state.mkdir(parents=True)
+    (state / "20250101T000000Z-still-running.log").touch()
     for name in ("20250101T000000Z-a.log", "20250102T000000Z-b.log", "20250103T000000Z-a.log", "notes"):
         (state / name).touch()
+        os.utime(state / name, (1, 1))
     run(lambda: 0)
     left = sorted(path.name for path in state.iterdir())
-    assert (left[:2], left[3:]) == (["20250102T000000Z-b.log", "20250103T000000Z-a.log"], ["notes"])
+    kept = ["20250101T000000Z-still-running.log", "20250102T000000Z-b.log", "20250103T000000Z-a.log"]
+    assert (left[:3], left[4:]) == (kept, ["notes"])
 
 
 @pytest.mark.parametrize("wrong", ["a link", "a file", "others"])
