@@ -81,7 +81,8 @@ class PartialFile:
                 self._digest.update(chunk)
                 self.size += len(chunk)
         finally:
-            file.flush()
+            if not file.closed:  # else it was discarded
+                file.flush()
 
     def finish(self) -> None:
         """Give it its final name, and leave nothing beside that."""

@@ -8,16 +8,15 @@ import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import pytest
 from rich.console import Console
 
 from ci.fetch.download import MAX_BYTES, Downloaded, download
 from ci.fetch.open_url import Client
+from ci.fetch.partial_file import PartialFile
 from ci.fetch.retry import Patience
 from ci.host.errors import FetchError, HostError, VerificationError
-from ci.host.open_folder import OpenFolder
 from ci.host.progress import Reporter
 from tests.support.certificates import self_signed
 from tests.support.fault_server import Fault, FaultServer
@@ -335,13 +334,9 @@ class TestDownload:
         self, server: FaultServer, fetch: Fetcher, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         url = server.publish("/image", BODY)
-        real = OpenFolder.writing
-
-        def writing(folder: OpenFolder, name: str, *, new: bool = False) -> IO[bytes]:
-            # /dev/full fails every write with ENOSPC.
-            return Path("/dev/full").open("ab") if name == "image.part" else real(folder, name, new=new)
-
-        monkeypatch.setattr(OpenFolder, "writing", writing)
-        with pytest.raises(HostError, match="no space left"):
-            fetch(url)
+        # /dev/full fails every write with ENOSPC.
+        with Path("/dev/full").open("wb", buffering=0) as full:
+            monkeypatch.setattr(PartialFile, "_mine", lambda _: full)
+            with pytest.raises(HostError, match="no space left"):
+                fetch(url)
         assert fetch.files() == []

@@ -1,6 +1,7 @@
 """What an earlier run, another one at the same moment, or somebody else may have left of a download."""
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -86,6 +87,26 @@ def test_a_sidecar_that_is_no_json_object_is_none(runs: Runs, text: str) -> None
     runs.begun()
     runs.sidecar.write_bytes(text.encode("latin-1"))
     assert runs.loaded().validator is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_what_others_could_still_change_is_not_continued(runs: Runs) -> None:
+    runs.begun()
+    os.chown(runs.folder.path / "image.part", 12345, 12345)
+    assert runs.loaded().size == 0
+
+
+def test_what_is_refused_while_it_comes_may_be_discarded_at_once(runs: Runs) -> None:
+    part = runs.begun()
+
+    def chunks() -> Iterator[bytes]:
+        part.discard()
+        raise KeyError
+        yield b""
+
+    with pytest.raises(KeyError):
+        part.append(chunks())
+    assert runs.folder.names() == []
 
 
 def test_more_than_the_whole_is_not_even_read(runs: Runs) -> None:
