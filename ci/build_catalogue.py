@@ -16,7 +16,8 @@ from ci.catalogue.view import safe_link
 from ci.fetch.github_access import SERVER_URL
 from ci.host import cli
 from ci.host.errors import InputError, RefusedError, ToolsmithError
-from ci.host.files import UNFINISHED, delayed_signals, sync, write_atomic
+from ci.host.files import delayed_signals, sync, write_atomic
+from ci.host.open_folder import UNFINISHED
 from ci.host.progress import Reporter, short_path
 from ci.host.repository import ROOT
 from ci.records import published

@@ -33,6 +33,7 @@ class EnsureVmRequest:
 
     workspace: Path = Path()
     manifest: str | None = None
+    cache: Path | None = None
     offline: bool = False
     prune: bool = False
     localize: bool = False
@@ -44,6 +45,9 @@ def arguments(prog: str = "ensure-vm") -> argparse.ArgumentParser:
     result = cli.parser(prog, __doc__)
     result.add_argument("--workspace", type=Path, default=Path(), metavar="FOLDER", help="default: this folder")
     result.add_argument("--manifest", metavar="PATH|URL", help=f"default: {MANIFEST} in the workspace")
+    result.add_argument(
+        "--cache", type=Path, metavar="FOLDER", help="use this folder as the cache, by a link in the cache's place"
+    )
     result.add_argument("--offline", action="store_true", help="use no network: only what is in the cache, or a copy")
     result.add_argument("--prune", action="store_true", help="then remove the image's other versions from the cache")
     result.add_argument(
@@ -78,13 +82,16 @@ def ensure_vm(request: EnsureVmRequest, reporter: Reporter, client: Client) -> d
     """Have the image in its place, and describe that; raises what reading the manifest and hydrating raise."""
     started = time.monotonic()
     workspace = request.workspace
-    if not workspace.is_dir():
-        raise InputError(f"there is no folder {workspace}", hint="--workspace names the one that has .toolsmith in it.")
+    if not os.access(f"{workspace}/.", os.F_OK):
+        raise InputError(
+            f"there is no folder {workspace} that can be entered",
+            hint="--workspace names the one that has .toolsmith in it.",
+        )
     if request.offline and request.manifest and is_web(request.manifest):
         raise InputError("--offline does not go with a manifest from the network", hint="Name a file.")
     manifest = read_manifest_file(request.manifest, workspace, client=client, reporter=reporter)
     wanted = wanted_image(manifest)
-    image = CachedImage(workspace=workspace, wanted=wanted, reporter=reporter)
+    image = CachedImage(workspace=workspace, wanted=wanted, reporter=reporter, elsewhere=request.cache)
     result: dict[str, object] = {
         "schema": SCHEMA,
         "manifest": manifest.where,
@@ -94,20 +101,19 @@ def ensure_vm(request: EnsureVmRequest, reporter: Reporter, client: Client) -> d
         "size": wanted.size,
         "folder": str(image.path.parent),
         "path": str(image.path),
-        "state": "present" if image.path.is_file() else "absent",
+        "state": "present" if os.access(image.path, os.F_OK) else "absent",
     }
     if request.where:
         return result
-    state = image.hydrate(client, offline=request.offline).value
-    size = image.path.stat().st_size
-    result |= {"size": size, "state": state, "written": None, "removed": []}
+    state, size = image.hydrate(client, offline=request.offline)
+    result |= {"size": size, "state": state.value, "written": None, "removed": []}
     if request.localize or request.prune:
-        with image.locked():
+        with image.locked() as cache:
             if request.localize and (written := localize(manifest, wanted, size, workspace)):
                 reporter.note(f"{written} names the file in the cache now")
                 result["written"] = str(written)
             if request.prune:
-                result["removed"] = [str(path) for path in image.prune()]
+                result["removed"] = [str(path) for path in image.prune(cache)]
     return result | {"seconds": round(time.monotonic() - started, 2)}
 
 

@@ -36,7 +36,8 @@ class ManifestFile:
 class Wanted:
     """An image: its folder in the cache, its file's name there and digest, and a URL, if any, that leads to it.
 
-    `size` is in bytes, None where the manifest does not tell; `version` is "" then.
+    `size` is in bytes, None where the manifest does not tell; `version` is "" then. `remembered` is where the manifest
+    says that it came from, once it was localized.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Wanted:
     size: int | None
     version: str
     source: str | None
+    remembered: str = ""
 
     @property
     def from_web(self) -> bool:
@@ -64,15 +66,37 @@ def read_manifest_file(given: str | None, workspace: Path, *, client: Client, re
         return ManifestFile(location=given, data=data, document=read_manifest(data, public_url(given)))
     if given is None:
         path = workspace / MANIFEST
-        if not path.exists():
+        if _is_absent(path):
             raise InputError(
                 f"there is no {path}",
                 hint="Run it in the workspace's folder, or name that with --workspace, or a manifest with --manifest.",
             )
+        place_inside(workspace, path)
     else:
         path = Path(unquote(urlsplit(given).path) if "://" in given else given)
     data = read_bounded(path, MAX_BYTES, hint="Check the path, and who may read it.")
     return ManifestFile(location=path, data=data, document=read_manifest(data, str(path)))
+
+
+def _is_absent(path: Path) -> bool:
+    """True where nothing is there; not where that cannot be seen, which reading it tells."""
+    try:
+        path.lstat()
+    except OSError as error:
+        return isinstance(error, FileNotFoundError | NotADirectoryError)
+    return False
+
+
+def place_inside(workspace: Path, path: Path) -> Path:
+    """Where a manifest of the workspace lies in it, once links are followed; raises InputError where they lead out."""
+    real = Path(os.path.realpath(path))
+    root = Path(os.path.realpath(workspace))
+    if not real.is_relative_to(root) or (os.path.lexists(path) and not os.access(path, os.F_OK)):
+        raise InputError(
+            f"{path} is, or lies behind, a link to {real}, which is not in the workspace",
+            hint="Remove the link. If it is right, name the manifest that it leads to with --manifest.",
+        )
+    return real.relative_to(root)
 
 
 def wanted_image(manifest: ManifestFile) -> Wanted:
@@ -84,23 +108,30 @@ def wanted_image(manifest: ManifestFile) -> Wanted:
             f"{manifest.where} has no image yet",
             hint="Nothing was released so far; the manifest is filled by a release.",
         )
-    path = urlsplit(reference).path if is_web(reference) else reference
-    file = unquote(path).rpartition("/")[2]
+    file = _file_name(reference)
     if len(file.encode()) > LONGEST_NAME or len(image["name"].encode()) > LONGEST_NAME:
         raise InputError(
             f"{manifest.where} has a name of more than {LONGEST_NAME} bytes", hint="File systems do not take it."
         )
+    remembered: str = image.get("qcow2_url", "")
+    if is_web(reference) or _file_name(remembered) != file:
+        remembered = ""
     return Wanted(
         name=image["name"],
         file=file,
         sha256=image["qcow2_sha256"],
         size=image.get("size"),
         version=image.get("version", ""),
-        source=_source(manifest, reference, file),
+        source=_source(manifest, reference, file, remembered),
+        remembered=remembered,
     )
 
 
-def _source(manifest: ManifestFile, reference: str, file: str) -> str | None:
+def _file_name(reference: str) -> str:
+    return unquote(urlsplit(reference).path if is_web(reference) else reference).rpartition("/")[2]
+
+
+def _source(manifest: ManifestFile, reference: str, file: str, remembered: str) -> str | None:
     if is_web(reference):
         return reference
     if urlsplit(reference).scheme.lower() == "oci":
@@ -108,17 +139,14 @@ def _source(manifest: ManifestFile, reference: str, file: str) -> str | None:
             f"{manifest.where} has the image in a registry, which this tool does not speak to",
             hint=f"Fetch it, for example with `oras pull`, put it beside the manifest, and name it there: {file}",
         )
-    remembered: str = manifest.document["image"].get("qcow2_url", "")
-    if unquote(urlsplit(remembered).path).rpartition("/")[2] != file:
-        remembered = ""
     if isinstance(manifest.location, str):
-        if reference.startswith("/"):
+        if local := next((one for one in (reference, remembered) if one.startswith("/")), ""):
             raise InputError(
-                f"{manifest.where} names a file of this machine: {reference}",
+                f"{manifest.where} names a file of this machine: {local}",
                 hint="A manifest from the network may name a URL, or a file beside it.",
             )
         return remembered or urljoin(manifest.location, quote(reference))
     path = manifest.location.absolute().parent / reference
     if reference.startswith("/") or os.access(path, os.F_OK):
         return path.as_uri()
-    return remembered or None
+    return (Path(remembered).as_uri() if remembered.startswith("/") else remembered) or None

@@ -6,6 +6,7 @@ Two downloads to one target at a time are the caller's to prevent.
 import errno
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -17,14 +18,16 @@ from ci.fetch.partial_file import PartialFile
 from ci.fetch.retry import Persistence
 from ci.fetch.source import AbsentError, Source, StalePartError, TransientError, collected, html_error, public_url
 from ci.host.errors import FetchError, HostError, InputError, VerificationError
+from ci.host.open_folder import OpenFolder
 from ci.host.progress import Reporter
-from ci.host.workspace import require_space
+from ci.host.workspace import require_space_in
 
 T = TypeVar("T")
 
 MAX_BYTES = 16 << 30
 # An attempt that brought as much as this, or a hundredth of the whole, was not in vain: the count starts again.
 WORTHWHILE_BYTES = 8 << 20
+FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,15 +48,16 @@ def download(
     size: int | None = None,
     max_bytes: int = MAX_BYTES,
     client: Client = ANONYMOUS,
+    folder: OpenFolder | None = None,
 ) -> Downloaded:
-    """Fetch an https, http or file URL to `target`, replacing what is there.
+    """Fetch an https, http or file URL to `target`, replacing what is there; in `folder` where that is open already.
 
     An interrupted download leaves `<target>.part`, which the next one continues if the server still has the same
     object. Raises FetchError, VerificationError (it is not of the `sha256` or of the `size` that is expected),
     InputError (no such kind of URL), AccessError (the token does not do) or HostError (no space).
     """
     digest = None if sha256 is None else parse_sha256(sha256)
-    return _required(url, _Download(url, target, digest, size, max_bytes, reporter, client).run())
+    return _required(url, _Download(url, target, digest, size, max_bytes, reporter, client, folder).run())
 
 
 def download_if_present(
@@ -118,12 +122,12 @@ class _Download:
     max_bytes: int
     reporter: Reporter
     client: Client
+    folder: OpenFolder | None = None
     part: PartialFile = field(init=False)
     total: int | None = field(init=False)
     furthest: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
-        self.part = PartialFile(self.target, self.url)
         self.total = self.size
 
     @property
@@ -133,14 +137,26 @@ class _Download:
     def run(self) -> Downloaded | None:
         """Try until it is here; None where there is nothing."""
         try:
-            self.part.load()
-            self.furthest = self.part.size
-            require_space(self.target.parent, (self.size or 0) - self.part.size)
-            return _ask(self.url, self.client, self.reporter, self._attempt, self._moved)
+            with (
+                nullcontext(self.folder) if self.folder else OpenFolder.at(self.target.parent, create=True) as folder,
+                PartialFile(folder, self.target.name, self.url) as self.part,
+            ):
+                return self._run()
         except AbsentError:
             return None
         except OSError as error:
             raise self._host_error(error) from error
+
+    def _run(self) -> Downloaded:
+        try:
+            self.part.load(self.max_bytes if self.size is None else self.size)
+            self.furthest = self.part.size
+            require_space_in(self.part.folder, (self.size or 0) - self.part.size)
+            return _ask(self.url, self.client, self.reporter, self._attempt, self._moved)
+        except OSError as error:
+            if error.errno in FULL:
+                self.part.discard()  # a full disk troubles others more than a second download troubles us
+            raise
 
     def _moved(self) -> bool:
         """True where the last attempt came far enough beyond all before it to be encouraged by."""
@@ -201,7 +217,7 @@ class _Download:
             )
         if source.total > self.max_bytes:
             raise _too_large(self.shown, self.max_bytes)
-        require_space(self.target.parent, source.total - source.offset)
+        require_space_in(self.part.folder, source.total - source.offset)
 
     def _require_file(self, first: bytes, total: int | None) -> None:
         if not first and not total:
@@ -223,8 +239,7 @@ class _Download:
             advance(len(chunk))
 
     def _host_error(self, error: OSError) -> HostError:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            self.part.discard()  # a full disk troubles others more than a second download troubles us
+        if error.errno in FULL:
             return HostError(
                 f"no space left in {self.target.parent} for {self.shown}",
                 hint="Free some space, or take a folder on another disk (--workspace, TOOLSMITH_CACHE), then run it "
@@ -232,7 +247,7 @@ class _Download:
             )
         return HostError(
             f"{error.filename or self.target} cannot be used: {error.strerror}",
-            hint="Check the folder's owner and permissions.",
+            hint="Check the folder's owner and permissions; if it is gone, run it again.",
         )
 
 

@@ -18,12 +18,17 @@ from types import FrameType
 from typing import TypeVar
 
 from ci.host import actions
-from ci.host.errors import Interrupted, ToolsmithError
+from ci.host.errors import HostError, Interrupted, ToolsmithError
 from ci.host.files import signals_handled
+from ci.host.open_folder import OpenFolder
 from ci.host.progress import Reporter, shown
 from ci.host.secrets import MaskingFilter, masked
+from ci.host.workspace import CACHE_NAME
 
 INTERRUPTED = "nothing partial was left under a final name; it can be run again"
+# Of all commands together; older ones are removed.
+KEPT_LOGS = 100
+KEPT_SECONDS = 24 * 60 * 60
 
 RequestT = TypeVar("RequestT")
 
@@ -53,15 +58,20 @@ def run(main: Main, arguments: argparse.ArgumentParser, argv: Sequence[str] | No
     traceback.
     """
     options = arguments.parse_args(argv)
-    log = options.log or _default_log(arguments.prog)
     reporter = Reporter()
+    try:
+        to_file = _named_log(options.log) if options.log else _new_log(arguments.prog)
+    except OSError as error:
+        what = f"the log {error.filename} cannot be written: {error.strerror}"
+        _explain(HostError(what, hint="Name another place, with --log or TOOLSMITH_LOGS."), reporter)
+        return HostError.exit_code
     # Interrupted is raised where the signal finds us, so that every `with` cleans up.
-    with signals_handled(_interrupt), _logging(log, verbose=options.verbose):
+    with signals_handled(_interrupt), _logging(to_file, verbose=options.verbose):
         try:
             main(options, reporter)
         except ToolsmithError as failure:
             logging.getLogger("ci").debug("failed", exc_info=True)
-            _explain(failure, reporter, log)
+            _explain(failure, reporter, to_file.baseFilename)
             return failure.exit_code
         except Interrupted as interruption:
             reporter.console.print(f"[red]interrupted[/]: {INTERRUPTED}")
@@ -74,7 +84,7 @@ def run(main: Main, arguments: argparse.ArgumentParser, argv: Sequence[str] | No
             logging.getLogger("ci").debug("peak memory: %d bytes", peak_memory())
 
 
-def _explain(failure: ToolsmithError, reporter: Reporter, log: Path) -> None:
+def _explain(failure: ToolsmithError, reporter: Reporter, log: str = "") -> None:
     console = reporter.console
     if failure.details:
         console.print(shown(failure.details), style="dim", soft_wrap=True)
@@ -84,22 +94,51 @@ def _explain(failure: ToolsmithError, reporter: Reporter, log: Path) -> None:
     console.print(f"[bold red]error:[/] {shown(failure.message)}", soft_wrap=True)
     if failure.hint:
         console.print(f"[bold]next:[/]  {shown(failure.hint)}", soft_wrap=True)
-    console.print(f"[dim]log:   {shown(os.fspath(log))}[/]", soft_wrap=True)
+    if log:
+        console.print(f"[dim]log:   {shown(log)}[/]", soft_wrap=True)
 
 
-def _default_log(prog: str) -> Path:
-    name = prog.rpartition(".")[2]
+def _named_log(path: Path) -> logging.FileHandler:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return logging.FileHandler(path, encoding="utf-8")
+
+
+def _new_log(prog: str) -> logging.FileHandler:
+    """A new file in `TOOLSMITH_LOGS`, or where nobody else can put a link that we would write to."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    folder = Path(os.environ.get("TOOLSMITH_LOGS") or Path(tempfile.gettempdir()) / f"toolsmith-logs-{os.getuid()}")
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return folder / f"{name}-{stamp}-{os.getpid()}.log"
+    if chosen := os.environ.get("TOOLSMITH_LOGS"):
+        folder = Path(chosen)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    else:
+        folder = _private_folder()
+    handle, name = tempfile.mkstemp(prefix=f"{stamp}-{prog.rpartition('.')[2]}-", suffix=".log", dir=folder)
+    result = logging.FileHandler(name, encoding="utf-8", delay=True)
+    result.stream = os.fdopen(handle, "w", encoding="utf-8")  # not opened by its name again, which may be another's
+    return result
+
+
+def _private_folder() -> Path:
+    """Our folder in the user's state (XDG Base Directory), of the last logs; a new one where that is not ours alone."""
+    base = Path(os.environ.get("XDG_STATE_HOME") or "")
+    try:
+        folder = (base if base.is_absolute() else Path.home() / ".local" / "state") / CACHE_NAME / "logs"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with OpenFolder.at(folder.parent) as parent, parent.folder(folder.name) as own:
+            found = os.fstat(own.handle)
+            if found.st_uid == os.geteuid() and os.access(folder, os.W_OK):
+                os.fchmod(own.handle, 0o700)
+                for old in [name for name in own.names() if name.endswith(".log")][:-KEPT_LOGS]:
+                    if (log := own.state(old)) and log.st_mtime < time.time() - KEPT_SECONDS:  # else a run may be on
+                        own.remove(old)
+                return folder
+    except (OSError, RuntimeError, HostError):  # such as no home, or one that cannot be written to
+        pass
+    return Path(tempfile.mkdtemp(prefix="toolsmith-logs-"))
 
 
 @contextlib.contextmanager
-def _logging(log: Path, *, verbose: bool) -> Iterator[None]:
-    log.parent.mkdir(parents=True, exist_ok=True)
+def _logging(to_file: logging.FileHandler, *, verbose: bool) -> Iterator[None]:
     root = logging.getLogger()
-    to_file = logging.FileHandler(log, encoding="utf-8")
     to_file.setFormatter(logging.Formatter("%(asctime)s %(name)s %(message)s"))
     handlers: list[logging.Handler] = [to_file]
     if verbose:

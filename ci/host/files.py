@@ -3,41 +3,47 @@
 Runs on Python 3.10 too, for consumers of the image.
 """
 
-import glob
 import hashlib
 import os
 import signal
-import tempfile
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import IO
 
 from ci.host.errors import InputError
+from ci.host.open_folder import OpenFolder
 
 CHUNK_BYTES = 1 << 20
-UNFINISHED = ".unfinished"
 
 
 def sha256_file(path: Path, advance: Callable[[int], None] = lambda _: None) -> str:
     """The SHA-256 of a file in lower-case hex. `advance` is told the bytes read since it was last called."""
+    with path.open("rb") as file:
+        return sha256_of(file, advance)
+
+
+def sha256_of(file: IO[bytes], advance: Callable[[int], None] = lambda _: None) -> str:
+    """The SHA-256 of what is left in an open file; otherwise as `sha256_file`."""
     digest = hashlib.sha256()
-    buffer = bytearray(CHUNK_BYTES)
-    view = memoryview(buffer)
-    with path.open("rb", buffering=0) as file:
-        while count := file.readinto(buffer):
-            digest.update(view[:count])
-            advance(count)
+    while block := file.read(CHUNK_BYTES):
+        digest.update(block)
+        advance(len(block))
     return digest.hexdigest()
 
 
 def read_bounded(path: Path, limit: int, *, hint: str = "") -> bytes:
     """A file's bytes; raises InputError where it cannot be read, or has more than `limit` of them."""
     try:
-        if path.exists() and not path.is_file():  # to open a pipe would wait for a writer
-            raise InputError(f"{path} is not a file", hint=hint)
-        with path.open("rb") as file:
+        # Else to open a pipe would wait for a writer.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise InputError(f"{path} is not a file", hint=hint)
             data = file.read(limit + 1)
+    except IsADirectoryError as error:
+        raise InputError(f"{path} is not a file", hint=hint) from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}", hint=hint) from error
     if len(data) > limit:
@@ -47,27 +53,8 @@ def read_bounded(path: Path, limit: int, *, hint: str = "") -> bytes:
 
 def write_atomic(path: Path, content: str | bytes, *, mode: int = 0o644) -> None:
     """Write a file so that nobody ever sees a part of it under its final name. `mode` is its permissions."""
-    data = content.encode() if isinstance(content, str) else content
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(mode)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync(path.parent)
-
-
-def sweep_unfinished(path: Path) -> None:
-    """Remove what a killed `write_atomic` to `path` left; only where no other one can be at work."""
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*{UNFINISHED}"):
-        leftover.unlink(missing_ok=True)
+    with OpenFolder.at(path.parent, create=True) as folder:
+        folder.write_atomic(path.name, content, mode=mode)
 
 
 def sync(path: Path) -> None:

@@ -1,5 +1,6 @@
 """Where intermediate files live: a private folder per run, and the cache shared by all runs."""
 
+import errno
 import fcntl
 import os
 import shutil
@@ -10,10 +11,14 @@ from pathlib import Path
 from typing import IO, Any
 
 from ci.host.errors import HostError
+from ci.host.open_folder import OpenFolder
 
 CACHE_NAME = "fountainkit-toolsmith-image"
 WORK_PREFIX = ".work-"
 LOCK_NAME = "lock"
+
+# NFS, for one, answers EBADF for a folder. https://man7.org/linux/man-pages/man2/flock.2.html
+_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF}
 
 
 def cache_folder() -> Path:
@@ -35,7 +40,7 @@ def work_folder(parent: Path) -> Iterator[Path]:
     with exclusive(parent / f"{WORK_PREFIX}{LOCK_NAME}"):  # else a sweep could take a folder not yet locked
         _sweep(parent)
         folder = Path(tempfile.mkdtemp(dir=parent, prefix=WORK_PREFIX))
-        lock = (folder / LOCK_NAME).open("w")
+        lock = (folder / LOCK_NAME).open("x")
         fcntl.flock(lock, fcntl.LOCK_EX)
     try:
         yield folder
@@ -45,24 +50,44 @@ def work_folder(parent: Path) -> Iterator[Path]:
 
 
 def _sweep(parent: Path) -> None:
-    for folder in parent.glob(f"{WORK_PREFIX}*/"):
-        with suppress(OSError), (folder / LOCK_NAME).open("w") as lock:
-            if try_lock(lock):  # else its run is alive
-                shutil.rmtree(folder, ignore_errors=True)
+    with OpenFolder.at(parent) as opened:
+        for name in opened.names():
+            if not name.startswith(WORK_PREFIX):
+                continue
+            with suppress(OSError, HostError), opened.folder(name) as folder, folder.lock_file(LOCK_NAME) as lock:
+                if try_lock(lock):  # else its run is alive
+                    shutil.rmtree(parent / name, ignore_errors=True)
 
 
 @contextmanager
 def exclusive(path: Path, waiting: Callable[[], AbstractContextManager[object]] = nullcontext) -> Iterator[None]:
     """Hold the lock file `path`; waits while another run holds it, for as long as that lives, within `waiting`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        if not try_lock(lock):
-            with waiting():
-                fcntl.flock(lock, fcntl.LOCK_EX)
+    with OpenFolder.at(path.parent, create=True) as folder, folder.lock_file(path.name) as lock:
+        if not wait_for_lock(lock.fileno(), waiting):
+            raise HostError(
+                f"{path} cannot be locked: its file system has no locks",
+                hint="Take a folder on another disk (--output, TOOLSMITH_CACHE).",
+            )
         yield
 
 
-def try_lock(file: IO[Any]) -> bool:
+def wait_for_lock(handle: int, waiting: Callable[[], AbstractContextManager[object]]) -> bool:
+    """Lock an open file or folder as `try_lock` does, within `waiting` while another run has it.
+
+    False where its file system has no locks.
+    """
+    try:
+        if not try_lock(handle):
+            with waiting():
+                fcntl.flock(handle, fcntl.LOCK_EX)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        return False
+    return True
+
+
+def try_lock(file: int | IO[Any]) -> bool:
     """Lock an open file until it is closed, or this process ends; False where somebody else holds it."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -71,12 +96,17 @@ def try_lock(file: IO[Any]) -> bool:
     return True
 
 
-def require_space(folder: Path, needed: int) -> None:
+def require_space(path: Path, needed: int) -> None:
+    """Raise HostError unless the file system of the folder `path` has `needed` bytes free; makes the folder."""
+    with OpenFolder.at(path, create=True) as folder:
+        require_space_in(folder, needed)
+
+
+def require_space_in(folder: OpenFolder, needed: int) -> None:
     """Raise HostError unless `folder`'s file system has `needed` bytes free."""
-    folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
+    free = shutil.disk_usage(folder.handle).free
     if free < needed:
         raise HostError(
-            f"{folder} has {free / 1e9:.1f} GB free, {needed / 1e9:.1f} GB are needed",
+            f"{folder.path} has {free / 1e9:.1f} GB free, {needed / 1e9:.1f} GB are needed",
             hint="Free some space, or take a folder on another disk (--output, --workspace, TOOLSMITH_CACHE).",
         )

@@ -141,9 +141,9 @@ def _unseen(text: str) -> bool:
     return re.search(rf"[\\{UNSEEN}]", text) is not None
 
 
-def _web_reference(value: str) -> str | None:
-    web = not value or value.startswith(tuple(f"{scheme}://" for scheme in WEB_SCHEMES))
-    return _reference(value) or (None if web else "it is no web address")
+def _origin(value: str) -> str | None:
+    complete = not value or value.startswith(("/", *(f"{scheme}://" for scheme in WEB_SCHEMES)))
+    return _reference(value) or (None if complete else "it is no web address, and no absolute path")
 
 
 def _size(value: object) -> str | None:
@@ -160,7 +160,7 @@ IMAGE_CHECKS: dict[str, Callable[[object], str | None]] = {
     "qcow2_sha256": _text(_matching(DIGEST, "it is not a SHA-256 in lower-case hex")),
     "version": _text(_matching(VERSION, "it is not a version such as v2026.11.23")),
     "size": _size,
-    "qcow2_url": _text(_web_reference),
+    "qcow2_url": _text(_origin),
 }
 # Ours: Toolsmith does not know them, and a consumer's manifest may lack them.
 OPTIONAL = ("version", "size", "qcow2_url")

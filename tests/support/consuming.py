@@ -52,11 +52,11 @@ class Consumer:
         return self.workspace / ".toolsmith" / "cache" / name / digest / file
 
     def files(self) -> set[str]:
-        """Everything in the workspace but folders that only hold others, and the lock."""
+        """Everything in the workspace but folders that only hold others, and what keeps the cache out of git."""
         return {
             str(path.relative_to(self.workspace))
             for path in self.workspace.rglob("*")
-            if (not path.is_dir() or not any(path.iterdir())) and path.name != ".ensure-vm.lock"
+            if (not path.is_dir() or not any(path.iterdir())) and path.name != ".gitignore"
         }
 
     def run(self, *flags: str, environ: Mapping[str, str] | None = None) -> dict[str, Any]:

@@ -45,6 +45,19 @@ def killed_when(reached: Callable[[float], bool], workspace: Path, flags: Sequen
         process.close()
 
 
+def run_at_once(count: int, workspace: Path, flags: Sequence[str]) -> list[int | None]:
+    """Run the tool so many times at once, and return how each ended; None where one did not."""
+    processes = [_context.Process(target=_run, args=(workspace, flags, None)) for _ in range(count)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(SECONDS)
+    codes = [process.exitcode for process in processes]
+    for process in processes:
+        process.kill()
+    return codes
+
+
 def _run(workspace: Path, flags: Sequence[str], number: int | None) -> None:
     if number is not None:
         sys.addaudithook(functools.partial(_count, workspace=os.fspath(workspace), left=[number]))
@@ -59,7 +72,9 @@ def _count(event: str, arguments: tuple[Any, ...], *, workspace: str, left: list
     if not arguments or not isinstance(arguments[0], str | os.PathLike):
         return
     writes = event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR)
-    if (writes or event in CHANGES) and os.fspath(arguments[0]).startswith(workspace):
+    # Below the workspace the tool uses names in open folders.
+    path = Path(arguments[0])
+    if (writes or event in CHANGES) and (os.fspath(path).startswith(workspace) or not path.is_absolute()):
         left[0] -= 1
         if left[0] < 0:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from ci.fetch.download import MAX_BYTES, Downloaded, download
 from ci.fetch.open_url import Client
+from ci.fetch.partial_file import PartialFile
 from ci.fetch.retry import Patience
 from ci.host.errors import FetchError, HostError, VerificationError
 from ci.host.progress import Reporter
@@ -329,10 +330,13 @@ class TestDownload:
         for text in (fetch.said.getvalue(), str(failure.value), failure.value.hint):
             assert not re.search("bob|hunter2|geheim", text)
 
-    def test_a_full_disk_is_the_hosts_fault_and_is_not_made_fuller(self, server: FaultServer, fetch: Fetcher) -> None:
-        # /dev/full fails every write with ENOSPC.
+    def test_a_full_disk_is_the_hosts_fault_and_is_not_made_fuller(
+        self, server: FaultServer, fetch: Fetcher, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         url = server.publish("/image", BODY)
-        fetch.part.symlink_to("/dev/full")
-        with pytest.raises(HostError, match="no space left"):
-            fetch(url)
+        # /dev/full fails every write with ENOSPC.
+        with Path("/dev/full").open("wb", buffering=0) as full:
+            monkeypatch.setattr(PartialFile, "_mine", lambda _: full)
+            with pytest.raises(HostError, match="no space left"):
+                fetch(url)
         assert fetch.files() == []

@@ -21,7 +21,7 @@ WANTED = Wanted(name=NAME, file=FILE, sha256=DIGEST, size=None, version="v2026.1
 @pytest.fixture
 def consumer(tmp_path: Path) -> Consumer:
     """A workspace whose manifest has a URL, and whose cache has the image already."""
-    result = Consumer(tmp_path)
+    result = Consumer(tmp_path / "workspace")
     result.write(manifest(URL))
     result.cached().parent.mkdir(parents=True)
     result.cached().write_bytes(IMAGE)
@@ -85,8 +85,8 @@ def test_another_manifests_image_comes_into_the_workspaces_and_nothing_else_of_i
     assert json.loads(consumer.manifest.read_text()) == mine
 
 
-def test_a_link_stays_a_link_and_permissions_stay(consumer: Consumer, tmp_path: Path) -> None:
-    real = tmp_path / "shared.json"
+def test_a_link_stays_a_link_and_permissions_stay(consumer: Consumer) -> None:
+    real = consumer.workspace / "tools.json"
     consumer.manifest.rename(real)
     consumer.manifest.symlink_to(real)
     real.chmod(0o664)
@@ -94,6 +94,52 @@ def test_a_link_stays_a_link_and_permissions_stay(consumer: Consumer, tmp_path: 
     assert consumer.manifest.is_symlink()
     assert real.stat().st_mode & 0o777 == 0o664
     assert json.loads(real.read_text())["image"]["qcow2"] == FILE
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_out_of_the_workspace_is_not_followed(consumer: Consumer, tmp_path: Path, *, there: bool) -> None:
+    other = tmp_path / "others.json"
+    data = consumer.manifest.read_bytes()
+    consumer.manifest.unlink()
+    consumer.manifest.symlink_to(other)
+    if there:
+        other.write_bytes(data)
+    with pytest.raises(InputError, match=r"tools\.json .* link to .*others\.json, which is not in the workspace"):
+        consumer.run("--localize")
+    assert (other.read_bytes() if other.exists() else None) == (data if there else None)
+
+
+def test_a_manifest_of_the_workspace_that_is_named_is_the_one_that_is_edited(consumer: Consumer) -> None:
+    named = consumer.workspace / "images" / "tools.json"
+    named.parent.mkdir()
+    named.write_bytes(consumer.manifest.read_bytes())
+    before = consumer.manifest.read_bytes()
+    assert consumer.run("--localize", "--manifest", str(named))["written"] == str(named)
+    assert json.loads(named.read_bytes())["image"]["qcow2"] == FILE
+    assert consumer.manifest.read_bytes() == before
+
+
+def test_where_a_file_of_this_machine_came_from_is_remembered(consumer: Consumer, tmp_path: Path) -> None:
+    store = tmp_path / "st%20ore" / "images"
+    store.mkdir(parents=True)
+    (store / FILE).write_bytes(IMAGE)
+    release = tmp_path / "st%20ore" / "tools.json"
+    release.write_text(json.dumps(manifest(f"images/{FILE}")))
+    for flags, document in ((["--manifest", str(release)], manifest(URL)), ([], manifest(str(store / FILE)))):
+        consumer.write(document)
+        consumer.run("--localize", *flags)
+        assert json.loads(consumer.manifest.read_bytes())["image"]["qcow2_url"] == str(store / FILE)
+        consumer.cached().unlink()
+        assert consumer.run("--localize", "--offline")["state"] == "copied"
+        assert json.loads(consumer.manifest.read_bytes())["image"]["qcow2_url"] == str(store / FILE)
+
+
+def test_a_file_beside_the_manifest_does_not_make_it_forget_the_url(consumer: Consumer) -> None:
+    consumer.run("--localize")
+    before = consumer.manifest.read_bytes()
+    (consumer.manifest.parent / FILE).write_bytes(IMAGE)
+    assert consumer.run("--localize")["written"] is None
+    assert consumer.manifest.read_bytes() == before
 
 
 def test_what_somebody_else_writes_meanwhile_is_not_overwritten(

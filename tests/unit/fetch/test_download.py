@@ -12,7 +12,6 @@ import requests
 from pytest_mock import MockerFixture
 
 from ci.fetch import download as downloads
-from ci.fetch import partial_file
 from ci.fetch.download import download, download_if_present, parse_sha256
 from ci.fetch.open_url import Client
 from ci.fetch.retry import Patience
@@ -137,10 +136,10 @@ def test_too_little_space_is_known_before_the_first_byte(
 def test_a_disk_that_fills_up_is_the_hosts_fault(
     published: Path, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(_: Path) -> None:
+    def full(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(partial_file, "sync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(HostError, match="no space left"):
         get(published.as_uri(), target)
     assert names(target.parent) == []

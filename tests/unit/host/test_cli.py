@@ -1,5 +1,6 @@
 import argparse
 import logging
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from ci.host import cli
 from ci.host.errors import CheckError, HostError
 from ci.host.progress import Reporter
+from ci.host.workspace import CACHE_NAME
 
 
 @pytest.fixture(autouse=True)
@@ -96,6 +98,66 @@ def test_the_log_is_where_the_flag_says_and_verbose_shows_it(
     assert "a line of a tool" not in capsys.readouterr().err
     run(main, "--log", str(log), "--verbose")
     assert "a line of a tool" in capsys.readouterr().err
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the logs go that no variable sends elsewhere."""
+    monkeypatch.delenv("TOOLSMITH_LOGS")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    return tmp_path / "state" / CACHE_NAME / "logs"
+
+
+def test_a_log_is_its_owners_alone(state: Path, tmp_path: Path) -> None:
+    assert run(lambda: 0) == 0
+    (log,) = state.iterdir()
+    assert (state.stat().st_mode & 0o777, log.stat().st_mode & 0o777) == (0o700, 0o600)
+    assert "peak memory" in log.read_text()
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_the_oldest_logs_are_removed_and_nothing_else(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "KEPT_LOGS", 2)
+    state.mkdir(parents=True)
+    (state / "20250101T000000Z-still-running.log").touch()
+    for name in ("20250101T000000Z-a.log", "20250102T000000Z-b.log", "20250103T000000Z-a.log", "notes"):
+        (state / name).touch()
+        os.utime(state / name, (1, 1))
+    run(lambda: 0)
+    left = sorted(path.name for path in state.iterdir())
+    kept = ["20250101T000000Z-still-running.log", "20250102T000000Z-b.log", "20250103T000000Z-a.log"]
+    assert (left[:3], left[4:]) == (kept, ["notes"])
+
+
+@pytest.mark.parametrize("wrong", ["a link", "a file", "others"])
+def test_where_others_may_write_no_log_goes(state: Path, tmp_path: Path, wrong: str) -> None:
+    state.parent.mkdir(parents=True)
+    other = tmp_path / "other"
+    other.mkdir()
+    if wrong == "a link":
+        state.symlink_to(other)
+    elif wrong == "a file":
+        state.touch()
+    elif os.geteuid():
+        pytest.skip("only root gives folders away")
+    else:
+        state.mkdir()
+        os.chown(state, 12345, 12345)
+    assert run(lambda: 0) == 0
+    assert list(other.iterdir()) == []
+    assert wrong == "a file" or list(state.iterdir()) == []
+    (folder,) = (tmp_path / "temporary").iterdir()
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_log_that_cannot_be_written_is_no_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert run(lambda: 0, "--log", str(tmp_path / "file" / "log")) == HostError.exit_code
+    told = capsys.readouterr().err
+    assert "cannot be written" in told
+    assert "--log" in told
 
 
 def test_a_wrong_flag_is_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:

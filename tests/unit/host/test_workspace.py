@@ -1,3 +1,4 @@
+import errno
 import fcntl
 import shutil
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ import pytest
 
 from ci.host.errors import HostError
 from ci.host.workspace import LOCK_NAME, WORK_PREFIX, cache_folder, exclusive, require_space, work_folder
+from tests.support.hostile_workspace import Kind, dangling, folder, hard_link, link, no_hanging, pipe
 
 
 def test_the_work_folder_is_gone_after_success_and_after_failure(tmp_path: Path) -> None:
@@ -48,6 +50,46 @@ def test_the_lock_is_free_again_after_an_error(tmp_path: Path) -> None:
         raise KeyError
     with exclusive(lock):
         pass
+
+
+def test_a_lock_file_is_not_emptied(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    lock.write_text("somebody's")
+    with exclusive(lock):
+        assert lock.read_text() == "somebody's"
+
+
+@pytest.mark.parametrize("make", [link, dangling, hard_link, pipe, folder], ids=lambda kind: kind.__name__)
+def test_what_is_no_file_of_ours_is_no_lock(tmp_path: Path, make: Kind) -> None:
+    (tmp_path / "file").write_text("precious")
+    make(tmp_path / "lock", tmp_path)
+    with no_hanging(), pytest.raises(HostError, match="lock is in the way: it is a"), exclusive(tmp_path / "lock"):
+        pass
+    assert (tmp_path / "file").read_text() == "precious"
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_where_there_are_no_locks_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(HostError, match="its file system has no locks"), exclusive(tmp_path / "lock"):
+        pass
+
+
+def test_a_folder_that_leads_elsewhere_is_not_swept(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "lock").mkdir(parents=True)
+    parent = tmp_path / "parent"
+    (parent / f"{WORK_PREFIX}dead").mkdir(parents=True)
+    precious = elsewhere / "precious"
+    precious.write_text("x")
+    (parent / f"{WORK_PREFIX}dead" / LOCK_NAME).symlink_to(precious)
+    (parent / f"{WORK_PREFIX}link").symlink_to(elsewhere)
+    with work_folder(parent):
+        pass
+    assert precious.read_text() == "x"
 
 
 def test_the_cache_is_where_the_user_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -244,7 +244,7 @@ def test_the_schema_has_the_patterns_and_limits_of_the_rules() -> None:
     assert keys["size"]["maximum"] == rules.MAX_SIZE
     assert set(keys) == set(rules.IMAGE_CHECKS)
     assert set(keys) - set(parts["image"]["required"]) == set(rules.OPTIONAL)
-    for reference in (parts["reference"], parts["webReference"]):
+    for reference in (parts["reference"], parts["origin"]):
         assert reference["maxLength"] == rules.MAX_REFERENCE
         assert rules.UNSEEN in reference["not"]["pattern"]
 
