@@ -143,22 +143,22 @@ class GitHub:
         except AbsentError:
             return None
 
-    def create_draft(self, tag: str, body: str, done: Callable[[], Release | None], *, commit: str | None) -> Release:
-        """Create a draft; `done` looks for one that a lost answer left. `commit` is for a tag that is not there yet.
+    def create_draft(self, tag: str, body: str, done: Callable[[], Release | None], *, target: str | None) -> Release:
+        """Create a draft; `done` looks for one that a lost answer left. `target` is for a tag that is not there yet.
 
-        Where the tag is there GitHub does not use the commit, but may refuse it all the same, to a token that may not
-        change workflows: https://github.com/cli/cli/issues/9514
+        Where the tag is there GitHub does not use it, but may refuse it all the same, to a token that may not change
+        workflows: https://github.com/cli/cli/issues/9514
         """
-        draft = {"tag_name": tag, "name": tag, "body": body, "draft": True} | _target(commit)
+        draft = {"tag_name": tag, "name": tag, "body": body, "draft": True} | _target(target)
         return self.write("creating the draft", "POST", "/releases", draft, Release, done=done)
 
-    def publish(self, release: Release, *, body: str, latest: bool, commit: str | None) -> Release:
-        """Make a draft public: the one step that others see. What people wrote into it stays; `commit` as above."""
+    def publish(self, release: Release, *, body: str, latest: bool, target: str | None) -> Release:
+        """Make a draft public: the one step that others see. What people wrote into it stays; `target` as above."""
         change = {
             "tag_name": release.tag_name,
             "draft": False,
             "make_latest": "true" if latest else "false",
-        } | _target(commit)
+        } | _target(target)
         if body != release.body:
             change["body"] = body
 
@@ -346,8 +346,8 @@ class GitHub:
         return data
 
 
-def _target(commit: str | None) -> dict[str, object]:
-    return {} if commit is None else {"target_commitish": commit}
+def _target(commitish: str | None) -> dict[str, object]:
+    return {} if commitish is None else {"target_commitish": commitish}
 
 
 def _parsed(what: str, kind: type[AnswerT], data: object) -> AnswerT:

@@ -4,6 +4,7 @@ Others may work on the same release at the same time, another run of ours too. S
 before each step that cannot be taken back, and once more after the release became public.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,6 +17,8 @@ from ci.release import state
 from ci.release.assets import compare_assets, is_whole
 from ci.release.dist import LocalFile
 from ci.release.state import PublishPlan
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,9 +136,9 @@ def _begin(github: GitHub, proposal: Proposal) -> PublishPlan:
     def done() -> Release | None:
         return state.find(proposal.tag, github.releases(), proposal.files)[0]
 
-    commit = None if proposal.tagged else proposal.commit
-    with _explained_refusals(github, proposal, commit):
-        made = github.create_draft(proposal.tag, proposal.body, done, commit=commit)
+    target = None if proposal.tagged else proposal.commit
+    with _explained_refusals(github, proposal, target):
+        made = github.create_draft(proposal.tag, proposal.body, done, target=target)
     releases = github.releases()
     # A list may lag behind.
     known = any(release.id == made.id for release in releases)
@@ -193,12 +196,17 @@ def _publish(github: GitHub, number: int, proposal: Proposal) -> Release:
     if found is not None or proposal.tagged:
         _require_tag_still(found, proposal, f"; nothing is public, the draft stays: {draft.html_url}")
     made_at = proposal.commit if found is None else None
+    target = made_at
+    if found is not None and _COMMIT.fullmatch(draft.target_commitish):
+        # Of a run before the tag was there. GitHub uses it no more, but asks whether the token may bring its workflows:
+        # https://docs.github.com/rest/releases/releases#update-a-release
+        target = github.repository().default_branch
     with _explained_refusals(github, proposal, made_at):
         return github.publish(
             draft,
             body=body,
             latest=proposal.latest and not draft.prerelease,
-            commit=None if draft.target_commitish == made_at else made_at,
+            target=None if draft.target_commitish == target else target,
         )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from ci.fetch.source import AbsentError
-from ci.github.answers import Asset, Release
+from ci.github.answers import Asset, Release, RepositoryFacts
 from ci.github.client import GitHub
 from ci.host.errors import AccessError, RefusedError, RejectedError, VerificationError
 from ci.release.dist import LocalFile
@@ -85,13 +85,13 @@ class Ledger(GitHub):
         body: str,  # noqa: ARG002
         done: Callable[[], Release | None],  # noqa: ARG002
         *,
-        commit: str | None,
+        target: str | None,
     ) -> Release:
         if self.refusal:
             raise self.refusal
         self.done.append("create")
         self.draft = self.edited
-        self.sent["created at"] = commit
+        self.sent["created at"] = target
         return DRAFT
 
     def releases(self) -> list[Release]:
@@ -105,6 +105,9 @@ class Ledger(GitHub):
         self.done.append("tag")
         return self.tags.pop(0)
 
+    def repository(self) -> RepositoryFacts:
+        return RepositoryFacts(full_name="o/r", default_branch="trunk")
+
     def workflows(self, commit: str | None) -> str | None:
         return commit
 
@@ -116,9 +119,9 @@ class Ledger(GitHub):
         self.done.append(f"delete {asset.name}")
         self.held.pop(asset.name, None)
 
-    def publish(self, release: Release, *, body: str, latest: bool, commit: str | None) -> Release:
+    def publish(self, release: Release, *, body: str, latest: bool, target: str | None) -> Release:
         self.done.append("publish")
-        self.sent |= {"body": body, "latest": latest, "published at": commit}
+        self.sent |= {"body": body, "latest": latest, "published at": target}
         return release.model_copy(update={"draft": False, "assets": tuple(self.held.values())})
 
     def withdraw(self, release: Release) -> None:
@@ -158,7 +161,7 @@ def test_nothing_is_published_before_every_asset_was_looked_at() -> None:
 
 def test_a_commit_is_sent_only_for_a_tag_that_is_not_there() -> None:
     """Where it is there, GitHub may refuse the commit for its workflows: https://github.com/cli/cli/issues/9514."""
-    new, there = Ledger(), Ledger(tags=[COMMIT, COMMIT])
+    new, there = Ledger(), Ledger(tags=[COMMIT, COMMIT], draft=release(draft=True, target_commitish="main"))
     carry_out(new, ABSENT, proposal())
     # The draft has it from its creation.
     assert (new.sent["created at"], new.sent["published at"]) == (COMMIT, None)
@@ -167,6 +170,13 @@ def test_a_commit_is_sent_only_for_a_tag_that_is_not_there() -> None:
     elsewhere = whole(draft=release(draft=True, target_commitish="main"))
     carry_out(elsewhere, PublishPlan(release=elsewhere.edited), proposal())
     assert elsewhere.sent["published at"] == COMMIT
+
+
+def test_the_commit_that_a_draft_has_from_before_its_tag_was_there_is_taken_out() -> None:
+    """Else GitHub refuses to publish it for its workflows, though the tag was pushed as we said."""
+    ledger = whole(tags=[COMMIT, COMMIT])
+    carry_out(ledger, PublishPlan(release=DRAFT), proposal(tagged=True))
+    assert ledger.sent["published at"] == "trunk"
 
 
 @pytest.mark.parametrize(
