@@ -119,8 +119,8 @@ def require_same(
     where = f"{release.tag_name} is published already"
     if different == [artifacts.RELEASE] and found.wrong and not found.foreign:
         raise RefusedError(
-            f"{where} with these files, but by another run or after other releases: its {artifacts.RELEASE} is not "
-            f"the one of this run: {release.html_url}",
+            f"{where} with these files, but by another run, after other releases or under another name of the "
+            f"repository: its {artifacts.RELEASE} is not the one of this run: {release.html_url}",
             hint=f"It is rolled out by `python -m ci.propose_rollout --tag {release.tag_name}`, or by the run that "
             "published it.",
         )

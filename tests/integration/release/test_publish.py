@@ -61,6 +61,38 @@ def assert_asked_once(run: Run) -> None:
     assert run.slept == ()
 
 
+def test_among_150_releases_the_draft_and_the_release_before_are_found(stage: Stage) -> None:
+    """They are the first of all, on the last page of the list."""
+    release_older(stage)
+    dist = stage.build()
+    draft = stage.make_draft()
+    for number in range(150):
+        stage.api("POST", "/releases", {"tag_name": f"v2024.01.01.{number + 1}"})
+    run = stage.publish()
+    assert run.code == 0, run.said
+    assert_released(stage, dist)
+    assert stage.releases()[0]["id"] == draft["id"]
+    previous = stage.record().previous
+    assert previous is not None
+    assert previous.tag == OLDER
+    assert stage.api("GET", "/releases/latest")["tag_name"] == TAG
+
+
+def test_where_github_tells_no_digests_what_is_published_is_compared_by_its_bytes(stage: Stage) -> None:
+    dist = stage.build()
+    assert stage.publish().code == 0
+    stage.forget_digests()
+    again = stage.publish()
+    assert (again.code, again.writes) == (0, []), again.said
+    assert "GitHub tells no digest of" in again.said
+    (image,) = (name for name in published_files(dist) if name.endswith(".qcow2"))
+    stage.replace_asset(image, b"x" * (dist / image).stat().st_size)
+    stage.forget_digests()
+    run = stage.publish()
+    assert run.code == RefusedError.exit_code, run.said
+    assert f"different or missing: {image}" in run.said
+
+
 def test_a_second_run_writes_nothing(stage: Stage) -> None:
     dist = stage.build()
     assert stage.publish().code == 0
@@ -146,6 +178,31 @@ def test_a_dry_run_shows_everything_and_does_nothing(stage: Stage) -> None:
     for words in ("would create the draft", "would publish", "as the latest release", OLDER, "`nano`", "sha256sum"):
         assert words in run.said
     assert {path.name for path in dist.iterdir() if path.is_dir()} == set()
+
+
+def test_a_dry_run_needs_no_token_and_says_what_it_could_not_look_at(stage: Stage) -> None:
+    release_older(stage)
+    stage.build()
+    with_token = stage.publish("--dry-run")
+    run = stage.with_environ(GITHUB_TOKEN="").publish("--dry-run")
+    assert run.code == 0, run.said
+    assert "Without a token nobody can tell whether there is a draft already" in run.said
+    assert not [exchange for exchange in run.exchanges if exchange.authorized]
+    shown = "The release notes:"
+    assert run.said.partition(shown)[2] == with_token.said.partition(shown)[2] != ""
+    assert OLDER in run.said
+
+
+def test_a_dry_run_without_a_token_shows_the_texts_of_a_repository_that_it_may_not_see(
+    new_stage: Callable[..., Stage],
+) -> None:
+    stage = new_stage(private=True)
+    dist = stage.build()
+    run = stage.with_environ(GITHUB_TOKEN="").publish("--dry-run")
+    assert run.code == 0, run.said
+    assert "Neither the tag nor earlier releases could be looked at: there is no repository" in run.said
+    for name in published_files(dist):
+        assert f"would upload {name}" in run.said
 
 
 def test_a_dry_run_over_a_draft_tells_only_what_is_missing(stage: Stage) -> None:
