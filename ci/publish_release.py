@@ -25,7 +25,7 @@ from ci.image.definition import RELEASE_IMAGE
 from ci.records.version import Version
 from ci.release import proposal as proposals
 from ci.release.dist import local_file, read_dist
-from ci.release.publish import carry_out, described, examine, look, preflight
+from ci.release.publish import carry_out, described, examine, preflight
 from ci.release.read_back import newest_release
 
 # Makes the consumer's tool in a folder, of a commit or of whatever is checked out.
@@ -148,8 +148,7 @@ def _look_without_a_token(github: GitHub, tag: str, commit: str) -> tuple[list[R
         "publishing would be allowed"
     )
     try:
-        github.repository()
-        return look(github, tag, commit)
+        return preflight(github, tag, commit)
     except (AccessError, RemoteError) as failure:
         github.reporter.warn(f"Neither the tag nor earlier releases could be looked at: {failure}")
         return [], False

@@ -91,7 +91,7 @@ def refresh_base(
     target = None
     if not request.dry_run:
         github = GitHub(Context.from_environment(environ, repository=request.repository), reporter, patience)
-        target = RefreshTarget(github, *default_branch(github, "A refresh"))
+        target = RefreshTarget(github, *default_branch(github))
     failures: list[ToolsmithError] = []
     pulls: list[str] = []
     for name in names:

@@ -31,6 +31,7 @@ from ci.records.manifest_rules import UNPUBLISHED, read_manifest
 from ci.records.version import Version
 from ci.rehearsal.faults import Effect, Fault, Moment
 from ci.rehearsal.server import GitHubServer
+from ci.rehearsal.tokens import WRITES
 from ci.release.dist import TestedImage, read_dist
 from ci.release.proposal import primary_first
 from ci.release.targets import CHANGELOG, CONSUMER_MANIFEST, MANIFEST
@@ -124,10 +125,11 @@ class _Rehearsal:
             "GITHUB_API_URL": server.url,
             "GITHUB_SERVER_URL": server.url,
             "GITHUB_REPOSITORY": self.repository,
-            "GITHUB_TOKEN": server.tokens.workflow.secret,
+            "GITHUB_TOKEN": server.job_token(self.repository, **WRITES).secret,
             FOUNTAINKIT_REPOSITORY: self.consumer,
-            FOUNTAINKIT_TOKEN: server.tokens.workflow.secret,
+            FOUNTAINKIT_TOKEN: server.app_token(self.consumer, **WRITES).secret,
         }
+        server.allow_pulls_of_actions(self.repository)
 
     def acts(self) -> dict[str, Callable[[], str]]:
         """In their order; each tells what it came to."""

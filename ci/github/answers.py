@@ -18,13 +18,24 @@ class ApiAnswer(BaseModel):
 
 
 class RepositoryFacts(ApiAnswer):
-    """A repository; `permissions` are what the token's owner may do, and absent for some kinds of token."""
+    """A repository: what a refusal may depend on, because every kind of token is told the same.
+
+    Not here is `permissions`, which tells of the token's user
+    and not of the token: a fine-grained token that may only read is told `push: true`, the GITHUB_TOKEN of a job that
+    may write only `false`, an app's token and nobody get no such field. So what a token may do is found at its first
+    write, whose refusal names what is missing: ci/github/failures.py. Of the other answers,
+
+    - drafts are listed to who may write only: who may not finds none, and is refused when one is to be made;
+    - `immutable-releases` is for administrators: for all others it is not known, and nothing depends on it;
+    - an asset's `digest` may be missing whoever asks, and its bytes are then downloaded.
+
+    https://github.com/flathub-infra/flatpak-external-data-checker/pull/223
+    """
 
     full_name: str
     default_branch: str
     private: bool = False
     archived: bool = False
-    permissions: dict[str, bool | None] = {}
 
 
 class Asset(ApiAnswer):

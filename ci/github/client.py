@@ -71,9 +71,6 @@ class GitHub:
             seconds_between_writes=patience.seconds_between_writes,
         )
         self._requester = client.requester
-        # What a classic token was given; a fine-grained or an app's token has none to tell.
-        # https://docs.github.com/en/apps/oauth-apps/building-oauth-apps/scopes-for-oauth-apps
-        self.scopes: frozenset[str] | None = None
         self._root = f"/repos/{context.repository}"
         self._transfer = Transfer(context, patience)
 
@@ -272,6 +269,15 @@ class GitHub:
             raise
         return True
 
+    def delete_branch(self, name: str) -> None:
+        """Remove a branch; one that is gone already is no failure."""
+
+        def call() -> None:
+            with contextlib.suppress(RejectedError):
+                self._request("DELETE", f"/git/refs/heads/{quote(name)}")
+
+        self.persistence.write(f"removing the branch {name}", call)
+
     def move_branch(self, name: str, commit: str) -> None:
         """Point a branch to another commit, whatever it pointed to."""
         body = {"sha": commit, "force": True}
@@ -331,7 +337,7 @@ class GitHub:
         """One request to a path below the repository, once. Raises what ci/github/failures.py makes of its failure."""
         started = time.monotonic()
         try:
-            headers, data = self._requester.requestJsonAndCheck(
+            _, data = self._requester.requestJsonAndCheck(
                 verb, f"{self._root}{path}", parameters=dict(query or {}), input=None if body is None else dict(body)
             )
         except requests.RequestException as error:
@@ -341,8 +347,6 @@ class GitHub:
             logger.debug("%s %s: %s", verb, path, error)
             raise from_status(error.status, error.headers or {}, error.data, f"{verb} {path}") from error
         logger.debug("%s %s: %.2f s", verb, path, time.monotonic() - started)
-        if (scopes := headers.get("x-oauth-scopes")) is not None:
-            self.scopes = frozenset(scope.strip() for scope in str(scopes).split(","))
         return data
 
 

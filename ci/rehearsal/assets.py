@@ -185,6 +185,10 @@ async def _public_shelf(request: web.Request) -> Shelf:
     repository = await request.app[EMULATOR].repository("{owner}/{repo}".format_map(request.match_info))
     if repository is None or repository["private"]:
         raise not_found()
+    if request.path.split("/")[1:3] != repository["full_name"].split("/"):
+        # https://docs.github.com/repositories/creating-and-managing-repositories/renaming-a-repository
+        moved = request.rel_url.raw_path.split("/", 3)[3]
+        raise ApiError(301, "", headers={"Location": f"/{repository['full_name']}/{moved}"})
     return request.app[RELEASES].shelf(repository["full_name"])
 
 

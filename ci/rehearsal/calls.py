@@ -1,12 +1,13 @@
 """What a handler asks of a request, and how it passes one on to emulate and puts the answer into GitHub's words."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
 
-from ci.rehearsal.access import CALLER
+from ci.rehearsal.access import CALLER, PLACE
 from ci.rehearsal.emulator import EMULATOR, EmulatorAnswer
-from ci.rehearsal.replies import ApiError, Json, no_content, not_found, reply
+from ci.rehearsal.replies import ApiError, Json, no_content, page_size, reply
 
 REPOSITORY = "/repos/{owner}/{repo}"
 
@@ -15,11 +16,15 @@ everything_else = web.RouteTableDef()
 
 def full_name(request: web.Request) -> str:
     """`OWNER/REPOSITORY`, as the repository itself spells it."""
-    repository = request[CALLER].repository
-    if repository is None:
-        raise not_found()
-    name: str = repository["full_name"]
+    name: str = request[CALLER].known_repository["full_name"]
     return name
+
+
+def api_path(request: web.Request) -> str:
+    """The path as emulate knows it: by the repository's name, where GitHub takes its id as well."""
+    path = request.rel_url.raw_path
+    place = PLACE.match(path)
+    return f"/repos/{full_name(request)}{place['rest'] or ''}" if place and place["id"] else path
 
 
 async def wishes(request: web.Request) -> Json:
@@ -42,10 +47,13 @@ async def simple_user(request: web.Request) -> Json:
     }
 
 
-async def forward(request: web.Request) -> EmulatorAnswer:
-    """The same request, to emulate."""
+async def forward(request: web.Request, query: Mapping[str, str] | None = None) -> EmulatorAnswer:
+    """The same request, to emulate; `query` replaces its own."""
     body = await _body(request) if request.body_exists else None
-    return await request.app[EMULATOR].request(request.method, request.rel_url.raw_path, body=body, query=request.query)
+    query = dict(request.query if query is None else query)
+    if request.method == "GET":
+        query["per_page"] = str(page_size(request))
+    return await request.app[EMULATOR].request(request.method, api_path(request), body=body, query=query)
 
 
 async def forwarded(request: web.Request) -> Any:  # noqa: ANN401 - JSON

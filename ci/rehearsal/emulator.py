@@ -73,6 +73,7 @@ class Emulator:
         self._requests = itertools.count()
         self._shown: dict[str, dict[str, str]] = {}
         self._repositories: dict[str, Json] = {}
+        self._former: dict[str, int] = {}
 
     def show_as(self, repository: str, commit: str, shown: str) -> None:
         """Have a commit appear under another SHA in everything that is said of its repository.
@@ -116,9 +117,20 @@ class Emulator:
 
     async def repository(self, name: str) -> Json | None:
         """A repository's object, None where there is none; kept until it is changed, for each request needs it."""
-        if name not in self._repositories and (found := await self.get(f"/repos/{name}")):
-            self._repositories[name] = found
+        if name not in self._repositories:
+            path = f"/repositories/{self._former[name]}" if name in self._former else f"/repos/{name}"
+            if found := await self.get(path):
+                self._repositories[name] = found
         return self._repositories.get(name)
+
+    async def rename(self, repository: str, name: str) -> str:
+        """Give a repository another name; its full one. It is found by its former name as well."""
+        renamed = await self.call("PATCH", f"/repos/{repository}", {"name": name})
+        full_name: str = renamed["full_name"]
+        self._former[repository] = renamed["id"]
+        if repository in self._shown:
+            self._shown[full_name] = self._shown.pop(repository)
+        return full_name
 
     async def branch_head(self, repository: str, branch: str) -> str | None:
         """The commit a branch is at, None where there is no such branch."""

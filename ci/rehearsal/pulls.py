@@ -8,9 +8,11 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from ci.rehearsal.calls import REPOSITORY, forwarded, full_name, wishes
+from ci.rehearsal.access import CALLER
+from ci.rehearsal.calls import REPOSITORY, api_path, forward, forwarded, full_name, wishes
 from ci.rehearsal.emulator import EMULATOR, Emulator
-from ci.rehearsal.replies import Json, invalid, not_found, problem, reply
+from ci.rehearsal.replies import ApiError, Json, invalid, not_found, problem, reply
+from ci.rehearsal.tokens import Kind
 
 # In a list GitHub leaves these out: schema `pull-request-simple`.
 ONLY_ALONE = (
@@ -26,6 +28,15 @@ class PullRequests:
         self._emulator = emulator
         self._closed_at: dict[tuple[str, int], str] = {}
         self._merged_as: dict[tuple[str, int], str] = {}
+        # Repositories with the setting "Allow GitHub Actions to create and approve pull requests"; new ones have it
+        # not: https://github.com/peter-evans/create-pull-request/issues/3979
+        self.open_to_actions: set[str] = set()
+
+    def rename(self, repository: str, name: str) -> None:
+        if repository in self.open_to_actions:
+            self.open_to_actions.add(name)
+        for kept in (self._closed_at, self._merged_as):
+            kept.update({(name, number): sha for (owner, number), sha in kept.items() if owner == repository})
 
     async def repaired(self, repository: str, pull: Json, *, alone: bool) -> Json:
         key = repository, pull["number"]
@@ -158,7 +169,7 @@ async def list_all(request: web.Request) -> web.Response:
         # "Filter pulls by head user or head organization and branch name in the format of user:ref-name": a `head` of
         # another form filters nothing.
         query.pop("head", None)
-    answer = await request.app[EMULATOR].request("GET", request.rel_url.raw_path, query=query)
+    answer = await forward(request, query)
     pulls, repository = request.app[PULLS], full_name(request)
     return reply(
         [await pulls.repaired(repository, pull, alone=False) for pull in answer.checked()], headers=answer.links
@@ -168,6 +179,10 @@ async def list_all(request: web.Request) -> web.Response:
 @routes.post(f"{REPOSITORY}/pulls")
 async def create(request: web.Request) -> web.Response:
     repository, wanted = full_name(request), await wishes(request)
+    token = request[CALLER].token
+    if token and token.kind is Kind.WORKFLOW and repository not in request.app[PULLS].open_to_actions:
+        # The body: https://github.com/danielroe/uppt/issues/11
+        raise ApiError(403, "GitHub Actions is not permitted to create or approve pull requests.")
     for field in ("title", "head", "base"):
         if not wanted.get(field):
             raise invalid(problem("PullRequest", field, "missing_field"))
@@ -184,7 +199,7 @@ async def get(request: web.Request) -> web.Response:
 @routes.patch(rf"{REPOSITORY}/pulls/{{number:\d+}}")
 async def edit(request: web.Request) -> web.Response:
     pulls, repository, wanted = request.app[PULLS], full_name(request), await wishes(request)
-    before = await request.app[EMULATOR].call("GET", request.rel_url.raw_path)
+    before = await request.app[EMULATOR].call("GET", api_path(request))
     if wanted.get("state") == "closed":
         await pulls.note_closing(repository, before)
     if wanted.get("state") == "open" and before["state"] == "closed":

@@ -10,6 +10,7 @@ from ci.rehearsal.calls import REPOSITORY, full_name, simple_user, wishes
 from ci.rehearsal.emulator import EMULATOR
 from ci.rehearsal.releases import RELEASES, Shelf, StoredRelease, timestamp
 from ci.rehearsal.replies import Json, invalid, no_content, not_found, page_of, problem, reply
+from ci.rehearsal.workflows import require_workflows
 
 EDITABLE = ("tag_name", "target_commitish", "name", "body", "draft", "prerelease")
 BASE = f"{REPOSITORY}/releases"
@@ -56,6 +57,7 @@ async def create(request: web.Request) -> web.Response:
         draft=wanted.get("draft", False),
         prerelease=wanted.get("prerelease", False),
     )
+    await require_workflows(request, release.target_commitish)
     release.created_at = _date(await _commit(request, release))
     if not release.draft:
         await _publish(request, release, wanted.get("make_latest", "true"))
@@ -70,6 +72,7 @@ async def edit(request: web.Request) -> web.Response:
     make_latest = wanted.get("make_latest")
     _check_frozen(release, wanted)
     edited = replace(release, **{name: wanted[name] for name in EDITABLE if name in wanted})
+    await require_workflows(request, edited.target_commitish)
     if edited.draft or release.draft:
         edited.created_at = _date(await _commit(request, edited))
     if release.draft and not edited.draft:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from ci.rehearsal.replies import ApiError, Json, invalid, not_found, problem
+from ci.rehearsal.replies import ApiError, Json, Quirks, invalid, not_found, problem
 
 MAX_ASSET_BYTES = 1 << 31
 BYTES = "application/octet-stream"
@@ -150,8 +150,9 @@ class Shelf:
 class ReleaseStore:
     """All repositories' releases; identifiers are unique over all of them, as GitHub's are."""
 
-    def __init__(self, url: str, uploads_url: str, folder: Path) -> None:
+    def __init__(self, url: str, uploads_url: str, folder: Path, quirks: Quirks) -> None:
         self.url = url
+        self._quirks = quirks
         self._uploads_url = uploads_url
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
@@ -160,6 +161,11 @@ class ReleaseStore:
 
     def shelf(self, repository: str) -> Shelf:
         return self._shelves.setdefault(repository, Shelf())
+
+    def rename(self, repository: str, name: str) -> None:
+        shelf = self._shelves[name] = self._shelves.pop(repository, Shelf())
+        for release in shelf.releases.values():
+            release.repository = name
 
     def find(self, repository: str, number: str, *, drafts: bool) -> StoredRelease:
         """The release of that id; "drafts" are for those with push access. Raises the 404."""
@@ -199,7 +205,8 @@ class ReleaseStore:
 
     def asset_json(self, release: StoredRelease, asset: StoredAsset) -> Json:
         """Schema `release-asset`."""
-        return {name: getattr(asset, name) for name in SAME_IN_ASSETS} | {
+        same = {name: getattr(asset, name) for name in SAME_IN_ASSETS if name != "digest" or self._quirks.digests}
+        return same | {
             "url": f"{self.url}/repos/{release.repository}/releases/assets/{asset.id}",
             "node_id": f"RA_{asset.id}",
             "state": str(asset.state),

@@ -1,6 +1,7 @@
 """How GitHub answers: JSON, lists in pages, and refusals that for most 422s list what is wrong with which field."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 from aiohttp import web
@@ -11,6 +12,21 @@ ItemT = TypeVar("ItemT")
 DEFAULT_PER_PAGE = 30
 MAX_PER_PAGE = 100
 
+
+@dataclass(slots=True)
+class Quirks:
+    """How another GitHub than today's answers.
+
+    `digests` is False for an older GitHub Enterprise Server, which tells none of assets: https://github.com/github/
+    roadmap/issues/1136. A page may be shorter than asked for, and `Link` alone tells where a list ends:
+    https://docs.github.com/rest/using-the-rest-api/using-pagination-in-the-rest-api
+    """
+
+    digests: bool = True
+    longest_page: int = MAX_PER_PAGE
+
+
+QUIRKS = web.AppKey("quirks", Quirks)
 REST_DOCUMENTATION = "https://docs.github.com/rest"
 # https://docs.github.com/rest/using-the-rest-api/getting-started-with-the-rest-api#media-types
 MEDIA_TYPE = "application/json; charset=utf-8"
@@ -27,6 +43,7 @@ class ApiError(Exception):
         errors: Sequence[Json] = (),
         headers: Mapping[str, str] | None = None,
         request_id: str | None = None,
+        url: str | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -34,6 +51,8 @@ class ApiError(Exception):
         self.body: Json = {"message": message, "documentation_url": REST_DOCUMENTATION}
         if errors:
             self.body["errors"] = list(errors)
+        if url:
+            self.body["url"] = url
         # The API proper repeats the status in the body, the upload host tells the request instead.
         self.body |= {"request_id": request_id} if request_id else {"status": str(status)}
 
@@ -80,7 +99,7 @@ def page_of(request: web.Request, items: Sequence[ItemT]) -> tuple[Sequence[Item
 
     https://docs.github.com/rest/using-the-rest-api/using-pagination-in-the-rest-api
     """
-    size = min(max(_number(request, "per_page", DEFAULT_PER_PAGE), 1), MAX_PER_PAGE)
+    size = page_size(request)
     page = max(_number(request, "page", 1), 1)
     last = max(-(-len(items) // size), 1)
     places = {"prev": page - 1, "next": page + 1, "last": last, "first": 1}
@@ -90,6 +109,10 @@ def page_of(request: web.Request, items: Sequence[ItemT]) -> tuple[Sequence[Item
         if (page < last if name in {"next", "last"} else page > 1)
     ]
     return items[(page - 1) * size : page * size], {"Link": ", ".join(links)} if links else {}
+
+
+def page_size(request: web.Request) -> int:
+    return min(max(_number(request, "per_page", DEFAULT_PER_PAGE), 1), request.app[QUIRKS].longest_page)
 
 
 def _number(request: web.Request, name: str, default: int) -> int:

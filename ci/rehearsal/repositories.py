@@ -7,18 +7,15 @@ from typing import Any
 
 from aiohttp import web
 
-from ci.rehearsal.access import CALLER, Permission, require_admin
+from ci.rehearsal.access import CALLER
 from ci.rehearsal.calls import REPOSITORY, forward, forwarded, full_name, wishes
 from ci.rehearsal.pulls import PULLS
 from ci.rehearsal.releases import CREATION_RESTRICTED, RELEASES
 from ci.rehearsal.replies import ApiError, Json, no_content, not_found, reply
+from ci.rehearsal.workflows import require_no_workflow, require_workflows
 
 # What the schema `full-repository` requires and emulate leaves out.
 MISSING: Json = {"network_count": 0, "subscribers_count": 0, "has_discussions": False, "temp_clone_token": ""}
-PERMISSIONS = {
-    "admin": Permission.ADMIN, "maintain": Permission.ADMIN, "push": Permission.PUSH, "triage": Permission.PUSH,
-    "pull": Permission.PULL,
-}  # fmt: skip
 REFS = f"{REPOSITORY}/git/refs"
 
 routes = web.RouteTableDef()
@@ -30,15 +27,14 @@ async def get(request: web.Request) -> web.Response:
     body = MISSING | await forwarded(request)
     body["pushed_at"] = body["pushed_at"] or body["created_at"]
     body.pop("permissions", None)
-    if caller.token is not None:
-        body["permissions"] = {name: caller.permission >= needed for name, needed in PERMISSIONS.items()}
+    if caller.token and (permissions := caller.token.permissions(body)):
+        body["permissions"] = permissions
     return reply(body)
 
 
 @routes.get(f"{REPOSITORY}/immutable-releases")
 async def immutable_releases(request: web.Request) -> web.Response:
     """200 where they are enabled, 404 where not; "the authenticated user must have admin read access"."""
-    require_admin(request[CALLER])
     if not request.app[RELEASES].shelf(full_name(request)).immutable:
         raise not_found()
     return reply({"enabled": True, "enforced_by_owner": False})
@@ -49,9 +45,8 @@ async def user(request: web.Request) -> web.Response:
     token = request[CALLER].token
     if token is None:
         raise ApiError(401, "Requires authentication")
-    if token.scopes is None:
-        # A workflow's token is no user's: docs.github.com/rest/using-the-rest-api/
-        # troubleshooting-the-rest-api#resource-not-accessible
+    if token.installation:
+        # It is no user's: https://github.com/actions/create-github-app-token/issues/258
         raise ApiError(403, "Resource not accessible by integration")
     return reply(await forwarded(request) | {"login": token.login})
 
@@ -69,6 +64,7 @@ async def create_ref(request: web.Request) -> web.Response:
     if tag in request.app[RELEASES].shelf(full_name(request)).burned:
         # As recorded in https://github.com/github-community-projects/ospo-reusable-workflows/issues/83
         raise ApiError(422, CREATION_RESTRICTED)
+    await require_workflows(request, str(wanted.get("sha")))
     made = _repaired(await forwarded(request))
     return reply(made, status=201, headers={"Location": made["url"]})
 
@@ -82,6 +78,8 @@ async def change_ref(request: web.Request) -> web.Response:
         # "Git tags cannot be moved or deleted": docs.github.com/code-security/concepts/supply-chain-security/
         # immutable-releases
         raise ApiError(422, "Repository rule violations found\n\nCannot update this protected ref.\n\n")
+    if request.method == "PATCH":
+        await require_workflows(request, str((await wishes(request)).get("sha")))
     answer = await forward(request)
     if answer.status == 404:
         # The description has no 404 for these two, only 422.
@@ -91,6 +89,18 @@ async def change_ref(request: web.Request) -> web.Response:
         await request.app[PULLS].close_of_branch(repository, name.removeprefix("heads/"))
         return no_content()
     return reply(_repaired(body))
+
+
+@routes.post(f"{REPOSITORY}/git/trees")
+async def create_tree(request: web.Request) -> web.Response:
+    require_no_workflow(request, {str(entry.get("path")) for entry in (await wishes(request)).get("tree", [])})
+    return reply(await forwarded(request), status=201)
+
+
+@routes.post(f"{REPOSITORY}/git/commits")
+async def create_commit(request: web.Request) -> web.Response:
+    await require_workflows(request, str((await wishes(request)).get("tree")))
+    return reply(await forwarded(request), status=201)
 
 
 def _repaired(body: Any) -> Any:  # noqa: ANN401 - one reference or a list of them

@@ -22,13 +22,15 @@ from aiohttp import web
 
 from ci.host.process import held_port
 from ci.rehearsal import assets, calls, pulls, release_routes, repositories
-from ci.rehearsal.access import Access, make_tokens
+from ci.rehearsal.access import Access
+from ci.rehearsal.calls import REPOSITORY
 from ci.rehearsal.emulator import EMULATOR, Emulator, running_emulator
 from ci.rehearsal.exchanges import UPLOADS, Exchange, ExchangeLog
 from ci.rehearsal.faults import Faults
 from ci.rehearsal.pulls import PULLS, PullRequests
 from ci.rehearsal.releases import RELEASES, ReleaseStore
-from ci.rehearsal.replies import Json
+from ci.rehearsal.replies import QUIRKS, Json, Quirks
+from ci.rehearsal.tokens import Kind, Token, make_tokens
 
 ResultT = TypeVar("ResultT")
 
@@ -46,6 +48,7 @@ class GitHubServer:
     """A running server. Its methods are what people do at github.com; programs use `url`, as they would the API.
 
     `url` stands for api.github.com and for github.com, `upload_url` for uploads.github.com. `token` is an admin's.
+    `quirks` are of another GitHub than today's.
     """
 
     def __init__(self, folder: Path, url: str) -> None:
@@ -55,10 +58,12 @@ class GitHubServer:
         self.tokens = make_tokens(OWNER)
         self.token = self.tokens.admin.secret
         self.faults = Faults()
+        self.quirks = Quirks()
         self._log = ExchangeLog()
         self._folder = folder
-        self._releases = ReleaseStore(url, self.upload_url, folder / "assets")
+        self._releases = ReleaseStore(url, self.upload_url, folder / "assets", self.quirks)
         self._loop = asyncio.new_event_loop()
+        self._access: Access
         self._emulator: Emulator
         self._pulls: PullRequests
 
@@ -101,8 +106,38 @@ class GitHubServer:
             raise ValueError(f"{repository} has no commit")
         self._emulator.show_as(repository, head, commit)
 
+    def job_token(self, repository: str, **permissions: str) -> Token:
+        """The GITHUB_TOKEN of a job with these `permissions`, such as `contents="write"`; a fork's has `read` ones."""
+        number = self._emulate("GET", f"/repos/{repository}")["id"]
+        bot = "github-actions[bot]"
+        return self._access.add(Token(login=bot, kind=Kind.WORKFLOW, granted=permissions, repository=number))
+
+    def app_token(self, repository: str | None = None, **permissions: str) -> Token:
+        """An installation's token, for one repository or all of the owner's."""
+        number = self._emulate("GET", f"/repos/{repository}")["id"] if repository else None
+        return self._access.add(Token(login="app[bot]", kind=Kind.APP, granted=permissions, repository=number))
+
+    def expire(self, token: Token) -> None:
+        self._access.expire(token)
+
+    def allow_pulls_of_actions(self, repository: str, *, allow: bool = True) -> None:
+        """Set "Allow GitHub Actions to create and approve pull requests", without which no GITHUB_TOKEN opens one."""
+        repositories = self._pulls.open_to_actions
+        (repositories.add if allow else repositories.discard)(repository)
+
+    def rename(self, repository: str, name: str) -> str:
+        """Give a repository another name; its full one."""
+        full_name = self._call(self._emulator.rename(repository, name))
+        self._releases.rename(repository, full_name)
+        self._pulls.rename(repository, full_name)
+        return full_name
+
+    def change(self, repository: str, **settings: object) -> None:
+        """Change settings, such as `archived`, `private` or `default_branch`."""
+        self._emulate("PATCH", f"/repos/{repository}", settings)
+
     def archive(self, repository: str) -> None:
-        self._emulate("PATCH", f"/repos/{repository}", {"archived": True})
+        self.change(repository, archived=True)
 
     def set_immutable_releases(self, repository: str, *, enabled: bool) -> None:
         self._releases.shelf(repository).immutable = enabled
@@ -184,14 +219,18 @@ class GitHubServer:
     async def _site(self, listener: socket.socket) -> AsyncIterator[None]:
         async with running_emulator(self._folder, url=self.url, owner=OWNER) as self._emulator:
             self._pulls = PullRequests(self._emulator)
-            access = Access(self.tokens, self._emulator)
+            self._access = Access(self.tokens, self._emulator)
             app = web.Application(
-                middlewares=[self._log.middleware, self.faults.middleware, access.middleware],
+                middlewares=[self._log.middleware, self.faults.middleware, self._access.middleware],
                 client_max_size=MAX_JSON_BYTES,
             )
             app[EMULATOR], app[RELEASES], app[PULLS] = self._emulator, self._releases, self._pulls
-            for routes in (repositories.routes, release_routes.routes, assets.routes, pulls.routes):
-                app.add_routes(routes)
+            app[QUIRKS] = self.quirks
+            for route in (*repositories.routes, *release_routes.routes, *assets.routes, *pulls.routes):
+                if isinstance(route, web.RouteDef):
+                    # A repository is found by its id as well; its former names lead there.
+                    paths = {route.path, route.path.replace(REPOSITORY, "/repositories/{repository_id}")}
+                    app.add_routes([web.RouteDef(route.method, path, route.handler, route.kwargs) for path in paths])
             app.add_routes(calls.everything_else)
             runner = web.AppRunner(
                 app, shutdown_timeout=SHUTDOWN_SECONDS, lingering_time=LINGERING_SECONDS, access_log=None

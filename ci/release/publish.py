@@ -39,14 +39,9 @@ class Proposal:
 def preflight(github: GitHub, tag: str, commit: str) -> tuple[list[Release], bool]:
     """All releases of the repository, and whether the tag is there, once it is clear that the release could be made.
 
-    Raises AccessError or RefusedError, before anything is written.
+    Raises RefusedError, before anything is written.
     """
-    require_writable(github, github.repository(), "A release needs `contents: write`.")
-    return look(github, tag, commit)
-
-
-def look(github: GitHub, tag: str, commit: str) -> tuple[list[Release], bool]:
-    """The same for who writes nothing."""
+    require_open(github.repository())
     found = github.tag_commit(tag)
     if found not in {None, commit}:
         raise RefusedError(
@@ -56,14 +51,10 @@ def look(github: GitHub, tag: str, commit: str) -> tuple[list[Release], bool]:
     return github.releases(), found is not None
 
 
-def require_writable(github: GitHub, repository: RepositoryFacts, hint: str) -> None:
-    """Raise AccessError or RefusedError where the token could not write to the repository."""
+def require_open(repository: RepositoryFacts) -> None:
+    """Raise RefusedError where nobody can write to the repository; whether the token may, its first write tells."""
     if repository.archived:
         raise RefusedError(f"{repository.full_name} is archived", hint="Unarchive it in its settings.")
-    # `permissions` are those of the token's owner; a classic token may have been given less.
-    enough = {"repo"} if repository.private else {"repo", "public_repo"}
-    if repository.permissions.get("push") is False or (github.scopes is not None and not github.scopes & enough):
-        raise AccessError(f"the token may not write to {repository.full_name}", hint=hint)
 
 
 def examine(github: GitHub, releases: Sequence[Release], proposal: Proposal) -> PublishPlan:

@@ -3,6 +3,7 @@
 A later run finds both and brings them up to date. A commit that is not ours is never overwritten.
 """
 
+import contextlib
 import difflib
 import hashlib
 import json
@@ -13,7 +14,7 @@ from typing import Literal
 
 from ci.github.answers import Commit, Pull
 from ci.github.client import GitHub
-from ci.host.errors import RefusedError, RejectedError
+from ci.host.errors import AccessError, RefusedError, RejectedError, ToolsmithError
 from ci.host.progress import Reporter
 
 _TRAILERS = re.compile(
@@ -142,7 +143,7 @@ def carry_out(github: GitHub, change: ProposedChange, found: Survey, reporter: R
         moved = _write_branch(github, change, found)
     if pull is None:
         with reporter.step("Opening the pull request"):
-            pull = github.create_pull(branch=change.branch, base=change.base, title=change.title, body=change.body)
+            pull = _open(github, change, drop=moved and found.current is None)
         return PullResult(pull=pull, outcome="opened")
     wanted = {"title": change.title, "body": change.body}
     if {"title": pull.title, "body": (pull.body or "").replace("\r\n", "\n")} != wanted:
@@ -150,6 +151,17 @@ def carry_out(github: GitHub, change: ProposedChange, found: Survey, reporter: R
             pull = github.edit_pull(pull.number, wanted)
         return PullResult(pull=pull, outcome="updated")
     return PullResult(pull=pull, outcome="updated" if moved or reopened else "as it should be already")
+
+
+def _open(github: GitHub, change: ProposedChange, *, drop: bool) -> Pull:
+    """Open the pull request; where the token may not, `drop` the branch again, which nobody has seen."""
+    try:
+        return github.create_pull(branch=change.branch, base=change.base, title=change.title, body=change.body)
+    except AccessError:
+        if drop:
+            with contextlib.suppress(ToolsmithError):
+                github.delete_branch(change.branch)
+        raise
 
 
 def _reopen(github: GitHub, pull: Pull) -> Pull | None:

@@ -10,7 +10,7 @@ from ci.records.manifest_rules import Document, read_manifest
 from ci.records.release import ReleaseRecord, image_fields
 from ci.records.version import Version
 from ci.release import changelog, notes
-from ci.release.publish import require_writable
+from ci.release.publish import require_open
 from ci.release.rollout import ProposedChange, branch_name
 
 MANIFEST = "manifests/tools.json"
@@ -103,10 +103,10 @@ def manifest_version(image: Document) -> Version | None:
     return None
 
 
-def default_branch(github: GitHub, what: str = "A roll-out") -> tuple[str, Commit]:
-    """The default branch and its head; raises AccessError or RefusedError where no pull request could be opened."""
+def default_branch(github: GitHub) -> tuple[str, Commit]:
+    """The default branch and its head; raises RefusedError where nobody could open a pull request."""
     repository = github.repository()
-    require_writable(github, repository, f"{what} needs `contents: write` and `pull-requests: write`.")
+    require_open(repository)
     head = github.branch(repository.default_branch)
     if head is None:
         raise RefusedError(f"{repository.full_name} has no commit yet", hint="Push its main branch first.")

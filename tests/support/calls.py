@@ -7,8 +7,8 @@ from typing import Any, Self
 
 import requests
 
-from ci.rehearsal.access import Token
 from ci.rehearsal.server import GitHubServer
+from ci.rehearsal.tokens import Token
 
 WAIT = 60.0
 BYTES = {"Content-Type": "application/octet-stream"}

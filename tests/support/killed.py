@@ -12,7 +12,7 @@ from ci import propose_rollout, publish_release
 from ci.host import cli
 from ci.rehearsal.faults import Fault
 from tests.support.releasing import TAG
-from tests.support.stage import QUICK, Stage, environment, publishing
+from tests.support.stage import QUICK, Stage, as_app, environment, publishing
 
 # A server that has imported everything once, and forks for each case: what is killed is a real process, but most of
 # its start is spared. https://docs.python.org/3/library/multiprocessing.html#contexts-and-start-methods
@@ -28,7 +28,8 @@ def killed_at(fault: Fault, stage: Stage, *flags: str) -> None:
     `flags` are the roll-out's.
     """
     held = stage.server.faults.arm(fault)
-    process = _context.Process(target=_deploy, args=(environment(stage.environ), stage.folder, flags))
+    environs = environment(stage.environ), environment(as_app(stage).environ)
+    process = _context.Process(target=_deploy, args=(*environs, stage.folder, flags))
     process.start()
     try:
         assert held.reached.wait(SECONDS), "it never came to that request"
@@ -40,13 +41,14 @@ def killed_at(fault: Fault, stage: Stage, *flags: str) -> None:
     stage.server.faults.clear()
 
 
-def _deploy(environ: Mapping[str, str], folder: Path, flags: Sequence[str]) -> None:
+def _deploy(job: Mapping[str, str], app: Mapping[str, str], folder: Path, flags: Sequence[str]) -> None:
     os.environ.clear()
-    os.environ.update(environ)
+    os.environ.update(job)
     with (folder / "killed.log").open("w", encoding="utf-8") as said:
         sys.stderr = said
         log = ["--log", os.fspath(folder / "log")]
         publish = functools.partial(publishing, patience=QUICK)
         roll_out = functools.partial(propose_rollout.main, patience=QUICK)
         cli.run(publish, publish_release.arguments(), ["--dist", os.fspath(folder / "dist"), *log])
+        os.environ.update(app)
         cli.run(roll_out, propose_rollout.arguments(), ["--tag", TAG, *flags, *log])

@@ -87,7 +87,7 @@ class Stage:
     def with_consumer(self, consumer: "Stage", token: str | None = None) -> "Stage":
         """The same, with FountainKit's repository to roll out to."""
         return self.with_environ(
-            FOUNTAINKIT_REPOSITORY=consumer.repository, FOUNTAINKIT_TOKEN=token or consumer.server.token
+            FOUNTAINKIT_REPOSITORY=consumer.repository, FOUNTAINKIT_TOKEN=token or consumer.server.tokens.app.secret
         )
 
     def with_patience(self, **changes: Any) -> "Stage":  # noqa: ANN401 - the fields of Patience
@@ -245,6 +245,11 @@ class Stage:
         for release in releases:
             release["assets"] = [(asset["id"], asset["state"], asset["digest"]) for asset in release["assets"]]
         return {"references": references, "pulls": pulls, "releases": releases}
+
+
+def as_app(stage: Stage) -> Stage:
+    """The same, with an app's token."""
+    return stage.with_environ(GITHUB_TOKEN=stage.server.tokens.app.secret)
 
 
 @contextlib.contextmanager

@@ -141,7 +141,7 @@ def test_the_local_github_agrees(tmp_path: Path) -> None:
             "GITHUB_API_URL": server.url,
             "GITHUB_SERVER_URL": server.url,
             "GITHUB_REPOSITORY": repository,
-            "GITHUB_TOKEN": server.tokens.workflow.secret,
+            "GITHUB_TOKEN": server.job_token(repository, contents="write").secret,
         }
         stage = Stage(server=server, repository=repository, folder=tmp_path, environ=environ)
         stage.build()

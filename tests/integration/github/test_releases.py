@@ -39,7 +39,7 @@ def test_only_those_who_may_push_see_drafts(server: GitHubServer, repository: st
         for calls in (reader, anybody):
             assert [release["id"] for release in calls.get("/releases")] == [published["id"]]
             assert calls.call("GET", f"/releases/{draft['id']}").status_code == 404
-    with Api(server, repository, server.tokens.workflow) as workflow:
+    with Api(server, repository, server.job_token(repository, contents="write")) as workflow:
         assert len(workflow.get("/releases")) == 2
 
 
@@ -187,7 +187,7 @@ class TestImmutableReleases:
 
     def test_the_setting_is_there_for_admins_only(self, server: GitHubServer, repository: str, api: Api) -> None:
         assert api.get("/immutable-releases") == {"enabled": True, "enforced_by_owner": False}
-        with Api(server, repository, server.tokens.workflow) as workflow:
+        with Api(server, repository, server.job_token(repository, contents="write")) as workflow:
             assert workflow.call("GET", "/immutable-releases").status_code == 403
         server.set_immutable_releases(repository, enabled=False)
         assert api.call("GET", "/immutable-releases").status_code == 404

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from ci.rehearsal.server import GitHubServer
+from ci.rehearsal.tokens import WRITES
 from tests.support.stage import FILES, Stage
 
 _numbers = itertools.count(1)
@@ -35,16 +36,17 @@ def github(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitHubServer]:
 
 @pytest.fixture(scope="module")
 def make_stage(github: GitHubServer, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Stage]:
-    """Makes repositories that nothing tidies up after."""
+    """Makes repositories that nothing tidies up after; as in a workflow, the token is the job's own."""
 
     def make(files: dict[str, str] | None = None, *, name: str = "image", private: bool = False) -> Stage:
         name = f"{name}-{next(_numbers)}"
         repository = github.create_repository(name, FILES if files is None else files, private=private)
+        github.allow_pulls_of_actions(repository)
         environ = {
             "GITHUB_API_URL": github.url,
             "GITHUB_SERVER_URL": github.url,
             "GITHUB_REPOSITORY": repository,
-            "GITHUB_TOKEN": github.token,
+            "GITHUB_TOKEN": github.job_token(repository, **WRITES).secret,
         }
         return Stage(server=github, repository=repository, folder=tmp_path_factory.mktemp(name), environ=environ)
 

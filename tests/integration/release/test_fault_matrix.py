@@ -21,6 +21,7 @@ from tests.support.stage import (
     OLDER,
     Run,
     Stage,
+    as_app,
     assert_nothing_wrong_is_public,
     assert_proposed,
     assert_released,
@@ -66,10 +67,10 @@ def ready(stage: Stage, earlier_files: Mapping[str, bytes]) -> Stage:
 
 
 def deploy(stage: Stage) -> list[Run]:
-    """Release and roll out, the second only after the first, as a workflow does."""
+    """Release with the job's token and roll out with an app's, the second only after the first, as a workflow does."""
     runs = [stage.publish()]
     if runs[0].code == 0:
-        runs.append(stage.roll_out())
+        runs.append(as_app(stage).roll_out())
     return runs
 
 

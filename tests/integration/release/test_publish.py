@@ -223,7 +223,6 @@ def test_a_dry_run_over_a_draft_tells_only_what_is_missing(stage: Stage) -> None
 def test_a_workflows_own_token_can_release(stage: Stage) -> None:
     dist = stage.build()
     workflow = stage.with_environ(
-        GITHUB_TOKEN=stage.server.tokens.workflow.secret,
         GITHUB_SHA=stage.head(),
         GITHUB_REF_TYPE="tag",
         GITHUB_REF_NAME=TAG,

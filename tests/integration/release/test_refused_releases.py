@@ -164,14 +164,6 @@ def test_no_token(stage: Stage) -> None:
     assert_refused(run, AccessError, "there is no token in GITHUB_TOKEN", asked=False)
 
 
-def test_a_token_that_may_not_write(stage: Stage) -> None:
-    stage.build()
-    for role in ("reader", "expired", "outsider"):
-        token = getattr(stage.server.tokens, role).secret
-        words = {"expired": "does not accept the token"}.get(role, "may not write to")
-        assert_refused(stage.with_environ(GITHUB_TOKEN=token).publish(), AccessError, words)
-
-
 def test_a_private_repository_that_the_token_does_not_know(new_stage: Callable[..., Stage]) -> None:
     stage = new_stage(FILES, private=True)
     stage.build()

@@ -106,11 +106,11 @@ def end(process: "subprocess.Popen[str]") -> Ended:
 @pytest.fixture
 def room(stage: Stage) -> Room:
     consumer = stage.server.create_repository(f"consumer-of-{stage.folder.name}", {CONSUMER_MANIFEST: FILES[MANIFEST]})
-    token = stage.server.tokens.workflow.secret
+    token = stage.server.tokens.app.secret
     stage = stage.with_environ(FOUNTAINKIT_REPOSITORY=consumer, FOUNTAINKIT_TOKEN=token)
     stage.build()
     (stage.folder / "tmp").mkdir()
-    return Room(stage=stage, tokens=(stage.server.token, token))
+    return Room(stage=stage, tokens=(stage.environ["GITHUB_TOKEN"], token))
 
 
 def publish(room: Room) -> list[str]:

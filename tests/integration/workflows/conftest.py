@@ -127,7 +127,7 @@ def make_scene(
             ),
             settings=Settings(variables=variables or {}, environments={"roll-out": secrets or {}}),
             side=GitHubSide(
-                origin=folder / "origin", artifacts=folder / "artifacts", app_secret=github.tokens.admin.secret
+                origin=folder / "origin", artifacts=folder / "artifacts", app_secret=github.tokens.app.secret
             ),
             cache=cache or folder / "cache",
             compiled=compiled,

@@ -23,9 +23,9 @@ UPLOAD_HOST = "uploads.github.com"
 API = re.compile(rf"^({UPLOADS})?/(repos/|user$|rate_limit$)")
 # These parameters take slashes.
 LONG = {"basehead", "path", "ref"}
-# Refusals that any call may meet, listed for it or not:
-# https://docs.github.com/rest/using-the-rest-api/troubleshooting-the-rest-api
-REFUSALS = {400, 401, 403, 404, 422, 429, 500, 502, 503}
+# Refusals that any call may meet, listed for it or not: https://docs.github.com/rest/using-the-rest-api/
+# troubleshooting-the-rest-api, and the way to a renamed repository: .../best-practices-for-using-the-rest-api
+REFUSALS = {301, 307, 400, 401, 403, 404, 422, 429, 500, 502, 503}
 WITHOUT_BODY = {204, 302, 304}
 
 

@@ -241,9 +241,8 @@ class Scene:
         return permissions if repository == self.repository else {}
 
     def _token(self, permissions: Permissions) -> str:
-        tokens = self.server.tokens
-        writes = any(permissions.get(name) == "write" for name in ("contents", "issues", "pull-requests"))
-        return tokens.workflow.secret if writes else tokens.reader.secret
+        granted = {name.replace("-", "_"): level for name, level in permissions.items()}
+        return self.server.job_token(self.repository, **granted).secret
 
     def _machine(self) -> Machine:
         folder = self.folder / "machines" / uuid.uuid4().hex

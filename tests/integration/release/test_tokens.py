@@ -1,0 +1,151 @@
+"""A full release, resumed and rolled out, under each kind of token that may; a refusal under each that may not."""
+
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from ci.host.errors import AccessError
+from ci.rehearsal.faults import Effect, Fault
+from ci.rehearsal.tokens import READS, WRITES, Token
+from ci.release.targets import CONSUMER_MANIFEST
+from tests.support.releasing import TAG
+from tests.support.stage import FILES, Stage, assert_proposed, assert_released, meanwhile
+
+pytestmark = pytest.mark.integration
+
+MayChoose = Callable[[Stage], Token]
+
+CAPABLE: Mapping[str, MayChoose] = {
+    "classic": lambda stage: stage.server.tokens.admin,
+    "fine-grained": lambda stage: stage.server.tokens.fine_grained,
+    "GITHUB_TOKEN": lambda stage: stage.server.job_token(stage.repository, **WRITES),
+    "app": lambda stage: stage.server.app_token(stage.repository, **WRITES),
+}
+
+
+def of_another_repository(stage: Stage) -> Token:
+    other = stage.server.create_repository(f"other-than-{stage.folder.name}", {"a": "b"})
+    return stage.server.app_token(other, **WRITES)
+
+
+REFUSED = "Resource not accessible by integration"
+# What each is told, by what it may not.
+CANNOT_RELEASE: Mapping[str, tuple[MayChoose, str]] = {
+    "classic without a scope": (lambda stage: stage.server.tokens.scopeless, "its scopes are: gist"),
+    "classic of an outsider": (lambda stage: stage.server.tokens.outsider, "an account that may write"),
+    "fine-grained that reads": (
+        lambda stage: stage.server.tokens.reader, "personal access token: it needs contents: write"
+    ),
+    "GITHUB_TOKEN that reads": (
+        lambda stage: stage.server.job_token(stage.repository, **READS), f"{REFUSED}: it needs contents: write"
+    ),
+    "GITHUB_TOKEN without contents": (
+        lambda stage: stage.server.job_token(stage.repository, pull_requests="write"), f"{REFUSED}: it needs contents:"
+    ),
+    "app that reads": (
+        lambda stage: stage.server.app_token(stage.repository, **READS), f"{REFUSED}: it needs contents: write"
+    ),
+    "app of another repository": (of_another_repository, REFUSED),
+    "expired": (lambda stage: stage.server.tokens.expired, "GitHub does not accept the token"),
+}  # fmt: skip
+CANNOT_PROPOSE: Mapping[str, tuple[MayChoose, str]] = {
+    **CANNOT_RELEASE,
+    "GITHUB_TOKEN without pull-requests": (
+        lambda stage: stage.server.job_token(stage.repository, contents="write", pull_requests="read"),
+        f"{REFUSED}: it needs pull-requests: write",
+    ),
+    "app without pull-requests": (
+        lambda stage: stage.server.app_token(stage.repository, contents="write", pull_requests="read"),
+        f"{REFUSED}: it needs pull-requests: write",
+    ),
+}
+
+
+def using(stage: Stage, token: Token) -> Stage:
+    return stage.with_environ(GITHUB_TOKEN=token.secret)
+
+
+@pytest.mark.parametrize("private", [False, True], ids=["public", "private"])
+@pytest.mark.parametrize("kind", CAPABLE)
+def test_a_release_is_made_resumed_and_rolled_out_under_each_kind_of_token_that_may(
+    new_stage: Callable[..., Stage], kind: str, *, private: bool
+) -> None:
+    stage = new_stage(private=private)
+    stage = using(stage, CAPABLE[kind](stage))
+    dist = stage.build()
+    stage.server.faults.arm(Fault(effect=Effect.BAD_GATEWAY, method="PATCH", path="/releases/", times=100))
+    assert stage.publish().code != 0
+    stage.server.faults.clear()
+    for run in (stage.publish(), stage.roll_out()):
+        assert run.code == 0, run.said
+    assert_released(stage, dist)
+    assert_proposed(stage)
+    assert [run.writes for run in (stage.publish(), stage.roll_out())] == [[], []]
+
+
+@pytest.mark.parametrize("kind", CANNOT_RELEASE)
+def test_a_token_that_may_not_release_is_told_what_is_missing_and_changes_nothing(stage: Stage, kind: str) -> None:
+    choose, words = CANNOT_RELEASE[kind]
+    stage.build()
+    before = stage.state()
+    run = using(stage, choose(stage)).publish()
+    assert run.code == AccessError.exit_code, run.said
+    assert words in run.said
+    assert "next:" in run.said
+    assert stage.state() == before
+
+
+@pytest.mark.parametrize("kind", CANNOT_PROPOSE)
+def test_a_token_that_may_not_propose_is_told_what_is_missing_and_changes_nothing(stage: Stage, kind: str) -> None:
+    choose, words = CANNOT_PROPOSE[kind]
+    stage.build()
+    assert stage.publish().code == 0
+    before = stage.state()
+    run = using(stage, choose(stage)).roll_out()
+    assert run.code == AccessError.exit_code, run.said
+    assert words in run.said
+    assert "next:" in run.said
+    assert stage.state() == before
+
+
+def test_a_job_opens_no_pull_request_where_the_setting_is_off(stage: Stage) -> None:
+    stage.build()
+    assert stage.publish().code == 0
+    stage.server.allow_pulls_of_actions(stage.repository, allow=False)
+    before = stage.state()
+    run = stage.roll_out()
+    assert run.code == AccessError.exit_code, run.said
+    assert "Allow GitHub Actions to create and approve pull requests" in run.said
+    assert stage.state() == before
+
+
+def test_a_jobs_token_is_for_its_own_repository_alone(new_stage: Callable[..., Stage]) -> None:
+    stage, consumer = new_stage(), new_stage({CONSUMER_MANIFEST: FILES["manifests/tools.json"]})
+    stage.build()
+    assert stage.publish().code == 0
+    before = consumer.state()
+    run = stage.with_consumer(consumer, stage.environ["GITHUB_TOKEN"]).roll_out()
+    assert run.code == AccessError.exit_code, run.said
+    assert consumer.state() == before
+    assert_proposed(stage)
+
+
+def test_a_dry_run_takes_no_right_to_write(stage: Stage) -> None:
+    stage.build()
+    readers = [stage.server.tokens.reader, stage.server.job_token(stage.repository, **READS)]
+    assert [using(stage, token).publish("--dry-run").code for token in readers] == [0, 0]
+    assert stage.publish().code == 0
+    assert [using(stage, token).roll_out("--dry-run").code for token in readers] == [0, 0]
+
+
+def test_a_token_that_expires_on_the_way_leaves_a_draft_that_the_next_one_completes(stage: Stage) -> None:
+    dist = stage.build()
+    token = stage.server.job_token(stage.repository, **WRITES)
+    held = stage.server.faults.arm(Fault(effect=Effect.PAUSE, method="PATCH", path="/releases/"))
+    with meanwhile(held, lambda: stage.server.expire(token)):
+        run = using(stage, token).publish()
+    assert run.code == AccessError.exit_code, run.said
+    assert "an app's token lives for one hour" in run.said
+    assert [release["draft"] for release in stage.releases(TAG)] == [True]
+    assert stage.publish().code == 0
+    assert_released(stage, dist)
