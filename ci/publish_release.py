@@ -19,7 +19,7 @@ from ci.github.failures import nothing_vanishes
 from ci.host import actions, cli
 from ci.host.errors import AccessError, RemoteError, VerificationError
 from ci.host.progress import Reporter
-from ci.host.repository import ROOT, require_checkout
+from ci.host.repository import ROOT, current_revision, require_checkout
 from ci.host.workspace import work_folder
 from ci.image.definition import RELEASE_IMAGE
 from ci.records.version import Version
@@ -64,7 +64,7 @@ def arguments() -> argparse.ArgumentParser:
 def make_ensure_vm(folder: Path, commit: str | None) -> Path:
     """The consumer's tool as a file in `folder`; raises RefusedError where this checkout is not of `commit`, if any."""
     if commit is not None:
-        require_checkout(commit, "the release's ensure-vm.pyz")
+        require_checkout(current_revision(), commit, "the release's ensure-vm.pyz")
     return write_archive(ROOT, folder)
 
 

@@ -31,9 +31,8 @@ def current_revision(root: Path = ROOT) -> Revision:
     return Revision(commit=commit, dirty=bool(changes))
 
 
-def require_checkout(commit: str, what: str) -> None:
-    """Raise RefusedError unless this is a clean checkout of `commit`, of which `what` must be."""
-    revision = current_revision()
+def require_checkout(revision: Revision, commit: str, what: str) -> None:
+    """Raise RefusedError unless a clean checkout of `commit` is what is here, of which `what` must be."""
     if revision.dirty or revision.commit != commit:
         changed = " with changes that are in no commit" if revision.dirty else ""
         raise RefusedError(

@@ -18,7 +18,7 @@ from ci.github.context import Context, chosen_tag, run_url
 from ci.github.failures import nothing_vanishes
 from ci.host import actions, cli
 from ci.host.progress import Reporter
-from ci.host.repository import ROOT, require_checkout
+from ci.host.repository import ROOT, current_revision, require_checkout
 from ci.image.definition import RELEASE_IMAGE
 from ci.release import proposal as proposals
 from ci.release.dist import local_file, read_dist
@@ -35,7 +35,7 @@ def arguments() -> argparse.ArgumentParser:
 
 def make_ensure_vm(folder: Path, commit: str) -> Path:
     """The consumer's tool as a file in `folder`, of this checkout, which must be of `commit`."""
-    require_checkout(commit, "the release's ensure-vm.pyz")
+    require_checkout(current_revision(), commit, "the release's ensure-vm.pyz")
     return write_archive(ROOT, folder)
 
 

@@ -6,6 +6,7 @@ All acts at all requests: pytest --full.
 import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from threading import Barrier
 
@@ -14,6 +15,7 @@ import pytest
 from ci.host.errors import AccessError, RefusedError, RemoteError, ToolsmithError, VerificationError
 from ci.publish_release import PublishReleaseRequest, publish_release
 from ci.rehearsal.faults import Effect, Fault
+from ci.rehearsal.tokens import WRITES
 from tests.support import sequence
 from tests.support.quiet import quiet_reporter
 from tests.support.releasing import TAG, write_ensure_vm
@@ -81,7 +83,7 @@ def publish_it(stage: Stage) -> None:
 
 def rename_default_branch(stage: Stage) -> None:
     stage.api("POST", "/git/refs", {"ref": "refs/heads/trunk", "sha": stage.head()})
-    stage.api("PATCH", "", {"default_branch": "trunk"})
+    stage.server.change(stage.repository, default_branch="trunk")
 
 
 ACTS: Mapping[str, Act] = {
@@ -93,7 +95,7 @@ ACTS: Mapping[str, Act] = {
     "release deleted": delete_release,
     "release published by a person": publish_it,
     "repository archived": lambda stage: stage.server.archive(stage.repository),
-    "repository made private": lambda stage: stage.api("PATCH", "", {"private": True}),
+    "repository made private": lambda stage: stage.server.change(stage.repository, private=True),
     "default branch renamed": rename_default_branch,
 }
 AT_THE_RELEASE = list(ACTS)[:-3]
@@ -172,6 +174,72 @@ def put_right(stage: Stage, commit: str) -> None:
         if "b00t test" in (release["body"] or "") and release["draft"]:
             body = release["body"].replace("b00t test", "boot test")
             stage.api("PATCH", f"/releases/{release['id']}", {"body": body})
+
+
+@pytest.mark.parametrize("number", [*PLACES])
+def test_a_repository_that_is_renamed(ready: Stage, number: int) -> None:
+    """Its former name still leads there; what is published names the present one, and no draft is left over."""
+    names: list[str] = []
+    run = publish_while(ready, number, lambda: names.append(ready.server.rename(ready.repository, f"new-{number}")))
+    assert run.code in {0, RemoteError.exit_code}, run.said
+    renamed = replace(ready, repository=names[0])
+    assert_nothing_wrong_is_public(renamed, ready.folder / "dist")
+    if run.code:
+        assert ready.publish().code == 0
+        assert renamed.record().repository == names[0]
+    assert_released(renamed, ready.folder / "dist")
+
+
+def test_a_repository_is_published_to_by_a_former_name(ready: Stage) -> None:
+    name = ready.server.rename(ready.repository, "another-name")
+    run = ready.publish()
+    assert run.code == 0, run.said
+    assert f"{ready.repository} is now called {name}" in run.said
+    renamed = replace(ready, repository=name)
+    assert_released(renamed, ready.folder / "dist")
+    assert renamed.record().url == renamed.releases()[0]["html_url"]
+    assert ready.publish().writes == []
+
+
+@pytest.mark.parametrize("number", [*PLACES])
+def test_a_token_that_expires(ready: Stage, number: int) -> None:
+    token = ready.server.job_token(ready.repository, **WRITES)
+    run = publish_while(ready.with_environ(GITHUB_TOKEN=token.secret), number, lambda: ready.server.expire(token))
+    assert run.code == AccessError.exit_code, run.said
+    assert "does not accept the token" in run.said
+    assert [release["draft"] for release in ready.releases()] == [number <= PUBLISHED_BY]
+    assert ready.publish().code == 0
+    assert_released(ready, ready.folder / "dist")
+
+
+# A merge that touches a workflow between the build and the release
+
+
+def merge_workflow(stage: Stage) -> None:
+    stage.server.commit(stage.repository, {".github/workflows/release.yml": "name: Another\n"})
+
+
+def test_a_merge_of_another_workflow_is_no_obstacle_where_the_tag_is_there(ready: Stage) -> None:
+    ready.make_tag(TAG, ready.head())
+    merge_workflow(ready)
+    run = ready.publish()
+    assert run.code == 0, run.said
+    assert_released(ready, ready.folder / "dist")
+    bodies = [one.request_body for one in run.exchanges if one.method in {"POST", "PATCH"}]
+    assert not [body for body in bodies if isinstance(body, dict) and "target_commitish" in body]
+
+
+@pytest.mark.parametrize("number", [1, PUBLISHED_BY])
+def test_without_a_tag_the_refusal_says_to_push_it_and_then_it_is_published(ready: Stage, number: int) -> None:
+    commit = ready.head()
+    run = publish_while(ready, number, lambda: merge_workflow(ready))
+    assert run.code == AccessError.exit_code, run.said
+    assert "needs the permission `workflows`" in run.said
+    assert f"git push origin {commit}:refs/tags/{TAG}" in run.said
+    assert not [release for release in ready.releases() if not release["draft"]]
+    ready.make_tag(TAG, commit)
+    assert ready.publish().code == 0
+    assert_released(ready, ready.folder / "dist")
 
 
 # Two publishers
