@@ -20,7 +20,7 @@ class PartialFile:
         self.path = target.with_name(f"{target.name}.part")
         self.sidecar = target.with_name(f"{target.name}.part.json")
         # What stands for the URL on disk, where its tokens have no business.
-        self._url_digest = hashlib.sha256(url.encode()).hexdigest()
+        self._url_digest = hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()
         self.size = 0
         self.validator: str | None = None
         self.inherited = False
@@ -41,7 +41,7 @@ class PartialFile:
                 while block := file.read(CHUNK_BYTES):
                     self._digest.update(block)
                     self.size += len(block)
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, ValueError, RecursionError):
             return
         self.validator, self.inherited = str(known["validator"]), self.size > 0
 

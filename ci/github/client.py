@@ -1,29 +1,27 @@
 """GitHub's REST API: the one module that knows PyGithub.
 
-PyGithub brings authentication, connections, pacing and its sorting of errors. Requests are made by path and answers
-read into the types of ci/github/answers.py, because PyGithub's own objects fetch what they lack without being asked:
-a release must know each of its calls. Its retries are off, for they repeat uploads and writes blindly
-(https://github.com/PyGithub/PyGithub/blob/v2.10.0/github/GithubRetry.py); ci/fetch/retry.py has ours.
+PyGithub brings authentication, encoding and pacing. Requests are made by path and answers read into the types of
+ci/github/answers.py, because PyGithub's own objects fetch what they lack without being asked: a release must know each
+of its calls. They are sent by ci/github/api_call.py, and repeated by ci/fetch/retry.py: PyGithub repeats uploads and
+writes blindly (https://github.com/PyGithub/PyGithub/blob/v2.10.0/github/GithubRetry.py).
 """
 
 import base64
 import binascii
 import contextlib
-import itertools
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 from urllib.parse import quote
 
 import github
-import requests
-from pydantic import TypeAdapter, ValidationError
+from github.Requester import HTTPSRequestsConnectionClass
 
 from ci.fetch.retry import Patience, Persistence
-from ci.fetch.session import USER_AGENT
+from ci.fetch.session import USER_AGENT, PatientSession
 from ci.fetch.source import AbsentError, TransientError
 from ci.github.answers import (
     Asset,
@@ -38,8 +36,8 @@ from ci.github.answers import (
     RepositoryFacts,
     Switch,
 )
+from ci.github.api_call import RUN_AGAIN, ApiCall, errors_of_github, next_page, parsed, raise_for
 from ci.github.context import Context
-from ci.github.failures import from_status
 from ci.github.transfer import NameTakenError, Transfer
 from ci.host.errors import AccessError, RejectedError, RemoteError
 from ci.host.progress import Reporter
@@ -64,13 +62,11 @@ class GitHub:
             base_url=context.api_url,
             auth=None if context.token is None else github.Auth.Token(context.token),
             user_agent=USER_AGENT,
-            timeout=patience.timeout,
-            per_page=PER_PAGE,
-            retry=None,
             seconds_between_requests=patience.seconds_between_requests,
             seconds_between_writes=patience.seconds_between_writes,
         )
         self._requester = client.requester
+        self._session = PatientSession(patience)
         self._root = f"/repos/{context.repository}"
         self._transfer = Transfer(context, patience)
 
@@ -307,18 +303,28 @@ class GitHub:
 
     # Requests
 
-    def items(self, what: str, path: str, kind: type[AnswerT]) -> Iterator[AnswerT]:
+    def items(self, what: str, path: str, kind: type[AnswerT], query: Body | None = None) -> Iterator[AnswerT]:
         """The members of a list, each of its pages read when it is reached."""
         pages = tuple[kind, ...]  # type: ignore[valid-type]
-        for number in itertools.count(1):
-            page = self.read(what, path, pages, {"per_page": PER_PAGE, "page": number})
+
+        def read() -> tuple[tuple[AnswerT, ...], dict[str, str] | None]:
+            call = self._request("GET", path, query=asked)
+            return parsed(what, pages, call.content), next_page(call.response)
+
+        asked: dict[str, object] = {"per_page": PER_PAGE, **(query or {})}
+        seen = []
+        while asked not in seen:
+            seen.append(asked)
+            page, following = self.persistence.read(what, read)
             yield from page
-            if len(page) < PER_PAGE:
+            if following is None:
                 return
+            asked = {**asked, **following}
+        raise RemoteError(f"{what} failed: the list of {path} leads back to a page that was read", hint=RUN_AGAIN)
 
     def read(self, what: str, path: str, kind: type[AnswerT], query: Body | None = None) -> AnswerT:
         """What is at a path below the repository; raises AbsentError where there is nothing. `what` names it."""
-        return self.persistence.read(what, lambda: _parsed(what, kind, self._request("GET", path, query=query)))
+        return self.persistence.read(what, lambda: parsed(what, kind, self._request("GET", path, query=query).content))
 
     def write(
         self,
@@ -331,32 +337,30 @@ class GitHub:
         done: Callable[[], AnswerT | None] = lambda: None,
     ) -> AnswerT:
         """Change something at a path below the repository; `done` looks whether a lost answer was of a success."""
-        return self.persistence.write(what, lambda: _parsed(what, kind, self._request(verb, path, body=body)), done)
+        return self.persistence.write(
+            what, lambda: parsed(what, kind, self._request(verb, path, body=body).content), done
+        )
 
-    def _request(self, verb: str, path: str, *, query: Body | None = None, body: Body | None = None) -> object:
+    def _request(self, verb: str, path: str, *, query: Body | None = None, body: Body | None = None) -> ApiCall:
         """One request to a path below the repository, once. Raises what ci/github/failures.py makes of its failure."""
-        started = time.monotonic()
+        started, request = time.monotonic(), f"{verb} {path}"
+        call = ApiCall(self._session, self.context.api_url)
         try:
-            _, data = self._requester.requestJsonAndCheck(
-                verb, f"{self._root}{path}", parameters=dict(query or {}), input=None if body is None else dict(body)
-            )
-        except requests.RequestException as error:
-            logger.debug("%s %s: %s", verb, path, error)
-            raise TransientError(f"{type(error).__name__} at {verb} {path}") from error
-        except github.GithubException as error:
-            logger.debug("%s %s: %s", verb, path, error)
-            raise from_status(error.status, error.headers or {}, error.data, f"{verb} {path}") from error
-        logger.debug("%s %s: %.2f s", verb, path, time.monotonic() - started)
-        return data
+            with errors_of_github():
+                self._requester.requestJson(
+                    verb,
+                    f"{self._root}{path}",
+                    parameters=dict(query or {}),
+                    input=None if body is None else dict(body),
+                    cnx=cast("HTTPSRequestsConnectionClass", call),
+                )
+        except TransientError as failure:
+            raise TransientError(f"{failure.reason} at {request}", retry_after=failure.retry_after) from None
+        finally:
+            logger.debug("%s: %s, %.2f s", request, call.response.status_code, time.monotonic() - started)
+        raise_for(call.response, call.content, request, self.context.api_url)
+        return call
 
 
 def _target(commitish: str | None) -> dict[str, object]:
     return {} if commitish is None else {"target_commitish": commitish}
-
-
-def _parsed(what: str, kind: type[AnswerT], data: object) -> AnswerT:
-    try:
-        return TypeAdapter(kind).validate_python(data)
-    except ValidationError as error:
-        # A proxy's or a broken server's answer; the next one may be GitHub's.
-        raise TransientError(f"the answer makes no sense ({error.error_count()} faults) when {what}") from error

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from ci.consume.bundle import NAME as ENSURE_VM_NAME
-from ci.host.errors import RefusedError, VerificationError
+from ci.host.errors import RefusedError, RemoteError, VerificationError
 from ci.records import artifacts
+from ci.rehearsal.faults import Effect, Fault
 from ci.release.dist import REQUIRED
 from tests.support import sequence
 from tests.support.releasing import ENSURE_VM, TAG
@@ -61,8 +62,12 @@ def assert_asked_once(run: Run) -> None:
     assert run.slept == ()
 
 
-def test_among_150_releases_the_draft_and_the_release_before_are_found(stage: Stage) -> None:
-    """They are the first of all, on the last page of the list."""
+@pytest.mark.parametrize("longest_page", [100, 40])
+def test_among_150_releases_the_draft_and_the_release_before_are_found(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, longest_page: int
+) -> None:
+    """They are the first of all, on the last page of the list; the server's pages may be shorter than asked for."""
+    monkeypatch.setattr(stage.server.quirks, "longest_page", longest_page)
     release_older(stage)
     dist = stage.build()
     draft = stage.make_draft()
@@ -76,6 +81,21 @@ def test_among_150_releases_the_draft_and_the_release_before_are_found(stage: St
     assert previous is not None
     assert previous.tag == OLDER
     assert stage.api("GET", "/releases/latest")["tag_name"] == TAG
+
+
+def test_where_github_tells_no_digests_a_release_is_made_and_resumed(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage.server.quirks, "digests", False)
+    dist = stage.build()
+    stage.server.faults.arm(Fault(effect=Effect.BAD_GATEWAY, method="PATCH", path="/releases/", times=100))
+    assert stage.publish().code == RemoteError.exit_code
+    stage.server.faults.clear()
+    run = stage.publish()
+    assert run.code == 0, run.said
+    assert not [write for write in run.writes if write.startswith(("POST", "DELETE"))]
+    monkeypatch.undo()
+    assert_released(stage, dist)
 
 
 def test_where_github_tells_no_digests_what_is_published_is_compared_by_its_bytes(stage: Stage) -> None:

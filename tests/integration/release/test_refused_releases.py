@@ -62,11 +62,17 @@ def test_another_tag_than_the_build_is_of(stage: Stage) -> None:
     assert_refused(run, RefusedError, f"the tag is {OLDER}, the build in", asked=False)
 
 
-@pytest.mark.parametrize("repository", ["", "https://github.com/a/b"])
-def test_a_repository_that_is_none(stage: Stage, repository: str) -> None:
+def test_a_repository_that_is_none(stage: Stage) -> None:
     stage.build()
-    run = stage.with_environ(GITHUB_REPOSITORY=repository).publish()
+    run = stage.with_environ(GITHUB_REPOSITORY="https://github.com/a/b").publish()
     assert_refused(run, InputError, "is not a repository", asked=False)
+
+
+def test_no_repository_in_no_clone_of_one(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(stage.folder)
+    stage.build()
+    run = stage.with_environ(GITHUB_REPOSITORY="").publish()
+    assert_refused(run, InputError, "no repository is named, and there is no git remote `origin` here", asked=False)
 
 
 def test_a_commit_that_is_none(stage: Stage) -> None:
@@ -297,4 +303,4 @@ def test_a_server_that_is_not_there(stage: Stage) -> None:
     stage.build()
     with held_port() as port:
         run = stage.with_environ(GITHUB_API_URL=f"http://localhost:{port}").publish()
-    assert_refused(run, RemoteError, "ConnectionError", asked=False)
+    assert_refused(run, RemoteError, "Connection refused", asked=False)
