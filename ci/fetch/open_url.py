@@ -16,13 +16,17 @@ from urllib.parse import quote, unquote, urlsplit
 import requests
 
 from ci.fetch.github_access import GitHubAccess
+from ci.fetch.limits import wait_seconds
 from ci.fetch.retry import Patience
-from ci.fetch.session import Bearer, PatientSession, body, get, origin, require_success
+from ci.fetch.session import Bearer, PatientSession, ask, body, get, origin, require_success
 from ci.fetch.source import AbsentError, Source, StalePartError, TransientError, collected, html_error, public_url
 from ci.host.errors import AccessError, FetchError, InputError
 from ci.host.files import CHUNK_BYTES
 
-CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+# No file has a size of more digits; a server may send 5,000 of them, which Python does not take for a number.
+SIZE = re.compile(r"\d{1,18}", re.ASCII)
+CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)", re.ASCII)
+VALIDATOR = re.compile(r"[ -~]{1,1000}")
 RELEASE_ASSET = re.compile(r"/([^/]+)/([^/]+)/releases/download/([^/]+)/([^/]+)")
 LARGEST_ANSWER = 16 << 20
 
@@ -76,10 +80,12 @@ def _asset_api_url(session: PatientSession, url: str, release: str, bearer: Bear
 
     Raises AbsentError where there is none, AccessError where the token does not do.
     """
-    with get(session, release, {"Accept": "application/vnd.github+json"}, bearer) as response:
-        if response.status_code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+    headers = {"Accept": "application/vnd.github+json"}
+    with ask(session, "GET", release, headers, bearer=bearer, abroad=False) as response:
+        limited = wait_seconds(response.status_code, response.headers) is not None
+        if response.status_code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN} and not limited:
             raise AccessError(
-                f"GITHUB_TOKEN does not let {public_url(url)} be read: GitHub answered {response.status_code}",
+                f"the token does not let {public_url(url)} be read: GitHub answered {response.status_code}",
                 hint="It needs `contents: read` on that repository, and must not have expired.",
             )
         require_success(release, response)
@@ -87,16 +93,17 @@ def _asset_api_url(session: PatientSession, url: str, release: str, bearer: Bear
     name = unquote(urlsplit(url).path.rpartition("/")[2])
     try:
         assets = json.loads(answer or b"")["assets"]
-        found = [str(asset["url"]) for asset in assets if asset["name"] == name]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        found = [asset["url"] for asset in assets if asset["name"] == name]
+        servers = {origin(url) for url in found}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, InputError):
         raise TransientError("GitHub's answer makes no sense") from None
     if not found:
         raise AbsentError
-    if origin(found[0]) != bearer.origin:
+    if servers != {bearer.origin}:
         raise FetchError(
             f"GitHub sends elsewhere for {public_url(url)}: {public_url(found[0])}", hint="Check GITHUB_API_URL."
         )
-    return found[0]
+    return str(found[0])
 
 
 def _open_file(url: str) -> Source:
@@ -133,7 +140,7 @@ def _open_response(
     if headers.get("Content-Type", "").partition(";")[0].strip().lower() == "text/html":
         raise html_error(url)
     length = headers.get("Content-Length", "")
-    offset, total = 0, int(length) if length.isdecimal() else None
+    offset, total = 0, int(length) if SIZE.fullmatch(length) else None
     if status == HTTPStatus.PARTIAL_CONTENT:
         match = CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
         if not have or match is None or int(match[1]) != have:
@@ -147,6 +154,5 @@ def _open_response(
 def _validator(response: requests.Response) -> str | None:
     """What If-Range may carry: a strong ETag, else the modification date (RFC 9110, 13.1.5)."""
     etag = response.headers.get("ETag")
-    if etag and not etag.startswith("W/"):
-        return etag
-    return response.headers.get("Last-Modified")
+    known = etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified", "")
+    return known if VALIDATOR.fullmatch(known) else None

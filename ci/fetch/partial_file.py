@@ -26,7 +26,7 @@ class PartialFile:
         self.folder = folder
         self._target, self._name, self._sidecar = name, f"{name}.part", f"{name}.part.json"
         # What stands for the URL on disk, where its tokens have no business.
-        self._url_digest = hashlib.sha256(url.encode()).hexdigest()
+        self._url_digest = hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()
         self.size = 0
         self.validator: str | None = None
         self.inherited = False

@@ -27,14 +27,14 @@ LONGEST_RETRY_AFTER = 900.0
 class Patience:
     """How many attempts in a row may bring nothing, and how long one of them may take.
 
-    `timeout` is in seconds: for an answer's headers, and then without a byte. An answer that brings fewer than `crawl`
-    bytes per second over such a time counts as hanging. `slowest`, in bytes per second too, bounds one attempt of an
-    upload.
+    `timeout` is in seconds: for an answer's headers, redirects included, and then without a byte. An answer that brings
+    fewer than `crawl` bytes per second over such a time counts as hanging. An upload has `upload_timeout`, and the time
+    that its bytes take at the `slowest` of bytes per second.
     """
 
     attempts: int = ATTEMPTS
     sleep: Callable[[float], None] = time.sleep
-    timeout: int = 60
+    timeout: float = 60
     crawl: int = 4096
     upload_timeout: float = 120.0
     slowest: float = 500_000.0
@@ -57,10 +57,22 @@ class Persistence:
 
         Where a failed attempt `moved` things on all the same, the count of attempts starts again.
         """
+        doubted = False
+
+        def attempt() -> T:
+            nonlocal doubted
+            try:
+                return call()
+            except TransientError as failure:
+                if failure.final and doubted:
+                    raise failure.final from None
+                doubted = doubted or failure.final is not None
+                raise
 
         def start_again(state: tenacity.RetryCallState) -> None:
+            nonlocal doubted
             if moved():
-                state.attempt_number = 1
+                state.attempt_number, doubted = 1, False
 
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_passing),
@@ -72,7 +84,7 @@ class Persistence:
             reraise=True,
         )
         try:
-            return retrying(call)
+            return retrying(attempt)
         except TransientError as failure:
             raise self._exhausted(what, failure) from failure
 

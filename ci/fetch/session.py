@@ -1,20 +1,26 @@
-"""Requests that end: every wait for a server is bounded, and a token goes to one server only."""
+"""Requests that end: the one way in which anything is asked of a server by HTTP.
 
-import threading
+Every wait is bounded as a whole, not byte by byte. No credentials are used but the caller's and those in an address
+itself: never a .netrc's, and on a redirect only where it stays on the token's server. The environment says which
+proxies and which certificates there are, and nothing else.
+"""
+
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, wait
-from email.utils import parsedate_to_datetime
+from collections.abc import Iterator, Mapping
 from functools import partial
 from http import HTTPStatus
+from pathlib import Path
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
-import urllib3.exceptions
-from requests.auth import AuthBase
+from requests.auth import AuthBase, HTTPBasicAuth
 
+from ci.fetch.deadlines import Adapter, Pace, in_time
+from ci.fetch.faults import FAILURES, cause, classified, is_proxy, proxy_error
+from ci.fetch.limits import passes, retry_after, wait_seconds
 from ci.fetch.retry import Patience
-from ci.fetch.source import AbsentError, TransientError, public_url
+from ci.fetch.source import AbsentError, TransientError, printable, public_url
 from ci.host.errors import FetchError, InputError
 
 CHUNK_BYTES = 1 << 18
@@ -30,6 +36,7 @@ def origin(url: str) -> tuple[str, str, int]:
         parts = urlsplit(url)
         scheme, host = parts.scheme.lower(), (parts.hostname or "").lower()
         port = parts.port or DEFAULT_PORTS[scheme]
+        url.encode()
     except (ValueError, KeyError):
         scheme, host, port = "", "", 0
     if not host:
@@ -41,7 +48,7 @@ def origin(url: str) -> tuple[str, str, int]:
 
 
 class Bearer(AuthBase):
-    """A token for the server of `url`. Being requests' `auth`, it also keeps a .netrc from replacing it."""
+    """A token for the server of `url`."""
 
     def __init__(self, token: str, url: str) -> None:
         self.origin = origin(url)
@@ -52,73 +59,116 @@ class Bearer(AuthBase):
         return request
 
 
+def _from_address(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """The user and password that are in an address, if any.
+
+    Where a session has any `auth`, requests leaves ~/.netrc alone:
+    https://requests.readthedocs.io/en/latest/user/authentication/#netrc-authentication
+    """
+    user, password = requests.utils.get_auth_from_url(request.url or "")
+    if user or password:
+        HTTPBasicAuth(user, password)(request)
+    return request
+
+
 class PatientSession(requests.Session):
-    """A session for bytes as they were published. It takes proxies from the environment, as curl does."""
+    """A session for bytes as they were published."""
 
     def __init__(self, patience: Patience) -> None:
         super().__init__()
         self.patience = patience
+        self.auth = _from_address
+        for scheme in DEFAULT_PORTS:
+            self.mount(f"{scheme}://", Adapter())
         self.headers.update({"Accept-Encoding": "identity", "User-Agent": USER_AGENT})
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Leaves all redirects to `get`: requests would stumble over a Location that is no address."""
+        """Leaves all redirects to `ask`: requests would stumble over a Location that is no address."""
+
+    def merge_environment_settings(self, url: Any, *settings: Any) -> Any:  # noqa: ANN401 - the base class's
+        """The environment's proxies and certificates; raises FetchError where they cannot be used."""
+        merged = super().merge_environment_settings(url, *settings)
+        proxy = requests.utils.select_proxy(url, merged["proxies"])
+        if proxy is not None and not is_proxy(proxy):
+            raise proxy_error(url, proxy, "cannot be used")
+        if isinstance(merged["verify"], str) and not Path(merged["verify"]).exists():
+            raise FetchError(
+                f"{merged['verify']}, which the environment names for certificates, does not exist",
+                hint="REQUESTS_CA_BUNDLE (or CURL_CA_BUNDLE) is a file of certificates in PEM; without it those of "
+                "the certifi package are used.",
+            )
+        return merged
 
 
 def get(
     session: PatientSession, url: str, headers: Mapping[str, str], bearer: Bearer | None = None
 ) -> requests.Response:
-    """The answer at the end of all redirects, its body unread; the caller closes it.
+    """The answer to GET at the end of all redirects, wherever they lead, its body unread; the caller closes it.
 
     Raises TransientError, FetchError, or InputError for a URL that is none of ours.
     """
+    return ask(session, "GET", url, headers, bearer=bearer)
+
+
+def ask(
+    session: PatientSession,
+    verb: str,
+    url: str,
+    headers: Mapping[str, str],
+    *,
+    bearer: Bearer | None = None,
+    data: str | None = None,
+    abroad: bool = True,
+) -> requests.Response:
+    """Like `get`, with any verb, which a redirect repeats. One that leaves the server is an error if not `abroad`."""
+    end = time.monotonic() + session.patience.timeout
     at = url
     for _ in range(MAX_REDIRECTS + 1):
-        ask = partial(
-            session.get,
-            at,
-            headers=dict(headers),
-            auth=bearer if bearer and origin(at) == bearer.origin else None,
-            stream=True,
-            timeout=(CONNECT_SECONDS, session.patience.timeout),
-            allow_redirects=False,
-        )
-        try:
-            response = _in_time(ask, session.patience.timeout)
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            # `from None` because requests puts the whole URL, tokens included, into its messages.
-            raise _classify(url, error) from None
+        auth = bearer if bearer and origin(at) == bearer.origin else None
+        response = send(session, verb, at, headers, auth=auth, data=data, seconds=end - time.monotonic())
         if not response.is_redirect:
             return response
         response.close()
         at = _redirected(url, at, response.headers["Location"])
+        if not abroad and origin(at) != origin(url):
+            raise FetchError(
+                f"{public_url(url)} redirects to another server: {public_url(at)}",
+                hint="A token goes to one server only. Check GITHUB_API_URL and GITHUB_SERVER_URL, and whether a proxy "
+                "or a login page of the network answers in GitHub's place.",
+            )
     raise FetchError(
         f"{public_url(url)} redirects in a circle, or more than {MAX_REDIRECTS} times", hint="Check the URL."
     )
 
 
-def _in_time(ask: Callable[[], requests.Response], seconds: float) -> requests.Response:
-    """What `ask` returns; raises TransientError where it takes longer.
-
-    A socket's own timeout is for each byte anew, and the look-up of a name has none.
-    """
-    result: Future[requests.Response] = Future()
-
-    def work() -> None:
-        try:
-            result.set_result(ask())
-        except BaseException as failure:  # noqa: BLE001 - it is raised again below
-            result.set_exception(failure)
-
-    threading.Thread(target=work, name="request", daemon=True).start()
-    if not wait([result], seconds).done:
-        result.add_done_callback(_close)
-        raise TransientError("the server did not answer in time")
-    return result.result()
-
-
-def _close(late: "Future[requests.Response]") -> None:
-    if late.exception() is None:
-        late.result().close()
+def send(
+    session: PatientSession,
+    verb: str,
+    url: str,
+    headers: Mapping[str, str],
+    *,
+    auth: Bearer | None = None,
+    data: Any = None,  # noqa: ANN401 - whatever requests takes
+    seconds: float,
+) -> requests.Response:
+    """The answer to one request, its body unread; raises TransientError also where it takes longer than `seconds`."""
+    call = partial(
+        session.request,
+        verb,
+        url,
+        headers=dict(headers),
+        auth=auth,
+        data=data,
+        stream=True,
+        # The first also bounds each write of a body.
+        timeout=(CONNECT_SECONDS if data is None else session.patience.timeout, max(seconds, 0.001)),
+        allow_redirects=False,
+    )
+    try:
+        return in_time(call, seconds)
+    except FAILURES as error:
+        # `from None` because requests puts the whole URL, tokens included, into its messages.
+        raise classified(url, error) from None
 
 
 def _redirected(url: str, at: str, location: str) -> str:
@@ -141,77 +191,50 @@ def _redirected(url: str, at: str, location: str) -> str:
 def require_success(url: str, response: requests.Response) -> None:
     """Return where a body of `url` has come; raises TransientError, AbsentError or FetchError otherwise."""
     status = response.status_code
-    answer = f"the server answered {status} {response.reason or ''}".strip()
+    answer = f"the server answered {status} {printable(response.reason or '')}".strip()
     if status in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}:
         return
-    if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise TransientError(answer, retry_after=retry_after(response.headers.get("Retry-After")))
+    wait = wait_seconds(status, response.headers)
+    if passes(status) or wait is not None:
+        raise TransientError(answer, retry_after=retry_after(response.headers.get("Retry-After")) or wait)
     if status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}:
         raise AbsentError
-    raise FetchError(f"{public_url(url)} cannot be fetched: {answer}", hint="Check the URL, and who may read it.")
+    failure = FetchError(f"{public_url(url)} cannot be fetched: {answer}", hint="Check the URL, and who may read it.")
+    if refused_elsewhere(url, response):
+        raise TransientError(answer, final=failure)
+    raise failure
+
+
+def refused_elsewhere(url: str, response: requests.Response) -> bool:
+    """Whether a store refuses an address that another server signed for it: the next address may do."""
+    return response.status_code == HTTPStatus.FORBIDDEN and origin(response.url) != origin(url)
 
 
 def body(response: requests.Response, patience: Patience) -> Iterator[bytes]:
     """The body as it was sent, in pieces as they come; raises TransientError where it breaks off or crawls."""
     waited, received = 0.0, 0
+    pace = Pace(response, patience.timeout)
     try:
         while True:
             before = time.monotonic()
-            # Neither iter_content, which would undo a Content-Encoding (digests are of the bytes as published), nor
-            # read, which waits for a full piece: a server that sends a byte now and then would never be caught.
-            chunk = response.raw.read1(CHUNK_BYTES, decode_content=False)
+            pace.wait(patience.timeout)
+            try:
+                # Neither iter_content, which would undo a Content-Encoding (digests are of the bytes as published), nor
+                # read, which waits for a full piece: a server that sends a byte now and then would never be caught.
+                chunk = response.raw.read1(CHUNK_BYTES, decode_content=False)
+            except FAILURES as error:
+                if not pace.over:
+                    raise TransientError(cause(error, "the connection broke off")) from None
+                chunk = b""
+            pace.rest()
             waited += time.monotonic() - before
+            received += len(chunk)
+            if pace.over or (chunk and waited >= patience.timeout and received < patience.crawl * waited):
+                raise TransientError(f"only {received} bytes came in {waited:.0f} s")
+            if waited >= patience.timeout:
+                waited, received = 0.0, 0
             if not chunk:
                 return
-            received += len(chunk)
-            if waited >= patience.timeout:
-                if received < patience.crawl * waited:
-                    raise TransientError(f"only {received} bytes came in {waited:.0f} s")
-                waited, received = 0.0, 0
             yield chunk
-    except urllib3.exceptions.HTTPError as error:
-        raise TransientError(_cause(error, "the connection broke off")) from None
-
-
-def retry_after(value: str | None) -> float | None:
-    """Seconds; the header has either a number or a date (RFC 9110, 10.2.3)."""
-    if not value:
-        return None
-    if value.strip().isdecimal():
-        return float(value)
-    try:
-        return parsedate_to_datetime(value).timestamp() - time.time()
-    except ValueError:
-        return None
-
-
-def _classify(url: str, error: Exception) -> Exception:
-    shown = public_url(url)
-    if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return FetchError(
-            f"{shown}: the server's certificate cannot be verified",
-            hint="Check the machine's clock and CA certificates; behind a TLS proxy, set REQUESTS_CA_BUNDLE.",
-        )
-    if isinstance(error, (requests.exceptions.InvalidSchema, requests.exceptions.InvalidProxyURL)):
-        # The URL's own scheme was looked at before.
-        return FetchError(
-            f"{shown} cannot be fetched through the proxy that the environment names",
-            hint="https_proxy, http_proxy and all_proxy take http://HOST:PORT; for SOCKS, PySocks is missing here. "
-            "no_proxy lists servers that need none.",
-        )
-    if isinstance(error, (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)):
-        return TransientError(_cause(error, "no connection"))
-    return FetchError(f"{shown} cannot be fetched ({type(error).__name__})", hint="Check the URL.")
-
-
-def _cause(error: BaseException, otherwise: str) -> str:
-    """The operating system's words for what went wrong, from deep within the libraries' wrapping."""
-    if isinstance(error, (requests.Timeout, urllib3.exceptions.TimeoutError)):
-        return "the server did not answer in time"
-    current: BaseException | None = error
-    words = otherwise
-    while current:
-        if isinstance(current, OSError) and current.strerror:
-            words = current.strerror
-        current = current.__cause__ or current.__context__
-    return words
+    finally:
+        pace.end()

@@ -6,6 +6,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 from ci.host.errors import FetchError
 
+LONGEST_TEXT = 1000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
@@ -21,12 +23,16 @@ class Source:
 
 
 class TransientError(Exception):
-    """An attempt failed in a way that another may not; `retry_after` is the server's wish, in seconds."""
+    """An attempt failed in a way that another may not; `retry_after` is the server's wish, in seconds.
 
-    def __init__(self, reason: str, *, retry_after: float | None = None) -> None:
+    `final` is what it is where it happens twice.
+    """
+
+    def __init__(self, reason: str, *, retry_after: float | None = None, final: Exception | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
         self.retry_after = retry_after
+        self.final = final
 
 
 class StalePartError(TransientError):
@@ -35,6 +41,11 @@ class StalePartError(TransientError):
 
 class AbsentError(Exception):
     """There is nothing at this URL."""
+
+
+def printable(text: str) -> str:
+    """What a server said, as it may be shown: one line, with nothing that a terminal or a file stumbles over."""
+    return "".join(character if character.isprintable() else "?" for character in text[:LONGEST_TEXT])
 
 
 def collected(chunks: Iterable[bytes], limit: int) -> bytes | None:
@@ -53,7 +64,7 @@ def public_url(url: str) -> str:
         parts = urlsplit(url)
     except ValueError:  # such as an IPv6 address that does not end
         return "a malformed URL"
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    return printable(urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", "")))
 
 
 def html_error(url: str) -> FetchError:

@@ -1,29 +1,27 @@
 """GitHub's REST API: the one module that knows PyGithub.
 
-PyGithub brings authentication, connections, pacing and its sorting of errors. Requests are made by path and answers
-read into the types of ci/github/answers.py, because PyGithub's own objects fetch what they lack without being asked:
-a release must know each of its calls. Its retries are off, for they repeat uploads and writes blindly
-(https://github.com/PyGithub/PyGithub/blob/v2.10.0/github/GithubRetry.py); ci/fetch/retry.py has ours.
+PyGithub brings authentication, encoding and pacing. Requests are made by path and answers read into the types of
+ci/github/answers.py, because PyGithub's own objects fetch what they lack without being asked: a release must know each
+of its calls. They are sent by ci/github/api_call.py, and repeated by ci/fetch/retry.py: PyGithub repeats uploads and
+writes blindly (https://github.com/PyGithub/PyGithub/blob/v2.10.0/github/GithubRetry.py).
 """
 
 import base64
 import binascii
 import contextlib
-import itertools
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 from urllib.parse import quote
 
 import github
-import requests
-from pydantic import TypeAdapter, ValidationError
+from github.Requester import HTTPSRequestsConnectionClass
 
 from ci.fetch.retry import Patience, Persistence
-from ci.fetch.session import USER_AGENT
+from ci.fetch.session import USER_AGENT, PatientSession
 from ci.fetch.source import AbsentError, TransientError
 from ci.github.answers import (
     Asset,
@@ -31,15 +29,16 @@ from ci.github.answers import (
     Comparison,
     Created,
     FileContents,
+    FolderEntry,
     Pull,
     Reference,
     Release,
     RepositoryFacts,
     Switch,
 )
+from ci.github.api_call import RUN_AGAIN, ApiCall, errors_of_github, next_page, parsed, raise_for
 from ci.github.context import Context
-from ci.github.failures import from_status
-from ci.github.transfer import Transfer
+from ci.github.transfer import NameTakenError, Transfer
 from ci.host.errors import AccessError, RejectedError, RemoteError
 from ci.host.progress import Reporter
 
@@ -63,27 +62,36 @@ class GitHub:
             base_url=context.api_url,
             auth=None if context.token is None else github.Auth.Token(context.token),
             user_agent=USER_AGENT,
-            timeout=patience.timeout,
-            per_page=PER_PAGE,
-            retry=None,
             seconds_between_requests=patience.seconds_between_requests,
             seconds_between_writes=patience.seconds_between_writes,
         )
         self._requester = client.requester
+        self._session = PatientSession(patience)
         self._root = f"/repos/{context.repository}"
         self._transfer = Transfer(context, patience)
 
     # The repository
 
     def repository(self) -> RepositoryFacts:
-        """The repository itself; raises AccessError where it does not exist for this token."""
+        """The repository itself; raises AccessError where it does not exist for this token.
+
+        GitHub answers to the names that a repository had before it was renamed or transferred, by its id, until
+        another one takes such a name. From then on its present name is used.
+        https://docs.github.com/en/repositories/creating-and-managing-repositories/renaming-a-repository
+        """
+        name = self.context.repository
         try:
-            return self.read("reading the repository", "", RepositoryFacts)
+            facts = self.read("reading the repository", "", RepositoryFacts)
         except AbsentError:
             raise AccessError(
-                f"there is no repository {self.context.repository}, or the token may not see it",
+                f"there is no repository {name}, or the token may not see it",
                 hint="Check the name for typing errors, and that the token is of an account or an app with access.",
             ) from None
+        if facts.full_name.lower() != name.lower():
+            self.reporter.note(f"{name} is now called {facts.full_name}")
+            self.context = replace(self.context, repository=facts.full_name)
+            self._root = f"/repos/{facts.full_name}"
+        return facts
 
     def is_called(self, name: str) -> bool:
         """Whether a name is this repository's, or was: GitHub still leads there, and to the same number."""
@@ -112,11 +120,24 @@ class GitHub:
             return None
         return target.sha
 
+    def workflows(self, commit: str | None) -> str | None:
+        """What tells a commit's workflows, or the default branch's, from others; None where there are none."""
+        query = None if commit is None else {"ref": commit}
+        try:
+            entries = self.read("reading .github", "/contents/.github", tuple[FolderEntry, ...], query)
+        except AbsentError:
+            return None
+        return next((entry.sha for entry in entries if entry.name == "workflows"), None)
+
     # Releases
 
     def releases(self) -> list[Release]:
         """All releases, drafts included where the token may push."""
         return list(self.items("listing the releases", "/releases", Release))
+
+    def release(self, number: int) -> Release:
+        """A release, or a draft, as it is now."""
+        return self.read("reading the release", f"/releases/{number}", Release)
 
     def published_release(self, tag: str) -> Release | None:
         """The published release of a tag; drafts are not found this way."""
@@ -125,29 +146,38 @@ class GitHub:
         except AbsentError:
             return None
 
-    def create_draft(self, tag: str, commit: str, body: str, done: Callable[[], Release | None]) -> Release:
-        """Create a draft; `done` looks for one that a lost answer left."""
-        draft = {"tag_name": tag, "target_commitish": commit, "name": tag, "body": body, "draft": True}
+    def create_draft(self, tag: str, body: str, done: Callable[[], Release | None], *, target: str | None) -> Release:
+        """Create a draft; `done` looks for one that a lost answer left. `target` is for a tag that is not there yet.
+
+        Where the tag is there GitHub does not use it, but may refuse it all the same, to a token that may not change
+        workflows: https://github.com/cli/cli/issues/9514
+        """
+        draft = {"tag_name": tag, "name": tag, "body": body, "draft": True} | _target(target)
         return self.write("creating the draft", "POST", "/releases", draft, Release, done=done)
 
-    def publish(self, release: Release, *, commit: str, body: str, latest: bool) -> Release:
-        """Make a draft public: the one step that others see."""
-        path = f"/releases/{release.id}"
+    def publish(self, release: Release, *, body: str, latest: bool, target: str | None) -> Release:
+        """Make a draft public: the one step that others see. What people wrote into it stays; `target` as above."""
         change = {
             "tag_name": release.tag_name,
-            "target_commitish": commit,
-            "name": release.tag_name,
-            "body": body,
             "draft": False,
-            "prerelease": False,
             "make_latest": "true" if latest else "false",
-        }
+        } | _target(target)
+        if body != release.body:
+            change["body"] = body
 
         def done() -> Release | None:
-            now = self.read("reading the release", path, Release)
+            now = self.release(release.id)
             return None if now.draft else now
 
-        return self.write("publishing the release", "PATCH", path, change, Release, done=done)
+        return self.write("publishing the release", "PATCH", f"/releases/{release.id}", change, Release, done=done)
+
+    def withdraw(self, release: Release) -> None:
+        """Make a release that was just published a draft again."""
+        self.write("taking the release back", "PATCH", f"/releases/{release.id}", {"draft": True}, Release)
+
+    def delete_draft(self, release: Release) -> None:
+        """Remove a draft; one that is gone already is no failure."""
+        self._delete(f"the draft {release.html_url}", f"/releases/{release.id}")
 
     def assets(self, release: Release) -> tuple[Asset, ...]:
         """All assets; a release's own list may leave out those that were never completed."""
@@ -155,12 +185,14 @@ class GitHub:
 
     def delete_asset(self, asset: Asset) -> None:
         """Remove an asset of a draft; one that is gone already is no failure."""
+        self._delete(asset.name, f"/releases/assets/{asset.id}")
 
+    def _delete(self, what: str, path: str) -> None:
         def call() -> None:
             with contextlib.suppress(AbsentError):
-                self._request("DELETE", f"/releases/assets/{asset.id}")
+                self._request("DELETE", path)
 
-        self.persistence.write(f"removing {asset.name}", call)
+        self.persistence.write(f"removing {what}", call)
 
     # The bytes of assets
 
@@ -173,14 +205,23 @@ class GitHub:
         self.reporter.note(f"GitHub tells no digest of {asset.name}; downloading it to compare")
         return self.persistence.read(f"download of {asset.name}", lambda: self._transfer.sha256(asset))
 
-    def upload(self, release: Release, path: Path, done: Callable[[], Asset | None]) -> Asset:
-        """Add a file to a draft; `done` looks for what an earlier attempt left, and clears its name."""
+    def upload(self, release: Release, path: Path, done: Callable[[bool], Asset | None]) -> Asset:
+        """Add a file to a draft; `done` looks for what an earlier attempt left, and clears its name.
+
+        It is told whether an attempt of ours may have left it; else it is somebody else's.
+        """
+        ours = False
 
         def call() -> Asset:
-            with self.reporter.transfer(f"upload {path.name}", path.stat().st_size) as advance:
-                return self._transfer.upload(release, path, advance)
+            nonlocal ours
+            try:
+                with self.reporter.transfer(f"upload {path.name}", path.stat().st_size) as advance:
+                    return self._transfer.upload(release, path, advance)
+            except TransientError as failure:
+                ours = ours or not isinstance(failure, NameTakenError)
+                raise
 
-        return self.persistence.write(f"upload of {path.name}", call, done)
+        return self.persistence.write(f"upload of {path.name}", call, lambda: done(ours))
 
     # Branches and commits
 
@@ -272,18 +313,28 @@ class GitHub:
 
     # Requests
 
-    def items(self, what: str, path: str, kind: type[AnswerT]) -> Iterator[AnswerT]:
+    def items(self, what: str, path: str, kind: type[AnswerT], query: Body | None = None) -> Iterator[AnswerT]:
         """The members of a list, each of its pages read when it is reached."""
         pages = tuple[kind, ...]  # type: ignore[valid-type]
-        for number in itertools.count(1):
-            page = self.read(what, path, pages, {"per_page": PER_PAGE, "page": number})
+
+        def read() -> tuple[tuple[AnswerT, ...], dict[str, str] | None]:
+            call = self._request("GET", path, query=asked)
+            return parsed(what, pages, call.content), next_page(call.response)
+
+        asked: dict[str, object] = {"per_page": PER_PAGE, **(query or {})}
+        seen = []
+        while asked not in seen:
+            seen.append(asked)
+            page, following = self.persistence.read(what, read)
             yield from page
-            if len(page) < PER_PAGE:
+            if following is None:
                 return
+            asked = {**asked, **following}
+        raise RemoteError(f"{what} failed: the list of {path} leads back to a page that was read", hint=RUN_AGAIN)
 
     def read(self, what: str, path: str, kind: type[AnswerT], query: Body | None = None) -> AnswerT:
         """What is at a path below the repository; raises AbsentError where there is nothing. `what` names it."""
-        return self.persistence.read(what, lambda: _parsed(what, kind, self._request("GET", path, query=query)))
+        return self.persistence.read(what, lambda: parsed(what, kind, self._request("GET", path, query=query).content))
 
     def write(
         self,
@@ -296,28 +347,30 @@ class GitHub:
         done: Callable[[], AnswerT | None] = lambda: None,
     ) -> AnswerT:
         """Change something at a path below the repository; `done` looks whether a lost answer was of a success."""
-        return self.persistence.write(what, lambda: _parsed(what, kind, self._request(verb, path, body=body)), done)
+        return self.persistence.write(
+            what, lambda: parsed(what, kind, self._request(verb, path, body=body).content), done
+        )
 
-    def _request(self, verb: str, path: str, *, query: Body | None = None, body: Body | None = None) -> object:
+    def _request(self, verb: str, path: str, *, query: Body | None = None, body: Body | None = None) -> ApiCall:
         """One request to a path below the repository, once. Raises what ci/github/failures.py makes of its failure."""
-        started = time.monotonic()
+        started, request = time.monotonic(), f"{verb} {path}"
+        call = ApiCall(self._session, self.context.api_url)
         try:
-            _, data = self._requester.requestJsonAndCheck(
-                verb, f"{self._root}{path}", parameters=dict(query or {}), input=None if body is None else dict(body)
-            )
-        except requests.RequestException as error:
-            logger.debug("%s %s: %s", verb, path, error)
-            raise TransientError(f"{type(error).__name__} at {verb} {path}") from error
-        except github.GithubException as error:
-            logger.debug("%s %s: %s", verb, path, error)
-            raise from_status(error.status, error.headers or {}, error.data, f"{verb} {path}") from error
-        logger.debug("%s %s: %.2f s", verb, path, time.monotonic() - started)
-        return data
+            with errors_of_github():
+                self._requester.requestJson(
+                    verb,
+                    f"{self._root}{path}",
+                    parameters=dict(query or {}),
+                    input=None if body is None else dict(body),
+                    cnx=cast("HTTPSRequestsConnectionClass", call),
+                )
+        except TransientError as failure:
+            raise TransientError(f"{failure.reason} at {request}", retry_after=failure.retry_after) from None
+        finally:
+            logger.debug("%s: %s, %.2f s", request, call.response.status_code, time.monotonic() - started)
+        raise_for(call.response, call.content, request, self.context.api_url)
+        return call
 
 
-def _parsed(what: str, kind: type[AnswerT], data: object) -> AnswerT:
-    try:
-        return TypeAdapter(kind).validate_python(data)
-    except ValidationError as error:
-        # A proxy's or a broken server's answer; the next one may be GitHub's.
-        raise TransientError(f"the answer makes no sense ({error.error_count()} faults) when {what}") from error
+def _target(commitish: str | None) -> dict[str, object]:
+    return {} if commitish is None else {"target_commitish": commitish}

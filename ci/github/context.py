@@ -1,14 +1,22 @@
-"""Where a release goes: the repository and the token, from the variables that Actions sets or from flags."""
+"""Where a release goes: the repository and the token, from the variables that Actions sets, from flags, or by hand."""
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Self
 
 from ci.fetch.github_access import SERVER_URL, TOKEN_VARIABLE, GitHubAccess, access_from
-from ci.host.errors import AccessError, InputError
+from ci.host.actions import in_actions
+from ci.host.errors import AccessError, HostError, InputError, ToolError
+from ci.host.process import run
+from ci.host.secrets import mask
 from ci.records.version import Version
 
+# Says that `gh` may be asked for its token, where no variable has one.
+GH_LOGIN = "TOOLSMITH_GH_LOGIN"
+SECONDS = 30.0
+# https://host/OWNER/NAME.git, ssh://git@host:22/OWNER/NAME, git@host:OWNER/NAME
+_REMOTE = re.compile(r"(?:(?:https|ssh|git)://(?:[^@/]*@)?|[^@/]+@)([^/:]+)(?::\d+/|[:/])/?([^/]+/[^/]+?)(?:\.git)?/?")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -38,17 +46,19 @@ class Context(GitHubAccess):
 
         `anonymous` lets it be without a token.
         """
-        name = repository or environ.get("GITHUB_REPOSITORY", "")
+        access = access_from(environ, token_variable)
+        name = repository or environ.get("GITHUB_REPOSITORY") or repository_of_remote(access.host)
         require_repository(name)
         commit = environ.get("GITHUB_SHA") or None
         if commit is not None and not _COMMIT.fullmatch(commit):
             raise InputError(f"GITHUB_SHA is {commit!r}, which is not a commit", hint="It has 40 hexadecimal digits.")
-        access = access_from(environ, token_variable)
+        if access.token is None and token_variable == TOKEN_VARIABLE and environ.get(GH_LOGIN):
+            access = replace(access, token=_token_of_gh(access.host))
         if access.token is None and not anonymous:
             raise AccessError(
                 f"there is no token in {token_variable}",
                 hint="Outside Actions: a fine-grained token with contents and pull requests, read and write; "
-                "docs/releasing.md shows how to make one.",
+                f"docs/releasing.md shows how to make one. {GH_LOGIN}=1 takes the one of `gh auth login`.",
             )
         return cls(**asdict(access), repository=name, commit=commit)
 
@@ -88,3 +98,31 @@ def require_repository(name: str) -> None:
         raise InputError(
             f"{name!r} is not a repository", hint="Name it as OWNER/NAME with --repository, or in GITHUB_REPOSITORY."
         )
+
+
+def repository_of_remote(host: str) -> str:
+    """The repository that the clone around the current folder is of; raises InputError where that says none."""
+    hint = f"Name it as OWNER/NAME with --repository, or in GITHUB_REPOSITORY; or work in a clone of it from {host}."
+    if in_actions():
+        raise InputError("no repository is named", hint=hint)
+    try:
+        url = run(["git", "remote", "get-url", "origin"], timeout=SECONDS).stdout.strip()
+    except (ToolError, HostError):
+        raise InputError("no repository is named, and there is no git remote `origin` here", hint=hint) from None
+    found = _REMOTE.fullmatch(url)
+    if found is None or found[1].lower().removeprefix("ssh.") != host.partition(":")[0]:
+        where = f"is at {found[1]}" if found else "is no address of a server"
+        raise InputError(f"no repository is named, and git's remote `origin` {where}, not at {host}", hint=hint)
+    return found[2]
+
+
+def _token_of_gh(host: str) -> str:
+    try:
+        token = run(["gh", "auth", "token", "--hostname", host], timeout=SECONDS).stdout.strip()
+    except (ToolError, HostError) as error:
+        raise AccessError(
+            f"{GH_LOGIN} is set, but gh has no token for {host}: {error.details.strip() or error.message}",
+            hint=f"`gh auth login --hostname {host}`, or put a token into {TOKEN_VARIABLE}.",
+        ) from None
+    mask(token)
+    return token

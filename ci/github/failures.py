@@ -1,14 +1,13 @@
 """What an answer of GitHub's with an error status means for us: try again, not there, not allowed, or refused."""
 
 import re
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from ci.fetch.source import AbsentError, TransientError
+from ci.fetch.limits import passes, retry_after, wait_seconds
+from ci.fetch.source import AbsentError, TransientError, printable
 from ci.host.errors import AccessError, RefusedError, RejectedError, RemoteError
 
-SECONDARY_LIMIT_SECONDS = 60.0
 # What is made in a repository that was just read: that there is nothing can only be said of what may not be seen.
 _MADE = re.compile(r"POST /(releases|pulls|git/\w+)$")
 _PULLS_OF_ACTIONS = "not permitted to create or approve pull requests"
@@ -17,12 +16,12 @@ _PULLS_OF_ACTIONS = "not permitted to create or approve pull requests"
 def from_status(status: int, headers: Mapping[str, str], body: object, request: str) -> Exception:
     """The failure that an answer with a status of 400 or more is; `body` is its JSON, of whatever shape."""
     data = body if isinstance(body, dict) else {}
-    message = str(data.get("message") or "no reason given")
+    message = printable(str(data.get("message") or "no reason given"))
     lower = {name.lower(): value for name, value in headers.items()}
-    if status in {403, 429} and (wait := _limit_seconds(status, lower, message)) is not None:
+    if (wait := wait_seconds(status, headers, message)) is not None:
         return TransientError("GitHub's rate limit is reached", retry_after=wait)
-    if status >= 500 or status == 408:
-        return TransientError(f"status {status} at {request}")
+    if passes(status):
+        return TransientError(f"status {status} at {request}", retry_after=retry_after(headers.get("Retry-After")))
     if status == 404:
         return _not_allowed(request, message, lower) if _MADE.match(request) else AbsentError(request)
     if status == 401:
@@ -32,8 +31,10 @@ def from_status(status: int, headers: Mapping[str, str], body: object, request: 
         )
     if status == 403:
         return _not_allowed(request, message, lower)
-    errors = [finding for finding in data.get("errors") or [] if isinstance(finding, dict)]
-    reasons = [str(finding.get("message") or f"{finding.get('field')}: {finding.get('code')}") for finding in errors]
+    found = data.get("errors")
+    errors = [finding for finding in found if isinstance(finding, dict)] if isinstance(found, list) else []
+    told = (str(finding.get("message") or f"{finding.get('field')}: {finding.get('code')}") for finding in errors[:10])
+    reasons = [printable(text) for text in told]
     text = f"GitHub refuses {request}: {'; '.join([message, *reasons])} (status {status})"
     return RejectedError(text, codes=[str(finding.get("code")) for finding in errors])
 
@@ -81,20 +82,3 @@ def nothing_vanishes() -> Iterator[None]:
             f"GitHub no longer has what it had, or the token may not see it: {absence}",
             hint="Run it again: it looks anew at what is there. Nobody else should change the release meanwhile.",
         ) from absence
-
-
-def _limit_seconds(status: int, headers: Mapping[str, str], message: str) -> float | None:
-    """How long GitHub wants to be left alone, in seconds; None where the answer is not about a rate limit.
-
-    `headers` have lower-case names. https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api
-    """
-    try:
-        if "retry-after" in headers:
-            return float(headers["retry-after"])
-        if headers.get("x-ratelimit-remaining") == "0":
-            return max(float(headers.get("x-ratelimit-reset", 0)) - time.time(), 0.0) + 1
-    except ValueError:
-        return SECONDARY_LIMIT_SECONDS
-    if status == 429 or "rate limit" in message.lower():
-        return SECONDARY_LIMIT_SECONDS
-    return None

@@ -7,25 +7,25 @@ https://github.com/PyGithub/PyGithub/blob/v2.10.0/github/Requester.py
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+from urllib.parse import urlencode
 
-import requests
-from pydantic import ValidationError
-
-from ci.fetch.github_access import require_safe_url
 from ci.fetch.retry import Patience
-from ci.fetch.session import USER_AGENT
-from ci.fetch.source import AbsentError, TransientError
+from ci.fetch.session import Bearer, PatientSession, body, get, send
+from ci.fetch.source import AbsentError, TransientError, collected
 from ci.github.answers import Asset, Release
+from ci.github.api_call import errors_of_github, parsed, raise_for, received
 from ci.github.context import Context
-from ci.github.failures import from_status
 from ci.host.errors import AccessError, RejectedError, RemoteError, VerificationError
 from ci.host.files import CHUNK_BYTES
 
 # Records and package lists; an image is never read into memory.
 LARGEST_READ = 16 << 20
+
+
+class NameTakenError(TransientError):
+    """An asset of the name that an upload is to have is there already."""
 
 
 class _Body:
@@ -55,62 +55,46 @@ class Transfer:
     """Moves the bytes of a repository's assets, each once; ci/github/client.py repeats what failed in passing."""
 
     def __init__(self, context: Context, patience: Patience) -> None:
-        self._token = context.token
+        self._context = context
         self._patience = patience
 
-    @contextmanager
-    def _session(self) -> Iterator[requests.Session]:
-        """A connection; what fails on it fails in passing."""
-        with requests.Session() as session:
-            if self._token is not None:
-                session.headers["Authorization"] = f"Bearer {self._token}"
-            session.headers["User-Agent"] = USER_AGENT
-            # A .netrc must not replace the token: https://requests.readthedocs.io/en/latest/user/authentication/
-            session.auth = lambda request: request
-            try:
-                yield session
-            except requests.RequestException as error:
-                raise TransientError(f"{type(error).__name__}") from error
+    def _bearer(self, url: str, what: str) -> Bearer | None:
+        """The token, for a URL of this GitHub's; raises RemoteError where it is another's."""
+        self._context.require_own(url, what)
+        return None if self._context.token is None else Bearer(self._context.token, url)
 
     def upload(self, release: Release, path: Path, advance: Callable[[int], None]) -> Asset:
-        """Send a file to a draft, once. Raises TransientError also where an asset of this name is there already.
+        """Send a file to a draft, once. Raises NameTakenError where an asset of this name is there already.
 
         Every wait for the network is bounded, and so is the whole attempt.
         """
         url = release.upload_url.partition("{")[0]
-        require_safe_url(url, "the upload URL")
+        bearer = self._bearer(url, "the upload URL")
         size = path.stat().st_size
         seconds = self._patience.upload_timeout + size / self._patience.slowest
-        timeout = (self._patience.timeout, self._patience.upload_timeout)
+        headers = {"Content-Type": "application/octet-stream", "Accept": "application/vnd.github+json"}
         request = f"upload of {path.name}"
-        with path.open("rb", buffering=0) as file, self._session() as session:
-            response = session.post(
-                url,
-                params={"name": path.name},
-                data=_Body(file, size, seconds, advance),
-                headers={"Content-Type": "application/octet-stream", "Accept": "application/vnd.github+json"},
-                timeout=timeout,
-                allow_redirects=False,
-            )
+        with path.open("rb", buffering=0) as file, PatientSession(self._patience) as session, errors_of_github():
+            data = _Body(file, size, seconds, advance)
+            at = f"{url}?{urlencode({'name': path.name})}"
+            with send(session, "POST", at, headers, auth=bearer, data=data, seconds=seconds) as response:
+                content = received(response, session)
         try:
-            _raise_for(response, request)
+            raise_for(response, content, request, url)
         except RejectedError as refusal:
             if "already_exists" in refusal.codes:
-                raise TransientError("an asset of this name is there already") from refusal
+                raise NameTakenError("an asset of this name is there already") from refusal
             raise
-        try:
-            return Asset.model_validate_json(response.content)
-        except ValidationError as error:
-            raise TransientError("the answer makes no sense") from error
+        return parsed(request, Asset, content)
 
     def read(self, asset: Asset) -> bytes:
         """A published small asset's bytes, once; raises VerificationError where they are not of GitHub's digest."""
         if asset.size > LARGEST_READ:
             raise RemoteError(f"{asset.name} has {asset.size} bytes, which is too large for what it should be")
         if (data := self._read_public(asset)) is None:
-            data = b"".join(self._chunks(asset))
-        if asset.sha256 and hashlib.sha256(data).hexdigest() != asset.sha256:
-            raise VerificationError(f"{asset.name} arrived altered", hint="Run it again; look for a proxy on the way.")
+            data = collected(self._chunks(asset), asset.size)
+        if data is None or (asset.sha256 and hashlib.sha256(data).hexdigest() != asset.sha256):
+            raise _altered(asset)
         return data
 
     def _read_public(self, asset: Asset) -> bytes | None:
@@ -120,46 +104,37 @@ class Transfer:
         """
         if asset.sha256 is None:
             return None
-        data = bytearray()
         try:
-            # None takes the session's token out: it is for the API alone.
-            for chunk in self._get(asset.browser_download_url, f"download of {asset.name}", {"Authorization": None}):
-                data += chunk
-                if len(data) > asset.size:
-                    return None
+            data = collected(self._get(asset.browser_download_url, f"download of {asset.name}", {}), asset.size)
         except (AbsentError, AccessError, RejectedError):
             return None
-        return bytes(data) if hashlib.sha256(data).hexdigest() == asset.sha256 else None
+        return data if data is not None and hashlib.sha256(data).hexdigest() == asset.sha256 else None
 
     def sha256(self, asset: Asset) -> str:
         """The digest of an asset's bytes as they are downloaded, once; for where GitHub tells none."""
-        digest = hashlib.sha256()
+        digest, left = hashlib.sha256(), asset.size
         for chunk in self._chunks(asset):
             digest.update(chunk)
+            if (left := left - len(chunk)) < 0:
+                break
+        if left:
+            raise _altered(asset)
         return digest.hexdigest()
 
     def _chunks(self, asset: Asset) -> Iterator[bytes]:
-        require_safe_url(asset.url, "the asset's URL")
-        # Requests drops the token when it is sent on to the host that has the bytes.
-        yield from self._get(asset.url, f"download of {asset.name}", {"Accept": "application/octet-stream"})
+        bearer = self._bearer(asset.url, "the asset's URL")
+        yield from self._get(asset.url, f"download of {asset.name}", {"Accept": "application/octet-stream"}, bearer)
 
-    def _get(self, url: str, request: str, headers: Mapping[str, str | None]) -> Iterator[bytes]:
-        headers = {"Accept-Encoding": "identity", **headers}
+    def _get(self, url: str, request: str, headers: Mapping[str, str], bearer: Bearer | None = None) -> Iterator[bytes]:
         with (
-            self._session() as session,
-            session.get(url, headers=headers, stream=True, timeout=self._patience.timeout) as response,
+            errors_of_github(),
+            PatientSession(self._patience) as session,
+            get(session, url, headers, bearer) as response,
         ):
-            _raise_for(response, request)
-            yield from response.iter_content(CHUNK_BYTES)
+            if response.status_code >= 300:
+                raise_for(response, received(response, session), request, url)
+            yield from body(response, self._patience)
 
 
-def _raise_for(response: requests.Response, request: str) -> None:
-    if response.status_code < 300:
-        return
-    if response.status_code < 400:
-        raise RemoteError(f"GitHub answers the {request} with a redirect (status {response.status_code})")
-    try:
-        data = response.json()
-    except requests.RequestException:
-        data = None
-    raise from_status(response.status_code, response.headers, data, request)
+def _altered(asset: Asset) -> VerificationError:
+    return VerificationError(f"{asset.name} arrived altered", hint="Run it again; look for a proxy on the way.")

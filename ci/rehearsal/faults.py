@@ -39,6 +39,10 @@ class Effect(StrEnum):
     SECONDARY_LIMIT = "403 secondary limit"
     PRIMARY_LIMIT = "403 primary limit"
     TOO_MANY_REQUESTS = "429"
+    PAGE = "200 page"
+    DEEP = "200 deep"
+    ELSEWHERE = "302 elsewhere"
+    CIRCLE = "301 circle"
     STARTER = "502 starter"
 
 
@@ -105,7 +109,7 @@ class Armed:
         if effect is Effect.PAUSE and self._proceeds:
             return
         cut = effect in {Effect.PAUSE, Effect.HANG, Effect.RESET}
-        request[INSTEAD] = _cut(request) if cut else _refusal(self.fault).response()
+        request[INSTEAD] = _cut(request) if cut else _strange(effect, request) or _refusal(self.fault).response()
 
 
 # On an upload: what is to befall it when it is half through.
@@ -151,6 +155,21 @@ class Faults:
         for armed in matching:
             armed.seen += 1
         return next((one for one in matching if 0 <= one.seen - one.fault.call < one.fault.times), None)
+
+
+def _strange(effect: Effect, request: web.Request) -> web.Response | None:
+    """A complete answer that is none of GitHub's: of a login page, a broken proxy, a server that moved."""
+    match effect:
+        case Effect.PAGE:
+            return web.Response(text="<!doctype html><title>Sign in</title>", content_type="text/html")
+        case Effect.DEEP:
+            return web.Response(text="[" * 10_000, content_type="application/json")
+        case Effect.ELSEWHERE:
+            return web.Response(status=302, headers={"Location": "http://elsewhere.invalid/"})
+        case Effect.CIRCLE:
+            return web.Response(status=301, headers={"Location": str(request.url)})
+        case _:
+            return None
 
 
 def _refusal(fault: Fault) -> ApiError:

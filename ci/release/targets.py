@@ -106,7 +106,7 @@ def manifest_version(image: Document) -> Version | None:
 def default_branch(github: GitHub) -> tuple[str, Commit]:
     """The default branch and its head; raises RefusedError where nobody could open a pull request."""
     repository = github.repository()
-    require_open(github, repository)
+    require_open(repository)
     head = github.branch(repository.default_branch)
     if head is None:
         raise RefusedError(f"{repository.full_name} has no commit yet", hint="Push its main branch first.")

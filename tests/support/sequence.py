@@ -26,11 +26,16 @@ PUBLISH = (
     "GET download .packages.tsv",
     "GET store .packages.tsv",
     "POST releases",
+    "GET releases",
+    "GET releases/ID/assets",
     *(f"UPLOAD {suffix}" for suffix in REQUIRED),
     "UPLOAD ensure-vm.pyz",
     "UPLOAD release.json",
     "GET releases/ID/assets",
+    "GET releases/ID",
+    "GET git/ref/tags/TAG",
     "PATCH releases/ID",
+    "GET git/ref/tags/TAG",
 )
 ROLL_OUT = (
     "GET releases/tags/TAG",
@@ -125,11 +130,18 @@ def faults(step: str, call: int, upload: int = 1) -> Iterator[tuple[str, Case]]:
     yield "403 secondary", case(Effect.SECONDARY_LIMIT, seconds=LIMIT_SECONDS)
     yield "403 primary", case(Effect.PRIMARY_LIMIT, seconds=LIMIT_SECONDS)
     yield "429", case(Effect.TOO_MANY_REQUESTS, seconds=LIMIT_SECONDS)
+    yield "page", case(Effect.PAGE)
+    yield "deep JSON", case(Effect.DEEP)
+    # Bytes may come from anywhere; there, nobody answers.
+    yield "elsewhere", case(Effect.ELSEWHERE, heals=step.startswith(("GET download", "GET store")))
+    yield "circle", case(Effect.CIRCLE, times=FOR_EVER, heals=False)
     yield "outage", case(Effect.BAD_GATEWAY, times=FOR_EVER, heals=False)
     if not step.startswith("GET"):
         # To who only reads, an answer that was lost is the same as one that was never made.
         yield "hang after", case(Effect.HANG, Moment.AFTER)
         yield "502 after", case(Effect.BAD_GATEWAY, Moment.AFTER)
+        yield "page after", case(Effect.PAGE, Moment.AFTER)
+        yield "elsewhere after", case(Effect.ELSEWHERE, Moment.AFTER, heals=False)
         yield "outage after", case(Effect.RESET, Moment.AFTER, times=FOR_EVER, heals=False)
     if step.startswith("UPLOAD"):
         yield "starter", case(Effect.STARTER)

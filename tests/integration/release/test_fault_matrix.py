@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ci.github import failures
+from ci.fetch import limits
 from ci.host.errors import RemoteError
 from ci.records import artifacts
 from ci.rehearsal import faults as rehearsal_faults
@@ -44,7 +44,7 @@ def _clock_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
     """For the server, which says in whole seconds when a limit ends, and for the client, which waits until then."""
     clock = SimpleNamespace(time=lambda: 1_000_000_000.99)
     monkeypatch.setattr(rehearsal_faults, "time", clock)
-    monkeypatch.setattr(failures, "time", clock)
+    monkeypatch.setattr(limits, "time", clock)
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from ci.host.errors import (
 from ci.host.process import held_port
 from ci.records import artifacts
 from ci.rehearsal.faults import Effect, Fault
-from ci.release.state import marker
+from ci.release.state import section
 from tests.support.releasing import TAG
 from tests.support.stage import FILES, OLDER, Run, Stage, published_bytes
 
@@ -62,11 +62,17 @@ def test_another_tag_than_the_build_is_of(stage: Stage) -> None:
     assert_refused(run, RefusedError, f"the tag is {OLDER}, the build in", asked=False)
 
 
-@pytest.mark.parametrize("repository", ["", "https://github.com/a/b"])
-def test_a_repository_that_is_none(stage: Stage, repository: str) -> None:
+def test_a_repository_that_is_none(stage: Stage) -> None:
     stage.build()
-    run = stage.with_environ(GITHUB_REPOSITORY=repository).publish()
+    run = stage.with_environ(GITHUB_REPOSITORY="https://github.com/a/b").publish()
     assert_refused(run, InputError, "is not a repository", asked=False)
+
+
+def test_no_repository_in_no_clone_of_one(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(stage.folder)
+    stage.build()
+    run = stage.with_environ(GITHUB_REPOSITORY="").publish()
+    assert_refused(run, InputError, "no repository is named, and there is no git remote `origin` here", asked=False)
 
 
 def test_a_commit_that_is_none(stage: Stage) -> None:
@@ -208,10 +214,10 @@ def test_a_draft_that_somebody_else_made(stage: Stage) -> None:
     assert stage.state() == before
 
 
-def test_two_drafts(stage: Stage) -> None:
+def test_two_drafts_of_which_a_person_edited_one(stage: Stage) -> None:
     stage.build()
     stage.make_draft()
-    stage.make_draft()
+    stage.api("PATCH", f"/releases/{stage.make_draft()['id']}", {"name": "Mine"})
     before = stage.state()
     assert_refused(stage.publish(), RefusedError, f"there are 2 drafts of {TAG}")
     assert stage.state() == before
@@ -242,7 +248,7 @@ def test_a_published_release_with_other_assets(stage: Stage, change: str) -> Non
     stage.server.set_immutable_releases(stage.repository, enabled=change == "further asset")
     files = right_files(stage)
     published_differently(change)(files)
-    stage.make_release(TAG, files, body=marker(stage.head()))
+    stage.make_release(TAG, files, body=section(stage.head(), "Notes"))
     before = stage.state()
     run = stage.publish()
     assert_refused(run, RefusedError, f"{TAG} is published already, with other assets")
@@ -297,4 +303,4 @@ def test_a_server_that_is_not_there(stage: Stage) -> None:
     stage.build()
     with held_port() as port:
         run = stage.with_environ(GITHUB_API_URL=f"http://localhost:{port}").publish()
-    assert_refused(run, RemoteError, "ConnectionError", asked=False)
+    assert_refused(run, RemoteError, "Connection refused", asked=False)

@@ -1,7 +1,14 @@
-import pytest
+import re
+from collections.abc import Callable
+from unittest.mock import Mock
 
-from ci.github.context import Context, chosen_tag, run_url
-from ci.host.errors import AccessError, InputError
+import pytest
+from pytest_mock import MockerFixture
+
+from ci.github import context as contexts
+from ci.github.context import GH_LOGIN, Context, chosen_tag, run_url
+from ci.host.errors import AccessError, HostError, InputError, ToolError, ToolsmithError
+from ci.host.process import Completed
 from ci.host.secrets import masked
 from ci.records.version import Version
 
@@ -21,11 +28,90 @@ def test_a_flag_goes_before_the_variable() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "image", "a/b/c", "a b/c", "../x", "fountain/..", "fountain/.", "-x/y", "a/b\n", "a/b?x=1", "ä/b"]
+    "name", ["image", "a/b/c", "a b/c", "../x", "fountain/..", "fountain/.", "-x/y", "a/b\n", "a/b?x=1", "ä/b"]
 )
 def test_what_is_no_repository_is_refused(name: str) -> None:
     with pytest.raises(InputError, match="is not a repository"):
         Context.from_environment(ENVIRONMENT | {"GITHUB_REPOSITORY": name})
+
+
+REMOTES = {
+    "https://github.com/fountain/image.git": "fountain/image",
+    "https://x-access-token:secret@GitHub.com/fountain/image": "fountain/image",
+    "git@github.com:fountain/image.git": "fountain/image",
+    "ssh://git@github.com/fountain/image": "fountain/image",
+    "ssh://git@ssh.github.com:443/fountain/im.age.git": "fountain/im.age",
+    "git@github.com:fountain/image/": "fountain/image",
+}
+
+
+@pytest.fixture
+def said(mocker: MockerFixture) -> Callable[[str | ToolsmithError], Mock]:
+    """Has the next program say something, or fail."""
+
+    def say(output: str | ToolsmithError) -> Mock:
+        done = Completed(argv=(), returncode=0, stdout=f"{output}\n", stderr="", seconds=0)
+        return mocker.patch.object(contexts, "run", side_effect=[done if isinstance(output, str) else output])
+
+    return say
+
+
+@pytest.mark.parametrize("url", REMOTES)
+def test_by_hand_the_repository_is_that_of_the_clone(said: Callable[[str], Mock], url: str) -> None:
+    said(url)
+    assert Context.from_environment({"GITHUB_TOKEN": "a-token-of-a-test"}).repository == REMOTES[url]
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        ("https://git.example/fountain/image", "is at git.example, not at github.com"),
+        ("https://user:secret@github.com.evil.example/o/r", "is at github.com.evil.example, not at"),
+        ("/srv/mirror.git", "is no address of a server"),
+        ("https://github.com/image", "is no address of a server"),
+        (ToolError("no remote"), "there is no git remote `origin` here"),
+        (HostError("no git"), "there is no git remote `origin` here"),
+    ],
+)
+def test_a_clone_that_names_no_repository_is_an_error_that_says_so(
+    said: Callable[[str | ToolsmithError], Mock], output: str | ToolsmithError, words: str
+) -> None:
+    said(output)
+    with pytest.raises(InputError, match=re.escape(words)) as failure:
+        Context.from_environment({"GITHUB_TOKEN": "a-token-of-a-test"})
+    assert "GITHUB_REPOSITORY" in failure.value.hint
+    assert "secret" not in failure.value.message
+
+
+def test_in_actions_no_clone_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    with pytest.raises(InputError, match="no repository is named"):
+        Context.from_environment({"GITHUB_TOKEN": "a-token-of-a-test"})
+
+
+def test_gh_is_asked_for_its_token_only_where_that_is_asked_for(said: Callable[[str], Mock]) -> None:
+    asked = said("gho_of_a_person")
+    environ = {"GITHUB_REPOSITORY": "fountain/image", "GITHUB_SERVER_URL": "https://git.example"}
+    with pytest.raises(AccessError, match="no token in GITHUB_TOKEN"):
+        Context.from_environment(environ)
+    asked.assert_not_called()
+    assert Context.from_environment(environ | {GH_LOGIN: "1"}).token == "gho_of_a_person"  # noqa: S105
+    assert asked.call_args.args[0] == ["gh", "auth", "token", "--hostname", "git.example"]
+    assert masked("gho_of_a_person") == "***"
+
+
+def test_a_gh_without_a_login_is_an_error_that_names_it(said: Callable[[ToolsmithError], Mock]) -> None:
+    said(ToolError("gh failed", details="no oauth token found for github.com"))
+    with pytest.raises(AccessError, match=r"gh has no token for github\.com: no oauth"):
+        Context.from_environment({"GITHUB_REPOSITORY": "fountain/image", GH_LOGIN: "1"})
+
+
+def test_what_gh_is_logged_in_as_does_not_replace_a_token_of_another_name(said: Callable[[str], Mock]) -> None:
+    asked = said("gho_of_a_person")
+    environ = {"GITHUB_REPOSITORY": "o/r", "GH_TOKEN": "ghs_of_another", GH_LOGIN: "1"}
+    with pytest.raises(AccessError, match="no token in OTHER_TOKEN"):
+        Context.from_environment(environ, token_variable="OTHER_TOKEN")  # noqa: S106 - a name
+    asked.assert_not_called()
 
 
 @pytest.mark.parametrize("token", ["", "  "])

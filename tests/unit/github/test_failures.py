@@ -10,7 +10,7 @@ from ci.host.errors import AccessError, RefusedError, RejectedError
 SECONDARY = {"message": "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."}
 
 
-@pytest.mark.parametrize("status", [408, 500, 502, 503, 504])
+@pytest.mark.parametrize("status", [408, 425, 500, 502, 503, 504])
 def test_what_a_server_says_of_itself_passes(status: int) -> None:
     failure = from_status(status, {}, {}, "GET /x")
     assert isinstance(failure, TransientError)
@@ -43,7 +43,7 @@ def test_a_reset_in_the_past_is_no_negative_wait() -> None:
     assert failure.retry_after == 1
 
 
-@pytest.mark.parametrize("wait", ["soon", "", "Wed, 21 Oct 2026 07:28:00 GMT"])
+@pytest.mark.parametrize("wait", ["soon", "", "Wed, 21 Oct 1998 07:28:00 GMT"])
 def test_a_wait_that_is_no_number_is_a_minute(wait: str) -> None:
     failure = from_status(429, {"retry-after": wait}, {}, "GET /x")
     assert isinstance(failure, TransientError)
@@ -124,12 +124,21 @@ def test_a_422_tells_its_codes_and_its_words() -> None:
     assert "Validation Failed; name: already_exists" in failure.message
 
 
-@pytest.mark.parametrize("data", [{"errors": ["text"]}, {"errors": None}, {"message": None}])
+@pytest.mark.parametrize(
+    "data", [{"errors": ["text"]}, {"errors": 5}, {"errors": None}, {"message": None}, {"message": {"a": 1}}]
+)
 def test_an_answer_of_another_shape_is_still_a_refusal(data: dict[str, object]) -> None:
     assert isinstance(from_status(422, {}, data, "POST /x"), RejectedError)
 
 
 def test_nothing_can_depend_on_what_a_repository_says_of_a_user() -> None:
     """`permissions` is not what the token may: https://github.com/flathub-infra/flatpak-external-data-checker/pull/223."""
-    told = {"full_name": "o/r", "default_branch": "main", "permissions": {"push": False}}
+    told = {"id": 1, "full_name": "o/r", "default_branch": "main", "permissions": {"push": False}}
     assert not hasattr(RepositoryFacts.model_validate(told), "permissions")
+
+
+def test_what_github_says_is_shown_on_one_line_and_harms_no_terminal() -> None:
+    failure = from_status(422, {}, {"message": "a\x1b[2J\ud800\nb", "errors": [{"message": "\x07" * 9999}]}, "POST /x")
+    assert isinstance(failure, RejectedError)
+    assert failure.message.isprintable()
+    assert len(failure.message) < 2500
