@@ -49,6 +49,19 @@ def test_a_broken_record_leaves_the_page_as_it_is(make_scene: MakeScene) -> None
     assert (made.side.pages / DOCUMENT).read_bytes() == before
 
 
+def test_all_jobs_or_the_failed_one_can_be_run_again(make_scene: MakeScene) -> None:
+    made = make_scene()
+    event = merged(made, make_record(TAG).to_json())
+    first = made.run(event)
+    second = made.run_all_again(event, first)
+    assert (second.attempt, second.result) == (2, Result.SUCCESS), second.log
+    # Where only the deployment failed, what an earlier attempt built is deployed.
+    second.jobs["deploy"].result = Result.FAILURE
+    third = made.run(event, second)
+    assert third.jobs["build"] is second.jobs["build"]
+    assert third.result is Result.SUCCESS, third.log
+
+
 def test_a_repository_without_pages_is_left_alone_until_somebody_asks(make_scene: MakeScene) -> None:
     made = make_scene()
     event = merged(made, make_record(TAG).to_json(), pages=False)
