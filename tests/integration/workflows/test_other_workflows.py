@@ -62,7 +62,7 @@ def test_checks_to_require_run_for_every_pull_request_and_for_a_merge_queue(lang
     assert required
     for path in (ROOT / ".github/workflows").glob("*.yml"):
         definition = language.parse(ROOT, f".github/workflows/{path.name}")
-        ours = required & {job.get("name") for job in definition["jobs"].values()}
+        ours = required & {str(job.get("name")) for job in definition["jobs"].values()}
         if ours:
             # Without filters: a check that does not run is waited for for ever.
             assert {name: definition["on"][name] for name in ("pull_request", "merge_group")} == {

@@ -201,9 +201,9 @@ class Scene:
         self.note(event.github["event_name"] + (" from a fork" if event.fork else ""), done)
         return done
 
-    def run_all_again(self, event: Event, before: Run) -> Run:
+    def run_all_again(self, event: Event, before: Run, workflows: Path | None = None) -> Run:
         """Execute all jobs of a run again."""
-        return self.run(event, Run(id=before.id, attempt=before.attempt))
+        return self.run(event, Run(id=before.id, attempt=before.attempt), workflows)
 
     def _run_facts(self, event: Event) -> Json:
         """What GitHub says of a run: https://docs.github.com/en/rest/actions/workflow-runs#get-a-workflow-run"""
