@@ -16,7 +16,7 @@ GROUPS = {
     "To measure it": ("bench",),
     "Called by workflows only": (
         "workflow.plan_images", "workflow.collect_images", "workflow.verify_images", "workflow.report_pull_request",
-        "workflow.bundle_ensure_vm", "workflow.check_rollout",
+        "workflow.bundle_ensure_vm", "workflow.prepare_release", "workflow.check_rollout",
     ),
 }  # fmt: skip
 HEADING = "python -m ci.NAME --help tells what one of these takes."

@@ -12,20 +12,20 @@ from pathlib import Path
 
 from ci.consume.bundle import write_archive
 from ci.fetch.retry import Patience
+from ci.github.answers import Release
 from ci.github.client import GitHub
 from ci.github.context import Context, chosen_tag, run_url
 from ci.github.failures import nothing_vanishes
 from ci.host import actions, cli
-from ci.host.errors import RefusedError
+from ci.host.errors import AccessError, RemoteError, VerificationError
 from ci.host.progress import Reporter
-from ci.host.repository import ROOT, current_revision
+from ci.host.repository import ROOT, require_checkout
 from ci.host.workspace import work_folder
 from ci.image.definition import RELEASE_IMAGE
-from ci.records import artifacts
 from ci.records.version import Version
 from ci.release import proposal as proposals
 from ci.release.dist import local_file, read_dist
-from ci.release.publish import carry_out, described, examine, preflight
+from ci.release.publish import carry_out, described, examine, look, preflight
 from ci.release.read_back import newest_release
 
 # Makes the consumer's tool in a folder, of a commit or of whatever is checked out.
@@ -36,14 +36,15 @@ Bundle = Callable[[Path, str | None], Path]
 class PublishReleaseRequest:
     """What to publish: the images in `dist`, of `tag` or of the only version there; the manifest's is `image`.
 
-    `attested` tells that the images have attestations.
+    `record_sha256` is the digest of the record that ci.workflow.prepare_release made and that was attested, with the
+    files that it names; None where nothing was.
     """
 
     dist: Path = ROOT / "dist"
     tag: Version | None = None
     image: str = RELEASE_IMAGE
     repository: str | None = None
-    attested: bool = False
+    record_sha256: str | None = None
     allow_dirty: bool = False
     dry_run: bool = False
 
@@ -54,7 +55,7 @@ def arguments() -> argparse.ArgumentParser:
     result.add_argument("--tag", help="vYYYY.MM.DD[.N] [the pushed tag; the version in dist]")
     result.add_argument("--image", default=RELEASE_IMAGE, metavar="NAME", help="of several, the manifest's")
     result.add_argument("--repository", metavar="OWNER/NAME", help="[GITHUB_REPOSITORY]")
-    result.add_argument("--attested", action="store_true", help="the notes say how to verify the attestation")
+    result.add_argument("--record-sha256", metavar="DIGEST", help="of the release.json that was attested")
     result.add_argument("--allow-dirty", action="store_true", help="accept a build with uncommitted changes")
     result.add_argument("--dry-run", action="store_true", help="show what would be done, and do nothing")
     return result
@@ -62,14 +63,8 @@ def arguments() -> argparse.ArgumentParser:
 
 def make_ensure_vm(folder: Path, commit: str | None) -> Path:
     """The consumer's tool as a file in `folder`; raises RefusedError where this checkout is not of `commit`, if any."""
-    revision = current_revision()
-    if commit is not None and (revision.dirty or revision.commit != commit):
-        changed = " with changes that are in no commit" if revision.dirty else ""
-        raise RefusedError(
-            f"the images are of commit {commit}, this checkout is at {revision.commit}{changed}: "
-            "the release's ensure-vm.pyz must be of the images' commit",
-            hint=f"Run it in a clean checkout of that commit: git worktree add FOLDER {commit}",
-        )
+    if commit is not None:
+        require_checkout(commit, "the release's ensure-vm.pyz")
     return write_archive(ROOT, folder)
 
 
@@ -80,7 +75,7 @@ def request(options: argparse.Namespace, environ: Mapping[str, str]) -> PublishR
         tag=chosen_tag(options.tag, environ),
         image=options.image,
         repository=options.repository,
-        attested=options.attested,
+        record_sha256=options.record_sha256,
         allow_dirty=options.allow_dirty,
         dry_run=options.dry_run,
     )
@@ -108,7 +103,7 @@ def publish_release(
     bundle: Bundle = make_ensure_vm,
 ) -> None:
     """Publish, or show the plan; raises what docs/exit-codes.md lists."""
-    context = Context.from_environment(environ, repository=request.repository)
+    context = Context.from_environment(environ, repository=request.repository, anonymous=request.dry_run)
     with reporter.step("Reading and hashing what was built and tested"):
         images = read_dist(request.dist, version=request.tag, allow_dirty=request.allow_dirty)
     images = proposals.primary_first(images, request.image)
@@ -119,21 +114,18 @@ def publish_release(
         ensure_vm = local_file(bundle(folder, None if request.allow_dirty else commit))
         # Everything up to the first write comes first, so that what can be refused is refused before it.
         with reporter.step("Looking at what is there"):
-            releases = preflight(github, str(version), commit)
-            immutable = github.releases_are_immutable()
-            previous, changes = proposals.read_previous(github, releases, images[0])
-        record = proposals.release_record(
-            context,
-            images,
-            ensure_vm,
-            previous=previous,
-            changes=changes,
-            run=run_url(environ),
-            attested=request.attested,
-        )
+            ask = _look_without_a_token if context.token is None else preflight
+            releases, tagged = ask(github, str(version), commit)
+            immutable = github.releases_are_immutable() if context.token is not None else None
+            attested = request.record_sha256 is not None
+            record = proposals.make_record(
+                github, releases, images, ensure_vm, run=run_url(environ), attested=attested
+            )  # fmt: skip
+        record_file = proposals.write_record(record, folder)
+        _require_attested(record_file.sha256, request.record_sha256)
         newest = newest_release(releases)
         latest = newest is None or newest.version is None or newest.version <= version
-        proposal = proposals.make_proposal(record, images, ensure_vm, folder / artifacts.RELEASE, latest=latest)
+        proposal = proposals.make_proposal(record, images, ensure_vm, record_file, latest=latest, tagged=tagged)
         if immutable:
             reporter.note(
                 "Releases of this repository are immutable: once published, neither assets nor tag can change"
@@ -145,7 +137,33 @@ def publish_release(
             return
         published = carry_out(github, plan, proposal)
     reporter.note(f"{proposal.tag} is published{' already' if plan.published else ''}: {published.html_url}")
-    actions.set_outputs({"tag": proposal.tag, "url": published.html_url}, environ)
+    outputs = {"tag": proposal.tag, "url": published.html_url, "record-sha256": record_file.sha256}
+    actions.set_outputs(outputs, environ)
+
+
+def _look_without_a_token(github: GitHub, tag: str, commit: str) -> tuple[list[Release], bool]:
+    """What anybody may see, for a dry run; what could not be looked at is said."""
+    github.reporter.warn(
+        "Without a token nobody can tell whether there is a draft already, whether releases are immutable, and whether "
+        "publishing would be allowed"
+    )
+    try:
+        github.repository()
+        return look(github, tag, commit)
+    except (AccessError, RemoteError) as failure:
+        github.reporter.warn(f"Neither the tag nor earlier releases could be looked at: {failure}")
+        return [], False
+
+
+def _require_attested(made: str, attested: str | None) -> None:
+    """Raise VerificationError where the record is not the one that was attested."""
+    if attested not in {None, made}:
+        raise VerificationError(
+            f"the release record made here has SHA-256 {made}, the one that was attested has {attested}: it was made "
+            "by another run or commit, or releases were published or removed since",
+            hint="Run the whole workflow again (Re-run all jobs, or a new run that resumes this one's images): the "
+            "record is then made and attested anew.",
+        )
 
 
 if __name__ == "__main__":

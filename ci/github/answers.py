@@ -53,8 +53,10 @@ class Release(ApiAnswer):
 
     id: int
     tag_name: str
+    name: str | None = None
     target_commitish: str
     draft: bool
+    prerelease: bool = False
     immutable: bool = False
     body: str | None = None
     html_url: str
@@ -93,6 +95,13 @@ class Pull(ApiAnswer):
     def open(self) -> bool:
         """True while it is neither merged nor closed."""
         return self.state == "open"
+
+
+class FolderEntry(ApiAnswer):
+    """A file or a folder in a folder; `sha` is of all that is in it."""
+
+    name: str
+    sha: str
 
 
 class Created(ApiAnswer):

@@ -13,6 +13,7 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
@@ -30,6 +31,7 @@ from ci.github.answers import (
     Comparison,
     Created,
     FileContents,
+    FolderEntry,
     Pull,
     Reference,
     Release,
@@ -38,7 +40,7 @@ from ci.github.answers import (
 )
 from ci.github.context import Context
 from ci.github.failures import from_status
-from ci.github.transfer import Transfer
+from ci.github.transfer import NameTakenError, Transfer
 from ci.host.errors import AccessError, RejectedError, RemoteError
 from ci.host.progress import Reporter
 
@@ -78,14 +80,25 @@ class GitHub:
     # The repository
 
     def repository(self) -> RepositoryFacts:
-        """The repository itself; raises AccessError where it does not exist for this token."""
+        """The repository itself; raises AccessError where it does not exist for this token.
+
+        GitHub answers to the names that a repository had before it was renamed or transferred, by its id, until
+        another one takes such a name. From then on its present name is used.
+        https://docs.github.com/en/repositories/creating-and-managing-repositories/renaming-a-repository
+        """
+        name = self.context.repository
         try:
-            return self.read("reading the repository", "", RepositoryFacts)
+            facts = self.read("reading the repository", "", RepositoryFacts)
         except AbsentError:
             raise AccessError(
-                f"there is no repository {self.context.repository}, or the token may not see it",
+                f"there is no repository {name}, or the token may not see it",
                 hint="Check the name for typing errors, and that the token is of an account or an app with access.",
             ) from None
+        if facts.full_name.lower() != name.lower():
+            self.reporter.note(f"{name} is now called {facts.full_name}")
+            self.context = replace(self.context, repository=facts.full_name)
+            self._root = f"/repos/{facts.full_name}"
+        return facts
 
     def releases_are_immutable(self) -> bool | None:
         """Whether published releases can no longer be changed; None where the token may not know."""
@@ -104,11 +117,24 @@ class GitHub:
             return None
         return target.sha
 
+    def workflows(self, commit: str | None) -> str | None:
+        """What tells a commit's workflows, or the default branch's, from others; None where there are none."""
+        query = None if commit is None else {"ref": commit}
+        try:
+            entries = self.read("reading .github", "/contents/.github", tuple[FolderEntry, ...], query)
+        except AbsentError:
+            return None
+        return next((entry.sha for entry in entries if entry.name == "workflows"), None)
+
     # Releases
 
     def releases(self) -> list[Release]:
         """All releases, drafts included where the token may push."""
         return list(self.items("listing the releases", "/releases", Release))
+
+    def release(self, number: int) -> Release:
+        """A release, or a draft, as it is now."""
+        return self.read("reading the release", f"/releases/{number}", Release)
 
     def published_release(self, tag: str) -> Release | None:
         """The published release of a tag; drafts are not found this way."""
@@ -117,29 +143,38 @@ class GitHub:
         except AbsentError:
             return None
 
-    def create_draft(self, tag: str, commit: str, body: str, done: Callable[[], Release | None]) -> Release:
-        """Create a draft; `done` looks for one that a lost answer left."""
-        draft = {"tag_name": tag, "target_commitish": commit, "name": tag, "body": body, "draft": True}
+    def create_draft(self, tag: str, body: str, done: Callable[[], Release | None], *, commit: str | None) -> Release:
+        """Create a draft; `done` looks for one that a lost answer left. `commit` is for a tag that is not there yet.
+
+        Where the tag is there GitHub does not use the commit, but may refuse it all the same, to a token that may not
+        change workflows: https://github.com/cli/cli/issues/9514
+        """
+        draft = {"tag_name": tag, "name": tag, "body": body, "draft": True} | _target(commit)
         return self.write("creating the draft", "POST", "/releases", draft, Release, done=done)
 
-    def publish(self, release: Release, *, commit: str, body: str, latest: bool) -> Release:
-        """Make a draft public: the one step that others see."""
-        path = f"/releases/{release.id}"
+    def publish(self, release: Release, *, body: str, latest: bool, commit: str | None) -> Release:
+        """Make a draft public: the one step that others see. What people wrote into it stays; `commit` as above."""
         change = {
             "tag_name": release.tag_name,
-            "target_commitish": commit,
-            "name": release.tag_name,
-            "body": body,
             "draft": False,
-            "prerelease": False,
             "make_latest": "true" if latest else "false",
-        }
+        } | _target(commit)
+        if body != release.body:
+            change["body"] = body
 
         def done() -> Release | None:
-            now = self.read("reading the release", path, Release)
+            now = self.release(release.id)
             return None if now.draft else now
 
-        return self.write("publishing the release", "PATCH", path, change, Release, done=done)
+        return self.write("publishing the release", "PATCH", f"/releases/{release.id}", change, Release, done=done)
+
+    def withdraw(self, release: Release) -> None:
+        """Make a release that was just published a draft again."""
+        self.write("taking the release back", "PATCH", f"/releases/{release.id}", {"draft": True}, Release)
+
+    def delete_draft(self, release: Release) -> None:
+        """Remove a draft; one that is gone already is no failure."""
+        self._delete(f"the draft {release.html_url}", f"/releases/{release.id}")
 
     def assets(self, release: Release) -> tuple[Asset, ...]:
         """All assets; a release's own list may leave out those that were never completed."""
@@ -147,12 +182,14 @@ class GitHub:
 
     def delete_asset(self, asset: Asset) -> None:
         """Remove an asset of a draft; one that is gone already is no failure."""
+        self._delete(asset.name, f"/releases/assets/{asset.id}")
 
+    def _delete(self, what: str, path: str) -> None:
         def call() -> None:
             with contextlib.suppress(AbsentError):
-                self._request("DELETE", f"/releases/assets/{asset.id}")
+                self._request("DELETE", path)
 
-        self.persistence.write(f"removing {asset.name}", call)
+        self.persistence.write(f"removing {what}", call)
 
     # The bytes of assets
 
@@ -165,14 +202,23 @@ class GitHub:
         self.reporter.note(f"GitHub tells no digest of {asset.name}; downloading it to compare")
         return self.persistence.read(f"download of {asset.name}", lambda: self._transfer.sha256(asset))
 
-    def upload(self, release: Release, path: Path, done: Callable[[], Asset | None]) -> Asset:
-        """Add a file to a draft; `done` looks for what an earlier attempt left, and clears its name."""
+    def upload(self, release: Release, path: Path, done: Callable[[bool], Asset | None]) -> Asset:
+        """Add a file to a draft; `done` looks for what an earlier attempt left, and clears its name.
+
+        It is told whether an attempt of ours may have left it; else it is somebody else's.
+        """
+        ours = False
 
         def call() -> Asset:
-            with self.reporter.transfer(f"upload {path.name}", path.stat().st_size) as advance:
-                return self._transfer.upload(release, path, advance)
+            nonlocal ours
+            try:
+                with self.reporter.transfer(f"upload {path.name}", path.stat().st_size) as advance:
+                    return self._transfer.upload(release, path, advance)
+            except TransientError as failure:
+                ours = ours or not isinstance(failure, NameTakenError)
+                raise
 
-        return self.persistence.write(f"upload of {path.name}", call, done)
+        return self.persistence.write(f"upload of {path.name}", call, lambda: done(ours))
 
     # Branches and commits
 
@@ -298,6 +344,10 @@ class GitHub:
         if (scopes := headers.get("x-oauth-scopes")) is not None:
             self.scopes = frozenset(scope.strip() for scope in str(scopes).split(","))
         return data
+
+
+def _target(commit: str | None) -> dict[str, object]:
+    return {} if commit is None else {"target_commitish": commit}
 
 
 def _parsed(what: str, kind: type[AnswerT], data: object) -> AnswerT:

@@ -28,6 +28,10 @@ from ci.host.files import CHUNK_BYTES
 LARGEST_READ = 16 << 20
 
 
+class NameTakenError(TransientError):
+    """An asset of the name that an upload is to have is there already."""
+
+
 class _Body:
     """A file on its way out, in large blocks. Requests takes the length from `__len__`, and streams from `__iter__`.
 
@@ -73,7 +77,7 @@ class Transfer:
                 raise TransientError(f"{type(error).__name__}") from error
 
     def upload(self, release: Release, path: Path, advance: Callable[[int], None]) -> Asset:
-        """Send a file to a draft, once. Raises TransientError also where an asset of this name is there already.
+        """Send a file to a draft, once. Raises NameTakenError where an asset of this name is there already.
 
         Every wait for the network is bounded, and so is the whole attempt.
         """
@@ -96,7 +100,7 @@ class Transfer:
             _raise_for(response, request)
         except RejectedError as refusal:
             if "already_exists" in refusal.codes:
-                raise TransientError("an asset of this name is there already") from refusal
+                raise NameTakenError("an asset of this name is there already") from refusal
             raise
         try:
             return Asset.model_validate_json(response.content)

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ci.host.errors import HostError, ToolError
+from ci.host.errors import HostError, RefusedError, ToolError
 from ci.host.process import run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,3 +29,15 @@ def current_revision(root: Path = ROOT) -> Revision:
     except (ToolError, HostError):
         return Revision(commit=UNKNOWN_COMMIT, dirty=True)
     return Revision(commit=commit, dirty=bool(changes))
+
+
+def require_checkout(commit: str, what: str) -> None:
+    """Raise RefusedError unless this is a clean checkout of `commit`, of which `what` must be."""
+    revision = current_revision()
+    if revision.dirty or revision.commit != commit:
+        changed = " with changes that are in no commit" if revision.dirty else ""
+        raise RefusedError(
+            f"the images are of commit {commit}, this checkout is at {revision.commit}{changed}: "
+            f"{what} must be of the images' commit",
+            hint=f"Run it in a clean checkout of that commit: git worktree add FOLDER {commit}",
+        )

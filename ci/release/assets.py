@@ -18,50 +18,45 @@ WantedFile = LocalFile | AssetRecord
 class AssetComparison:
     """All assets of a release: those of the files wanted, the wrong ones under their names, and foreign ones.
 
-    Of `untold` ones GitHub knows no digest, and only their bytes could tell; `missing` are the names of files.
-    `problems` tells in words what is not as it should be.
+    `missing` are the names of files; `problems` tells in words what is not as it should be.
     """
 
     right: tuple[Asset, ...]
     wrong: tuple[Asset, ...]
-    untold: tuple[Asset, ...]
     foreign: tuple[Asset, ...]
     missing: tuple[str, ...]
     problems: tuple[str, ...]
 
 
-def is_right(asset: Asset, file: WantedFile) -> bool | None:
-    """Whether an asset is this file; None where GitHub knows no digest and only its bytes could tell."""
-    if asset.name != file.name or asset.state != UPLOADED or asset.size != file.size:
-        return False
-    return None if asset.sha256 is None else asset.sha256 == file.sha256
+def is_whole(asset: Asset, file: WantedFile) -> bool:
+    """Whether all bytes of an asset arrived, as many as the file has; they may be others."""
+    return asset.name == file.name and asset.state == UPLOADED and asset.size == file.size
 
 
 def compare_assets(
-    assets: Iterable[Asset], wanted: Iterable[WantedFile], read_digest: Callable[[Asset], str] | None = None
+    assets: Iterable[Asset], wanted: Iterable[WantedFile], read_digest: Callable[[Asset], str]
 ) -> AssetComparison:
-    """Compare; `read_digest` finds out the digest of an asset of which GitHub tells none."""
+    """Compare; `read_digest` finds out the digest of an asset of which GitHub tells none: that never counts as same."""
     left = {file.name: file for file in wanted}
-    found: dict[bool | None, list[Asset]] = {True: [], False: [], None: []}
+    right: list[Asset] = []
+    wrong: list[Asset] = []
     foreign: list[Asset] = []
     problems: list[str] = []
     for asset in assets:
         if (file := left.pop(asset.name, None)) is None:
             foreign.append(asset)
             continue
-        same, sha256 = is_right(asset, file), asset.sha256
-        if same is None and read_digest is not None:
-            sha256 = read_digest(asset)
-            same = sha256 == file.sha256
-        found[same].append(asset)
-        if same is False:
-            whole = asset.state == UPLOADED and asset.size == file.size
-            other = f"is not what was tested: SHA-256 {sha256}, expected {file.sha256}"
-            problems.append(f"{asset.name} {other if whole else INCOMPLETE}")
+        whole = is_whole(asset, file)
+        sha256 = (asset.sha256 or read_digest(asset)) if whole else None
+        if sha256 == file.sha256:
+            right.append(asset)
+            continue
+        wrong.append(asset)
+        other = f"is not what was tested: SHA-256 {sha256}, expected {file.sha256}"
+        problems.append(f"{asset.name} {other if whole else INCOMPLETE}")
     return AssetComparison(
-        right=tuple(found[True]),
-        wrong=tuple(found[False]),
-        untold=tuple(found[None]),
+        right=tuple(right),
+        wrong=tuple(wrong),
         foreign=tuple(foreign),
         missing=tuple(left),
         problems=(

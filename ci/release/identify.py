@@ -128,7 +128,7 @@ def look_after(github: GitHub, releases: Sequence[Release], record: ReleaseRecor
     newest, pulls = newest_release(releases), github.pulls(branch_name(record.tag))
     return Aftermath(
         published=release is not None,
-        problems=compare_assets(release.assets, files_of(record)).problems if release else (),
+        problems=compare_assets(release.assets, files_of(record), github.sha256).problems if release else (),
         newest=newest.tag_name if newest else None,
         pull=next((pull for pull in pulls if pull.merged_at), pulls[0] if pulls else None),
     )

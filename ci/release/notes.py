@@ -42,15 +42,10 @@ EVIDENCE = (
     artifacts.BOOT_CHART,
 )
 
-_MARKER = re.compile(r"<!-- (?:(?!--)[^<>\n])* -->")
 
-
-def release_notes(record: ReleaseRecord, marker: str = "") -> str:
-    """The body of the release; `marker`, an HTML comment, becomes the last line.
-
-    Raises InputError for a tag that is no version.
-    """
-    return _render("release_notes.md.j2", record, RELEASE_LIMIT, marker=marker)
+def release_notes(record: ReleaseRecord) -> str:
+    """What the release's text says of it; raises InputError for a tag that is no version."""
+    return _render("release_notes.md.j2", record, RELEASE_LIMIT)
 
 
 def release_page(record: ReleaseRecord) -> str:
@@ -73,16 +68,12 @@ def consumer_pull_request(record: ReleaseRecord, manifest: str) -> str:
     return _render("consumer_pull_request.md.j2", record, PULL_REQUEST_LIMIT, manifest=manifest)
 
 
-def _render(template: str, record: ReleaseRecord, limit: int, *, marker: str = "", manifest: str = "") -> str:
-    if marker and not _MARKER.fullmatch(marker):
-        raise ValueError(f"not an HTML comment on one line: {marker!r}")
+def _render(template: str, record: ReleaseRecord, limit: int, *, manifest: str = "") -> str:
     context, changes = _context(record) | {"manifest": manifest}, record.changes
     for rows in PACKAGE_ROWS:
         tables = packages.markdown(changes, rows) if changes and record.previous else Markdown("")
         text = environment().get_template(template).render(context, package_tables=tables)
         text = re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
-        if marker:
-            text += f"\n{marker}\n"
         if len(text.encode()) <= limit:
             return text
     raise InputError(

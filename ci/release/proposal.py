@@ -25,7 +25,7 @@ from ci.release import notes
 from ci.release.dist import LocalFile, TestedImage, local_file
 from ci.release.publish import Proposal
 from ci.release.read_back import newest_release, read_file, read_record
-from ci.release.state import marker
+from ci.release.state import section
 
 # What actions/attest signs in the release workflow: where an image was built, and what is in it.
 PREDICATES = ("https://slsa.dev/provenance/v1", "https://cyclonedx.org/bom")
@@ -54,6 +54,22 @@ def check_commit(images: Sequence[TestedImage], context: Context) -> str:
             f"the images were built from an unknown commit ({commit})", hint="Build in a git checkout, not an archive."
         )
     return commit
+
+
+def make_record(
+    github: GitHub,
+    releases: Sequence[Release],
+    images: Sequence[TestedImage],
+    ensure_vm: LocalFile,
+    *,
+    run: str | None,
+    attested: bool,
+) -> ReleaseRecord:
+    """The record of what is to be released on top of the earlier `releases`; made again, it is the same to the byte."""
+    previous, changes = read_previous(github, releases, images[0])
+    return release_record(
+        github.context, images, ensure_vm, previous=previous, changes=changes, run=run, attested=attested
+    )  # fmt: skip
 
 
 def release_record(
@@ -140,14 +156,27 @@ def read_previous(
 
 
 def make_proposal(
-    record: ReleaseRecord, images: Sequence[TestedImage], ensure_vm: LocalFile, record_file: Path, *, latest: bool
+    record: ReleaseRecord,
+    images: Sequence[TestedImage],
+    ensure_vm: LocalFile,
+    record_file: LocalFile,
+    *,
+    latest: bool,
+    tagged: bool,
 ) -> Proposal:
-    """Write the record, and list everything in the order of its upload: the manifest's image, what can fail, first."""
-    record.write(record_file)
+    """List everything in the order of its upload: the manifest's image, and what can fail, first."""
     return Proposal(
         tag=record.tag,
         commit=record.commit,
-        body=notes.release_notes(record, marker(record.commit)),
+        body=section(record.commit, notes.release_notes(record)),
         latest=latest,
-        files=(*(file for image in images for file in image.files), ensure_vm, local_file(record_file)),
+        tagged=tagged,
+        files=(*(file for image in images for file in image.files), ensure_vm, record_file),
     )
+
+
+def write_record(record: ReleaseRecord, folder: Path) -> LocalFile:
+    """Write `release.json`."""
+    path = folder / artifacts.RELEASE
+    record.write(path)
+    return local_file(path)

@@ -8,10 +8,16 @@ from ci.github.answers import Asset, Commit, Created, Release
 from ci.records import artifacts
 from ci.release.dist import LocalFile
 from ci.release.publish import Proposal
-from ci.release.state import marker
+from ci.release.state import section
 from tests.support.releasing import COMMIT, TAG
 
+OURS = section(COMMIT, "Notes")
 HEAD, TREE = "a" * 40, "e" * 40
+
+
+def unread(asset: Asset) -> str:
+    """In place of the reading of bytes, where GitHub tells every digest."""
+    raise AssertionError(f"{asset.name} need not be read")
 
 
 def local(name: str, data: bytes = b"data") -> LocalFile:
@@ -38,7 +44,7 @@ def asset(file: LocalFile, **changes: Any) -> Asset:  # noqa: ANN401 - the field
 
 def release(tag: str = TAG, **changes: Any) -> Release:  # noqa: ANN401 - the fields of Release
     values: dict[str, Any] = {
-        "id": 7, "tag_name": tag, "target_commitish": COMMIT, "draft": False, "body": marker(COMMIT),
+        "id": 7, "tag_name": tag, "name": tag, "target_commitish": COMMIT, "draft": False, "body": OURS,
         "html_url": f"https://github.com/o/r/releases/tag/{tag}",
         "upload_url": "https://uploads.github.com/repos/o/r/releases/7/assets{?name,label}",
     }  # fmt: skip
@@ -52,5 +58,5 @@ def commit(message: str, *, sha: str = "b" * 40, tree: str = TREE, parents: tupl
 
 
 def proposal(**changes: Any) -> Proposal:  # noqa: ANN401 - the fields of Proposal
-    values: dict[str, Any] = {"tag": TAG, "commit": COMMIT, "body": "Notes", "latest": True, "files": FILES}
+    values: dict[str, Any] = {"tag": TAG, "commit": COMMIT, "body": OURS, "latest": True, "files": FILES}
     return Proposal(**(values | changes))

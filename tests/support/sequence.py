@@ -26,11 +26,16 @@ PUBLISH = (
     "GET download .packages.tsv",
     "GET store .packages.tsv",
     "POST releases",
+    "GET releases",
+    "GET releases/ID/assets",
     *(f"UPLOAD {suffix}" for suffix in REQUIRED),
     "UPLOAD ensure-vm.pyz",
     "UPLOAD release.json",
     "GET releases/ID/assets",
+    "GET releases/ID",
+    "GET git/ref/tags/TAG",
     "PATCH releases/ID",
+    "GET git/ref/tags/TAG",
 )
 ROLL_OUT = (
     "GET releases/tags/TAG",

@@ -23,7 +23,8 @@ from ci.records.release import ReleaseRecord
 from ci.rehearsal.exchanges import Exchange
 from ci.rehearsal.faults import Armed
 from ci.rehearsal.server import GitHubServer
-from ci.release.state import marker
+from ci.release.state import section
+from ci.workflow import prepare_release
 from tests.support.calls import Api
 from tests.support.releasing import ENSURE_VM, TAG, make_dist, write_ensure_vm
 
@@ -49,6 +50,7 @@ QUICK = Patience(
 READING = {"GET", "HEAD"}
 # The consumer's tool is not made for each of many releases; test_ensure_vm.py beside this has the real one.
 publishing = functools.partial(publish_release.main, bundle=write_ensure_vm)
+preparing = functools.partial(prepare_release.main, bundle=write_ensure_vm)
 LOCKS = {".work-lock"}
 
 
@@ -96,6 +98,20 @@ class Stage:
     def publish(self, *flags: str, dist: Path | None = None) -> Run:
         argv = ["--dist", os.fspath(dist or self.folder / "dist"), *flags]
         return self.run(publishing, publish_release.arguments(), argv)
+
+    def prepare(self, *flags: str, dist: Path | None = None) -> Run:
+        """Make the record and the tool, to be attested."""
+        argv = ["--dist", os.fspath(dist or self.folder / "dist"), *flags]
+        return self.run(preparing, prepare_release.arguments(), argv)
+
+    def publish_attested(self, dist: Path | None = None) -> Run:
+        """Prepare a release and publish what was prepared, as the jobs of a workflow do."""
+        dist = dist or self.folder / "dist"
+        assert self.prepare(dist=dist).code == 0
+        attested = sha256((dist / artifacts.RELEASE).read_bytes())
+        for name in (artifacts.RELEASE, ENSURE_VM_NAME):
+            (dist / name).unlink()
+        return self.publish("--record-sha256", attested, dist=dist)
 
     def roll_out(self, *flags: str, tag: str = TAG) -> Run:
         return self.run(propose_rollout.main, propose_rollout.arguments(), ["--tag", tag, *flags])
@@ -179,7 +195,7 @@ class Stage:
 
     def make_draft(self, files: Mapping[str, bytes] | None = None, tag: str = TAG) -> Json:
         """A draft as an earlier run of ours left it."""
-        return self.make_release(tag, files or {}, draft=True, body=marker(self.head()))
+        return self.make_release(tag, files or {}, draft=True, body=section(self.head(), "Notes"))
 
     def make_tag(self, tag: str, commit: str, *, annotated: bool = False) -> None:
         if annotated:

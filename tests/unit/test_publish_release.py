@@ -20,7 +20,7 @@ def test_without_flags_it_publishes_what_the_build_left() -> None:
     plain = options()
     assert (plain.dist, plain.tag, plain.image, plain.repository) == (ROOT / "dist", None, "jammy", None)
     assert not plain.dry_run
-    assert not plain.attested
+    assert plain.record_sha256 is None
     assert not plain.allow_dirty
 
 

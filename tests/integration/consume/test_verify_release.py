@@ -182,7 +182,8 @@ def test_gh_is_asked_about_the_sbom_where_the_record_says_that_it_is_attested(
 ) -> None:
     tag = f"{TAG}.1"
     stage.build(tag, folder=stage.folder / tag)
-    assert stage.publish(*(["--attested"] if attested else []), dist=stage.folder / tag).code == 0
+    publish = stage.publish_attested if attested else stage.publish
+    assert publish(dist=stage.folder / tag).code == 0
     gh = stage.folder / "gh"
     gh.write_text(GH.format(code=0))
     gh.chmod(0o755)

@@ -46,7 +46,7 @@ def release(stage: Stage) -> Path:
     """A release on top of an earlier one, rolled out and merged; its image as somebody downloaded it."""
     release_older(stage)
     stage.build()
-    assert stage.publish("--attested").code == 0
+    assert stage.publish_attested().code == 0
     assert stage.roll_out().code == 0
     stage.server.merge_pull(stage.repository, 1)
     path = stage.folder / "some.qcow2"

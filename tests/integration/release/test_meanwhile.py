@@ -2,7 +2,7 @@
 
 import pytest
 
-from ci.host.errors import RejectedError, RemoteError, VerificationError
+from ci.host.errors import RefusedError, RejectedError, RemoteError, VerificationError
 from ci.rehearsal.faults import Armed, Effect, Fault, Moment
 from tests.support.releasing import TAG
 from tests.support.stage import (
@@ -38,7 +38,7 @@ def test_a_draft_that_is_deleted_while_files_are_added(stage: Stage) -> None:
 def test_an_asset_that_is_deleted_before_the_comparison(stage: Stage) -> None:
     dist = stage.build()
     image = next(name for name in published_files(dist) if name.endswith(".qcow2"))
-    with meanwhile(pause(stage, "GET", "/releases/[0-9]+/assets$"), lambda: stage.replace_asset(image, None)):
+    with meanwhile(pause(stage, "GET", "/releases/[0-9]+/assets$", call=2), lambda: stage.replace_asset(image, None)):
         run = stage.publish()
     assert run.code == VerificationError.exit_code, run.said
     assert image in run.said
@@ -50,7 +50,7 @@ def test_an_asset_that_is_deleted_before_the_comparison(stage: Stage) -> None:
 def test_a_file_that_somebody_adds_before_the_comparison(stage: Stage) -> None:
     dist = stage.build()
     with meanwhile(
-        pause(stage, "GET", "/releases/[0-9]+/assets$"),
+        pause(stage, "GET", "/releases/[0-9]+/assets$", call=2),
         lambda: stage.upload(stage.releases()[0], "notes.txt", b"somebody's"),
     ):
         run = stage.publish()
@@ -64,7 +64,7 @@ def test_an_asset_that_somebody_replaces_before_the_comparison(stage: Stage) -> 
     dist = stage.build()
     image = next(name for name in published_files(dist) if name.endswith(".qcow2"))
     other = b"x" * (dist / image).stat().st_size
-    with meanwhile(pause(stage, "GET", "/releases/[0-9]+/assets$"), lambda: stage.replace_asset(image, other)):
+    with meanwhile(pause(stage, "GET", "/releases/[0-9]+/assets$", call=2), lambda: stage.replace_asset(image, other)):
         run = stage.publish()
     assert run.code == VerificationError.exit_code, run.said
     assert stage.releases()[0]["draft"] is True
@@ -99,27 +99,36 @@ def test_a_file_that_changes_while_it_is_uploaded(stage: Stage) -> None:
     assert stage.releases()[0]["draft"] is True
 
 
-def test_a_second_draft_that_comes_to_be_while_the_first_is_made(stage: Stage) -> None:
-    """The publishing of one goes on, and the other stays a draft that nobody sees."""
+def test_another_runs_draft_that_comes_to_be_while_ours_is_made(stage: Stage) -> None:
+    """Both runs go on with the first; the other draft is removed."""
     dist = stage.build()
     with meanwhile(pause(stage, "POST", "/releases$"), stage.make_draft):
         run = stage.publish()
     assert run.code == 0, run.said
-    assert sorted(release["draft"] for release in stage.releases()) == [False, True]
-    assert_nothing_wrong_is_public(stage, dist)
+    assert "removing a further draft of ours" in run.said
+    assert_released(stage, dist)
     assert stage.publish().writes == []
 
 
+def test_a_persons_draft_that_comes_to_be_while_ours_is_made(stage: Stage) -> None:
+    stage.build()
+    with meanwhile(
+        pause(stage, "POST", "/releases$"), lambda: stage.make_release(TAG, {"a": b"a"}, draft=True, body="Mine")
+    ):
+        run = stage.publish()
+    assert run.code == RefusedError.exit_code, run.said
+    assert f"there are 2 drafts of {TAG}" in run.said
+    assert [release["body"] for release in stage.releases() if release["assets"]] == ["Mine"]
+
+
 def test_a_release_of_the_tag_that_somebody_publishes_first(stage: Stage) -> None:
-    dist = stage.build()
+    stage.build()
     with meanwhile(pause(stage, "PATCH", "/releases/"), lambda: stage.make_release(TAG, {"a": b"a"})):
         run = stage.publish()
-    assert run.code == RejectedError.exit_code, run.said
-    assert "already_exists" in run.said
-    assert {asset["name"] for release in stage.releases() if not release["draft"] for asset in release["assets"]} == {
-        "a"
-    }
-    assert len(published_files(dist)) > 1
+    assert run.code == RefusedError.exit_code, run.said
+    assert f"{TAG} is published already, with other assets" in run.said
+    (public,) = [release for release in stage.releases() if not release["draft"]]
+    assert {asset["name"] for asset in public["assets"]} == {"a"}
 
 
 def test_a_branch_that_is_deleted_before_its_pull_request_is_opened(stage: Stage) -> None:

@@ -19,7 +19,7 @@ from ci.host.errors import (
 from ci.host.process import held_port
 from ci.records import artifacts
 from ci.rehearsal.faults import Effect, Fault
-from ci.release.state import marker
+from ci.release.state import section
 from tests.support.releasing import TAG
 from tests.support.stage import FILES, OLDER, Run, Stage, published_bytes
 
@@ -216,10 +216,10 @@ def test_a_draft_that_somebody_else_made(stage: Stage) -> None:
     assert stage.state() == before
 
 
-def test_two_drafts(stage: Stage) -> None:
+def test_two_drafts_of_which_a_person_edited_one(stage: Stage) -> None:
     stage.build()
     stage.make_draft()
-    stage.make_draft()
+    stage.api("PATCH", f"/releases/{stage.make_draft()['id']}", {"name": "Mine"})
     before = stage.state()
     assert_refused(stage.publish(), RefusedError, f"there are 2 drafts of {TAG}")
     assert stage.state() == before
@@ -250,7 +250,7 @@ def test_a_published_release_with_other_assets(stage: Stage, change: str) -> Non
     stage.server.set_immutable_releases(stage.repository, enabled=change == "further asset")
     files = right_files(stage)
     published_differently(change)(files)
-    stage.make_release(TAG, files, body=marker(stage.head()))
+    stage.make_release(TAG, files, body=section(stage.head(), "Notes"))
     before = stage.state()
     run = stage.publish()
     assert_refused(run, RefusedError, f"{TAG} is published already, with other assets")

@@ -19,7 +19,6 @@ from tests.support.release_records import COMMIT, NAME, REPOSITORY, SITE
 
 TAG = "v2026.11.23"
 STEM = f"{NAME}-{TAG}"
-MARKER = "<!-- the automation's own draft -->"
 
 HOSTILE = [
     "`code` ```",
@@ -86,7 +85,7 @@ DIFF = compare(
 def texts(record: ReleaseRecord) -> dict[str, str]:
     """Every text of a release, by what it is."""
     return {
-        "notes": notes.release_notes(record, MARKER),
+        "notes": notes.release_notes(record),
         "page": notes.release_page(record),
         "entry": notes.changelog_entry(record),
         "pull request": notes.pull_request(record),
@@ -308,18 +307,6 @@ def test_the_entry_fits_the_changelog() -> None:
     assert with_entry(text, TAG, entry) == text
 
 
-def test_the_marker_is_the_last_line_of_the_body() -> None:
-    text = notes.release_notes(make_record(), MARKER)
-    assert text.endswith(f"\n\n{MARKER}\n")
-    assert MARKER not in notes.release_notes(make_record())
-
-
-@pytest.mark.parametrize("marker", ["text", "<!-- a --> <b>", "<!-- a\n -->", "<!-- a -- b -->", "<!---->"])
-def test_a_marker_that_would_show_is_a_mistake(marker: str) -> None:
-    with pytest.raises(ValueError, match="not an HTML comment"):
-        notes.release_notes(make_record(), marker)
-
-
 def test_the_longest_list_of_packages_is_cut_to_what_github_takes() -> None:
     names = [f"{number:05}-{'x' * 180}" for number in range(5000)]
     huge = compare([package(name, "1" * 100) for name in names], [package(name, "2" * 100) for name in names])
@@ -332,7 +319,6 @@ def test_the_longest_list_of_packages_is_cut_to_what_github_takes() -> None:
         assert rows in notes.PACKAGE_ROWS[:-1]
         assert f"{5000 - rows} more rows are not shown here." in text
         assert f"All packages: [`{STEM}.packages.tsv`]" in text
-    assert all_texts["notes"].endswith(f"\n{MARKER}\n")
 
 
 def test_an_ordinary_upgrade_is_shown_in_full() -> None:

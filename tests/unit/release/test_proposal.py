@@ -10,7 +10,7 @@ from ci.records import artifacts
 from ci.records.record import read_record
 from ci.records.release import ReleaseFacts, ReleaseRecord
 from ci.release.dist import TestedImage, read_dist
-from ci.release.proposal import check_commit, make_proposal, primary_first, release_record
+from ci.release.proposal import check_commit, make_proposal, primary_first, release_record, write_record
 from ci.release.publish import Proposal
 from ci.release.state import is_ours
 from tests.support.answers import local, release
@@ -44,8 +44,11 @@ def record_of(
     )
 
 
-def proposal_of(images: tuple[TestedImage, ...], record_file: Path) -> Proposal:
-    return make_proposal(record_of(images), primary_first(images, "jammy"), ENSURE_VM, record_file, latest=True)
+def proposal_of(images: tuple[TestedImage, ...], folder: Path) -> Proposal:
+    folder.mkdir(exist_ok=True)
+    record = record_of(images)
+    file = write_record(record, folder)
+    return make_proposal(record, primary_first(images, "jammy"), ENSURE_VM, file, latest=True, tagged=False)
 
 
 def test_a_single_image_is_the_primary_whatever_it_is(images: tuple[TestedImage, ...]) -> None:
@@ -113,7 +116,7 @@ def test_a_record_outlives_being_written(images: tuple[TestedImage, ...], tmp_pa
 
 
 def test_everything_is_uploaded_and_the_record_last(images: tuple[TestedImage, ...], tmp_path: Path) -> None:
-    made = proposal_of(images, tmp_path / artifacts.RELEASE)
+    made = proposal_of(images, tmp_path)
     assert [file.name for file in made.files] == [
         *(file.name for image in reversed(images) for file in image.files), "ensure-vm.pyz", artifacts.RELEASE,
     ]  # fmt: skip
@@ -123,13 +126,13 @@ def test_everything_is_uploaded_and_the_record_last(images: tuple[TestedImage, .
 
 
 def test_a_draft_with_its_notes_is_known_as_ours(images: tuple[TestedImage, ...], tmp_path: Path) -> None:
-    made = proposal_of(images, tmp_path / artifacts.RELEASE)
+    made = proposal_of(images, tmp_path)
     assert is_ours(release(body=made.body))
     # GitHub gives line ends back as a browser sends them.
     assert is_ours(release(body=made.body.replace("\n", "\r\n")))
 
 
 def test_the_same_files_make_the_same_record_and_notes(images: tuple[TestedImage, ...], tmp_path: Path) -> None:
-    first, second = (proposal_of(images, tmp_path / name) for name in ("first.json", "second.json"))
+    first, second = (proposal_of(images, tmp_path / name) for name in ("first", "second"))
     assert first.body == second.body
     assert first.files[-1].sha256 == second.files[-1].sha256

@@ -1,0 +1,71 @@
+"""Make what a release has beside the images, so that it can be attested first: its record and the consumer's tool.
+
+Writes `release.json` and `ensure-vm.pyz` beside the images and reports, and sets the outputs `record-sha256` and
+`tool-sha256`. It only reads GitHub. ci.publish_release makes the same files again, and takes no other record than the
+one of the digest that it is given.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from ci.consume.bundle import write_archive
+from ci.fetch.retry import Patience
+from ci.github.client import GitHub
+from ci.github.context import Context, chosen_tag, run_url
+from ci.github.failures import nothing_vanishes
+from ci.host import actions, cli
+from ci.host.progress import Reporter
+from ci.host.repository import ROOT, require_checkout
+from ci.image.definition import RELEASE_IMAGE
+from ci.release import proposal as proposals
+from ci.release.dist import local_file, read_dist
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The flags."""
+    result = cli.parser("python -m ci.workflow.prepare_release", __doc__)
+    result.add_argument("--dist", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist")
+    result.add_argument("--tag", help="vYYYY.MM.DD[.N] [the pushed tag; the version in dist]")
+    result.add_argument("--image", default=RELEASE_IMAGE, metavar="NAME", help="of several, the manifest's")
+    return result
+
+
+def make_ensure_vm(folder: Path, commit: str) -> Path:
+    """The consumer's tool as a file in `folder`, of this checkout, which must be of `commit`."""
+    require_checkout(commit, "the release's ensure-vm.pyz")
+    return write_archive(ROOT, folder)
+
+
+@nothing_vanishes()
+def main(
+    options: argparse.Namespace,
+    reporter: Reporter,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    patience: Patience | None = None,
+    bundle: Callable[[Path, str], Path] = make_ensure_vm,
+) -> int:
+    """Write the files; raises what docs/exit-codes.md lists."""
+    context = Context.from_environment(environ)
+    with reporter.step("Reading and hashing what was built and tested"):
+        images = read_dist(options.dist, version=chosen_tag(options.tag, environ))
+    images = proposals.primary_first(images, options.image)
+    commit = proposals.check_commit(images, context)
+    github = GitHub(context, reporter, patience)
+    with reporter.step("Looking at earlier releases"):
+        github.repository()
+        releases = github.releases()
+        ensure_vm = local_file(bundle(options.dist, commit))
+        record = proposals.make_record(github, releases, images, ensure_vm, run=run_url(environ), attested=True)
+    record_file = proposals.write_record(record, options.dist)
+    for file in (record_file, ensure_vm):
+        reporter.note(f"{file.path}: SHA-256 {file.sha256}")
+    actions.set_outputs({"record-sha256": record_file.sha256, "tool-sha256": ensure_vm.sha256}, environ)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main, arguments()))
