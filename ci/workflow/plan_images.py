@@ -43,6 +43,7 @@ UNRELATED = (
     ".github/ISSUE_TEMPLATE/",
     ".github/dependabot.yml",
     ".github/pull_request_template.md",
+    ".github/workflows/nightly.yml",
     ".github/workflows/pages.yml",
     ".github/workflows/rebuild.yml",
     ".github/workflows/refresh-base.yml",

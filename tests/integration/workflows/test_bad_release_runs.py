@@ -25,7 +25,7 @@ def test_a_tag_that_is_no_version(plain: Scene) -> None:
     run = plain.run(plain.push_tag("v2026.02.30"))
     assert run.results() == {
         "image/plan": "failure", "image/image": "skipped", "image/collect": "skipped", "rehearse": "skipped",
-        "attest": "skipped", "publish": "skipped", "roll-out": "skipped",
+        "attest": "skipped", "attest-contents": "skipped", "publish": "skipped", "roll-out": "skipped",
     }  # fmt: skip
     assert "**Failed:** 'v2026.02.30' is not a version" in run.summary
     assert plain.server.releases(plain.repository) == []
@@ -111,7 +111,8 @@ def test_a_run_that_is_cancelled_while_it_boots(make_scene: MakeScene) -> None:
     assert made.server.releases(made.repository) == []
 
 
-def test_an_image_that_changed_between_two_jobs(make_scene: MakeScene) -> None:
+@pytest.mark.parametrize("job", ["attest", "publish"])
+def test_an_image_that_changed_between_two_jobs(make_scene: MakeScene, job: str) -> None:
     made = make_scene()
 
     def tamper() -> None:
@@ -119,8 +120,8 @@ def test_an_image_that_changed_between_two_jobs(make_scene: MakeScene) -> None:
         with image.open("ab") as file:
             file.write(b"x")
 
-    made.interference.before_step["publish", "Fetch images and reports"] = tamper
+    made.interference.before_step[job, "Fetch images and reports"] = tamper
     run = made.run(made.push_tag(TAG))
-    assert run.jobs["publish"].step("Compare the digests").outcome is Result.FAILURE
+    assert run.jobs[job].step("Compare the digests").outcome is Result.FAILURE
     assert "has SHA-256" in run.summary
     assert made.server.releases(made.repository) == []

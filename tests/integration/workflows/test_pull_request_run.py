@@ -34,11 +34,12 @@ def test_images_are_built_tested_and_reported_beside_the_last_release_in_one_com
     made = make_scene(edits=LIGHT | {f"build/images/{SECOND}.toml": released})
     tagged = made.run(made.push_tag(TAG))
     assert public_releases(made) == [TAG]
-    assert len(made.side.attestations) == 4
+    assert len(made.side.attestations) == 2 * len(["image", "SBOM", "contents"]) + len(["record", "tool"])
     names = {asset["name"] for asset in made.server.releases(made.repository)[0]["assets"]}
     assert {f"fountainkit-toolsmith-{one}-{TAG}.qcow2" for one in ("debian-12", "second")} <= names
     assert artifacts(made, tagged) == [
-        "image-bookworm", "image-jammy", "logs-publish", "logs-roll-out", "reports-bookworm", "reports-jammy",
+        "image-bookworm", "image-jammy", "logs-attest", "logs-publish", "logs-roll-out",
+        "reports-bookworm", "reports-jammy",
     ]  # fmt: skip
 
     event = made.open_pull({"build/guest/etc/motd": lambda _: "changed\n"})
