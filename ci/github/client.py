@@ -6,13 +6,11 @@ a release must know each of its calls. Its retries are off, for they repeat uplo
 (https://github.com/PyGithub/PyGithub/blob/v2.10.0/github/GithubRetry.py); ci/fetch/retry.py has ours.
 """
 
-import base64
-import binascii
 import contextlib
 import itertools
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -30,7 +28,6 @@ from ci.github.answers import (
     Commit,
     Comparison,
     Created,
-    FileContents,
     FolderEntry,
     Pull,
     Reference,
@@ -41,7 +38,7 @@ from ci.github.answers import (
 from ci.github.context import Context
 from ci.github.failures import from_status
 from ci.github.transfer import NameTakenError, Transfer
-from ci.host.errors import AccessError, RejectedError, RemoteError
+from ci.host.errors import AccessError
 from ci.host.progress import Reporter
 
 logger = logging.getLogger("ci.github")
@@ -99,6 +96,16 @@ class GitHub:
             self.context = replace(self.context, repository=facts.full_name)
             self._root = f"/repos/{facts.full_name}"
         return facts
+
+    def is_called(self, name: str) -> bool:
+        """Whether a name is this repository's, or was: GitHub still leads there, and to the same number."""
+        if name.lower() == self.context.repository.lower():
+            return True
+        other = GitHub(replace(self.context, repository=name), self.reporter, self.persistence.patience)
+        try:
+            return other.repository().id == self.repository().id
+        except AccessError:
+            return False
 
     def releases_are_immutable(self) -> bool | None:
         """Whether published releases can no longer be changed; None where the token may not know."""
@@ -235,22 +242,9 @@ class GitHub:
         """The commits that `head` has and `base` has not, oldest first; 250 at most."""
         return self.read("comparing the branches", f"/compare/{base}...{head}", Comparison).commits
 
-    def read_file(self, path: str, commit: str) -> bytes | None:
-        """A file of a commit; None where it has none of this name."""
-        try:
-            contents = self.read(f"reading {path}", f"/contents/{quote(path)}", FileContents, {"ref": commit})
-        except AbsentError:
-            return None
-        if contents.encoding != "base64":
-            raise RemoteError(f"{path} of {self.context.repository} is larger than 1 MB")
-        try:
-            return base64.b64decode(contents.content)
-        except binascii.Error as error:
-            raise RemoteError(f"{path} of {self.context.repository} cannot be decoded: {error}") from error
-
-    def write_tree(self, parent: Commit, files: Mapping[str, str]) -> str:
-        """Write `parent`'s files with new contents for `files`; returns the tree."""
-        entries = [{"path": path, "mode": "100644", "type": "blob", "content": text} for path, text in files.items()]
+    def write_tree(self, parent: Commit, files: Iterable[tuple[str, str, str]]) -> str:
+        """Write `parent`'s files with others in their place, each a path, a mode and a text; returns the tree."""
+        entries = [{"path": path, "mode": mode, "type": "blob", "content": text} for path, mode, text in files]
         # Without base_tree, the commit would lose every other file.
         body = {"base_tree": parent.tree.sha, "tree": entries}
         return self.write("writing the files", "POST", "/git/trees", body, Created).sha
@@ -261,29 +255,29 @@ class GitHub:
         created = self.write("writing the commit", "POST", "/git/commits", body, Created)
         return Commit(sha=created.sha, message=message, tree=Created(sha=tree), parents=(Created(sha=parent.sha),))
 
-    def create_branch(self, name: str, commit: str) -> bool:
-        """Create a branch; False where there is one of this name already."""
+    def create_branch(self, name: str, commit: str) -> None:
+        """Create a branch; raises RejectedError where there is one of this name already."""
         body = {"ref": f"refs/heads/{name}", "sha": commit}
-        try:
-            self.write(f"creating the branch {name}", "POST", "/git/refs", body, Reference)
-        except RejectedError as refusal:
-            if "already exists" in refusal.message:
-                return False
-            raise
-        return True
+        self.write(f"creating the branch {name}", "POST", "/git/refs", body, Reference)
 
     def move_branch(self, name: str, commit: str) -> None:
         """Point a branch to another commit, whatever it pointed to."""
         body = {"sha": commit, "force": True}
         self.write(f"moving the branch {name}", "PATCH", f"/git/refs/heads/{quote(name)}", body, Reference)
 
+    def delete_branch(self, name: str) -> None:
+        """Remove a branch, and with it what is only there."""
+        self.persistence.write(
+            f"removing the branch {name}", lambda: self._request("DELETE", f"/git/refs/heads/{quote(name)}")
+        )
+
     # Pull requests
 
     def pulls(self, branch: str) -> list[Pull]:
         """All pull requests from a branch of this repository, closed ones too, newest first."""
         owner = self.context.repository.partition("/")[0]
-        query = {"head": f"{owner}:{branch}", "state": "all", "per_page": PER_PAGE}
-        found = self.read("looking for the pull request", "/pulls", tuple[Pull, ...], query)
+        query = {"head": f"{owner}:{branch}", "state": "all"}
+        found = self.items("looking for the pull request", "/pulls", Pull, query)
         return sorted((pull for pull in found if pull.head.ref == branch), key=lambda pull: -pull.number)
 
     def create_pull(self, *, branch: str, base: str, title: str, body: str) -> Pull:
@@ -301,11 +295,11 @@ class GitHub:
 
     # Requests
 
-    def items(self, what: str, path: str, kind: type[AnswerT]) -> Iterator[AnswerT]:
+    def items(self, what: str, path: str, kind: type[AnswerT], query: Body | None = None) -> Iterator[AnswerT]:
         """The members of a list, each of its pages read when it is reached."""
         pages = tuple[kind, ...]  # type: ignore[valid-type]
         for number in itertools.count(1):
-            page = self.read(what, path, pages, {"per_page": PER_PAGE, "page": number})
+            page = self.read(what, path, pages, {"per_page": PER_PAGE, "page": number, **(query or {})})
             yield from page
             if len(page) < PER_PAGE:
                 return

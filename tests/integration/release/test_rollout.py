@@ -190,7 +190,7 @@ def test_a_workflows_own_token_can_roll_out(published: Stage) -> None:
     workflow = published.with_environ(
         GITHUB_TOKEN=published.server.tokens.workflow.secret, GITHUB_REF_TYPE="tag", GITHUB_REF_NAME=TAG
     )
-    run = workflow.propose()
+    run = workflow.propose("--record-sha256", published.told[TAG])
     assert run.code == 0, run.said
     assert_proposed(published)
 
