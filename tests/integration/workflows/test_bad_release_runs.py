@@ -111,6 +111,22 @@ def test_a_run_that_is_cancelled_while_it_boots(make_scene: MakeScene) -> None:
     assert made.server.releases(made.repository) == []
 
 
+def test_a_record_that_was_replaced_after_it_was_published_is_not_rolled_out(make_scene: MakeScene) -> None:
+    made = make_scene()
+
+    def tamper() -> None:
+        (release,) = made.server.releases(made.repository)
+        (asset,) = (one for one in release["assets"] if one["name"] == "release.json")
+        text = made.server.asset_bytes(asset["id"]).read_text()
+        made.server.asset_bytes(asset["id"]).write_text(text.replace("debian-12", "debian-13"))
+
+    made.interference.before_step["roll-out", "Check out"] = tamper
+    run = made.run(made.push_tag(TAG))
+    assert run.results()["publish"] == "success"
+    assert run.results()["roll-out"] == "failure", run.jobs["roll-out"].log
+    assert made.server.pulls(made.repository) == []
+
+
 @pytest.mark.parametrize("job", ["attest", "publish"])
 def test_an_image_that_changed_between_two_jobs(make_scene: MakeScene, job: str) -> None:
     made = make_scene()

@@ -80,6 +80,7 @@ MUTATIONS: Mapping[str, tuple[str, str, str, tuple[str, ...]]] = {
     "a job that is needed": (RELEASE, "needs: [image, attest, attest-contents]", "needs: image", ()),
     "a context that is not there": (RELEASE, "if: vars.ROLLOUT_APP_CLIENT_ID == ''", "if: matrx.x == ''", ()),
     "the record's digest for publishing": (RELEASE, "needs.attest.outputs.rec", "needs.attest.output.rec", ()),
+    "the record's digest for the roll-out": (RELEASE, "needs.publish.outputs.rec", "needs.publish.output.rec", ()),
     "a subject": (RELEASE, "dist/release.json", "dist/releases.json", ()),
     "a condition": (RELEASE, f"${{{{ !cancelled() && {PUBLISHED} }}}}", PUBLISHED, ()),
     "the permission to sign": (RELEASE, "id-token: write", "id-token: none", ()),
