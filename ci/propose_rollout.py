@@ -7,31 +7,47 @@ failure: it finds its branch and its pull request, and brings them up to date.
 import argparse
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
 
+from ci.fetch.download import parse_sha256
 from ci.fetch.retry import Patience
 from ci.github.answers import Pull
 from ci.github.client import GitHub
 from ci.github.context import Context, chosen_tag
 from ci.github.failures import nothing_vanishes
 from ci.host import actions, cli
-from ci.host.errors import InputError
+from ci.host.errors import InputError, RefusedError, VerificationError
 from ci.host.progress import Reporter
+from ci.host.workspace import cache_folder, work_folder
+from ci.records import artifacts
+from ci.records.release import ReleaseRecord
 from ci.records.version import Version
 from ci.release import rollout, targets
-from ci.release.read_back import read_published
+from ci.release.read_back import read_published, require_unchanged
 from ci.release.rollout import ProposedChange
 
 FOUNTAINKIT_REPOSITORY = "FOUNTAINKIT_REPOSITORY"
 FOUNTAINKIT_TOKEN = "FOUNTAINKIT_TOKEN"  # noqa: S105 - a name, not a token
 
 
+# Raises unless a file was made where its record says: VerificationError where it was not, RefusedError where that
+# cannot be told.
+Prove = Callable[[Path, ReleaseRecord, GitHub], None]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProposeRolloutRequest:
-    """Which release to roll out. `reopen` proposes again what a person closed or took back."""
+    """Which release to roll out. `reopen` proposes again what a person closed or took back.
+
+    `record_sha256` is what publishing told: without it the record must be attested.
+    """
 
     tag: Version
+    record_sha256: str | None = None
     repository: str | None = None
     reopen: bool = False
     dry_run: bool = False
@@ -40,9 +56,12 @@ class ProposeRolloutRequest:
 def arguments() -> argparse.ArgumentParser:
     result = cli.parser("python -m ci.propose_rollout", __doc__)
     result.add_argument("--tag", help="the published release, vYYYY.MM.DD[.N] [the pushed tag]")
+    result.add_argument(
+        "--record-sha256", metavar="SHA256", help="of its release.json, as ci.publish_release told [what is attested]"
+    )
     result.add_argument("--repository", metavar="OWNER/NAME", help="[GITHUB_REPOSITORY]")
     result.add_argument("--reopen", action="store_true", help="propose again what a person closed or took back")
-    result.add_argument("--dry-run", action="store_true", help="show what would be done, and do nothing")
+    result.add_argument("--dry-run", action="store_true", help="show what would be done, and do nothing: no token")
     return result
 
 
@@ -51,7 +70,13 @@ def request(options: argparse.Namespace, environ: Mapping[str, str]) -> ProposeR
     tag = chosen_tag(options.tag, environ)
     if tag is None:
         raise InputError("there is no tag to roll out", hint="Name a published release with --tag.")
-    return ProposeRolloutRequest(tag=tag, repository=options.repository, reopen=options.reopen, dry_run=options.dry_run)
+    return ProposeRolloutRequest(
+        tag=tag,
+        record_sha256=None if options.record_sha256 is None else parse_sha256(options.record_sha256),
+        repository=options.repository,
+        reopen=options.reopen,
+        dry_run=options.dry_run,
+    )
 
 
 def main(
@@ -65,6 +90,15 @@ def main(
     return 0
 
 
+def cannot_tell(file: Path, record: ReleaseRecord, github: GitHub) -> None:
+    """Raise RefusedError: without an attestation nothing tells that a record is the one that was published."""
+    raise RefusedError(
+        f"nothing tells whether the {file.name} of {record.tag} in {github.context.repository} is the one that was "
+        "published",
+        hint="Name its digest, which ci.publish_release told, with --record-sha256.",
+    )
+
+
 @nothing_vanishes()
 def propose_rollout(
     request: ProposeRolloutRequest,
@@ -72,34 +106,68 @@ def propose_rollout(
     *,
     environ: Mapping[str, str],
     patience: Patience | None = None,
+    prove: Prove = cannot_tell,
 ) -> None:
     """Open or update the pull requests, or show them; raises what docs/exit-codes.md lists."""
-    github = GitHub(Context.from_environment(environ, repository=request.repository), reporter, patience)
-    consumer = _consumer(str(request.tag), reporter, environ, patience)
-    with reporter.step("Comparing the published assets with their record"):
-        record = read_published(github, str(request.tag))
-    pulls = [_propose(github, targets.own(github, record), request, reporter)]
+    context = Context.from_environment(environ, repository=request.repository, anonymous=request.dry_run)
+    github = GitHub(context, reporter, patience)
+    consumer = _consumer(request, reporter, environ, patience)
+    with reporter.step("Comparing the release with its record"):
+        published = read_published(github, str(request.tag), partial(_vouch, request, github, prove))
+    confirm = partial(require_unchanged, github, published)
+    pulls = [_propose(github, targets.own(github, published), request, reporter, confirm)]
     if consumer is not None:
-        pulls.append(_propose(consumer, targets.fountainkit(consumer, record), request, reporter))
+        change = targets.fountainkit(consumer, published, github.is_called)
+        pulls.append(_propose(consumer, change, request, reporter, confirm))
     actions.set_outputs({"pull-requests": "\n".join(pull.html_url for pull in pulls if pull is not None)}, environ)
 
 
-def _consumer(tag: str, reporter: Reporter, environ: Mapping[str, str], patience: Patience | None) -> GitHub | None:
+def _vouch(request: ProposeRolloutRequest, github: GitHub, prove: Prove, data: bytes, record: ReleaseRecord) -> None:
+    """Raise unless the record in `data` is what was published; a dry run only warns where nothing tells."""
+    expected, found = request.record_sha256, sha256(data).hexdigest()
+    if expected not in {None, found}:
+        raise VerificationError(
+            f"the {artifacts.RELEASE} of {record.tag} is not the one that was published: SHA-256 {found}, "
+            f"expected {expected}",
+            hint="Somebody replaced it. Publish the day's next version; do not roll this one out.",
+        )
+    if expected is None:
+        with work_folder(cache_folder() / "rollout") as folder:
+            file = folder / artifacts.RELEASE
+            file.write_bytes(data)
+            try:
+                prove(file, record, github)
+            except RefusedError as failure:
+                if not request.dry_run:
+                    raise
+                github.reporter.warn(failure.message)
+
+
+def _consumer(
+    request: ProposeRolloutRequest, reporter: Reporter, environ: Mapping[str, str], patience: Patience | None
+) -> GitHub | None:
     """FountainKit's repository, where the environment names it."""
     name = environ.get(FOUNTAINKIT_REPOSITORY)
     if not name:
         return None
-    if not environ.get(FOUNTAINKIT_TOKEN):
+    if not environ.get(FOUNTAINKIT_TOKEN) and not request.dry_run:
         reporter.warn(
-            f"{FOUNTAINKIT_REPOSITORY} is set and {FOUNTAINKIT_TOKEN} is not: {name} gets no pull request for {tag}"
+            f"{FOUNTAINKIT_REPOSITORY} is set and {FOUNTAINKIT_TOKEN} is not: "
+            f"{name} gets no pull request for {request.tag}"
         )
         return None
-    context = Context.from_environment(environ, repository=name, token_variable=FOUNTAINKIT_TOKEN)
+    context = Context.from_environment(
+        environ, repository=name, token_variable=FOUNTAINKIT_TOKEN, anonymous=request.dry_run
+    )
     return GitHub(context, reporter, patience)
 
 
 def _propose(
-    github: GitHub, change: ProposedChange | None, request: ProposeRolloutRequest, reporter: Reporter
+    github: GitHub,
+    change: ProposedChange | None,
+    request: ProposeRolloutRequest,
+    reporter: Reporter,
+    confirm: Callable[[], None],
 ) -> Pull | None:
     repository = github.context.repository
     if change is None:
@@ -109,11 +177,11 @@ def _propose(
     if request.dry_run:
         where = f"update {found.pull.html_url}" if found.pull else "open a pull request"
         reporter.note(f"{repository}: would {where}, from {change.branch} to {change.base} at {change.head.sha}")
-        for path, text in change.files.items():
-            reporter.note(rollout.shown_diff(path, change.before.get(path, ""), text))
+        for file, text in change.files.items():
+            reporter.note(rollout.shown_diff(file.path, (file.data or b"").decode("utf-8", "replace"), text))
         reporter.note(f"{change.title}\n\n{change.body}")
         return found.pull
-    result = rollout.carry_out(github, change, found, reporter)
+    result = rollout.carry_out(github, change, found, reporter, confirm)
     reporter.note(f"{repository}: pull request {result.outcome}: {result.pull.html_url}")
     return result.pull
 

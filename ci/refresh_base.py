@@ -17,6 +17,7 @@ from ci.github.answers import Commit
 from ci.github.client import GitHub
 from ci.github.context import Context
 from ci.github.failures import nothing_vanishes
+from ci.github.files import RepositoryFile, Snapshot
 from ci.host import actions, cli
 from ci.host.errors import InputError, ToolsmithError
 from ci.host.progress import Reporter
@@ -26,7 +27,7 @@ from ci.image.base.repin import repinned
 from ci.image.definition import load_definition, parse_definition
 from ci.release import base_refresh, rollout
 from ci.release.base_refresh import Refresh
-from ci.release.targets import default_branch, text_at
+from ci.release.targets import default_branch, text_of
 from ci.text.markdown import Markdown, code, link
 
 FOLDER = "build/images"
@@ -130,8 +131,10 @@ def _refresh(
     # The default branch may be ahead of this checkout.
     if target is None:
         text = (ROOT / path).read_text(encoding="utf-8")
+        file = RepositoryFile(path=path, data=text.encode())
     else:
-        text = text_at(target.github, path, target.head, "or the checkout is of another branch")
+        file = Snapshot(target.github, target.head).find(path)
+        text = text_of(file, target.github, path, "or the checkout is of another branch")
     base = parse_definition(text, path, ROOT / FOLDER).base
     if base.streams is None:
         raise InputError(
@@ -143,7 +146,7 @@ def _refresh(
     except NothingNewerError as nothing:
         return _nothing(name, nothing, target, reporter), ""
     new = repinned(text, found.url, found.offer.sha256, path)
-    refresh = Refresh(name=name, path=path, before=text, text=new, newer=found)
+    refresh = Refresh(name=name, file=file, text=new, newer=found)
     if target is None:
         reporter.note(f"{name}: would propose {found.offer.serial}:\n{rollout.shown_diff(path, text, new)}")
         reporter.note(f"\n{base_refresh.text(refresh)}")

@@ -28,6 +28,7 @@ from ci.host.workspace import cache_folder, work_folder
 from ci.image.definition import RELEASE_IMAGE
 from ci.propose_rollout import FOUNTAINKIT_REPOSITORY, FOUNTAINKIT_TOKEN, ProposeRolloutRequest, propose_rollout
 from ci.publish_release import PublishReleaseRequest, publish_release
+from ci.records import artifacts
 from ci.records.manifest_rules import UNPUBLISHED, read_manifest
 from ci.records.version import Version
 from ci.rehearsal.faults import Effect, Fault, Moment
@@ -148,6 +149,7 @@ class _Rehearsal:
     ) -> None:
         self.server, self.image, self.wanted, self.folder, self.reporter = server, image, wanted, folder, reporter
         self.version = Version.parse(image.build.version)
+        self.record_sha256 = ""  # until it is published
         files = {path: (ROOT / path).read_text(encoding="utf-8") for path in ("README.md", CHANGELOG)}
         self.repository = server.create_repository(REPOSITORY, files | {MANIFEST: FIRST_MANIFEST})
         server.show_head_as(self.repository, image.build.commit)
@@ -205,11 +207,13 @@ class _Rehearsal:
         wanted[bundle.NAME] = hashlib.sha256(bundle.archive(ROOT)).hexdigest()
         if missing := [name for name, sha256 in wanted.items() if digests.get(name) != f"sha256:{sha256}"]:
             raise _wrong(f"assets are missing or wrong: {', '.join(missing)}")
+        self.record_sha256 = digests[artifacts.RELEASE].removeprefix("sha256:")
         return f"1 release, {len(digests)} assets"
 
     def roll_out(self) -> str:
         """Propose the roll-out; then there is one pull request in each repository."""
-        propose_rollout(ProposeRolloutRequest(tag=self.version), self.reporter, environ=self.environ, patience=PATIENCE)
+        wanted = ProposeRolloutRequest(tag=self.version, record_sha256=self.record_sha256)
+        propose_rollout(wanted, self.reporter, environ=self.environ, patience=PATIENCE)
         numbers = [len(self.server.pulls(repository)) for repository in (self.repository, self.consumer)]
         if numbers != [1, 1]:
             raise _wrong(f"there are {numbers} pull requests instead of one in each repository")

@@ -152,10 +152,26 @@ class Comparison(ApiAnswer):
     commits: tuple[Commit, ...]
 
 
-class FileContents(ApiAnswer):
-    """A file as the contents API gives it; larger than 1 MB, it comes without content."""
+class TreeEntry(ApiAnswer):
+    """A file, a folder, a link or a submodule, by its name in the folder; only a file has a size."""
 
-    encoding: str
+    path: str
+    mode: str
+    type: str
+    sha: str
+    size: int | None = None
+
+
+class Tree(ApiAnswer):
+    """A folder of a commit."""
+
+    tree: tuple[TreeEntry, ...]
+    truncated: bool
+
+
+class Blob(ApiAnswer):
+    """The bytes of a file, in Base64."""
+
     content: str
 
 

@@ -6,12 +6,10 @@ of its calls. They are sent by ci/github/api_call.py, and repeated by ci/fetch/r
 writes blindly (https://github.com/PyGithub/PyGithub/blob/v2.10.0/github/GithubRetry.py).
 """
 
-import base64
-import binascii
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar, cast
@@ -28,7 +26,6 @@ from ci.github.answers import (
     Commit,
     Comparison,
     Created,
-    FileContents,
     FolderEntry,
     Pull,
     Reference,
@@ -238,22 +235,9 @@ class GitHub:
         """The commits that `head` has and `base` has not, oldest first; 250 at most."""
         return self.read("comparing the branches", f"/compare/{base}...{head}", Comparison).commits
 
-    def read_file(self, path: str, commit: str) -> bytes | None:
-        """A file of a commit; None where it has none of this name."""
-        try:
-            contents = self.read(f"reading {path}", f"/contents/{quote(path)}", FileContents, {"ref": commit})
-        except AbsentError:
-            return None
-        if contents.encoding != "base64":
-            raise RemoteError(f"{path} of {self.context.repository} is larger than 1 MB")
-        try:
-            return base64.b64decode(contents.content)
-        except binascii.Error as error:
-            raise RemoteError(f"{path} of {self.context.repository} cannot be decoded: {error}") from error
-
-    def write_tree(self, parent: Commit, files: Mapping[str, str]) -> str:
-        """Write `parent`'s files with new contents for `files`; returns the tree."""
-        entries = [{"path": path, "mode": "100644", "type": "blob", "content": text} for path, text in files.items()]
+    def write_tree(self, parent: Commit, files: Iterable[tuple[str, str, str]]) -> str:
+        """Write `parent`'s files with others in their place, each a path, a mode and a text; returns the tree."""
+        entries = [{"path": path, "mode": mode, "type": "blob", "content": text} for path, mode, text in files]
         # Without base_tree, the commit would lose every other file.
         body = {"base_tree": parent.tree.sha, "tree": entries}
         return self.write("writing the files", "POST", "/git/trees", body, Created).sha
@@ -264,16 +248,10 @@ class GitHub:
         created = self.write("writing the commit", "POST", "/git/commits", body, Created)
         return Commit(sha=created.sha, message=message, tree=Created(sha=tree), parents=(Created(sha=parent.sha),))
 
-    def create_branch(self, name: str, commit: str) -> bool:
-        """Create a branch; False where there is one of this name already."""
+    def create_branch(self, name: str, commit: str) -> None:
+        """Create a branch; raises RejectedError where there is one of this name already."""
         body = {"ref": f"refs/heads/{name}", "sha": commit}
-        try:
-            self.write(f"creating the branch {name}", "POST", "/git/refs", body, Reference)
-        except RejectedError as refusal:
-            if "already exists" in refusal.message:
-                return False
-            raise
-        return True
+        self.write(f"creating the branch {name}", "POST", "/git/refs", body, Reference)
 
     def delete_branch(self, name: str) -> None:
         """Remove a branch; one that is gone already is no failure."""
@@ -294,8 +272,8 @@ class GitHub:
     def pulls(self, branch: str) -> list[Pull]:
         """All pull requests from a branch of this repository, closed ones too, newest first."""
         owner = self.context.repository.partition("/")[0]
-        query = {"head": f"{owner}:{branch}", "state": "all", "per_page": PER_PAGE}
-        found = self.read("looking for the pull request", "/pulls", tuple[Pull, ...], query)
+        query = {"head": f"{owner}:{branch}", "state": "all"}
+        found = self.items("looking for the pull request", "/pulls", Pull, query)
         return sorted((pull for pull in found if pull.head.ref == branch), key=lambda pull: -pull.number)
 
     def create_pull(self, *, branch: str, base: str, title: str, body: str) -> Pull:

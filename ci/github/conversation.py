@@ -22,20 +22,24 @@ class Comment(ApiAnswer):
 
 
 class Repository(ApiAnswer):
-    """A repository, as a run names it."""
+    """A repository, by what no rename changes."""
 
-    full_name: str
+    id: int
 
 
 class WorkflowRun(ApiAnswer):
-    """A run of a workflow; `path` is the workflow's file, `head_repository` where the commit came from."""
+    """A run of a workflow; `path` is the workflow's file, `head_repository` where the commit came from.
+
+    It is None where that fork is gone: https://docs.github.com/en/rest/actions/workflow-runs#get-a-workflow-run
+    """
 
     id: int
     html_url: str
     head_sha: str
     event: str
     path: str
-    head_repository: Repository
+    repository: Repository
+    head_repository: Repository | None
 
 
 def workflow_run(github: GitHub, number: int) -> WorkflowRun:

@@ -16,11 +16,11 @@ def in_actions(environ: Mapping[str, str] = os.environ) -> bool:
     return environ.get("GITHUB_ACTIONS") == "true"
 
 
-def tell(command: Literal["group", "endgroup", "error", "warning", "add-mask"], text: str = "") -> None:
+def tell(command: Literal["error", "warning", "add-mask"], text: str) -> None:
     """Give the runner a command.
 
-    `group` opens a foldable section of the log, to `endgroup`: they do not nest. `error` and `warning` annotate the
-    run. After `add-mask` the runner shows asterisks wherever the text would be logged.
+    `error` and `warning` annotate the run. After `add-mask` the runner shows asterisks wherever the text would be
+    logged. There are no groups: what our tools print goes to the log file, so that a fold would hide nothing.
     """
     escaped = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
     print(f"::{command}::{escaped}", file=sys.stderr, flush=True)

@@ -1,7 +1,7 @@
 """What a person sees while it runs: steps with their time, bars for bytes, tables.
 
 In a terminal a step is a spinner with its elapsed time, elsewhere a plain line when it begins, one a minute while it
-lasts, and one when it ends; in GitHub Actions a foldable group. Everything goes to stderr; stdout is for results.
+lasts, and one when it ends. Everything goes to stderr; stdout is for results.
 """
 
 import itertools
@@ -89,7 +89,7 @@ class Reporter:
 
     @contextmanager
     def side_by_side(self) -> Iterator[None]:
-        """Within, a step may begin before another has ended. In Actions each is two lines: groups cannot overlap."""
+        """Within, a step may begin before another has ended."""
         self._shared = self._progress(TimeElapsedColumn)
         try:
             with self._shared if self._in_terminal else nullcontext():
@@ -137,12 +137,6 @@ class Reporter:
                     yield lambda count: progress.advance(task, count)
                 finally:
                     progress.remove_task(task)
-        elif self.in_actions and not self._shared:
-            actions.tell("group", masked(title))
-            try:
-                yield lambda _: None
-            finally:
-                actions.tell("endgroup")
         else:
             self.console.print(f"         {shown(title)} …", soft_wrap=True)
             yield lambda _: None

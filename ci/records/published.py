@@ -17,7 +17,8 @@ SCHEMA_SUFFIX = ".schema.json"
 def parse_release(data: bytes, where: str, *, tag: str | None = None, repository: str | None = None) -> ReleaseRecord:
     """A record in the bytes of a file here; `where` names it. Raises InputError where it is none.
 
-    Raises VerificationError where it is of another release than it should be: of `tag`, of `repository`.
+    Raises VerificationError where it contradicts itself, or is of another release than it should be: of `tag`, of
+    `repository`.
     """
     if len(data) > MAX_BYTES:
         raise InputError(f"{where} is too large for a release record", hint="Look at who wrote it.")
@@ -31,7 +32,29 @@ def parse_release(data: bytes, where: str, *, tag: str | None = None, repository
             f"{where}: the record of {tag or 'a release'} speaks of {record.tag} in {record.repository}",
             hint="Do not use this release.",
         )
+    if problem := next(_problems(record), None):
+        raise VerificationError(f"{where}: {problem}", hint="No release of ours says so: look at who wrote it.")
     return record
+
+
+def _problems(record: ReleaseRecord) -> Iterator[str]:
+    """What contradicts itself. Each address follows from server, repository, tag and the file's name."""
+    if record.url != f"{record.server}/{record.repository}/releases/tag/{record.tag}":
+        yield f"url: {record.url!r} is not the release's page in {record.repository}"
+    folder = f"{record.server}/{record.repository}/releases/download/{record.tag}"
+    names = [asset.name for asset in record.assets]
+    images = [("image", record.image), *((f"others[{number}]", image) for number, image in enumerate(record.others))]
+    assets = [
+        (f"{field}.assets[{number}]", asset) for field, image in images for number, asset in enumerate(image.assets)
+    ]
+    for field, asset in (*assets, ("ensure_vm", record.ensure_vm)):
+        if asset.url != f"{folder}/{asset.name}":
+            yield f"{field}.url: {asset.url!r} is not of this release"
+        if names.count(asset.name) > 1:
+            yield f"{field}.name: {asset.name!r} is there twice"
+    for field, image in images:
+        if image.qcow2 not in image.assets:
+            yield f"{field}.qcow2: {image.qcow2.name!r} is not among the image's assets"
 
 
 def parse_published(data: bytes, where: str, *, tag: str | None = None, repository: str | None = None) -> ReleaseRecord:

@@ -65,4 +65,10 @@ def parse_record(data: bytes, kind: type[RecordT], where: str) -> RecordT:
                 f"{where} is a record of schema {found!r}; this version of the repository reads {expected!r}",
                 hint="Use the commands of the commit that wrote it.",
             ) from error
-        raise InputError(f"{where} is not a {kind.__name__}", hint=MAKE_AGAIN, details=str(error)) from error
+        first = error.errors(include_url=False, include_input=False)[0]
+        at = ".".join(str(key) for key in first["loc"])
+        raise InputError(
+            f"{where} is not a {kind.__name__}: {f'{at}: ' if at else ''}{first['msg'].removeprefix('Value error, ')}",
+            hint=MAKE_AGAIN,
+            details=str(error),
+        ) from error

@@ -21,9 +21,11 @@ SCHEMA_PATH = Path(__file__).parents[2] / "releases" / "release.schema.json"
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$")]
 
 # Records come from anywhere: what nobody could show, or fetch, is none.
-ByteCount = Annotated[int, Field(ge=0, le=1 << 50)]
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
-WebAddress = Annotated[str, Field(pattern=r"^https?://")]
+Count = Annotated[int, Field(ge=0, le=1 << 50)]
+WebAddress = Annotated[str, Field(pattern=r"^https?://[^/?#@\s\\]+(/[^\s\\]*)?$")]
+RepositoryName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+$")]
+CommitSha = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 
 
 class AssetRecord(Part):
@@ -31,7 +33,7 @@ class AssetRecord(Part):
 
     name: FileName
     sha256: Sha256
-    size: ByteCount
+    size: Count
     url: WebAddress
 
 
@@ -41,15 +43,15 @@ class AttestationRecord(Part):
     `predicates` are the types of what is claimed. https://docs.github.com/rest/repos/attestations
     """
 
-    url: str
+    url: WebAddress
     predicates: list[str]
 
 
 class ValidationSummary(Part):
     """What the boot test of an image came to; `ssh_seconds` by the name of the boot, `accelerator` tells how it ran."""
 
-    passed: int
-    skipped: int
+    passed: Count
+    skipped: Count
     accelerator: str
     ssh_seconds: dict[str, Seconds]
 
@@ -68,9 +70,9 @@ class ImageRelease(Part):
     built_at: AwareDatetime
     base: BaseImageRecord
     kernel: str
-    packages: int
+    packages: Count
     qcow2: AssetRecord
-    virtual_size: int
+    virtual_size: Count
     assets: list[AssetRecord]
     validation: ValidationSummary
     attestation: AttestationRecord | None
@@ -84,14 +86,14 @@ class ReleaseFacts(Part):
     """What a release says about the one before it, of the image that the manifest pointed to; `qcow2_size` in bytes."""
 
     tag: str
-    url: str
+    url: WebAddress
     name: str
     base_url: str
     base_sha256: Sha256
     definition_sha256: Sha256
     inputs: dict[str, Sha256]
     qcow2_sha256: Sha256
-    qcow2_size: int
+    qcow2_size: Count
     kernel: str
 
     @classmethod
@@ -124,15 +126,20 @@ class ReleaseRecord(Record):
         default="fountainkit-toolsmith-image/release/1", alias="schema"
     )
     tag: str
-    repository: str
-    url: str
-    commit: str
-    run: str | None
+    repository: RepositoryName
+    url: WebAddress
+    commit: CommitSha
+    run: WebAddress | None
     previous: ReleaseFacts | None
     changes: PackageDiff | None
     image: ImageRelease
     others: list[ImageRelease]
     ensure_vm: AssetRecord
+
+    @property
+    def server(self) -> str:
+        """The GitHub that it is of."""
+        return self.url.removesuffix(f"/{self.repository}/releases/tag/{self.tag}")
 
     @property
     def images(self) -> tuple[ImageRelease, ...]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from ci.github.answers import Commit
+from ci.github.files import RepositoryFile
 from ci.image.base.refresh import Newer
 from ci.release.notes import environment
 from ci.release.rollout import ProposedChange
@@ -11,11 +12,10 @@ from ci.text.markdown import Markdown, code
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refresh:
-    """A newer base of the definition `name`, whose file is `path`; `text` is its new content, `before` the old."""
+    """A newer base of the definition `name`, which is in `file`; `text` is its new content."""
 
     name: str
-    path: str
-    before: str
+    file: RepositoryFile
     text: str
     newer: Newer
 
@@ -33,19 +33,17 @@ def branch(name: str) -> str:
 def change(refresh: Refresh, base: str, head: Commit) -> ProposedChange:
     """The pull request to the branch `base`, whose head is `head`."""
     name, serial = refresh.name, refresh.newer.offer.serial
-    marker = f"<!-- fountainkit-toolsmith-image: base {name} {serial} -->"
     return ProposedChange(
         # The same for every serial: a later one finds its branch and knows the commit for its own.
         tag=branch(name),
         base=base,
         head=head,
-        before={refresh.path: refresh.before},
         branch=branch(name),
-        files={refresh.path: refresh.text},
+        files={refresh.file: refresh.text},
         title=f"Refresh the base of {name} to {serial}",
-        body=f"{text(refresh)}\n{marker}\n",
+        body=text(refresh),
         subject=f"the refresh of the base of {name} to {serial}",
-        marker=marker,
+        one_of_many=True,
     )
 
 
@@ -53,4 +51,6 @@ def text(refresh: Refresh) -> Markdown:
     """What the pull request says."""
     new = refresh.newer
     template = environment().get_template("base_refresh.md.j2")
-    return Markdown(template.render(path=refresh.path, new=new, old=new.pinned, size=Markdown(f"{new.offer.size:,}")))
+    return Markdown(
+        template.render(path=refresh.file.path, new=new, old=new.pinned, size=Markdown(f"{new.offer.size:,}"))
+    )

@@ -1,9 +1,12 @@
 """Reading published releases back, as anybody could: their records, and whether their assets are what those say."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from ci.github.answers import Release
 from ci.github.client import GitHub
+from ci.github.context import Context
 from ci.host.errors import RefusedError, VerificationError
 from ci.records import artifacts
 from ci.records.published import parse_published, require_bytes
@@ -19,15 +22,29 @@ def newest_release(releases: Iterable[Release], *, below: Version | None = None)
     return published[max(older)] if older else None
 
 
-def read_published(github: GitHub, tag: str) -> ReleaseRecord:
-    """The record of a published release of this repository whose assets are all what it says.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedRelease:
+    """A release that is what was published; `text` is its record as it is there.
 
-    Raises RefusedError where it is not published, VerificationError where an asset differs.
+    `record` says the same, with the addresses that the repository has today: it may have been renamed since.
     """
-    release = github.published_release(tag)
-    if release is None or release.draft:
-        raise RefusedError(f"{tag} is not published", hint=f"`python -m ci.publish_release --tag {tag}` does that.")
-    record = read_record(github, release, repository=github.context.repository)
+
+    release: Release
+    record: ReleaseRecord
+    text: str
+
+
+def read_published(github: GitHub, tag: str, vouch: Callable[[bytes, ReleaseRecord], None]) -> PublishedRelease:
+    """A published release of this repository whose tag and assets are all what its record says.
+
+    `vouch` raises unless the record is the one that was published: anybody who may edit the release may replace it.
+    Raises RefusedError where it is not published, VerificationError where something differs.
+    """
+    release = _published(github, tag)
+    data = _download(github, release, artifacts.RELEASE, "It was not published by this repository's automation.")
+    record = _own_record(github, data, release)
+    vouch(data, record)
+    _require_tag(github, record)
     found = compare_assets(release.assets, record.assets, github.sha256)
     if found.missing or found.wrong:
         raise VerificationError(
@@ -35,17 +52,69 @@ def read_published(github: GitHub, tag: str) -> ReleaseRecord:
             hint="Somebody changed the release. Publish the day's next version; do not roll this one out.",
             details="\n".join(found.problems),
         )
+    return PublishedRelease(release=release, record=_at_home(record, github.context), text=data.decode())
+
+
+def require_unchanged(github: GitHub, before: PublishedRelease) -> None:
+    """Raise RefusedError or VerificationError where tag or assets are no longer what was read."""
+    now = _published(github, before.record.tag)
+    if (now.id, _content(now)) != (before.release.id, _content(before.release)):
+        raise VerificationError(
+            f"the release {before.record.tag} changed while it was rolled out", hint="Find out who changed it, and why."
+        )
+    _require_tag(github, before.record)
+
+
+def _content(release: Release) -> set[tuple[object, ...]]:
+    return {(asset.id, asset.name, asset.state, asset.size, asset.digest) for asset in release.assets}
+
+
+def _published(github: GitHub, tag: str) -> Release:
+    release = github.published_release(tag)
+    if release is None or release.draft:
+        raise RefusedError(f"{tag} is not published", hint=f"`python -m ci.publish_release --tag {tag}` does that.")
+    return release
+
+
+def _require_tag(github: GitHub, record: ReleaseRecord) -> None:
+    if (commit := github.tag_commit(record.tag)) != record.commit:
+        where = f"the tag {record.tag} is on commit {commit}" if commit else f"there is no tag {record.tag}"
+        raise VerificationError(
+            f"{where}, and its release was made of {record.commit}",
+            hint="Somebody moved or deleted the tag. Put it back, or publish the day's next version.",
+        )
+
+
+def _own_record(github: GitHub, data: bytes, release: Release) -> ReleaseRecord:
+    record = parse_published(data, _where(release), tag=release.tag_name)
+    if record.server != github.context.server_url or not github.is_called(record.repository):
+        raise VerificationError(
+            f"{_where(release)} speaks of {record.url}, which is not of {github.context.repository}",
+            hint="Do not use this release.",
+        )
     return record
 
 
-def read_record(github: GitHub, release: Release, *, repository: str | None = None) -> ReleaseRecord:
+def _at_home(record: ReleaseRecord, context: Context) -> ReleaseRecord:
+    """The record with each address of its repository as it is today."""
+    if record.repository == context.repository:
+        return record
+    former, now = (f'"{context.server_url}/{name}/' for name in (record.repository, context.repository))
+    moved = record.to_json().replace(former, now)
+    return ReleaseRecord.model_validate(json.loads(moved) | {"repository": context.repository})
+
+
+def read_record(github: GitHub, release: Release, *, own: bool = False) -> ReleaseRecord:
     """The record that a release carries; raises VerificationError where it has none, or one of another release.
 
-    Where `repository` is given it must be of that one too: after a renaming, older records are not.
+    An `own` one is of this repository, by whatever name; otherwise nobody is asked.
     """
-    where = f"the {artifacts.RELEASE} of {release.tag_name}"
     data = _download(github, release, artifacts.RELEASE, "It was not published by this repository's automation.")
-    return parse_published(data, where, tag=release.tag_name, repository=repository)
+    return _own_record(github, data, release) if own else parse_published(data, _where(release), tag=release.tag_name)
+
+
+def _where(release: Release) -> str:
+    return f"the {artifacts.RELEASE} of {release.tag_name}"
 
 
 def read_file(github: GitHub, release: Release, asset: AssetRecord) -> bytes:

@@ -1,19 +1,20 @@
 """The roll-out: one atomic commit on one branch, named after the tag, and one pull request from it.
 
-A later run finds both and brings them up to date. A commit that is not ours is never overwritten.
+A later run finds both and brings them up to date, and of several at once the others take over what the first made. A
+commit that is not ours is never overwritten, nor what a person wrote into title and text of the pull request.
 """
 
-import contextlib
 import difflib
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from ci.github.answers import Commit, Pull
 from ci.github.client import GitHub
+from ci.github.files import RepositoryFile
 from ci.host.errors import AccessError, RefusedError, RejectedError, ToolsmithError
 from ci.host.progress import Reporter
 
@@ -23,36 +24,57 @@ _TRAILERS = re.compile(
     r"Toolsmith-Tree: (?P<tree>[0-9a-f]{40})\s*\Z",
     re.MULTILINE,
 )
+_BEGIN, _END = "<!-- fountainkit-toolsmith-image: {} -->", "<!-- fountainkit-toolsmith-image: end -->"
+_TITLE = r"(?P<title>(?!end -->)[^\n]*?)"
+_SECTION = re.compile(f"{_BEGIN.format(_TITLE)}.*?{_END}", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProposedChange:
     """What a pull request is to bring to the branch `base`, whose head is `head`.
 
-    `files` are whole new contents by path, `before` those of them that are there at `head`.
-    `subject` is what messages call it. Where one branch serves one change after the other, `marker` is a line of the
-    body that is this change's alone: what a person decided about the others does not count.
+    `files` are whole new contents of files as they are at `head`. `subject` is what messages call it. Where one branch
+    serves one change after the other, it is `one_of_many`: what a person decided about the others does not count.
     """
 
     tag: str
     base: str
     head: Commit
-    before: Mapping[str, str]
     branch: str
-    files: Mapping[str, str]
+    files: Mapping[RepositoryFile, str]
     title: str
     body: str
     subject: str
-    marker: str = ""
+    one_of_many: bool = False
 
     def is_of(self, pull: Pull) -> bool:
         """True for a pull request that brings, or brought, this very change."""
-        return not self.marker or pull.title == self.title or self.marker in (pull.body or "")
+        begin = _BEGIN.format(self.title)
+        return not self.one_of_many or pull.title == self.title or begin in (pull.body or "")
 
     @property
     def digest(self) -> str:
         """One SHA-256 over all files."""
-        return hashlib.sha256(json.dumps(sorted(self.files.items())).encode()).hexdigest()
+        files = sorted((file.path, text) for file, text in self.files.items())
+        return hashlib.sha256(json.dumps(files).encode()).hexdigest()
+
+    @property
+    def section(self) -> str:
+        """Our part of the pull request's text: what a person writes before or after it is theirs."""
+        return f"{_BEGIN.format(self.title)}\n{self.body.replace(_END, '').strip()}\n{_END}"
+
+    def edits(self, pull: Pull) -> dict[str, str]:
+        """What must change in title and text of a pull request. A title that we did not write stays."""
+        body = pull.body or ""
+        found = _SECTION.search(body)
+        edits: dict[str, str] = {}
+        if found is None:
+            edits["body"] = f"{body.rstrip()}\n\n{self.section}\n".lstrip()
+        elif found[0].replace("\r\n", "\n") != self.section:
+            edits["body"] = body[: found.start()] + self.section + body[found.end() :]
+        if found is not None and pull.title == found["title"] != self.title:
+            edits["title"] = self.title
+        return edits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +87,14 @@ class Survey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullResult:
-    """The pull request, and whether it was made, changed, or right before."""
+    """The pull request, and whether it was made, changed, or right before.
+
+    `written` is the commit that this run put at the branch's head; None where it was right, too.
+    """
 
     pull: Pull
     outcome: Literal["opened", "updated", "as it should be already"]
+    written: str | None = None
 
 
 def shown_diff(path: str, before: str, after: str) -> str:
@@ -116,7 +142,7 @@ def survey(github: GitHub, change: ProposedChange, *, reopen: bool) -> Survey:
             hint="Somebody decided so. To propose it again: --reopen.",
         )
     pull = opened or (latest if latest is not None and latest.merged_at is None else None)
-    current = github.branch(change.branch) if latest is not None else None
+    current = github.branch(change.branch)
     if current is not None:
         _require_ours(github, change, current)
     return Survey(current=current, pull=pull)
@@ -134,34 +160,51 @@ def _require_ours(github: GitHub, change: ProposedChange, current: Commit) -> No
         )
 
 
-def carry_out(github: GitHub, change: ProposedChange, found: Survey, reporter: Reporter) -> PullResult:
-    """Bring branch and pull request to where they should be; each step is safe to repeat."""
+def carry_out(
+    github: GitHub,
+    change: ProposedChange,
+    found: Survey,
+    reporter: Reporter,
+    confirm: Callable[[], None] = lambda: None,
+) -> PullResult:
+    """Bring branch and pull request to where they should be; each step is safe to repeat.
+
+    `confirm` raises where the change must not be proposed any more. It is asked before the first step, and after the
+    last: then what was done is taken back.
+    """
     pull = found.pull
+    if pull is not None and pull.open and _is_up_to_date(found.current, change) and not change.edits(pull):
+        return PullResult(pull=pull, outcome="as it should be already")
+    confirm()
+    result = _bring_about(github, change, found, reporter)
+    try:
+        confirm()
+    except ToolsmithError:
+        try:
+            _take_back(github, change, found, result)
+            reporter.warn(f"{result.pull.html_url} was proposed, and is taken back")
+        except ToolsmithError as trouble:
+            reporter.warn(f"{result.pull.html_url} must not be merged, and cannot be taken back: {trouble.message}")
+        raise
+    return result
+
+
+def _bring_about(github: GitHub, change: ProposedChange, found: Survey, reporter: Reporter) -> PullResult:
+    pull, opened = found.pull, False
     if reopened := pull is not None and not pull.open:
         pull = _reopen(github, pull)
     with reporter.step(f"Writing the branch {change.branch}"):
-        moved = _write_branch(github, change, found)
+        written = _write_branch(github, change, found)
     if pull is None:
         with reporter.step("Opening the pull request"):
-            pull = _open(github, change, drop=moved and found.current is None)
-        return PullResult(pull=pull, outcome="opened")
-    wanted = {"title": change.title, "body": change.body}
-    if {"title": pull.title, "body": (pull.body or "").replace("\r\n", "\n")} != wanted:
+            pull, opened = _open(github, change, written if found.current is None else None)
+    if edits := change.edits(pull):
         with reporter.step("Updating the pull request"):
-            pull = github.edit_pull(pull.number, wanted)
-        return PullResult(pull=pull, outcome="updated")
-    return PullResult(pull=pull, outcome="updated" if moved or reopened else "as it should be already")
-
-
-def _open(github: GitHub, change: ProposedChange, *, drop: bool) -> Pull:
-    """Open the pull request; where the token may not, `drop` the branch again, which nobody has seen."""
-    try:
-        return github.create_pull(branch=change.branch, base=change.base, title=change.title, body=change.body)
-    except AccessError:
-        if drop:
-            with contextlib.suppress(ToolsmithError):
-                github.delete_branch(change.branch)
-        raise
+            pull = github.edit_pull(pull.number, edits)
+    changed = written or reopened or edits
+    outcome: Literal["opened", "updated", "as it should be already"]
+    outcome = "opened" if opened else "updated" if changed else "as it should be already"
+    return PullResult(pull=pull, outcome=outcome, written=written)
 
 
 def _reopen(github: GitHub, pull: Pull) -> Pull | None:
@@ -172,24 +215,67 @@ def _reopen(github: GitHub, pull: Pull) -> Pull | None:
         return None
 
 
-def _write_branch(github: GitHub, change: ProposedChange, found: Survey) -> bool:
-    """Make the branch one commit on top of the base; False where it was that already."""
+def _open(github: GitHub, change: ProposedChange, made: str | None) -> tuple[Pull, bool]:
+    """Open the pull request, or find the one that another run opened just now; whether this one did.
+
+    Where GitHub opens none, the branch goes too if this run made it, as the commit `made`.
+    """
+    try:
+        pull = github.create_pull(
+            branch=change.branch, base=change.base, title=change.title, body=f"{change.section}\n"
+        )
+    except (AccessError, RejectedError) as refusal:
+        if there := next((pull for pull in _pulls(github, change) if pull.open), None):
+            return there, False
+        if made is not None and "already exists" not in refusal.message:
+            _remove_branch(github, change, made)
+        raise
+    return pull, True
+
+
+def _write_branch(github: GitHub, change: ProposedChange, found: Survey) -> str | None:
+    """Make the branch one commit on top of the base, and return it; None where it was that already."""
     if _is_up_to_date(found.current, change):
-        return False
-    tree = github.write_tree(change.head, change.files)
+        return None
+    tree = github.write_tree(change.head, [(file.path, file.mode, text) for file, text in change.files.items()])
     commit = github.write_commit(change.head, tree, message(change, tree))
-    if found.current is None:
-        if github.create_branch(change.branch, commit.sha):
-            return True
-        # It is there without a pull request, or came to be just now: a run that was cut off, or somebody else.
-        current = github.branch(change.branch)
-        if current is not None:
-            _require_ours(github, change, current)
-            if _is_up_to_date(current, change):
-                return False
-    # GitHub's REST API cannot move a branch on the condition of where it is; the look above was moments ago.
+    current = github.branch(change.branch) if found.current is not None else None
+    if current is None:
+        try:
+            github.create_branch(change.branch, commit.sha)
+        except RejectedError:
+            current = github.branch(change.branch)  # which came to be just now
+            if current is None:
+                raise
+        else:
+            return commit.sha
+    _require_ours(github, change, current)
+    if _is_up_to_date(current, change):
+        return None
+    # GitHub's REST API cannot move a branch on the condition of where it is; the look above was a moment ago.
     github.move_branch(change.branch, commit.sha)
-    return True
+    return commit.sha
+
+
+def _take_back(github: GitHub, change: ProposedChange, found: Survey, result: PullResult) -> None:
+    """Undo what a run did, but for what others did since."""
+    before = found.pull
+    if before is not None and before.number == result.pull.number:
+        github.edit_pull(before.number, {"title": before.title, "body": before.body or "", "state": before.state})
+    elif result.outcome == "opened":
+        github.edit_pull(result.pull.number, {"state": "closed"})
+    if result.written is not None and found.current is None:
+        _remove_branch(github, change, result.written)
+    elif result.written is not None and found.current is not None:
+        head = github.branch(change.branch)
+        if head is not None and head.sha == result.written:
+            github.move_branch(change.branch, found.current.sha)
+
+
+def _remove_branch(github: GitHub, change: ProposedChange, made: str) -> None:
+    head = github.branch(change.branch)
+    if head is not None and head.sha == made:
+        github.delete_branch(change.branch)
 
 
 def _is_up_to_date(current: Commit | None, change: ProposedChange) -> bool:

@@ -1,9 +1,11 @@
 """What a roll-out changes: this repository's manifest, records and changelog, and FountainKit's manifest."""
 
 import re
+from collections.abc import Callable
 
 from ci.github.answers import Commit
 from ci.github.client import GitHub
+from ci.github.files import RepositoryFile, Snapshot
 from ci.host.errors import InputError, RefusedError
 from ci.records.manifest_edit import replace_image
 from ci.records.manifest_rules import Document, read_manifest
@@ -11,6 +13,7 @@ from ci.records.release import ReleaseRecord, image_fields
 from ci.records.version import Version
 from ci.release import changelog, notes
 from ci.release.publish import require_open
+from ci.release.read_back import PublishedRelease
 from ci.release.rollout import ProposedChange, branch_name
 
 MANIFEST = "manifests/tools.json"
@@ -18,63 +21,69 @@ CHANGELOG = "docs/releases.md"
 CONSUMER_MANIFEST = ".toolsmith/tools.json"
 
 _TAG_IN_URL = re.compile(r"/releases/download/([^/]+)/[^/]+\Z")
+_ASSET_URL = re.compile(r"(?P<server>https?://.+)/(?P<repository>[^/]+/[^/]+)(?P<file>/releases/download/[^/]+/[^/]+)")
 
 
-def own(github: GitHub, record: ReleaseRecord) -> ProposedChange | None:
+def own(github: GitHub, published: PublishedRelease) -> ProposedChange | None:
     """The change to this repository; None where its manifest points to the release already."""
+    record = published.record
     base, head = default_branch(github)
-    if (manifest := _older_manifest(github, MANIFEST, head, record)) is None:
+    files = Snapshot(github, head)
+    manifest = text_of(files.find(MANIFEST), github, MANIFEST)
+    if is_rolled_out(read_manifest(manifest.encode(), MANIFEST)["image"], record, github.is_called):
         return None
-    log = text_at(github, CHANGELOG, head)
+    log = text_of(files.find(CHANGELOG), github, CHANGELOG)
     return ProposedChange(
         tag=record.tag,
         subject=f"the roll-out of {record.tag}",
         base=base,
         head=head,
-        before={MANIFEST: manifest, CHANGELOG: log},
         branch=branch_name(record.tag),
-        files=own_files(record, manifest, log),
+        files={files.find(path): text for path, text in own_files(published, manifest, log).items()},
         title=f"Roll out {record.tag}",
         body=notes.pull_request(record),
     )
 
 
-def own_files(record: ReleaseRecord, manifest: str, log: str) -> dict[str, str]:
+def own_files(published: PublishedRelease, manifest: str, log: str) -> dict[str, str]:
     """The files of this repository after the roll-out, by path; `manifest` and `log` are two of them before it."""
+    record = published.record
     return {
         MANIFEST: replace_image(manifest, image_fields(record), MANIFEST, add=True),
         CHANGELOG: changelog.with_entry(log, record.tag, notes.changelog_entry(record), CHANGELOG),
         f"releases/{record.tag}.md": notes.release_page(record),
-        f"releases/{record.tag}.json": record.to_json(),
+        f"releases/{record.tag}.json": published.text,
     }
 
 
-def fountainkit(github: GitHub, record: ReleaseRecord) -> ProposedChange | None:
-    """The change to the consumer's manifest, of the image's fields only; None where it is there already."""
+def fountainkit(github: GitHub, published: PublishedRelease, is_called: Callable[[str], bool]) -> ProposedChange | None:
+    """The change to the consumer's manifest, of the image's fields only; None where it is there already.
+
+    `is_called` tells the names of the release's repository.
+    """
+    record = published.record
     base, head = default_branch(github)
-    if (manifest := _older_manifest(github, CONSUMER_MANIFEST, head, record)) is None:
+    file = Snapshot(github, head).find(CONSUMER_MANIFEST)
+    manifest = text_of(file, github, CONSUMER_MANIFEST)
+    if is_rolled_out(read_manifest(manifest.encode(), CONSUMER_MANIFEST)["image"], record, is_called):
         return None
     return ProposedChange(
         tag=record.tag,
         subject=f"the roll-out of {record.tag}",
         base=base,
         head=head,
-        before={CONSUMER_MANIFEST: manifest},
         branch=f"toolsmith-image/{record.tag}",
-        files={CONSUMER_MANIFEST: replace_image(manifest, image_fields(record), CONSUMER_MANIFEST)},
+        files={file: replace_image(manifest, image_fields(record), CONSUMER_MANIFEST)},
         title=f"Use Toolsmith image {record.tag}",
         body=notes.consumer_pull_request(record, CONSUMER_MANIFEST),
     )
 
 
-def _older_manifest(github: GitHub, path: str, head: Commit, record: ReleaseRecord) -> str | None:
-    """The manifest's text; None where it points to the release already."""
-    text = text_at(github, path, head)
-    return None if is_rolled_out(read_manifest(text.encode(), path)["image"], record) else text
+def is_rolled_out(image: Document, record: ReleaseRecord, is_called: Callable[[str], bool]) -> bool:
+    """True where a manifest's image is the release's; raises RefusedError where it is a newer one's, or differs.
 
-
-def is_rolled_out(image: Document, record: ReleaseRecord) -> bool:
-    """True where a manifest's image is the release's; raises RefusedError where it is a newer one's, or differs."""
+    `is_called` tells the names of the release's repository: a manifest may have one of before it was renamed.
+    """
     version = manifest_version(image)
     if version is None or version < Version.parse(record.tag):
         return False
@@ -84,12 +93,22 @@ def is_rolled_out(image: Document, record: ReleaseRecord) -> bool:
             hint="Nothing was changed. To go back to an older image, revert the newer roll-out: docs/releasing.md.",
         )
     qcow2 = record.image.qcow2
-    if (image["qcow2"], image["qcow2_sha256"]) != (qcow2.url, qcow2.sha256):
+    if image["qcow2_sha256"] != qcow2.sha256 or not leads_to(image["qcow2"], qcow2.url, is_called):
         raise RefusedError(
             f"the manifest points to {record.tag} already, with another URL or digest",
             hint="Somebody edited it. Compare it with the release, and correct the one that is wrong.",
         )
     return True
+
+
+def leads_to(url: str, expected: str, is_called: Callable[[str], bool] = lambda _name: True) -> bool:
+    """Whether an address of a file is the one expected, but for the repository's name: it may have been renamed."""
+    if url == expected:
+        return True
+    found, wanted = _ASSET_URL.fullmatch(url), _ASSET_URL.fullmatch(expected)
+    if found is None or wanted is None or (found["server"], found["file"]) != (wanted["server"], wanted["file"]):
+        return False
+    return is_called(found["repository"])
 
 
 def manifest_version(image: Document) -> Version | None:
@@ -113,13 +132,12 @@ def default_branch(github: GitHub) -> tuple[str, Commit]:
     return repository.default_branch, head
 
 
-def text_at(github: GitHub, path: str, head: Commit, hint: str = "see manifests/README.md") -> str:
-    """A file of a commit of the default branch; raises InputError where there is none, or no text."""
-    data = github.read_file(path, head.sha)
+def text_of(file: RepositoryFile, github: GitHub, path: str, hint: str = "see manifests/README.md") -> str:
+    """The text of what the default branch has at `path`; raises InputError where it has nothing there, or no text."""
     where = f"{path} of {github.context.repository}"
-    if data is None:
+    if file.data is None:
         raise InputError(f"there is no {where}", hint=f"The default branch must have it; {hint}.")
     try:
-        return data.decode("utf-8")
+        return file.data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{where} is not UTF-8: {error}", hint="Correct it on the default branch.") from error

@@ -4,11 +4,12 @@ Sets the outputs `version` and `images`, a JSON list of definitions; nothing is 
 """
 
 import argparse
+import contextlib
 import json
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -21,13 +22,20 @@ from ci.host.errors import InputError, RefusedError, ToolError
 from ci.host.process import run
 from ci.host.progress import Reporter
 from ci.host.repository import ROOT
+from ci.image.authorized_keys import read_authorized_keys
 from ci.image.definition import RELEASE_IMAGE, Definition, load_definition
 from ci.records.version import Version
 
 FOLDER = ROOT / "build/images"
+KEYS = ROOT / "build/authorized_keys"
 # A definition's name becomes part of a job's name, of an artifact's and of a command line.
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}", re.ASCII)
 RELEASE_WORKFLOW = ".github/workflows/release.yml"
+# Where a tag's commit cannot be released: nobody has seen anything of it yet.
+MOVE_TAG = (
+    "Commit that; then move the tag, which is not published: git tag --force {0} && git push --force origin {0}. Where "
+    "a rule forbids that, tag as the day's next version."
+)
 
 # What an image is neither made of nor by. Whatever else changes rebuilds it, so that a new folder is not forgotten.
 UNRELATED = (
@@ -35,6 +43,7 @@ UNRELATED = (
     ".github/ISSUE_TEMPLATE/",
     ".github/dependabot.yml",
     ".github/pull_request_template.md",
+    ".github/workflows/nightly.yml",
     ".github/workflows/pages.yml",
     ".github/workflows/rebuild.yml",
     ".github/workflows/refresh-base.yml",
@@ -70,6 +79,8 @@ def arguments() -> argparse.ArgumentParser:
     result.add_argument("--base-url", default=env.get("BASE_IMAGE_URL"), help="[BASE_IMAGE_URL]")
     result.add_argument("--base-sha256", default=env.get("BASE_IMAGE_SHA256"), help="[BASE_IMAGE_SHA256]")
     result.add_argument("--resume", default=env.get("RESUME"), metavar="RUN", help="a run's id [RESUME]")
+    result.add_argument("--default-branch", default=env.get("DEFAULT_BRANCH"), help="[DEFAULT_BRANCH]")
+    result.add_argument("--since", default=env.get("SINCE"), help="what a merge queue merges into, a commit [SINCE]")
     return result
 
 
@@ -87,13 +98,19 @@ def main(
         hint = f"It is one of {', '.join(Purpose)}."
         raise InputError(f"{options.purpose!r} is not a purpose", hint=hint) from None
     version = planned_version(options, environ)
-    images = planned_images(purpose, options.image or None, read_definitions())
+    with _movable_tag(environ):
+        images = planned_images(purpose, options.image or None, read_definitions())
     refuse_contradictions(options, images)
+    if purpose is Purpose.RELEASE:
+        require_release_ref(options.default_branch, environ)
     reason = "as asked for"
-    if purpose is Purpose.CHECK and (changed := changed_files(environ)) is not None:
+    if purpose is Purpose.CHECK and (changed := changed_files(options.since, environ)) is not None:
         related = [path for path in changed if is_related(path)]
         reason = f"changed: {related[0]}" if related else "nothing that an image is made of or by has changed"
         images = images if related else []
+    if images and not options.resume:
+        with _movable_tag(environ):
+            read_authorized_keys(KEYS)
     if purpose is Purpose.RELEASE or options.resume:
         with reporter.step("Looking at what is there"):
             look_at_github(GitHub(Context.from_environment(environ), reporter, patience), version, options.resume)
@@ -119,6 +136,27 @@ def planned_version(options: argparse.Namespace, environ: Mapping[str, str]) -> 
     if options.resume and not (asked or tagged):
         raise InputError("a run cannot be resumed without its version", hint="Give the version that it built.")
     return asked or tagged or Version.today(datetime.now(UTC))
+
+
+@contextlib.contextmanager
+def _movable_tag(environ: Mapping[str, str]) -> Iterator[None]:
+    """Within, what is wrong is wrong in the commit; where a tag is on it, the hint tells how to go on."""
+    try:
+        yield
+    except InputError as error:
+        if tag := chosen_tag(None, environ):
+            error.hint = f"{error.hint} {MOVE_TAG.format(tag)}".lstrip()
+        raise
+
+
+def require_release_ref(default_branch: str | None, environ: Mapping[str, str]) -> None:
+    """Raise RefusedError on another branch than the default one: whoever verifies the release would not believe it."""
+    branch = environ.get("GITHUB_REF_NAME") if environ.get("GITHUB_REF_TYPE") == "branch" else None
+    if branch is not None and branch != default_branch:
+        raise RefusedError(
+            f"releases are made on a tag or on '{default_branch}', this run is on the branch '{branch}'",
+            hint="Rehearse there as often as you want; to release, merge it first, or push a tag.",
+        )
 
 
 def read_definitions() -> dict[str, Definition]:
@@ -162,13 +200,15 @@ def refuse_contradictions(options: argparse.Namespace, images: Sequence[str]) ->
         raise InputError("a run that is resumed has its bases already", hint="Leave the base or the run out.")
 
 
-def changed_files(environ: Mapping[str, str]) -> list[str] | None:
+def changed_files(since: str | None, environ: Mapping[str, str]) -> list[str] | None:
     """What a pull request changes; None where that cannot be told, which is no reason not to test it."""
-    if environ.get("GITHUB_EVENT_NAME") != "pull_request":
+    if environ.get("GITHUB_EVENT_NAME") == "pull_request":
+        since = "HEAD^1"  # the checkout is of the merge commit; its first parent is what the change goes to
+    elif environ.get("GITHUB_EVENT_NAME") != "merge_group" or not since:
         return None
     try:
-        # The checkout is of the merge commit; its first parent is the branch that the change goes to.
-        argv = ["git", "-C", os.fspath(ROOT), "diff", "--name-only", "--no-renames", "-z", "HEAD^1", "HEAD"]
+        # A merge queue that rebases has `since` too far back for the checkout: git fails, and everything is tested.
+        argv = ["git", "-C", os.fspath(ROOT), "diff", "--name-only", "--no-renames", "-z", since, "HEAD"]
         return run(argv, timeout=60).stdout.rstrip("\0").split("\0")
     except ToolError:
         return None
@@ -205,8 +245,8 @@ def _require_own_run(github: GitHub, resume: str) -> None:
     if not resume.isascii() or not resume.isdigit():
         raise InputError(f"{resume!r} is not a run", hint="It is the number in the address of the run's page.")
     found = workflow_run(github, int(resume))
-    repository, commit = github.context.repository, github.context.commit
-    if found.path.partition("@")[0] != RELEASE_WORKFLOW or found.head_repository.full_name != repository:
+    commit = github.context.commit
+    if found.path.partition("@")[0] != RELEASE_WORKFLOW or found.head_repository != found.repository:
         raise RefusedError(
             f"{found.html_url} is not a run of this repository's release workflow",
             hint="Images of other runs are not released.",

@@ -7,7 +7,7 @@ import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -72,13 +72,14 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """`environ` is what Actions sets; `folder` takes dist/ and logs."""
+    """`environ` is what Actions sets; `folder` takes dist/ and logs; `told` are the records' digests by their tags."""
 
     server: GitHubServer
     repository: str
     folder: Path
     environ: Mapping[str, str]
     patience: Patience = QUICK
+    told: dict[str, str] = field(default_factory=dict)
 
     def with_environ(self, **changes: str) -> "Stage":
         """The same, with other variables; an empty value is as good as none."""
@@ -97,7 +98,12 @@ class Stage:
 
     def publish(self, *flags: str, dist: Path | None = None) -> Run:
         argv = ["--dist", os.fspath(dist or self.folder / "dist"), *flags]
-        return self.run(publishing, publish_release.arguments(), argv)
+        run = self.run(publishing, publish_release.arguments(), argv)
+        for release in self.server.releases(self.repository):
+            digests = [asset["digest"] for asset in release["assets"] if asset["name"] == artifacts.RELEASE]
+            if not release["draft"] and digests and digests[0]:
+                self.told.setdefault(release["tag_name"], digests[0].removeprefix("sha256:"))
+        return run
 
     def prepare(self, *flags: str, dist: Path | None = None) -> Run:
         """Make the record and the tool, to be attested."""
@@ -114,7 +120,9 @@ class Stage:
         return self.publish("--record-sha256", attested, dist=dist)
 
     def roll_out(self, *flags: str, tag: str = TAG) -> Run:
-        return self.run(propose_rollout.main, propose_rollout.arguments(), ["--tag", tag, *flags])
+        """As a workflow does, which hands on what publishing told."""
+        told = ["--record-sha256", self.told[tag]] if tag in self.told else []
+        return self.run(propose_rollout.main, propose_rollout.arguments(), ["--tag", tag, *told, *flags])
 
     def propose(self, *flags: str) -> Run:
         """Roll out with these flags alone."""

@@ -110,7 +110,7 @@ def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         ({"image__qcow2__sha256": "0"}, "ReleaseRecord"),
         ({"tag": "v2026.11.22"}, "the record of v2026.11.23 speaks of v2026.11.22"),
         ({"image__built_at": "2026-11-23T00:00:00"}, "image.built_at"),
-        ({"image__qcow2__size": 0}, "its image cannot be that of a manifest"),
+        ({"image__qcow2__size": 0}, "is not among the image's assets"),
         ({"image__qcow2__size": -1}, "image.qcow2.size"),
         ({"image__qcow2__size": 1 << 60}, "image.qcow2.size"),
         ({"image__validation__ssh_seconds": {"full": -1.0}}, "image.validation.ssh_seconds.full"),

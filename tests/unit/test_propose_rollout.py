@@ -7,10 +7,13 @@ from rich.console import Console
 from ci import propose_rollout
 from ci.host.errors import AccessError, InputError, ToolsmithError
 from ci.host.progress import Reporter
+from ci.propose_rollout import ProposeRolloutRequest
+from ci.records.version import Version
 from tests.support.quiet import quiet_reporter
 
 ENVIRON = {"GITHUB_REPOSITORY": "o/r", "GITHUB_TOKEN": "t" * 40}
 TAG = "v2026.11.23"
+REQUEST = ProposeRolloutRequest(tag=Version.parse(TAG))
 
 
 def options(*argv: str) -> argparse.Namespace:
@@ -48,19 +51,19 @@ def test_without_fountainkits_token_it_says_what_it_leaves_out() -> None:
     said = io.StringIO()
     reporter = Reporter(Console(file=said, width=400), in_actions=False)
     environ = ENVIRON | {"FOUNTAINKIT_REPOSITORY": "o/FountainKit"}
-    assert propose_rollout._consumer(TAG, reporter, environ, None) is None
+    assert propose_rollout._consumer(REQUEST, reporter, environ, None) is None
     assert f"o/FountainKit gets no pull request for {TAG}" in said.getvalue()
 
 
 def test_without_fountainkit_it_says_nothing() -> None:
     said = io.StringIO()
     reporter = Reporter(Console(file=said), in_actions=False)
-    assert propose_rollout._consumer(TAG, reporter, ENVIRON | {"FOUNTAINKIT_TOKEN": "f" * 40}, None) is None
+    assert propose_rollout._consumer(REQUEST, reporter, ENVIRON | {"FOUNTAINKIT_TOKEN": "f" * 40}, None) is None
     assert said.getvalue() == ""
 
 
 def test_fountainkit_is_asked_with_its_own_token() -> None:
     environ = ENVIRON | {"FOUNTAINKIT_REPOSITORY": "o/FountainKit", "FOUNTAINKIT_TOKEN": "f" * 40}
-    found = propose_rollout._consumer(TAG, quiet_reporter(), environ, None)
+    found = propose_rollout._consumer(REQUEST, quiet_reporter(), environ, None)
     assert found is not None
     assert (found.context.repository, found.context.token) == ("o/FountainKit", "f" * 40)

@@ -18,6 +18,7 @@ from ci.github import api_call
 from ci.github.answers import Asset, Commit, Created, Release
 from ci.github.client import GitHub
 from ci.github.context import Context
+from ci.github.files import Snapshot
 from ci.host.errors import FetchError, RemoteError, ToolsmithError
 from tests.support.quiet import quiet_reporter
 from tests.support.strange_server import Strange, StrangeServer, answer, strange_server
@@ -176,8 +177,8 @@ CALLS: dict[str, Callable[[Asking], object]] = {
     "a switch": lambda one: one.github.releases_are_immutable(),
     "a list": lambda one: one.github.releases(),
     "a reference": lambda one: one.github.tag_commit("v2026.11.24"),
-    "a file": lambda one: one.github.read_file("README.md", SHA),
-    "something that is made": lambda one: one.github.write_tree(COMMIT, {"a": "b"}),
+    "a file": lambda one: Snapshot(one.github, COMMIT).find("README.md"),
+    "something that is made": lambda one: one.github.write_tree(COMMIT, [("a", "100644", "b")]),
     "something that may be there": lambda one: one.github.create_branch("x", SHA),
     "a write that is looked after": lambda one: one.github.create_pull(branch="x", base="y", title="", body=""),
     "a removal": lambda one: one.github.delete_asset(one.asset()),

@@ -147,12 +147,16 @@ def test_a_run_that_was_cut_off_before_the_pull_request_is_continued(following: 
     assert_proposed(following, NEW)
 
 
-def test_texts_that_were_edited_are_set_right(following: Following) -> None:
+def test_a_persons_title_and_notes_outlive_the_next_serial(following: Following) -> None:
     following.done()
-    before = following.stage.state()
-    following.stage.api("PATCH", "/pulls/1", {"title": "Mine", "body": ""})
+    ours = following.stage.pulls()[0]["body"]
+    following.stage.api("PATCH", "/pulls/1", {"title": "Mine", "body": f"Wait.\r\n\r\n{ours}"})
+    assert_nothing_changes(following, words="as it should be already")
+    following.mirror.publish(OLD, NEW, NEWEST)
     following.done()
-    assert following.stage.state() == before
+    (pull,) = following.stage.pulls()
+    assert (pull["title"], pull["body"].partition("<!--")[0]) == ("Mine", "Wait.\r\n\r\n")
+    assert digest(NEWEST) in pull["body"]
 
 
 # Nothing to do, and why

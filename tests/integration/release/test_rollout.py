@@ -187,7 +187,8 @@ def test_a_dry_run_leaves_fountainkit_alone_too(published: Stage, consumer: Stag
 
 
 def test_a_workflows_own_token_can_roll_out(published: Stage) -> None:
-    run = published.with_environ(GITHUB_REF_TYPE="tag", GITHUB_REF_NAME=TAG).propose()
+    workflow = published.with_environ(GITHUB_REF_TYPE="tag", GITHUB_REF_NAME=TAG)
+    run = workflow.propose("--record-sha256", published.told[TAG])
     assert run.code == 0, run.said
     assert_proposed(published)
 

@@ -78,26 +78,34 @@ def test_a_manifest_that_names_this_release_with_another_digest_is_left_to_peopl
 # The pull request
 
 
-def test_texts_that_were_edited_are_set_right_but_line_ends_of_a_browser_are_no_edit(proposed: Stage) -> None:
-    before = proposed.state()
-    for edit in ({"title": "Something else"}, {"body": "Something else"}, {"title": "Something", "body": ""}):
+def test_a_persons_title_and_notes_stay_and_line_ends_of_a_browser_are_no_edit(proposed: Stage) -> None:
+    ours = proposed.pulls()[0]["body"]
+    theirs = f"Wait for the kernel.\r\n\r\n{ours}\r\n- [x] booted\r\n".replace("\n", "\r\n").replace("\r\r", "\r")
+    for edit in ({"title": "Mine"}, {"body": theirs}, {"body": f"{ours}\nMore"}):
         proposed.api("PATCH", "/pulls/1", edit)
+        before = proposed.state()
+        run = proposed.roll_out()
+        assert (run.code, run.writes) == (0, []), run.said
+        assert proposed.state() == before
+    proposed.server.commit(proposed.repository, {"new.txt": "New\n"})
+    assert proposed.roll_out().code == 0
+    after = assert_proposed(proposed)
+    assert (after["title"], after["body"]) == ("Mine", f"{ours}\nMore")
+
+
+def test_our_section_is_set_right_where_it_was_edited_or_removed(proposed: Stage) -> None:
+    ours = proposed.pulls()[0]["body"].rstrip()
+    begin, *_, end = ours.splitlines()
+    for body, expected in {
+        f"Before.\n{begin}\nWhat an earlier version wrote.\n{end}\nAfter.": f"Before.\n{ours}\nAfter.",
+        "Only mine.": f"Only mine.\n\n{ours}\n",
+        "": f"{ours}\n",
+    }.items():
+        proposed.api("PATCH", "/pulls/1", {"body": body})
         run = proposed.roll_out()
         assert run.code == 0, run.said
-        assert proposed.state() == before
         assert len(run.writes) == 1
-    body = proposed.pulls()[0]["body"]
-    proposed.api("PATCH", "/pulls/1", {"body": body.replace("\n", "\r\n")})
-    assert proposed.roll_out().writes == []
-
-
-def test_texts_that_we_would_write_differently_are_brought_up_to_date(proposed: Stage) -> None:
-    before = proposed.pulls()[0]
-    proposed.api("PATCH", "/pulls/1", {"body": "What an earlier version wrote."})
-    run = proposed.roll_out()
-    assert run.code == 0, run.said
-    after = assert_proposed(proposed)
-    assert (after["number"], after["body"]) == (before["number"], before["body"])
+        assert assert_proposed(proposed)["body"] == expected
 
 
 def test_what_a_person_closed_stays_closed_until_asked_otherwise(proposed: Stage) -> None:

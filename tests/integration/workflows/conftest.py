@@ -10,6 +10,7 @@ import pytest
 from ci.rehearsal.server import GitHubServer
 from tests.support.workflows import scene
 from tests.support.workflows.additions import Additions
+from tests.support.workflows.checkout import compile_checkout
 from tests.support.workflows.engine import Settings
 from tests.support.workflows.language import Language
 from tests.support.workflows.model import Run
@@ -90,7 +91,7 @@ def github(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitHubServer]:
 @pytest.fixture(scope="session")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("compiled")
-    scene.compile_checkout(folder)
+    compile_checkout(folder)
     return folder
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.workflows.conftest import MakeScene, artifacts
+from tests.integration.workflows.conftest import KEY, MakeScene, artifacts
 from tests.support.workflows.model import Result
 from tests.support.workflows.scene import IMAGE, LIGHT, Edit, Scene, replaced, stood_in
 
@@ -25,7 +25,7 @@ def test_a_tag_that_is_no_version(plain: Scene) -> None:
     run = plain.run(plain.push_tag("v2026.02.30"))
     assert run.results() == {
         "image/plan": "failure", "image/image": "skipped", "image/collect": "skipped", "rehearse": "skipped",
-        "attest": "skipped", "publish": "skipped", "roll-out": "skipped",
+        "attest": "skipped", "attest-contents": "skipped", "publish": "skipped", "roll-out": "skipped",
     }  # fmt: skip
     assert "**Failed:** 'v2026.02.30' is not a version" in run.summary
     assert plain.server.releases(plain.repository) == []
@@ -67,11 +67,10 @@ def test_a_base_that_nothing_vouches_for(plain: Scene, tmp_path: Path) -> None:
             "this machine lacks accelerator",
         ),
         ("ci/host/prerequisites.py", replaced("_BYTES = 6 *", "_BYTES = 6_000_000 *"), "this machine lacks disk space"),
-        ("build/authorized_keys", lambda _: "# nobody\n", "build/authorized_keys"),
     ],
-    ids=["no KVM", "no space", "no key"],
+    ids=["no KVM", "no space"],
 )  # fmt: skip
-def test_a_runner_or_a_repository_that_is_not_ready(make_scene: MakeScene, path: str, edit: Edit, message: str) -> None:
+def test_a_runner_that_is_not_ready(make_scene: MakeScene, path: str, edit: Edit, message: str) -> None:
     made = make_scene(edits=LIGHT | {path: edit})
     run = made.run(made.push_tag(TAG))
     assert run.jobs["image/image (jammy)"].result is Result.FAILURE
@@ -79,6 +78,25 @@ def test_a_runner_or_a_repository_that_is_not_ready(make_scene: MakeScene, path:
     assert message in run.summary
     assert "image-jammy" not in artifacts(made, run)
     assert made.server.releases(made.repository) == []
+
+
+def test_a_commit_that_cannot_be_released_says_so_at_once_and_its_tag_can_be_moved(plain: Scene) -> None:
+    plain.commit({"build/authorized_keys": lambda _: "# nobody\n"})
+    try:
+        run = plain.run(plain.push_tag(TAG))
+    finally:
+        plain.commit({"build/authorized_keys": lambda _: KEY})
+    assert run.results()["image/plan"] == "failure"
+    assert set(run.results().values()) == {"failure", "skipped"}
+    assert f"git tag --force {TAG} && git push --force origin {TAG}" in run.summary
+    assert plain.run(plain.push_tag(TAG)).results()["image/plan"] == "success"
+
+
+def test_another_branch_than_the_default_one_releases_nothing(plain: Scene) -> None:
+    run = plain.run(plain.dispatch("refs/heads/feature", rehearsal_only=False, version=TAG))
+    assert run.results()["image/plan"] == "failure"
+    assert {run.results()[job] for job in ("attest", "publish", "roll-out")} == {"skipped"}
+    assert "this run is on the branch 'feature'" in run.summary
 
 
 def test_a_run_that_is_cancelled_while_it_boots(make_scene: MakeScene) -> None:
@@ -93,7 +111,24 @@ def test_a_run_that_is_cancelled_while_it_boots(make_scene: MakeScene) -> None:
     assert made.server.releases(made.repository) == []
 
 
-def test_an_image_that_changed_between_two_jobs(make_scene: MakeScene) -> None:
+def test_a_record_that_was_replaced_after_it_was_published_is_not_rolled_out(make_scene: MakeScene) -> None:
+    made = make_scene()
+
+    def tamper() -> None:
+        (release,) = made.server.releases(made.repository)
+        (asset,) = (one for one in release["assets"] if one["name"] == "release.json")
+        text = made.server.asset_bytes(asset["id"]).read_text()
+        made.server.asset_bytes(asset["id"]).write_text(text.replace("debian-12", "debian-13"))
+
+    made.interference.before_step["roll-out", "Check out"] = tamper
+    run = made.run(made.push_tag(TAG))
+    assert run.results()["publish"] == "success"
+    assert run.results()["roll-out"] == "failure", run.jobs["roll-out"].log
+    assert made.server.pulls(made.repository) == []
+
+
+@pytest.mark.parametrize("job", ["attest", "publish"])
+def test_an_image_that_changed_between_two_jobs(make_scene: MakeScene, job: str) -> None:
     made = make_scene()
 
     def tamper() -> None:
@@ -101,8 +136,8 @@ def test_an_image_that_changed_between_two_jobs(make_scene: MakeScene) -> None:
         with image.open("ab") as file:
             file.write(b"x")
 
-    made.interference.before_step["publish", "Fetch images and reports"] = tamper
+    made.interference.before_step[job, "Fetch images and reports"] = tamper
     run = made.run(made.push_tag(TAG))
-    assert run.jobs["publish"].step("Compare the digests").outcome is Result.FAILURE
+    assert run.jobs[job].step("Compare the digests").outcome is Result.FAILURE
     assert "has SHA-256" in run.summary
     assert made.server.releases(made.repository) == []

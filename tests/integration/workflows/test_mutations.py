@@ -34,7 +34,7 @@ class Halfway:
 @pytest.fixture(scope="module")
 def halfway(make_scene: MakeScene) -> Halfway:
     made = make_scene()
-    made.interference.cancel_at["attest (jammy)", "Compare the digests"] = "Hashing"
+    made.interference.cancel_at["attest", "Compare the digests"] = "Hashing"
     run = made.run(made.push_tag(TAG))
     made.interference.cancel_at.clear()
     assert run.jobs["image/collect"].result is Result.SUCCESS
@@ -77,8 +77,11 @@ MUTATIONS: Mapping[str, tuple[str, str, str, tuple[str, ...]]] = {
     "an input of an action": (RELEASE, "subject-path:", "subject:", ()),
     "the name of an artifact": (RELEASE, '"{image,reports}-', '"{images,report}-', ()),
     "an action that is not pinned": (RELEASE, ATTEST, "actions/attest@v4", ()),
-    "a job that is needed": (RELEASE, "needs: [image, attest]", "needs: image", ()),
+    "a job that is needed": (RELEASE, "needs: [image, attest, attest-contents]", "needs: image", ()),
     "a context that is not there": (RELEASE, "if: vars.ROLLOUT_APP_CLIENT_ID == ''", "if: matrx.x == ''", ()),
+    "the record's digest for publishing": (RELEASE, "needs.attest.outputs.rec", "needs.attest.output.rec", ()),
+    "the record's digest for the roll-out": (RELEASE, "needs.publish.outputs.rec", "needs.publish.output.rec", ()),
+    "a subject": (RELEASE, "dist/release.json", "dist/releases.json", ()),
     "a condition": (RELEASE, f"${{{{ !cancelled() && {PUBLISHED} }}}}", PUBLISHED, ()),
     "the permission to sign": (RELEASE, "id-token: write", "id-token: none", ()),
     "the permission to publish": (RELEASE, "contents: write # for the release and its tag", "contents: read", ()),

@@ -44,11 +44,44 @@ def test_releases_wait_for_each_other_and_pull_requests_do_not(language: Languag
     def concurrency(name: str, contexts: Mapping[str, object]) -> object:
         return language.value(language.parse(ROOT, f".github/workflows/{name}.yml")["concurrency"], contexts)
 
-    assert concurrency("release", {}) == {"group": "release", "cancel-in-progress": False, "queue": "max"}
-    pulls = [
-        concurrency("pull-request", {"github": {"event": {"pull_request": {"number": number}}}}) for number in (7, 8)
+    for inputs, group in (
+        ({}, "release"),
+        ({"rehearsal-only": False}, "release"),
+        ({"rehearsal-only": True}, "rehearsal"),
+    ):
+        expected = {"group": group, "cancel-in-progress": False, "queue": "max"}
+        assert concurrency("release", {"inputs": inputs}) == expected
+    for ref in ("refs/pull/7/merge", "refs/heads/gh-readonly-queue/main/pr-7-abc"):
+        expected = {"group": f"pull-request-{ref}", "cancel-in-progress": True}
+        assert concurrency("pull-request", {"github": {"ref": ref}}) == expected
+
+
+def test_checks_to_require_run_for_every_pull_request_and_for_a_merge_queue(language: Language) -> None:
+    (row,) = re.findall(r"require the checks (.*?) \|", (ROOT / "docs/automation.md").read_text())
+    required = set(re.findall(r"`(.*?)`", row))
+    assert required
+    for path in (ROOT / ".github/workflows").glob("*.yml"):
+        definition = language.parse(ROOT, f".github/workflows/{path.name}")
+        ours = required & {str(job.get("name")) for job in definition["jobs"].values()}
+        if ours:
+            # Without filters: a check that does not run is waited for for ever.
+            assert {name: definition["on"][name] for name in ("pull_request", "merge_group")} == {
+                "pull_request": None, "merge_group": None,
+            }  # fmt: skip
+        required -= ours
+    assert required == set()
+
+
+def test_an_apps_token_lives_as_long_as_its_job_may_take(language: Language) -> None:
+    """It is made where its job was approved, and expires an hour later."""
+    jobs = [
+        job
+        for path in (ROOT / ".github/workflows").glob("*.yml")
+        for job in language.parse(ROOT, f".github/workflows/{path.name}")["jobs"].values()
+        if any("create-github-app-token" in step.get("uses", "") for step in job.get("steps", []))
     ]
-    assert pulls == [{"group": f"pull-request-{number}", "cancel-in-progress": True} for number in (7, 8)]
+    assert [job["environment"] for job in jobs] == ["roll-out"] * len(jobs)
+    assert max(job["timeout-minutes"] for job in jobs) <= 60
 
 
 def test_the_documented_permissions_and_settings_are_the_real_ones(language: Language) -> None:

@@ -1,5 +1,6 @@
 """The workflow that publishes the release catalogue."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from tests.support.release_records import make_record
 from tests.support.workflows.engine import Event
 from tests.support.workflows.language import Language
 from tests.support.workflows.model import Result
-from tests.support.workflows.scene import Scene
+from tests.support.workflows.scene import Scene, replaced
 
 pytestmark = pytest.mark.integration
 
@@ -47,6 +48,42 @@ def test_a_broken_record_leaves_the_page_as_it_is(make_scene: MakeScene) -> None
     assert run.results() == {"build": "failure", "deploy": "skipped"}
     assert f"{TAG}.json" in run.log
     assert (made.side.pages / DOCUMENT).read_bytes() == before
+
+
+def test_all_jobs_or_the_failed_one_can_be_run_again(make_scene: MakeScene) -> None:
+    made = make_scene()
+    event = merged(made, make_record(TAG).to_json())
+    first = made.run(event)
+    second = made.run_all_again(event, first)
+    assert (second.attempt, second.result) == (2, Result.SUCCESS), second.log
+    # Where only the deployment failed, what an earlier attempt built is deployed.
+    second.jobs["deploy"].result = Result.FAILURE
+    third = made.run(event, second)
+    assert third.jobs["build"] is second.jobs["build"]
+    assert third.result is Result.SUCCESS, third.log
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("github-pages-${{ github.run_attempt }}", "github-pages"),
+        ("${{ needs.build.outputs.artifact }}", "github-pages-${{ github.run_attempt }}"),
+    ],
+)
+def test_with_another_name_for_the_artifact_one_of_both_could_not(
+    make_scene: MakeScene, tmp_path: Path, old: str, new: str
+) -> None:
+    made = make_scene()
+    event = merged(made, make_record(TAG).to_json())
+    shutil.copytree(made.root / ".github", tmp_path / ".github")
+    (tmp_path / WORKFLOW).write_text(replaced(old, new)((tmp_path / WORKFLOW).read_text()))
+    first = made.run(event, workflows=tmp_path)
+    assert first.result is Result.SUCCESS, first.log
+    all_again = made.run_all_again(event, first, tmp_path)
+    other = made.run(event, workflows=tmp_path)
+    other.jobs["deploy"].result = Result.FAILURE
+    deployed_again = made.run(event, other, tmp_path)
+    assert Result.FAILURE in {all_again.result, deployed_again.result}
 
 
 def test_a_repository_without_pages_is_left_alone_until_somebody_asks(make_scene: MakeScene) -> None:

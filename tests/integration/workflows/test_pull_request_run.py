@@ -34,10 +34,13 @@ def test_images_are_built_tested_and_reported_beside_the_last_release_in_one_com
     made = make_scene(edits=LIGHT | {f"build/images/{SECOND}.toml": released})
     tagged = made.run(made.push_tag(TAG))
     assert public_releases(made) == [TAG]
-    assert len(made.side.attestations) == 4
+    assert len(made.side.attestations) == 2 * len(["image", "SBOM", "contents"]) + len(["record", "tool"])
     names = {asset["name"] for asset in made.server.releases(made.repository)[0]["assets"]}
     assert {f"fountainkit-toolsmith-{one}-{TAG}.qcow2" for one in ("debian-12", "second")} <= names
-    assert artifacts(made, tagged) == ["image-bookworm", "image-jammy", "reports-bookworm", "reports-jammy"]
+    assert artifacts(made, tagged) == [
+        "image-bookworm", "image-jammy", "logs-attest", "logs-publish", "logs-roll-out",
+        "reports-bookworm", "reports-jammy",
+    ]  # fmt: skip
 
     event = made.open_pull({"build/guest/etc/motd": lambda _: "changed\n"})
     theirs = f"{MARKER}\nI am a person"
@@ -45,6 +48,10 @@ def test_images_are_built_tested_and_reported_beside_the_last_release_in_one_com
     requests.post(comments_url(made, event), json={"body": theirs}, headers=headers, timeout=60).raise_for_status()
     run = made.run(event)
     assert run.results() == BOTH | {"report": "success", "gate": "success"}
+    assert artifacts(made, run) == [
+        "reports-bookworm",
+        "reports-jammy",
+    ]  # an image fills a private repository's storage
     persons, ours = comments(made, event)
     assert persons == theirs
     assert ours.startswith(MARKER)
@@ -94,6 +101,25 @@ def test_a_roll_out_or_a_text_rebuilds_nothing_and_passes_the_required_check(mak
     }  # fmt: skip
     assert "No image was built: nothing" in run.summary
     assert comments(made, event) == []
+
+
+def test_a_merge_queue_has_the_same_checks_and_no_comment(make_scene: MakeScene) -> None:
+    made = make_scene()
+    event = made.open_pull({"build/guest/etc/motd": lambda _: "changed\n"})
+    run = made.run(made.queue(event))
+    assert run.results() == BOTH | {"report": "skipped", "gate": "success"}
+    assert "changed: build/guest/etc/motd" in run.log
+    assert comments(made, event) == []
+
+    text = made.open_pull({"docs/releases.md": lambda text: text + "\n"})
+    run = made.run(made.queue(text))
+    assert run.results() == {
+        "image/plan": "success", "image/image": "skipped", "image/collect": "skipped",
+        "report": "skipped", "gate": "success",
+    }  # fmt: skip
+
+    wrong = made.open_pull({"build/images/jammy.toml": replaced("release = true", "relase = true")})
+    assert made.run(made.queue(wrong)).results()["gate"] == "failure"
 
 
 def test_a_definition_that_is_wrong_fails_the_required_check(make_scene: MakeScene) -> None:

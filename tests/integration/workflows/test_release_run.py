@@ -42,16 +42,22 @@ def test_a_pushed_tag_becomes_a_release_and_a_roll_out_once(
     made = make_scene(**with_app)
     run = made.run(made.push_tag(TAG))
     assert run.results() == IMAGE_JOBS | {
-        "rehearse": "skipped", "attest (jammy)": "success", "publish": "success", "roll-out": "success",
+        "rehearse": "skipped", "attest": "success", "attest-contents (jammy)": "success", "publish": "success",
+        "roll-out": "success",
     }  # fmt: skip
     assert public_releases(made) == [TAG]
     digest = sha256_file(the_image(made, run))
-    assert [(one.sha256, one.predicate) for one in made.side.attestations] == [
-        (digest, "provenance"), (digest, "sbom"),
-    ]  # fmt: skip
-    names = [asset["name"] for asset in made.server.releases(made.repository)[0]["assets"]]
-    assert "ensure-vm.pyz" in names
-    assert f"fountainkit-toolsmith-debian-12-{TAG}.cdx.json" in names
+    # What was built is what is attested, is what is published, is what the manifest names: the same bytes all along.
+    assets = made.server.releases(made.repository)[0]["assets"]
+    published = {asset["name"]: asset["digest"].removeprefix("sha256:") for asset in assets}
+    provenance = {one.subject: one.sha256 for one in made.side.attestations if one.predicate == "provenance"}
+    stem = f"fountainkit-toolsmith-debian-12-{TAG}"
+    assert set(provenance) == {f"{stem}.qcow2", f"{stem}.cdx.json", "release.json", "ensure-vm.pyz"}
+    assert provenance.items() <= published.items()
+    assert provenance[f"{stem}.qcow2"] == digest
+    assert [one.sha256 for one in made.side.attestations if one.predicate == "sbom"] == [digest]
+    records = {run.jobs[job].outputs["record-sha256"] for job in ("attest", "publish")}
+    assert records == {provenance["release.json"]}
     assert manifest(made)["image"]["qcow2_sha256"] == digest
     record = made.server.read(made.repository, f"releases/{TAG}.json", ref=f"rollout/{TAG}")
     assert record == published_file(made, "release.json")
@@ -76,7 +82,8 @@ def test_a_private_repository_without_an_app_does_what_it_can_and_says_so(make_s
     made = make_scene(private=True, variables={"FOUNTAINKIT_NAME": "FountainKit"})
     run = made.run(made.push_tag(TAG))
     assert run.results() == IMAGE_JOBS | {
-        "rehearse": "skipped", "attest": "skipped", "publish": "success", "roll-out": "success",
+        "rehearse": "skipped", "attest": "skipped", "attest-contents": "skipped", "publish": "success",
+        "roll-out": "success",
     }  # fmt: skip
     assert "gh attestation verify" not in made.server.releases(made.repository)[0]["body"]
     assert len(made.server.pulls(made.repository)) == 1
@@ -89,7 +96,8 @@ def test_a_rehearsal_publishes_nothing_and_its_images_can_be_released_by_a_later
     made = make_scene()
     rehearsed = made.run(made.dispatch(version=TAG))
     assert rehearsed.results() == IMAGE_JOBS | {
-        "rehearse": "success", "attest": "skipped", "publish": "skipped", "roll-out": "skipped",
+        "rehearse": "success", "attest": "skipped", "attest-contents": "skipped", "publish": "skipped",
+        "roll-out": "skipped",
     }  # fmt: skip
     assert made.server.releases(made.repository) == []
     assert f"Rehearsal of {TAG}" in rehearsed.log
@@ -97,7 +105,7 @@ def test_a_rehearsal_publishes_nothing_and_its_images_can_be_released_by_a_later
     resumed = made.run(made.dispatch(version=TAG, rehearsal_only=False, resume=str(rehearsed.id)))
     assert resumed.results() == {
         "image/plan": "success", "image/image": "skipped", "image/collect": "success", "rehearse": "skipped",
-        "attest (jammy)": "success", "publish": "success", "roll-out": "success",
+        "attest": "success", "attest-contents (jammy)": "success", "publish": "success", "roll-out": "success",
     }  # fmt: skip
     assert public_releases(made) == [TAG]
     assert manifest(made)["image"]["qcow2_sha256"] == sha256_file(the_image(made, rehearsed))

@@ -50,6 +50,7 @@ class Frame:
     inputs: Json
     limit: Permissions | None
     prefix: str = ""
+    anew: bool = False  # something that the call depends on is run again
     jobs: dict[str, JobRun] = field(default_factory=dict)
 
 
@@ -65,8 +66,18 @@ class Engine:
     machine: Callable[[], Machine]
     token: Callable[[Permissions], str]
 
+    def group(self, event: Event) -> Json:
+        """The concurrency group that a run of the event's workflow waits for."""
+        definition = self.language.parse(self.root, event.workflow)
+        contexts = {"github": event.github, "inputs": self._dispatch_inputs(definition, event)}
+        return self.language.value(definition["concurrency"], contexts)["group"]
+
     def run(self, event: Event, *, run_id: int, before: Run | None = None) -> Run:
-        """Run the event's workflow; with `before` as its next attempt, of the jobs that did not succeed."""
+        """Run the event's workflow; with `before` as its next attempt, of the jobs that did not succeed.
+
+        Jobs that depend on one of these are run again too:
+        https://docs.github.com/en/actions/how-tos/manage-workflow-runs/re-run-workflows-and-jobs
+        """
         run = Run(id=run_id, attempt=before.attempt + 1 if before else 1)
         definition = self.language.parse(self.root, event.workflow)
         inputs = self._dispatch_inputs(definition, event)
@@ -115,6 +126,7 @@ class _Attempt:
         contexts = self._contexts(identity, job, frame, permissions)
         ancestors = _ancestors(name, frame.definition["jobs"])
         results = [frame.jobs[one].result for one in ancestors]
+        anew = frame.anew or any(frame.jobs[one].attempt == self.run.attempt for one in ancestors)
         status = {
             "always": True,
             "cancelled": self.run.cancelled,
@@ -123,16 +135,17 @@ class _Attempt:
             "success": not self.run.cancelled and all(one is Result.SUCCESS for one in results),
         }
         if not self.engine.language.holds(job.get("if"), contexts, status):
-            done = JobRun(result=Result.SKIPPED)
+            done = JobRun(result=Result.SKIPPED, attempt=0)
             self.run.jobs[identity] = done
             return done
+        contexts["env"] = frame.definition.get("env") or {}
         if "uses" in job:
-            return self._call(identity, job, contexts, permissions)
+            return self._call(identity, job, contexts, permissions, anew=anew)
         if "strategy" in job:
-            return self._matrix(identity, job, contexts, permissions)
-        return self._leaf(identity, job, contexts, permissions)
+            return self._matrix(identity, job, contexts, permissions, anew=anew)
+        return self._leaf(identity, job, contexts, permissions, anew=anew)
 
-    def _call(self, identity: str, job: Json, contexts: Json, permissions: Permissions) -> JobRun:
+    def _call(self, identity: str, job: Json, contexts: Json, permissions: Permissions, *, anew: bool) -> JobRun:
         language, engine = self.engine.language, self.engine
         definition = language.parse(engine.root, job["uses"].removeprefix("./"))
         call = _triggers(definition)["workflow_call"]
@@ -141,16 +154,17 @@ class _Attempt:
             name: "" if given.get(name, one.get("default")) is None else given.get(name, one.get("default"))
             for name, one in (call.get("inputs") or {}).items()
         }
-        frame = Frame(definition=definition, inputs=inputs, limit=permissions, prefix=f"{identity}/")
+        frame = Frame(definition=definition, inputs=inputs, limit=permissions, prefix=f"{identity}/", anew=anew)
         self.jobs_of(frame)
         jobs = {name: {"result": str(one.result), "outputs": one.outputs} for name, one in frame.jobs.items()}
         outputs = {name: one["value"] for name, one in (call.get("outputs") or {}).items()}
         return JobRun(
             result=worst([one.result for one in frame.jobs.values()]),
             outputs=language.texts(outputs, {**contexts, "inputs": inputs, "jobs": jobs}),
+            attempt=max(one.attempt for one in frame.jobs.values()),
         )
 
-    def _matrix(self, identity: str, job: Json, contexts: Json, permissions: Permissions) -> JobRun:
+    def _matrix(self, identity: str, job: Json, contexts: Json, permissions: Permissions, *, anew: bool) -> JobRun:
         strategy = self.engine.language.value(job["strategy"], contexts)
         vectors = strategy["matrix"]
         if {"include", "exclude"} & set(vectors) or set(strategy) - {"matrix", "fail-fast"}:
@@ -158,25 +172,26 @@ class _Attempt:
         for name, values in vectors.items():
             if not values:
                 raise WorkflowError(f"Matrix vector '{name}' does not contain any values")
-        whole = JobRun(result=Result.SUCCESS)
+        whole = JobRun(result=Result.SUCCESS, attempt=0)
         legs: list[JobRun] = []
         for values in itertools.product(*vectors.values()):
             leg = f"{identity} ({', '.join(map(str, values))})"
             if strategy.get("fail-fast", True) and any(one.result is Result.FAILURE for one in legs):
-                legs.append(JobRun(result=Result.CANCELLED))
+                legs.append(JobRun(result=Result.CANCELLED, attempt=self.run.attempt))
                 self.run.jobs[leg] = legs[-1]
                 continue
             matrix = dict(zip(vectors, values, strict=True))
-            legs.append(self._leaf(leg, job, contexts | {"matrix": matrix}, permissions))
+            legs.append(self._leaf(leg, job, contexts | {"matrix": matrix}, permissions, anew=anew))
             # The legs share their outputs: the last one that has a value decides.
             whole.outputs |= {name: value for name, value in legs[-1].outputs.items() if value}
         results = [one.result for one in legs]
+        whole.attempt = max(one.attempt for one in legs)
         whole.result = Result.FAILURE if Result.FAILURE in results else worst(results)
         return whole
 
-    def _leaf(self, identity: str, job: Json, contexts: Json, permissions: Permissions) -> JobRun:
+    def _leaf(self, identity: str, job: Json, contexts: Json, permissions: Permissions, *, anew: bool) -> JobRun:
         earlier = self.before.jobs.get(identity) if self.before else None
-        if earlier is not None and earlier.result is Result.SUCCESS:
+        if earlier is not None and earlier.result is Result.SUCCESS and not anew:
             self.run.jobs[identity] = earlier
             return earlier
         engine = self.engine
@@ -196,6 +211,7 @@ class _Attempt:
             cancelled=self.run.cancelled,
         )
         done = running.execute()
+        done.attempt = self.run.attempt
         self.run.cancelled = running.cancelled
         self.run.jobs[identity] = done
         return done
@@ -219,7 +235,9 @@ class _Attempt:
     def _contexts(self, identity: str, job: Json, frame: Frame, permissions: Permissions) -> dict[str, Json]:
         settings = self.engine.settings
         token = self.engine.token(permissions)
-        environment = {} if self.event.fork else settings.environments.get(str(job.get("environment")), {})
+        named = job.get("environment")
+        named = named["name"] if isinstance(named, dict) else named
+        environment = {} if self.event.fork else settings.environments.get(str(named), {})
         needs = {
             name: {"result": str(frame.jobs[name].result), "outputs": frame.jobs[name].outputs} for name in _needs(job)
         }

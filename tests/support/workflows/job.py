@@ -7,11 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from tests.support.workflows.language import Json, Language
+from tests.support.workflows.language import Json, Language, WorkflowError
 from tests.support.workflows.model import JobRun, Permissions, Result, StepRun, worst
 from tests.support.workflows.shell import Files, run_script
 from tests.support.workflows.standins import ActionError, Call, GitHubSide, act
 
+# https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-syntax#jobsjob_idoutputs: a job's outputs
+# are at most 1 MB, in UTF-16.
+LARGEST_OUTPUTS = 1 << 20
+# https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands#adding-a-job-summary: of a step.
+LARGEST_SUMMARY = 1 << 20
 STEP_KEYS = {"name", "id", "if", "uses", "run", "shell", "with", "env"}
 LONGEST_SECONDS = 1500.0
 
@@ -64,10 +69,15 @@ class Job:
             (self.machine.folder / folder).mkdir(parents=True)
         self._run.permissions = self.permissions
         self._environment = self._variables()
+        self._environment |= self.language.texts(self.contexts.pop("env"), self.contexts)
         self._environment |= self.language.texts(self.definition.get("env"), self.contexts)
-        steps = self.definition["steps"]
+        steps, tokens = self.definition["steps"], len(self.github.tokens)
         contexts = self.contexts | {"steps": _step_context(steps, self._steps(steps, self.contexts["inputs"]))}
+        for token in self.github.tokens[tokens:]:
+            token.revoked = True
         outputs = self.language.texts(self.definition.get("outputs"), contexts)
+        if sum(len(value.encode("utf-16-le")) for value in outputs.values()) > LARGEST_OUTPUTS:
+            raise WorkflowError(f"the outputs of {self.name} are larger than {LARGEST_OUTPUTS} bytes")
         # The runner drops an output that holds anything it was told to mask.
         self._run.outputs = {
             name: value for name, value in outputs.items() if not any(mask in value for mask in self._masks)
@@ -162,7 +172,10 @@ class Job:
             self.cancelled, found.outcome = True, Result.CANCELLED
         self._environment |= files.values("ENV")
         self._path += files.path("PATH").read_text(encoding="utf-8").splitlines()
-        self._run.summary += files.path("STEP_SUMMARY").read_text(encoding="utf-8")
+        summary = files.path("STEP_SUMMARY").read_text(encoding="utf-8")
+        if len(summary.encode()) > LARGEST_SUMMARY:
+            raise WorkflowError(f"the summary of {found.name} is larger than {LARGEST_SUMMARY} bytes")
+        self._run.summary += summary
 
     def _action(self, uses: str, step: Json, found: StepRun, contexts: Json) -> None:
         github = self.contexts["github"]
@@ -180,6 +193,7 @@ class Job:
             ),
         )
         found.outcome = Result.SUCCESS
+        self._masks |= {value for name, value in found.outputs.items() if name == "token"}  # the action masks it
         if uses.startswith("actions/checkout@"):
             self.machine.lay_out(self.machine.workspace)
 

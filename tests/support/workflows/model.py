@@ -45,9 +45,13 @@ class StepRun:
 
 @dataclass(slots=True, kw_only=True)
 class JobRun:
-    """A job, one leg of a matrix, or a call of another workflow, whose jobs are then in the run as well."""
+    """A job, one leg of a matrix, or a call of another workflow, whose jobs are then in the run as well.
+
+    `attempt` is the one in which it ran: a later attempt keeps what has succeeded. 0 is none.
+    """
 
     result: Result
+    attempt: int = 1
     outputs: dict[str, str] = field(default_factory=dict)
     steps: list[StepRun] = field(default_factory=list)
     summary: str = ""
@@ -97,10 +101,11 @@ class Attestation:
     predicate: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class AppToken:
-    """A token that stood in for an app's; `repositories` are those it is for."""
+    """A token that stood in for an app's; `repositories` are those it is for. The action revokes it after its job."""
 
     secret: str
     repositories: tuple[str, ...]
     permissions: Permissions
+    revoked: bool = False

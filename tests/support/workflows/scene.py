@@ -3,7 +3,6 @@
 import itertools
 import os
 import re
-import shutil
 import sys
 import uuid
 from collections.abc import Callable, Mapping
@@ -12,21 +11,18 @@ from pathlib import Path
 
 import requests
 
-from ci.host.process import run
-from ci.host.repository import ROOT
 from ci.rehearsal.server import GitHubServer
 from ci.rehearse import CONSUMER_EXAMPLE, FIRST_MANIFEST
 from ci.release.targets import CHANGELOG, CONSUMER_MANIFEST, MANIFEST
-from tests.support.locks import LOCKS
+from tests.support.workflows.checkout import commit_all, copy_checkout, git, lay_out
 from tests.support.workflows.engine import Engine, Event, Settings
 from tests.support.workflows.job import Machine
-from tests.support.workflows.language import Json, Language
+from tests.support.workflows.language import Json, Language, WorkflowError
 from tests.support.workflows.model import Permissions, Run, allows
 from tests.support.workflows.standins import GitHubSide
 
 IMAGE, SECOND = "jammy", "bookworm"
 CONSUMER = "FountainKit"
-NPM_PROJECTS = ("ci/rehearsal", "tests/support")
 
 # Runs are numbered across all repositories, as at GitHub.
 _first_runs = itertools.count(1000, 1000)
@@ -118,6 +114,7 @@ class Scene:
     interference: Interference = field(default_factory=Interference)
     note: Callable[[str, Run], None] = lambda _trigger, _run: None
     _seen: int = 0
+    _groups: set[str] = field(default_factory=set)
     _runs: int = field(default_factory=lambda: next(_first_runs))
 
     @property
@@ -155,7 +152,7 @@ class Scene:
     def open_pull(self, edits: Mapping[str, Edit], *, fork: bool = False) -> Event:
         """Open a pull request; the event that it makes."""
         branch = f"change-{uuid.uuid4().hex[:8]}"
-        git(self.root, "checkout", "--quiet", "-b", branch)
+        git(self.root, "checkout", "--quiet", "-b", branch, "main")
         self.commit(edits)
         git(self.root, "checkout", "--quiet", "--detach", "main")
         git(self.root, "merge", "--quiet", "--no-ff", "-m", "Merge", branch)
@@ -166,13 +163,21 @@ class Scene:
             ref=f"refs/pull/{number}/merge", sha=self.head(), number=number, fork=fork,
         )  # fmt: skip
 
+    def queue(self, event: Event) -> Event:
+        """Put an open pull request into the merge queue, which merges as the button would; the event that it makes."""
+        base = git(self.root, "rev-parse", "HEAD^1")
+        ref = f"refs/heads/gh-readonly-queue/main/pr-{event.github['event']['pull_request']['number']}-{base}"
+        made = self._event("merge_group", event.workflow, ref=ref, sha=self.head())
+        payload = {**made.github["event"], "merge_group": {"base_sha": base, "base_ref": "refs/heads/main"}}
+        return Event(workflow=event.workflow, github={**made.github, "event": payload})
+
     def push_to(self, event: Event, edits: Mapping[str, Edit]) -> Event:
         """Push another commit to an open pull request; the event that it makes."""
         sha = self.commit(edits)
         return Event(workflow=event.workflow, github={**event.github, "sha": sha}, fork=event.fork)
 
     def run(self, event: Event, before: Run | None = None, workflows: Path | None = None) -> Run:
-        """Execute what an event starts, or the next attempt of a run; `workflows` has others than the repository."""
+        """Execute what an event starts, or a run's failed jobs again; `workflows` has others than the repository."""
         if before is None:
             self._runs += 1
             self.runs[self._runs] = self._run_facts(event)
@@ -186,20 +191,30 @@ class Scene:
             machine=self._machine,
             token=self._token,
         )
-        done = engine.run(event, run_id=before.id if before else self._runs, before=before)
+        if (group := engine.group(event)) in self._groups:
+            raise WorkflowError(f"the run would wait for the one that is in the concurrency group {group}")
+        self._groups.add(group)
+        try:
+            done = engine.run(event, run_id=before.id if before else self._runs, before=before)
+        finally:
+            self._groups.remove(group)
         self.note(event.github["event_name"] + (" from a fork" if event.fork else ""), done)
         return done
 
+    def run_all_again(self, event: Event, before: Run, workflows: Path | None = None) -> Run:
+        """Execute all jobs of a run again."""
+        return self.run(event, Run(id=before.id, attempt=before.attempt), workflows)
+
     def _run_facts(self, event: Event) -> Json:
         """What GitHub says of a run: https://docs.github.com/en/rest/actions/workflow-runs#get-a-workflow-run"""
-        source = "stranger/image" if event.fork else self.repository
         return {
             "id": self._runs,
             "html_url": f"{self.server.url}/{self.repository}/actions/runs/{self._runs}",
             "head_sha": event.github["sha"],
             "event": event.github["event_name"],
             "path": event.workflow,
-            "head_repository": {"full_name": source},
+            "repository": {"id": 1},
+            "head_repository": {"id": 2 if event.fork else 1},
         }
 
     def head(self) -> str:
@@ -236,7 +251,7 @@ class Scene:
 
     def _granted(self, secret: str, repository: str, permissions: Permissions) -> Permissions:
         for token in self.side.tokens:
-            if token.secret == secret and repository in token.repositories:
+            if token.secret == secret and repository in token.repositories and not token.revoked:
                 return token.permissions
         return permissions if repository == self.repository else {}
 
@@ -271,7 +286,11 @@ class Scene:
         self, name: str, workflow: str, *, ref: str, sha: str, number: int | None = None, fork: bool = False
     ) -> Event:
         owner, _, short = self.repository.partition("/")
-        payload: Json = {"repository": {"name": short, "full_name": self.repository, "private": self.private}}
+        payload: Json = {
+            "repository": {
+                "name": short, "full_name": self.repository, "private": self.private, "default_branch": "main",
+            }
+        }  # fmt: skip
         if number is not None:
             source = "stranger/image" if fork else self.repository
             payload["pull_request"] = {"number": number, "head": {"repo": {"full_name": source}}}
@@ -305,30 +324,10 @@ class Scene:
         return int(answer.json()["number"])
 
 
-def git(folder: Path, *arguments: str) -> str:
-    author = ["-c", "user.name=Somebody", "-c", "user.email=somebody@example.org", "-c", "commit.gpgsign=false"]
-    return run(["git", "-C", folder, *author, *arguments], timeout=60).stdout.strip()
-
-
-def commit_all(folder: Path, message: str) -> str:
-    git(folder, "add", "--all")
-    git(folder, "commit", "--quiet", "--message", message)
-    return git(folder, "rev-parse", "HEAD")
-
-
 def system_path() -> str:
     """PATH without the environment that the tests run in: a runner has none."""
     own = str(Path(sys.prefix) / "bin")
     return os.pathsep.join(part for part in os.environ["PATH"].split(os.pathsep) if part != own)
-
-
-def copy_checkout(target: Path) -> None:
-    """This checkout as it is, with what is not committed yet."""
-    listed = run(["git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"], timeout=60).stdout
-    for path in filter(None, listed.split("\0")):
-        if (ROOT / path).is_file():
-            (target / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / path, target / path)
 
 
 def make_origin(target: Path, keys: str, edits: Mapping[str, Edit]) -> None:
@@ -346,35 +345,6 @@ def make_origin(target: Path, keys: str, edits: Mapping[str, Edit]) -> None:
     # As at GitHub, a commit can be fetched by its name.
     git(target, "config", "uploadpack.allowAnySHA1InWant", "true")
     commit_all(target, "Begin")
-
-
-def compile_checkout(target: Path) -> None:
-    """Compile the modules of this checkout once for all machines; what differs from its source is compiled anew."""
-    copy_checkout(target)
-    argv = [sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "checked-hash", "ci", "tests"]
-    run(argv, cwd=target, timeout=120)
-
-
-def lay_out(workspace: Path, compiled: Path) -> None:
-    """Put what is installed and compiled where it is looked for, so that set-up finds nothing to do."""
-    for folder in [*compiled.glob("ci/**/__pycache__"), *compiled.glob("tests/**/__pycache__")]:
-        if (beside := workspace / folder.relative_to(compiled)).parent.is_dir():
-            shutil.copytree(folder, beside)
-    venv = workspace / ".venv"
-    venv.mkdir()
-    for entry in Path(sys.prefix).iterdir():
-        if entry.name != ".requirements-installed":
-            (venv / entry.name).symlink_to(entry)
-    version = f"{sys.version_info.major} {sys.version_info.minor}\n"
-    locks = run(["sha256sum", *LOCKS], timeout=60, cwd=workspace).stdout
-    (venv / ".requirements-installed").write_text(version + locks)
-    for project in NPM_PROJECTS:
-        modules = workspace / project / "node_modules"
-        modules.mkdir()
-        for entry in (ROOT / project / "node_modules").iterdir():
-            if entry.name != ".installed":
-                (modules / entry.name).symlink_to(entry)
-        shutil.copy(workspace / project / "package-lock.json", modules / ".installed")
 
 
 def server_files(origin: Path) -> dict[str, str]:

@@ -5,6 +5,7 @@ permissions that the real one needs, and fails where the real one would.
 """
 
 import fnmatch
+import glob
 import hashlib
 import re
 import shutil
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ci.host.files import sha256_file
 from ci.host.process import run
 from tests.support.workflows.model import AppToken, Attestation, Permissions, allows
 
@@ -31,6 +33,7 @@ class GitHubSide:
     app_secret: str
     attestations: list[Attestation] = field(default_factory=list)
     tokens: list[AppToken] = field(default_factory=list)
+    pages_artifacts: list[tuple[int, str]] = field(default_factory=list)
 
     @property
     def pages(self) -> Path:
@@ -135,16 +138,20 @@ def _alternatives(pattern: str) -> list[str]:
 def attest(call: Call) -> dict[str, str]:
     call.need("id-token", "write")
     call.need("attestations", "write")
-    subject = call.workspace / call.inputs["subject-path"]
-    if not subject.is_file():
-        raise ActionError(f"Could not find subject at path {call.inputs['subject-path']}")
+    subjects: list[Path] = []
+    for line in filter(None, map(str.strip, call.inputs["subject-path"].splitlines())):
+        found = [Path(one) for one in sorted(glob.glob(str(call.workspace / line)))]  # noqa: PTH207
+        # The real one asks only that all lines together find something.
+        if not found or not all(one.is_file() for one in found):
+            raise ActionError(f"Could not find subject at path {line}")
+        subjects += found
     sbom = call.inputs.get("sbom-path")
-    if sbom is not None and not (call.workspace / sbom).is_file():
-        raise ActionError(f"SBOM file not found: {sbom}")
-    digest = hashlib.sha256(subject.read_bytes()).hexdigest()
-    call.github.attestations.append(
-        Attestation(subject=subject.name, sha256=digest, predicate="sbom" if sbom else "provenance")
-    )
+    if sbom is not None and (len(subjects) != 1 or not (call.workspace / sbom).is_file()):
+        raise ActionError(f"SBOM file not found, or not of one subject: {sbom}")
+    call.github.attestations += [
+        Attestation(subject=one.name, sha256=sha256_file(one), predicate="sbom" if sbom else "provenance")
+        for one in subjects
+    ]
     return {"attestation-id": str(len(call.github.attestations))}
 
 
@@ -171,16 +178,23 @@ def upload_pages_artifact(call: Call) -> dict[str, str]:
     source = call.workspace / call.inputs["path"]
     if not source.is_dir():
         raise ActionError(f"tar: {call.inputs['path']}: Cannot open: No such file or directory")
-    shutil.copytree(source, call.github.artifacts / str(call.run_id) / PAGES_ARTIFACT)
+    name = call.inputs.get("name", PAGES_ARTIFACT)
+    call.github.pages_artifacts.append((call.run_id, name))
+    shutil.copytree(source, call.github.artifacts / str(call.run_id) / name, dirs_exist_ok=True)
     return {"artifact_id": "1"}
 
 
 def deploy_pages(call: Call) -> dict[str, str]:
     call.need("pages", "write")
     call.need("id-token", "write")
-    artifact = call.github.artifacts / str(call.run_id) / PAGES_ARTIFACT
-    if not artifact.is_dir():
-        raise ActionError(f'No artifacts named "{PAGES_ARTIFACT}" were found for this workflow run')
+    name = call.inputs.get("artifact_name", PAGES_ARTIFACT)
+    count = call.github.pages_artifacts.count((call.run_id, name))
+    if count == 0:
+        raise ActionError(f'No artifacts named "{name}" were found for this workflow run')
+    # Those of earlier attempts count: https://github.com/actions/deploy-pages/issues/372
+    if count > 1:
+        raise ActionError(f'Multiple artifacts named "{name}" were unexpectedly found. Artifact count is {count}')
+    artifact = call.github.artifacts / str(call.run_id) / name
     shutil.rmtree(call.github.pages, ignore_errors=True)
     shutil.copytree(artifact, call.github.pages)
     return {"page_url": "https://pages.example/"}

@@ -75,7 +75,7 @@ def hostile_record(text: str) -> ReleaseRecord:
             "kernel": text,
             "base": image.base.model_copy(update={"url": text, "verified_by": text}),
             "assets": [asset],
-            "attestation": AttestationRecord(url=text, predicates=[text]),
+            "attestation": AttestationRecord.model_construct(url=text, predicates=[text]),
             "validation": image.validation.model_copy(update={"accelerator": text, "ssh_seconds": {text: 1.0}}),
         }
     )

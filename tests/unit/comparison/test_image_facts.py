@@ -122,12 +122,15 @@ def release(files: Mapping[str, bytes]) -> ReleaseRecord:
 
     def asset(ending: str, data: bytes) -> AssetRecord:
         digest = hashlib.sha256(data).hexdigest()
-        return AssetRecord(name=f"{stem}{ending}", sha256=digest, size=len(data), url=f"{URL}/download/{TAG}/x{ending}")
+        return AssetRecord(
+            name=f"{stem}{ending}", sha256=digest, size=len(data), url=f"{URL}/download/{TAG}/{stem}{ending}"
+        )
 
+    qcow2 = asset(".qcow2", b"x")
     image = ImageRelease(
         name=stem.removesuffix(f"-{TAG}"), definition="bookworm", definition_sha256="d" * 64, inputs={"a": "1" * 64},
         distribution="debian-12", built_at=record.built_at, base=record.base, kernel=record.kernel, packages=2,
-        qcow2=asset(".qcow2", b"x"), virtual_size=1, assets=[asset(ending, data) for ending, data in files.items()],
+        qcow2=qcow2, virtual_size=1, assets=[qcow2, *(asset(ending, data) for ending, data in files.items())],
         validation=ValidationSummary(passed=2, skipped=0, accelerator="tcg", ssh_seconds={"full": 19.0}),
         attestation=None,
     )  # fmt: skip
@@ -148,7 +151,7 @@ def files() -> dict[str, bytes]:
 
 def released(there: Mapping[str, bytes], listed: Mapping[str, bytes] | None = None) -> ComparedImage:
     record = release(there if listed is None else listed)
-    by_url = {f"{URL}/download/{TAG}/x{ending}": data for ending, data in there.items()}
+    by_url = {f"{URL}/download/{TAG}/{build_record().name}{ending}": data for ending, data in there.items()}
     return of_release(TAG, record, record.image, lambda asset: by_url[asset.url])
 
 

@@ -23,12 +23,6 @@ def test_text_is_escaped_as_actions_reads_it(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().err == "::warning::100%25%0Aa%0D%0A%250A\n"
 
 
-def test_a_section_is_opened_and_closed(capsys: pytest.CaptureFixture[str]) -> None:
-    actions.tell("group", "Build")
-    actions.tell("endgroup")
-    assert capsys.readouterr().err == "::group::Build\n::endgroup::\n"
-
-
 def test_outputs_are_appended_and_no_value_can_define_another(tmp_path: Path) -> None:
     output = tmp_path / "output"
     output.write_text("before=1\n")

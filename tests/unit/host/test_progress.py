@@ -43,14 +43,6 @@ def test_steps_that_overlap_are_each_begun_and_ended(*, terminal: bool) -> None:
         assert [line.strip() for line in stream.getvalue().splitlines()[:2]] == ["Boot one …", f"{long} …"]
 
 
-def test_in_actions_steps_that_overlap_are_no_groups(capsys: pytest.CaptureFixture[str]) -> None:
-    progress, stream = reporter(in_actions=True)
-    with progress.side_by_side(), progress.step("Boot one"), progress.step("Boot two"):
-        pass
-    assert capsys.readouterr().err == ""
-    assert len(stream.getvalue().splitlines()) == 4
-
-
 def test_a_step_that_lasts_says_so_every_minute_until_it_ends() -> None:
     progress, stream = reporter()
     asked: list[float] = []
@@ -113,11 +105,17 @@ def test_a_failed_step_is_named_and_not_remembered() -> None:
     assert progress.steps == []
 
 
-def test_in_actions_a_step_is_a_group_that_ends_even_on_failure(capsys: pytest.CaptureFixture[str]) -> None:
-    progress, _ = reporter(in_actions=True)
-    with pytest.raises(KeyError), progress.step("Build"):
-        raise KeyError
-    assert capsys.readouterr().err.splitlines() == ["::group::Build", "::endgroup::"]
+@pytest.mark.parametrize("terminal", [True, False])
+def test_in_actions_a_step_is_two_plain_lines_and_no_fold_hides_its_time(
+    capsys: pytest.CaptureFixture[str], *, terminal: bool
+) -> None:
+    progress, stream = reporter(in_actions=True, terminal=terminal)
+    with progress.step("Build"):
+        pass
+    begin, end = stream.getvalue().splitlines()
+    assert begin.strip() == "Build …"
+    assert end.endswith("s Build")
+    assert capsys.readouterr().err == ""
 
 
 def test_in_actions_a_warning_is_an_annotation(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from ci.image.earlier import Earlier, of_builds, of_releases
 from ci.records.artifacts import PACKAGES
 from ci.records.packages import Package, to_tsv
 from ci.records.release import AssetRecord, ImageRelease
-from tests.support.release_records import make_image, make_record
+from tests.support.release_records import SITE, make_asset, make_image, make_record
 
 NAME = "fountainkit-toolsmith-debian-12-v2026.11.22.packages.tsv"
 OLD = (Package(name="git", version="1", architecture="amd64", installed_kib=40),)
@@ -66,10 +66,10 @@ class TestReleases:
             path = tmp_path / f"{distribution}-{tag}{PACKAGES}"
             path.write_text(to_tsv(packages))
             data = path.read_bytes()
-            url = f"https://example.org/{path.name}"
+            url = f"{SITE}/releases/download/{tag}/{path.name}"
             asset = AssetRecord(name=path.name, sha256=hashlib.sha256(data).hexdigest(), size=len(data), url=url)
-            whole = make_image(tag, distribution=distribution)
-            return whole.model_copy(update={"assets": [whole.qcow2, asset]})
+            qcow2 = make_asset(tag, f"-{distribution}.qcow2", "1", 1000)
+            return make_image(tag, distribution=distribution, qcow2=qcow2, assets=[qcow2, asset])
 
         return make
 

@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from ci.github.files import RepositoryFile
 from ci.image.base.refresh import Newer, Pinned
 from ci.image.base.streams import Offer, Serial
 from ci.release.base_refresh import Refresh, change, text
@@ -26,7 +27,8 @@ NEW = Newer(
     checksums_signer="E" * 40,
     vanished=False,
 )
-REFRESH = Refresh(name="jammy", path="build/images/jammy.toml", before="", text="[base]\n", newer=NEW)
+FILE = RepositoryFile(path="build/images/jammy.toml", data=b"")
+REFRESH = Refresh(name="jammy", file=FILE, text="[base]\n", newer=NEW)
 
 
 def newer(**changes: Any) -> Refresh:  # noqa: ANN401 - the fields of Newer and of its offer
@@ -60,14 +62,14 @@ def test_a_vanished_serial_is_told() -> None:
     assert "**The stream no longer has `20260705`**" in text(newer(vanished=True))
 
 
-def test_the_branch_and_the_commits_tag_are_the_same_for_every_serial_and_the_marker_is_not() -> None:
+def test_the_branch_and_the_commits_tag_are_the_same_for_every_serial_and_the_title_is_not() -> None:
     main = commit("Begin")
     one, other = change(REFRESH, "main", main), change(newer(serial=serial("20260801.1")), "main", main)
     assert (one.branch, one.tag, one.base, one.head) == (other.branch, other.tag, "main", main)
-    assert one.marker in one.body
-    assert one.marker not in other.body
     assert one.title != other.title
-    assert one.files == {"build/images/jammy.toml": "[base]\n"}
+    assert one.section.splitlines()[0] not in other.section
+    assert one.one_of_many
+    assert one.files == {FILE: "[base]\n"}
 
 
 @pytest.mark.parametrize("field", ["index", "updated", "stream_signer", "checksums_signer", "url", "sha256"])
@@ -82,7 +84,7 @@ def test_foreign_text_is_code_and_nothing_else(field: str) -> None:
 @pytest.mark.parametrize("field", ["url", "sha256"])
 def test_so_are_the_facts_of_the_base_that_is_pinned_and_the_definitions_path(field: str) -> None:
     pinned = replace(OLD, **{field: HOSTILE})  # type: ignore[arg-type]
-    said = text(replace(newer(vanished=True, pinned=pinned), path=HOSTILE))
+    said = text(replace(newer(vanished=True, pinned=pinned), file=RepositoryFile(path=HOSTILE)))
     outside = "".join(said.split("`")[::2])
     for harm in ("@everyone", "<img", "# Merged", "javascript"):
         assert harm not in outside

@@ -12,8 +12,9 @@ from ci.records.release import ReleaseFacts, ReleaseRecord
 from ci.release.consistency import FOLDER, Checkout, findings
 from ci.release.dist import read_dist
 from ci.release.proposal import release_record
+from ci.release.read_back import PublishedRelease
 from ci.release.targets import CHANGELOG, MANIFEST, own_files
-from tests.support.answers import local
+from tests.support.answers import local, release
 from tests.support.releasing import TAG, make_dist
 
 OLDER = "v2026.11.22"
@@ -50,6 +51,10 @@ def make_record(folder: Path, tag: str, previous: ReleaseRecord | None) -> Relea
     )
 
 
+def published(record: ReleaseRecord) -> PublishedRelease:
+    return PublishedRelease(release=release(record.tag), record=record, text=record.to_json())
+
+
 @pytest.fixture
 def rolled_out(tmp_path: Path) -> Files:
     """After two roll-outs."""
@@ -57,7 +62,7 @@ def rolled_out(tmp_path: Path) -> Files:
     previous = None
     for tag in (OLDER, TAG):
         previous = make_record(tmp_path, tag, previous)
-        files |= own_files(previous, files[MANIFEST], files[CHANGELOG])
+        files |= own_files(published(previous), files[MANIFEST], files[CHANGELOG])
     return files
 
 
@@ -76,7 +81,7 @@ def test_a_roll_out_keeps_it_so(rolled_out: Files) -> None:
 
 def test_a_revert_of_the_first_roll_out_leads_back_to_it(tmp_path: Path) -> None:
     record = make_record(tmp_path, TAG, None)
-    after = first() | own_files(record, first()[MANIFEST], first()[CHANGELOG])
+    after = first() | own_files(published(record), first()[MANIFEST], first()[CHANGELOG])
     assert found(after) == []
     # A revert that forgets a file does not.
     for path in (MANIFEST, CHANGELOG, RECORD, PAGE):
@@ -210,6 +215,14 @@ def test_what_is_not_consistent_is_named_with_its_file_and_field(rolled_out: Fil
     change(rolled_out)
     said = found(rolled_out)
     assert [one for one in said if one.startswith(words)], said
+
+
+def test_a_release_may_have_been_rolled_out_under_a_later_name_of_its_repository(rolled_out: Files) -> None:
+    url = json.loads(rolled_out[MANIFEST])["image"]["qcow2"]
+    edit(MANIFEST, "image", "qcow2", to=url.replace("/o/r/", "/later/name/"))(rolled_out)
+    assert found(rolled_out) == []
+    edit(MANIFEST, "image", "qcow2", to=url.replace("github.com", "example.org"))(rolled_out)
+    assert found(rolled_out) != []
 
 
 def test_a_file_that_comes_twice_in_a_record_is_named(rolled_out: Files) -> None:

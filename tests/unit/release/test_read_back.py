@@ -2,16 +2,24 @@ import hashlib
 from typing import Any
 
 import pytest
-from pytest_mock import MockerFixture
 
-from ci.github.answers import Release
+from ci.github.answers import Asset, Release
 from ci.github.client import GitHub
+from ci.github.context import Context
 from ci.host.errors import RefusedError, VerificationError
 from ci.records import artifacts
+from ci.records.release import ReleaseRecord
 from ci.records.version import Version
-from ci.release.read_back import newest_release, read_file, read_published, read_record
+from ci.release.read_back import (
+    PublishedRelease,
+    newest_release,
+    read_file,
+    read_published,
+    read_record,
+    require_unchanged,
+)
 from tests.support.answers import asset, local, release
-from tests.support.release_records import REPOSITORY, make_asset, make_record
+from tests.support.release_records import REPOSITORY, SITE, make_asset, make_record
 from tests.support.releasing import TAG
 
 DAY = Version.parse(TAG)
@@ -40,55 +48,173 @@ def test_the_newest_is_the_published_one_with_the_highest_version() -> None:
     assert newest_release([]) is None
 
 
-def github(mocker: MockerFixture, data: bytes, **changes: Any) -> GitHub:  # noqa: ANN401 - the fields of Release
-    """One that has a release, whose assets all have `data`."""
-    record = make_record(TAG)
-    own = asset(local(artifacts.RELEASE, data))
-    files = [asset(local(one.name), size=one.size, digest=f"sha256:{one.sha256}") for one in record.assets]
-    found = mocker.Mock(spec=GitHub)
-    found.context = mocker.Mock(repository=REPOSITORY)
-    found.published_release.return_value = release(assets=[own, *files], **changes)
-    found.download.return_value = data
-    return found  # type: ignore[no-any-return]
+FORMER = "former/name"
 
 
-def test_a_release_that_is_what_its_record_says_is_read(mocker: MockerFixture) -> None:
-    record = make_record(TAG)
-    assert read_published(github(mocker, record.to_json().encode()), TAG) == record
+class There(GitHub):
+    """A GitHub whose release has a record of these bytes, and assets as the record `of` says."""
+
+    def __init__(self, data: bytes, of: ReleaseRecord, **changes: Any) -> None:  # noqa: ANN401 - of a release
+        self.context = Context(
+            api_url="https://api.github.com", server_url="https://github.com", repository=REPOSITORY, commit=None,
+            token=None,
+        )  # fmt: skip
+        own = asset(local(artifacts.RELEASE, data))
+        files = [
+            asset(local(one.name), id=number, size=one.size, digest=f"sha256:{one.sha256}")
+            for number, one in enumerate(of.assets, start=2)
+        ]
+        self.there: Release | None = release(**({"assets": [own, *files]} | changes))
+        self.data = data
+        self.tagged: str | None = of.commit
+
+    def published_release(self, tag: str) -> Release | None:
+        assert tag == TAG
+        return self.there
+
+    def download(self, asset: Asset) -> bytes:
+        assert asset.name
+        return self.data
+
+    def tag_commit(self, tag: str) -> str | None:
+        assert tag == TAG
+        return self.tagged
+
+    def is_called(self, name: str) -> bool:
+        return name in {REPOSITORY, FORMER}
 
 
-@pytest.mark.parametrize("change", [{"tag": "v2026.11.22"}, {"repository": "somebody/else"}])
-def test_a_record_of_something_else_is_refused(mocker: MockerFixture, change: dict[str, str]) -> None:
+RECORD = make_record(TAG)
+
+
+def there(record: ReleaseRecord = RECORD, **changes: Any) -> There:  # noqa: ANN401 - of a release
+    return There(record.to_json().encode(), record, **changes)
+
+
+def read(github: GitHub) -> PublishedRelease:
+    return read_published(github, TAG, lambda _data, _record: None)
+
+
+def of(name: str, server: str = "https://github.com") -> ReleaseRecord:
+    """The record as it is of another repository."""
+    text = RECORD.to_json().replace(f"https://github.com/{REPOSITORY}/", f"{server}/{name}/").replace(REPOSITORY, name)
+    return ReleaseRecord.model_validate_json(text)
+
+
+def test_a_release_that_is_what_its_record_says_is_read() -> None:
+    found = read(there())
+    assert found.record == RECORD
+    assert found.text == RECORD.to_json()
+
+
+def test_who_is_to_vouch_is_shown_the_bytes_before_anything_else_is_compared() -> None:
+    asked: list[tuple[bytes, ReleaseRecord]] = []
+
+    def vouch(data: bytes, record: ReleaseRecord) -> None:
+        asked.append((data, record))
+        raise VerificationError("no")
+
+    github = there()
+    github.tagged = "0" * 40
+    with pytest.raises(VerificationError, match=r"^no$"):
+        read_published(github, TAG, vouch)
+    assert asked == [(RECORD.to_json().encode(), RECORD)]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [RECORD.model_copy(update={"tag": "v2026.11.22"}), of("somebody/else"), of(REPOSITORY, "https://evil.org")],
+)
+def test_a_record_of_something_else_is_refused(record: ReleaseRecord) -> None:
     with pytest.raises(VerificationError, match="speaks of"):
-        read_published(github(mocker, make_record(TAG).model_copy(update=change).to_json().encode()), TAG)
+        read(there(record))
 
 
-def test_an_older_release_may_be_of_the_repositorys_former_name(mocker: MockerFixture) -> None:
-    record = make_record(TAG, repository="former/name")
-    there = github(mocker, record.to_json().encode())
-    assert read_record(there, there.published_release(TAG) or release()) == record
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (f"{SITE}/releases/download/{TAG}/{RECORD.image.qcow2.name}", "https://evil.org/x.qcow2"),
+        (f"{SITE}/releases/download/{TAG}/{RECORD.image.qcow2.name}", "javascript:alert(1)"),
+        (f"/releases/download/{TAG}/{RECORD.ensure_vm.name}", "/releases/download/v2026.11.22/ensure-vm.pyz"),
+        (f'"size": {RECORD.image.qcow2.size}', '"size": -5'),
+        (f'"commit": "{RECORD.commit}"', '"commit": "main"'),
+    ],
+)
+def test_a_record_with_another_address_or_an_impossible_size_is_none(old: str, new: str) -> None:
+    text = RECORD.to_json()
+    assert old in text
+    with pytest.raises(VerificationError):
+        read(There(text.replace(old, new).encode(), RECORD))
 
 
-def test_what_is_no_record_cannot_be_used(mocker: MockerFixture) -> None:
-    with pytest.raises(VerificationError, match="is not a ReleaseRecord"):
-        read_published(github(mocker, b"{}"), TAG)
+def test_after_a_renaming_the_record_is_the_same_and_its_addresses_are_todays() -> None:
+    found = read(there(of(FORMER)))
+    assert found.record == RECORD
+    assert found.text == of(FORMER).to_json()
 
 
-def test_a_release_that_is_not_there_is_no_release(mocker: MockerFixture) -> None:
-    there = mocker.Mock(spec=GitHub)
-    there.published_release.return_value = None
+def test_an_older_release_may_be_of_whatever_name_where_nobody_needs_to_know() -> None:
+    record = of("somebody/else")
+    assert read_record(there(record), release(assets=[asset(local(artifacts.RELEASE))])) == record
+
+
+@pytest.mark.parametrize("tagged", [None, "0" * 40])
+def test_a_tag_that_was_moved_or_deleted_is_refused(tagged: str | None) -> None:
+    github = there()
+    before = read(github)
+    github.tagged = tagged
+    for look in (lambda: read(github), lambda: require_unchanged(github, before)):
+        with pytest.raises(VerificationError, match=f"its release was made of {RECORD.commit}"):
+            look()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": 8},
+        {"assets": []},
+        {"assets": [asset(local(artifacts.RELEASE, b"another"))]},
+    ],
+)
+def test_a_release_that_is_another_one_now_is_noticed(change: dict[str, Any]) -> None:
+    github = there()
+    before = read(github)
+    require_unchanged(github, before)
+    github.there = before.release.model_copy(update=change)
+    with pytest.raises(VerificationError, match="changed while it was rolled out"):
+        require_unchanged(github, before)
+    github.there = None
     with pytest.raises(RefusedError, match="is not published"):
-        read_published(there, TAG)
+        require_unchanged(github, before)
 
 
-def test_a_file_must_be_there_and_be_the_recorded_one(mocker: MockerFixture) -> None:
-    there = mocker.Mock(spec=GitHub)
-    there.download.return_value = b"data"
+def test_notes_that_a_person_writes_meanwhile_are_no_change() -> None:
+    github = there()
+    before = read(github)
+    github.there = before.release.model_copy(update={"body": "Look at the kernel."})
+    require_unchanged(github, before)
+
+
+def test_what_is_no_record_cannot_be_used() -> None:
+    with pytest.raises(VerificationError, match="is not a ReleaseRecord"):
+        read(There(b"{}", RECORD))
+
+
+@pytest.mark.parametrize("draft", [True, False])
+def test_a_release_that_is_not_there_is_no_release(*, draft: bool) -> None:
+    github = there(draft=True)
+    github.there = github.there if draft else None
+    with pytest.raises(RefusedError, match="is not published"):
+        read(github)
+
+
+def test_a_file_must_be_there_and_be_the_recorded_one() -> None:
+    github = There(b"data", RECORD)
     expected = make_asset(TAG, ".packages.tsv", "2", 4)
     with pytest.raises(VerificationError, match="has no"):
-        read_file(there, release(), expected)
+        read_file(github, release(), expected)
     holding = release(assets=[asset(local(expected.name))])
     with pytest.raises(VerificationError, match="is not what was released"):
-        read_file(there, holding, expected)
+        read_file(github, holding, expected)
     right = expected.model_copy(update={"sha256": hashlib.sha256(b"data").hexdigest()})
-    assert read_file(there, holding, right) == b"data"
+    assert read_file(github, holding, right) == b"data"

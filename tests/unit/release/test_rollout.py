@@ -1,22 +1,28 @@
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 
 from ci.github.answers import Commit, Pull
 from ci.github.client import GitHub
+from ci.github.files import RepositoryFile
 from ci.host.errors import RefusedError
 from ci.release.rollout import ProposedChange, is_ours, message, survey, turned_down
 from tests.support.answers import HEAD, TREE, commit
 from tests.support.releasing import TAG
+
+
+def files(texts: Mapping[str, str]) -> dict[RepositoryFile, str]:
+    return {RepositoryFile(path=path): text for path, text in texts.items()}
+
 
 MAIN = commit("Begin", sha=HEAD, parents=())
 CHANGE = ProposedChange(
     tag=TAG,
     base="main",
     head=MAIN,
-    before={},
     branch=f"rollout/{TAG}",
-    files={"manifests/tools.json": "{}\n", "docs/releases.md": "# Releases\n"},
+    files=files({"manifests/tools.json": "{}\n", "docs/releases.md": "# Releases\n"}),
     title=f"Roll out {TAG}",
     subject=f"the roll-out of {TAG}",
     body="What changes\n",
@@ -71,7 +77,7 @@ def test_the_digest_is_of_names_and_contents_in_whatever_order() -> None:
 
 
 @pytest.mark.parametrize(
-    "files",
+    "texts",
     [
         {},
         {"manifests/tools.json": "{}\n"},
@@ -80,8 +86,8 @@ def test_the_digest_is_of_names_and_contents_in_whatever_order() -> None:
         {"manifests/tools.json{}\n": "", "docs/releases.md": "# Releases\n"},
     ],
 )
-def test_other_files_have_another_digest(files: dict[str, str]) -> None:
-    assert replace(CHANGE, files=files).digest != CHANGE.digest
+def test_other_files_have_another_digest(texts: dict[str, str]) -> None:
+    assert replace(CHANGE, files=files(texts)).digest != CHANGE.digest
 
 
 # What is there
@@ -113,7 +119,7 @@ def pull(number: int = 1, *, state: str = "open", merged_at: str | None = None, 
     return Pull.model_validate(
         {
             "number": number, "html_url": f"https://github.com/o/r/pull/{number}", "state": state,
-            "title": CHANGE.title, "body": CHANGE.body, "merged_at": merged_at, "head": side,
+            "title": CHANGE.title, "body": CHANGE.section, "merged_at": merged_at, "head": side,
             "base": {"ref": base, "sha": HEAD},
         }
     )  # fmt: skip
@@ -181,11 +187,11 @@ def test_a_persons_commit_ends_it(between: tuple[Commit, ...], *, flag: bool) ->
 
 # One branch for one change after the other
 
-MARKED = replace(CHANGE, marker="<!-- this -->", body="What changes\n<!-- this -->\n", subject="this change")
+MARKED = replace(CHANGE, one_of_many=True, subject="this change")
 
 
 def other(there: Pull) -> Pull:
-    return there.model_copy(update={"title": "Before", "body": "<!-- that -->"})
+    return there.model_copy(update={"title": "Before", "body": replace(CHANGE, title="Before").section})
 
 
 @pytest.mark.parametrize("there", [CLOSED, MERGED])
@@ -197,7 +203,7 @@ def test_what_was_decided_about_another_change_of_the_branch_does_not_count(ther
 
 @pytest.mark.parametrize("edit", [{"title": "Mine"}, {"body": "Mine"}, {"body": None}])
 def test_a_decision_is_known_by_the_title_or_by_the_marker(edit: dict[str, str | None]) -> None:
-    closed = CLOSED.model_copy(update={"title": MARKED.title, "body": MARKED.body} | edit)
+    closed = CLOSED.model_copy(update={"title": MARKED.title, "body": MARKED.section} | edit)
     there = There(other(MERGED), closed)
     assert turned_down(there, MARKED) == closed
     with pytest.raises(RefusedError, match="this change was closed"):
@@ -210,3 +216,52 @@ def test_an_open_one_of_another_change_is_taken_over() -> None:
     there = There(other(pull()), CLOSED, head=ours, between=(ours,))
     assert turned_down(there, MARKED) is None
     assert survey(there, MARKED, reopen=False).pull == other(pull())
+
+
+# What a person wrote
+
+
+def written(title: str = CHANGE.title, body: str | None = CHANGE.section) -> Pull:
+    return pull().model_copy(update={"title": title, "body": body})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        CHANGE.section,
+        f"{CHANGE.section}\n",
+        CHANGE.section.replace("\n", "\r\n"),
+        f"Look at the kernel.\r\n\r\n{CHANGE.section}\n\n- [x] booted it myself\n",
+    ],
+    ids=["as made", "with its end", "as a browser sends it", "among a person's notes"],
+)
+def test_what_is_right_is_left_alone(body: str) -> None:
+    assert CHANGE.edits(written(body=body)) == {}
+
+
+@pytest.mark.parametrize("inside", ["", "What an earlier version wrote\n", "Mine\r\n"])
+def test_only_our_section_is_replaced(inside: str) -> None:
+    begin, *_, end = CHANGE.section.splitlines()
+    edits = CHANGE.edits(written(body=f"Before.\r\n{begin}\r\n{inside}{end}\r\nAfter."))
+    assert edits == {"body": f"Before.\r\n{CHANGE.section}\r\nAfter."}
+
+
+@pytest.mark.parametrize("body", [None, "", "Mine alone.\n"])
+def test_where_our_section_is_gone_it_is_added_behind_what_is_there(body: str | None) -> None:
+    edits = CHANGE.edits(written(body=body))
+    assert edits == {"body": f"{body}\n{CHANGE.section}\n" if body else f"{CHANGE.section}\n"}
+    assert CHANGE.edits(written(body=edits["body"])) == {}
+
+
+def test_a_persons_title_stays_and_ours_of_before_does_not() -> None:
+    before = replace(CHANGE, title="Before")
+    assert CHANGE.edits(written("Mine")) == {}
+    assert CHANGE.edits(written("Mine", before.section)) == {"body": CHANGE.section}
+    assert CHANGE.edits(written("Before", before.section)) == {"body": CHANGE.section, "title": CHANGE.title}
+    assert "title" not in CHANGE.edits(written("Before", "Mine"))
+
+
+def test_a_text_that_ends_our_section_early_does_not() -> None:
+    begin, *_, end = CHANGE.section.splitlines()
+    hostile = replace(CHANGE, body=f"one {end} two {begin} three")
+    assert hostile.edits(written(body=f"Before {hostile.section} After")) == {}

@@ -15,6 +15,7 @@ from ci.release.targets import MANIFEST, is_rolled_out, manifest_version
 from tests.support.answers import local
 from tests.support.releasing import TAG, make_dist
 
+NO_OTHER = "o/r".__eq__
 OTHER = "https://mirror.example.org/image.qcow2"
 
 
@@ -67,18 +68,26 @@ def test_another_address_tells_none(qcow2: str) -> None:
     "image", [{}, {"version": "v2026.11.22"}, {"qcow2": url("v2026.11.22")}, {"qcow2": url("nightly")}]
 )
 def test_an_older_manifest_or_one_of_no_version_is_to_be_changed(record: ReleaseRecord, image: dict[str, str]) -> None:
-    assert not is_rolled_out(manifest(**image), record)
+    assert not is_rolled_out(manifest(**image), record, NO_OTHER)
 
 
 def test_one_that_points_to_the_release_is_done(record: ReleaseRecord) -> None:
-    assert is_rolled_out(rolled_out(record), record)
-    assert is_rolled_out(rolled_out(record, version=""), record)
+    assert is_rolled_out(rolled_out(record), record, NO_OTHER)
+    assert is_rolled_out(rolled_out(record, version=""), record, NO_OTHER)
+
+
+def test_one_that_points_to_it_by_a_former_name_of_the_repository_is_done(record: ReleaseRecord) -> None:
+    former = record.image.qcow2.url.replace("/o/r/", "/former/name/")
+    assert is_rolled_out(rolled_out(record, qcow2=former), record, "former/name".__eq__)
+    for other in (former, former.replace("https://github.com", "https://example.org"), f"{former}.bak"):
+        with pytest.raises(RefusedError, match="with another URL or digest"):
+            is_rolled_out(rolled_out(record, qcow2=other), record, NO_OTHER)
 
 
 @pytest.mark.parametrize("image", [{"version": f"{TAG}.1"}, {"qcow2": url("v2027.01.01")}])
 def test_one_that_points_to_a_newer_release_is_not_turned_back(record: ReleaseRecord, image: dict[str, str]) -> None:
     with pytest.raises(RefusedError, match=f"which is newer than {TAG}"):
-        is_rolled_out(manifest(**image), record)
+        is_rolled_out(manifest(**image), record, NO_OTHER)
 
 
 @pytest.mark.parametrize("image", [{"qcow2_sha256": "0" * 64}, {"qcow2": OTHER}])
@@ -86,4 +95,4 @@ def test_one_that_differs_in_address_or_digest_is_a_persons_to_look_at(
     record: ReleaseRecord, image: dict[str, str]
 ) -> None:
     with pytest.raises(RefusedError, match="with another URL or digest"):
-        is_rolled_out(rolled_out(record, **image), record)
+        is_rolled_out(rolled_out(record, **image), record, NO_OTHER)

@@ -10,7 +10,8 @@ from ci import build_image
 from ci.github.answers import Release
 from ci.github.context import Context
 from ci.github.conversation import Repository, WorkflowRun
-from ci.host.errors import InputError, RefusedError
+from ci.host.errors import InputError, RefusedError, ToolError
+from ci.host.process import Completed
 from ci.image.definition import RELEASE_IMAGE, Definition, load_definition
 from ci.records.version import Version
 from ci.workflow import plan_images
@@ -19,9 +20,21 @@ from tests.support.quiet import quiet_reporter
 
 SHA = "c" * 40
 OTHER_SHA = "d" * 40
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJvZ3VzYm9ndXNib2d1c2JvZ3VzYm9ndXNib2d1c2Jv a test\n"
 URL = "https://images.example/base.img"
-VARIABLES = ("PURPOSE", "IMAGE_VERSION", "IMAGE", "BASE_IMAGE_URL", "BASE_IMAGE_SHA256", "RESUME")
+VARIABLES = (
+    "PURPOSE", "IMAGE_VERSION", "IMAGE", "BASE_IMAGE_URL", "BASE_IMAGE_SHA256", "RESUME", "DEFAULT_BRANCH", "SINCE",
+)  # fmt: skip
 TAGGED = {"GITHUB_REF_TYPE": "tag", "GITHUB_REF_NAME": "v2026.11.23"}
+
+
+@pytest.fixture(autouse=True)
+def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file with a key, in the place of the repository's."""
+    file = tmp_path / "keys"
+    file.write_text(KEY)
+    monkeypatch.setattr(plan_images, "KEYS", file)
+    return file
 
 
 def options(*argv: str) -> argparse.Namespace:
@@ -47,12 +60,12 @@ def outputs(tmp_path: Path, *argv: str, **environ: str) -> dict[str, str]:
 def test_each_input_comes_by_its_variable_because_a_command_line_could_be_broken_out_of(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    values = dict(zip(VARIABLES, ("check", "v2026.11.23", "jammy", URL, "a" * 64, "7"), strict=True))
+    values = dict(zip(VARIABLES, ("check", "v2026.11.23", "jammy", URL, "a" * 64, "7", "main", SHA), strict=True))
     for name, value in values.items():
         monkeypatch.setenv(name, value)
     assert options() == argparse.Namespace(
         verbose=False, log=None, purpose="check", version="v2026.11.23", image="jammy", base_url=URL,
-        base_sha256="a" * 64, resume="7",
+        base_sha256="a" * 64, resume="7", default_branch="main", since=SHA,
     )  # fmt: skip
 
 
@@ -176,14 +189,73 @@ def test_a_roll_out_and_texts_do_not(path: str) -> None:
 
 def test_a_pull_request_that_touches_no_image_builds_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     changed = ["manifests/tools.json", "docs/releases.md"]
-    monkeypatch.setattr(plan_images, "changed_files", lambda _: changed)
+    monkeypatch.setattr(plan_images, "changed_files", lambda *_: changed)
     assert outputs(tmp_path, "--purpose", "check")["images"] == "[]"
     changed.append("ci/doctor.py")
     assert json.loads(outputs(tmp_path, "--purpose", "check")["images"]) == ["jammy", "bookworm"]
 
 
-def test_only_a_pull_request_is_compared_with_what_it_changes() -> None:
-    assert plan_images.changed_files({"GITHUB_EVENT_NAME": "push"}) is None
+def test_a_pull_request_is_compared_with_its_base_and_a_merge_queues_with_what_it_merges_into(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    argvs: list[list[str]] = []
+
+    def git(argv: list[str], **_: object) -> Completed:
+        argvs.append(argv)
+        return Completed(argv=tuple(argv), returncode=0, stdout="a\0b\0", stderr="", seconds=0.0)
+
+    monkeypatch.setattr(plan_images, "run", git)
+    changed = plan_images.changed_files
+    assert changed(None, {"GITHUB_EVENT_NAME": "pull_request"}) == ["a", "b"]
+    assert changed(SHA, {"GITHUB_EVENT_NAME": "merge_group"}) == ["a", "b"]
+    assert [argv[-2:] for argv in argvs] == [["HEAD^1", "HEAD"], [SHA, "HEAD"]]
+    assert changed("", {"GITHUB_EVENT_NAME": "merge_group"}) is None
+    assert changed(SHA, {"GITHUB_EVENT_NAME": "push"}) is None
+
+
+def test_a_change_that_cannot_be_told_is_tested(monkeypatch: pytest.MonkeyPatch) -> None:
+    def git(*_: object, **__: object) -> Completed:
+        raise ToolError("fatal: bad object")
+
+    monkeypatch.setattr(plan_images, "run", git)
+    assert plan_images.changed_files(SHA, {"GITHUB_EVENT_NAME": "merge_group"}) is None
+
+
+@pytest.mark.parametrize("environ", [{}, TAGGED, {"GITHUB_REF_TYPE": "branch", "GITHUB_REF_NAME": "main"}])
+def test_a_release_is_made_on_a_tag_or_on_the_default_branch(environ: dict[str, str]) -> None:
+    plan_images.require_release_ref("main", environ)
+
+
+@pytest.mark.parametrize("default", ["main", "", None])
+def test_a_release_on_another_branch_is_refused(default: str | None) -> None:
+    with pytest.raises(RefusedError, match="this run is on the branch 'feature'"):
+        plan_images.require_release_ref(default, {"GITHUB_REF_TYPE": "branch", "GITHUB_REF_NAME": "feature"})
+
+
+@pytest.mark.parametrize("environ", [{}, TAGGED])
+def test_without_a_key_nothing_is_built_and_a_tag_may_be_moved(
+    environ: dict[str, str], keys: Path, tmp_path: Path
+) -> None:
+    keys.write_text("# nobody\n")
+    with pytest.raises(InputError, match="nobody could log in") as caught:
+        outputs(tmp_path, "--purpose", "rehearsal", **environ)
+    assert ("git push --force origin v2026.11.23" in caught.value.hint) is bool(environ)
+
+
+def test_where_nothing_is_built_there_need_be_no_key(
+    keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys.unlink()
+    monkeypatch.setattr(plan_images, "changed_files", lambda *_: ["docs/releases.md"])
+    assert outputs(tmp_path, "--purpose", "check")["images"] == "[]"
+
+
+def test_a_wrong_definition_lets_a_tag_be_moved_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a b.toml").touch()
+    monkeypatch.setattr(plan_images, "FOLDER", tmp_path)
+    with pytest.raises(InputError, match="cannot be an image's name") as caught:
+        outputs(tmp_path, "--purpose", "rehearsal", **TAGGED)
+    assert "git tag --force v2026.11.23" in caught.value.hint
 
 
 @pytest.mark.parametrize("purpose", ["", "publish", "Release"])
@@ -224,7 +296,7 @@ RELEASE = Release(
 )
 RUN = WorkflowRun(
     id=7, html_url="https://github.com/run/7", head_sha=SHA, event="push", path=".github/workflows/release.yml",
-    head_repository=Repository(full_name="o/r"),
+    repository=Repository(id=1), head_repository=Repository(id=1),
 )  # fmt: skip
 
 
@@ -254,7 +326,8 @@ def test_a_release_of_this_commit_may_be_resumed_even_if_it_is_published(path: s
     [
         {"path": ".github/workflows/pull-request.yml"},
         {"path": ".github/workflows/release.yml.other.yml"},
-        {"head_repository": Repository(full_name="stranger/r")},
+        {"head_repository": Repository(id=2)},
+        {"head_repository": None},
         {"head_sha": OTHER_SHA},
     ],
 )

@@ -1,0 +1,186 @@
+"""Nothing can be slipped in between publishing and roll-out: each link is compared with the one before it."""
+
+import functools
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ci import propose_rollout
+from ci.github.client import GitHub
+from ci.host.errors import RefusedError, ToolsmithError, VerificationError
+from ci.records import artifacts
+from ci.records.release import ReleaseRecord
+from ci.rehearsal.faults import Effect, Fault, Moment
+from ci.release.targets import CONSUMER_MANIFEST
+from tests.support.releasing import TAG
+from tests.support.stage import FILES, MANIFEST, Run, Stage, assert_proposed, meanwhile, sha256
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def published(stage: Stage) -> Stage:
+    stage.build()
+    assert stage.publish().code == 0
+    return stage
+
+
+def assert_refused(stage: Stage, run: Run, before: object, error: type[ToolsmithError] = VerificationError) -> None:
+    assert run.code == error.exit_code, run.said
+    assert "next:" in run.said
+    assert "Traceback" not in run.said
+    assert (run.writes, stage.state()) == ([], before)
+
+
+# What somebody does between publishing and roll-out
+
+
+def replace_image_and_record(stage: Stage) -> None:
+    record, evil = stage.record(), b"QFI\xfb something else"
+    name = record.image.qcow2.name
+    text = record.to_json().replace(record.image.qcow2.sha256, sha256(evil))
+    text = text.replace(f'"size": {record.image.qcow2.size},', f'"size": {len(evil)},')
+    stage.replace_asset(name, evil)
+    stage.replace_asset(artifacts.RELEASE, text.encode())
+    assert stage.record().image.qcow2.sha256 == sha256(evil)
+
+
+def replace_url(stage: Stage, url: str) -> None:
+    text = json.dumps(json.loads(stage.asset(artifacts.RELEASE)))
+    stage.replace_asset(artifacts.RELEASE, text.replace(stage.record().image.qcow2.url, url).encode())
+
+
+def respell_record(stage: Stage) -> None:
+    stage.replace_asset(artifacts.RELEASE, json.dumps(json.loads(stage.asset(artifacts.RELEASE))).encode())
+
+
+def move_tag(stage: Stage) -> None:
+    commit = stage.server.commit(stage.repository, {"new.txt": "New\n"}, branch="other")
+    stage.api("PATCH", f"/git/refs/tags/{TAG}", {"sha": commit, "force": True})
+
+
+def delete_tag(stage: Stage) -> None:
+    stage.api("DELETE", f"/git/refs/tags/{TAG}")
+
+
+def replace_image(stage: Stage) -> None:
+    name = stage.record().image.qcow2.name
+    stage.replace_asset(name, b"x" * len(stage.asset(name)))
+
+
+def delete_release(stage: Stage) -> None:
+    stage.api("DELETE", f"/releases/{stage.releases()[0]['id']}")
+
+
+ACTS: dict[str, Callable[[Stage], None]] = {
+    "image and record replaced": replace_image_and_record,
+    "record respelled": respell_record,
+    "address of another server": functools.partial(replace_url, url="http://evil.example/x.qcow2"),
+    "address of a script": functools.partial(replace_url, url="javascript:alert(1)"),
+    "tag moved": move_tag,
+    "tag deleted": delete_tag,
+    "image replaced": replace_image,
+}
+
+
+@pytest.mark.parametrize("name", ACTS)
+def test_what_was_changed_after_publishing_is_not_rolled_out(published: Stage, name: str) -> None:
+    ACTS[name](published)
+    before = published.state()
+    assert_refused(published, published.roll_out(), before)
+
+
+LATER = {name: ACTS[name] for name in ("image and record replaced", "tag moved", "tag deleted")}
+LATER["release deleted"] = delete_release
+STEPS = [("GET", "/pulls$"), ("GET", "/git/trees/[0-9a-f]+$"), ("GET", "/git/ref/heads/rollout/")]
+
+
+@pytest.mark.parametrize("step", STEPS, ids=[f"{verb} {path}" for verb, path in STEPS])
+@pytest.mark.parametrize("name", LATER)
+def test_nor_what_was_changed_while_we_looked(published: Stage, name: str, step: tuple[str, str]) -> None:
+    verb, path = step
+    held = published.server.faults.arm(Fault(effect=Effect.PAUSE, moment=Moment.BEFORE, method=verb, path=path))
+    with meanwhile(held, lambda: LATER[name](published)):
+        run = published.roll_out()
+    assert run.code in {VerificationError.exit_code, RefusedError.exit_code}, run.said
+    assert published.pulls() == []
+    assert not [name for name in published.branches() if name.startswith("rollout/")]
+
+
+@pytest.mark.parametrize("path", ["/git/trees$", "/git/refs$", "/pulls$"])
+@pytest.mark.parametrize("name", LATER)
+def test_what_was_changed_while_we_wrote_is_taken_back(published: Stage, name: str, path: str) -> None:
+    held = published.server.faults.arm(Fault(effect=Effect.PAUSE, moment=Moment.BEFORE, method="POST", path=path))
+    with meanwhile(held, lambda: LATER[name](published)):
+        run = published.roll_out()
+    assert run.code in {VerificationError.exit_code, RefusedError.exit_code}, run.said
+    assert "was proposed, and is taken back" in run.said
+    assert [pull["state"] for pull in published.pulls()] == ["closed"]
+    assert not [name for name in published.branches() if name.startswith("rollout/")]
+
+
+def test_an_update_that_is_taken_back_leaves_what_was_there(published: Stage) -> None:
+    assert published.roll_out().code == 0
+    published.api("PATCH", "/pulls/1", {"body": "Mine"})
+    published.server.commit(published.repository, {"new.txt": "New\n"})
+    before = published.state()
+    fault = Fault(effect=Effect.PAUSE, moment=Moment.BEFORE, method="PATCH", path="/git/refs/heads/")
+    with meanwhile(published.server.faults.arm(fault), lambda: delete_tag(published)):
+        run = published.roll_out()
+    assert run.code == VerificationError.exit_code, run.said
+    after = published.state()
+    assert after["pulls"] == before["pulls"]
+    del before["references"][f"refs/tags/{TAG}"]
+    assert after["references"] == before["references"]
+
+
+# By hand
+
+
+def test_without_a_digest_and_without_an_attestation_the_digest_is_asked_for(published: Stage) -> None:
+    before = published.state()
+    run = published.propose("--tag", TAG)
+    assert_refused(published, run, before, RefusedError)
+    assert "--record-sha256" in run.said
+
+
+@pytest.mark.parametrize("proven", [True, False])
+def test_without_a_digest_the_attestation_decides(published: Stage, *, proven: bool) -> None:
+    seen: list[tuple[bytes, str, str]] = []
+
+    def prove(file: Path, record: ReleaseRecord, github: GitHub) -> None:
+        seen.append((file.read_bytes(), record.commit, github.context.repository))
+        if not proven:
+            raise VerificationError("it was made elsewhere", hint="Do not use it.")
+
+    before = published.state()
+    # As `main` does, with another proof.
+    main = lambda options, reporter, patience: propose_rollout.propose_rollout(  # noqa: E731
+        propose_rollout.request(options, {}), reporter, environ=published.environ, patience=patience, prove=prove
+    )
+    run = published.run(main, propose_rollout.arguments(), ["--tag", TAG])
+    assert seen == [(published.asset(artifacts.RELEASE), published.record().commit, published.repository)]
+    if proven:
+        assert_proposed(published)
+    else:
+        assert_refused(published, run, before)
+
+
+def test_a_dry_run_needs_neither_token_nor_digest(published: Stage, new_stage: Callable[..., Stage]) -> None:
+    consumer = new_stage({CONSUMER_MANIFEST: FILES[MANIFEST]})
+    before = published.state()
+    run = published.with_environ(GITHUB_TOKEN="", FOUNTAINKIT_REPOSITORY=consumer.repository).propose(
+        "--tag", TAG, "--dry-run"
+    )
+    assert (run.code, run.writes) == (0, []), run.said
+    assert published.state() == before
+    for words in ("nothing tells whether", f"a/{MANIFEST}", f"a/{CONSUMER_MANIFEST}", "would open a pull request"):
+        assert words in run.said
+
+
+@pytest.mark.parametrize("text", ["0" * 63, "G" * 64, "sha256:"])
+def test_a_digest_that_is_none(published: Stage, text: str) -> None:
+    run = published.propose("--tag", TAG, "--record-sha256", text)
+    assert (run.code, run.exchanges) == (2, ())
