@@ -32,11 +32,12 @@ class RepositoryFile:
 
 
 class Snapshot:
-    """The files of one commit; each folder is read once."""
+    """The files of one commit; each folder and each file is read once."""
 
     def __init__(self, github: GitHub, commit: Commit) -> None:
         self.github = github
         self._folders: dict[tuple[str, ...], dict[str, TreeEntry]] = {}
+        self._blobs: dict[str, bytes] = {}
         self._read_folder((), commit.tree.sha)
 
     def find(self, path: str) -> RepositoryFile:
@@ -83,11 +84,13 @@ class Snapshot:
     def _read_blob(self, where: str, entry: TreeEntry) -> bytes:
         if (entry.size or 0) > MAX_BYTES:
             raise _wrong(where, f"it has {entry.size} bytes")
-        blob = self.github.read(f"reading {where}", f"/git/blobs/{entry.sha}", Blob)
-        try:
-            return base64.b64decode(blob.content)
-        except binascii.Error as error:
-            raise RemoteError(f"{where} cannot be decoded: {error}") from error
+        if entry.sha not in self._blobs:
+            blob = self.github.read(f"reading {where}", f"/git/blobs/{entry.sha}", Blob)
+            try:
+                self._blobs[entry.sha] = base64.b64decode(blob.content)
+            except binascii.Error as error:
+                raise RemoteError(f"{where} cannot be decoded: {error}") from error
+        return self._blobs[entry.sha]
 
 
 def _wrong(where: str, problem: str) -> InputError:

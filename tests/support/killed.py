@@ -7,10 +7,13 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from unittest import mock
 
 from ci import propose_rollout, publish_release
 from ci.host import cli
+from ci.records import artifacts
 from ci.rehearsal.faults import Fault
+from ci.release.publish import carry_out
 from tests.support.releasing import TAG
 from tests.support.stage import QUICK, Stage, as_app, environment, publishing
 
@@ -49,6 +52,11 @@ def _deploy(job: Mapping[str, str], app: Mapping[str, str], folder: Path, flags:
         log = ["--log", os.fspath(folder / "log")]
         publish = functools.partial(publishing, patience=QUICK)
         roll_out = functools.partial(propose_rollout.main, patience=QUICK)
-        cli.run(publish, publish_release.arguments(), ["--dist", os.fspath(folder / "dist"), *log])
+        with mock.patch("ci.publish_release.carry_out", wraps=carry_out) as carried:
+            code = cli.run(publish, publish_release.arguments(), ["--dist", os.fspath(folder / "dist"), *log])
+        if code != 0:
+            return
         os.environ.update(app)
-        cli.run(roll_out, propose_rollout.arguments(), ["--tag", TAG, *flags, *log])
+        proposal = carried.call_args.args[2]
+        told = next(file.sha256 for file in proposal.files if file.name == artifacts.RELEASE)
+        cli.run(roll_out, propose_rollout.arguments(), ["--tag", TAG, "--record-sha256", told, *flags, *log])

@@ -41,16 +41,26 @@ ROLL_OUT = (
     "GET releases/tags/TAG",
     "GET download release.json",
     "GET store release.json",
+    "GET git/ref/tags/TAG",
     "GET repository",
     "GET git/ref/heads/main",
     "GET git/commits/SHA",
-    "GET contents/manifests/tools.json",
-    "GET contents/docs/releases.md",
+    "GET git/trees/SHA",  # the root
+    "GET git/trees/SHA",  # manifests
+    "GET git/blobs/SHA",  # the manifest
+    "GET git/trees/SHA",  # docs
+    "GET git/blobs/SHA",  # the changelog
+    "GET git/trees/SHA",  # releases
     "GET pulls",
+    "GET git/ref/heads/rollout/TAG",
+    "GET releases/tags/TAG",  # is it still what it was?
+    "GET git/ref/tags/TAG",
     "POST git/trees",
     "POST git/commits",
     "POST git/refs",
     "POST pulls",
+    "GET releases/tags/TAG",  # and now?
+    "GET git/ref/tags/TAG",
 )
 WHOLE = (*PUBLISH, *ROLL_OUT)
 

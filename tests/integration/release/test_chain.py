@@ -40,8 +40,10 @@ def assert_refused(stage: Stage, run: Run, before: object, error: type[Toolsmith
 def replace_image_and_record(stage: Stage) -> None:
     record, evil = stage.record(), b"QFI\xfb something else"
     name = record.image.qcow2.name
-    text = record.to_json().replace(record.image.qcow2.sha256, sha256(evil))
-    text = text.replace(f'"size": {record.image.qcow2.size},', f'"size": {len(evil)},')
+    qcow2 = record.image.qcow2.model_copy(update={"sha256": sha256(evil), "size": len(evil)})
+    assets = [qcow2 if asset.name == name else asset for asset in record.image.assets]
+    image = record.image.model_copy(update={"qcow2": qcow2, "assets": assets})
+    text = record.model_copy(update={"image": image}).to_json()
     stage.replace_asset(name, evil)
     stage.replace_asset(artifacts.RELEASE, text.encode())
     assert stage.record().image.qcow2.sha256 == sha256(evil)

@@ -53,7 +53,7 @@ def test_a_release_that_is_resumed(stage: Stage) -> None:
 def test_a_roll_out_that_is_rebased_edited_and_reopened(stage: Stage) -> None:
     stage.build()
     assert (stage.publish().code, stage.roll_out().code) == (0, 0)
-    stage.api("PATCH", "/pulls/1", {"title": "Something else"})
+    stage.api("PATCH", "/pulls/1", {"body": "Something else"})
     stage.server.commit(stage.repository, {"new.txt": "New\n"})
     rebased = stage.roll_out()
     stage.server.close_pull(stage.repository, 1)

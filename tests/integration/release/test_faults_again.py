@@ -47,7 +47,7 @@ REQUESTS = [
     Request(scenario="rebased", method="PATCH", path=f"/git/refs/heads/{BRANCH}"),
     Request(scenario="rebased", method="PATCH", path="/pulls/"),
     Request(scenario="reopened", method="PATCH", path="/pulls/"),
-    Request(scenario="consumer", method="GET", path=f"/contents/{CONSUMER_MANIFEST}"),
+    Request(scenario="consumer", method="GET", path="/git/blobs/"),
     Request(scenario="consumer", method="POST", path="/git/trees"),
     Request(scenario="consumer", method="POST", path="/git/commits"),
     Request(scenario="consumer", method="POST", path="/git/refs"),
@@ -100,7 +100,7 @@ def resumed(stage: Stage, _: Stage) -> Scenario:
 def rebased(stage: Stage, _: Stage) -> Scenario:
     """A pull request with other words, and a default branch that has moved since."""
     _rolled_out(stage)
-    stage.api("PATCH", "/pulls/1", {"title": "Something else"})
+    stage.api("PATCH", "/pulls/1", {"body": "Something else"})
     stage.server.commit(stage.repository, {"new.txt": "New\n"})
     return Scenario(stage=stage, run=Stage.roll_out, check=lambda: _one_pull(stage))
 

@@ -56,7 +56,7 @@ def test_a_roll_out(stage: Stage) -> None:
     stage.build()
     assert stage.publish().code == 0
     fault = Fault(effect=Effect.PAUSE, moment=Moment.AFTER, method="POST", path="/git/refs$")
-    interrupt(stage, fault, signal.SIGTERM, "ci.propose_rollout", "--tag", TAG)
+    interrupt(stage, fault, signal.SIGTERM, "ci.propose_rollout", "--tag", TAG, "--record-sha256", stage.told[TAG])
     run = stage.roll_out()
     assert run.code == 0, run.said
     assert_proposed(stage)

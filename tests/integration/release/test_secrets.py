@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from ci.host.repository import ROOT
+from ci.records import artifacts
 from ci.rehearsal.faults import Effect, Fault
 from ci.release.targets import CONSUMER_MANIFEST
 from tests.support.releasing import TAG
-from tests.support.stage import FILES, MANIFEST, Stage, environment
+from tests.support.stage import FILES, MANIFEST, Stage, environment, sha256
 
 pytestmark = pytest.mark.integration
 
@@ -118,11 +119,13 @@ def publish(room: Room) -> list[str]:
     return [*UNPACED, "ci.publish_release", "--verbose", "--allow-dirty", "--dist", os.fspath(room.folder / "dist")]
 
 
-ROLL_OUT = [*UNPACED, "ci.propose_rollout", "--verbose", "--tag", TAG]
+def roll_out(room: Room) -> list[str]:
+    told = sha256(room.stage.asset(artifacts.RELEASE))
+    return [*UNPACED, "ci.propose_rollout", "--verbose", "--tag", TAG, "--record-sha256", told]
 
 
 def test_a_whole_run_at_its_most_talkative_shows_no_token(room: Room) -> None:
-    published, proposed = room.run(*publish(room)), room.run(*ROLL_OUT)
+    published, proposed = room.run(*publish(room)), room.run(*roll_out(room))
     assert (published.code, proposed.code) == (0, 0), proposed.stderr
     # It was talkative, and it did write files.
     assert "POST /git/trees" in proposed.stderr
@@ -187,7 +190,7 @@ def test_the_traceback_of_a_bug_shows_no_token(room: Room) -> None:
 
 def test_actions_is_told_to_mask_the_tokens_and_hears_them_nowhere_else(room: Room) -> None:
     actions = {"GITHUB_ACTIONS": "true"}
-    published, proposed = room.run(*publish(room), environ=actions), room.run(*ROLL_OUT, environ=actions)
+    published, proposed = room.run(*publish(room), environ=actions), room.run(*roll_out(room), environ=actions)
     assert (published.code, proposed.code) == (0, 0), proposed.stderr
     said = f"{published.stdout}{published.stderr}{proposed.stdout}{proposed.stderr}".splitlines()
     for token in room.tokens:
