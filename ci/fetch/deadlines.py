@@ -89,15 +89,18 @@ def in_time(call: Callable[[], requests.Response], seconds: float) -> requests.R
             result.set_exception(failure)
 
     threading.Thread(target=work, name="request", daemon=True).start()
-    if not wait([result], seconds).done:
-        over.set()
-        for connection in connections:
-            if connection.sock is not None:
-                with suppress(OSError):
-                    connection.sock.shutdown(socket.SHUT_RDWR)
-        result.add_done_callback(_close)
+    try:
+        if wait([result], seconds).done:
+            return result.result()
         raise TransientError(LATE)
-    return result.result()
+    finally:
+        if not result.done():  # late, or we were interrupted
+            over.set()
+            for connection in connections:
+                if connection.sock is not None:
+                    with suppress(OSError):
+                        connection.sock.shutdown(socket.SHUT_RDWR)
+            result.add_done_callback(_close)
 
 
 def _close(late: "Future[requests.Response]") -> None:

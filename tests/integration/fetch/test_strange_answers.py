@@ -4,38 +4,20 @@ import json
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ci.fetch.download import announced_size, download, read_url
-from ci.fetch.github_access import GitHubAccess
-from ci.fetch.open_url import Client
-from ci.fetch.retry import Patience
-from ci.fetch.source import AbsentError
 from ci.github import api_call
-from ci.github.answers import Asset, Commit, Created, Release
-from ci.github.client import GitHub
-from ci.github.context import Context
-from ci.github.files import Snapshot
-from ci.host.errors import FetchError, RemoteError, ToolsmithError
-from tests.support.quiet import quiet_reporter
-from tests.support.strange_server import Strange, StrangeServer, answer, strange_server
+from ci.host.errors import FetchError, RemoteError
+from tests.support.asking import CALLS, ERRORS, MOST_BYTES, Asking, outcome, read
+from tests.support.strange_server import Strange, answer, strange_server
 
 pytestmark = pytest.mark.integration
 
-TOKEN = "ghs_not_for_everybody"  # noqa: S105 - no real one
-# Two attempts, each of which may stand still for as long as this.
-SECONDS = 0.4
-PATIENCE = Patience(
-    attempts=2, timeout=SECONDS, upload_timeout=SECONDS, sleep=lambda _: None, seconds_between_requests=0,
-    seconds_between_writes=0,
-)  # fmt: skip
 # A tenth of what the slow answers take; most of it is for a machine that has other things to do.
 LONGEST = 40.0
-MOST_BYTES = 8 << 20
-SHA = "a" * 40
 
 
 def each(piece: bytes, *, times: int = 1 << 30, pause: float = 0.0) -> Iterator[bytes]:
@@ -130,82 +112,9 @@ EFFECTS: dict[str, Strange] = {
 }  # fmt: skip
 
 
-class Asking:
-    """All the calls of the tree, at one server."""
-
-    def __init__(self, server: StrangeServer, folder: Path) -> None:
-        self.folder, self.url = folder, server.url
-        context = Context(server_url=server.url, api_url=server.url, token=TOKEN, repository="o/r", commit=None)
-        self.github = GitHub(context, quiet_reporter(), PATIENCE)
-        access = GitHubAccess(server_url=server.url, api_url=server.url, token=TOKEN)
-        self.client = Client(patience=PATIENCE, github=access)
-        self.public = f"{server.url}/o/r/releases/download/v2026.11.24/image"
-        self.image = folder / "image.qcow2"
-        self.image.write_bytes(b"QFI\xfb" + bytes(300_000))
-
-    def asset(self, digest: str | None = f"sha256:{'0' * 64}") -> Asset:
-        at = f"{self.url}/repos/o/r/releases/assets/1"
-        return Asset(
-            id=1, name="image", state="uploaded", size=9, url=at, browser_download_url=self.public, digest=digest
-        )
-
-    @property
-    def release(self) -> Release:
-        return Release(
-            id=1,
-            tag_name="v2026.11.24",
-            target_commitish=SHA,
-            draft=True,
-            html_url="",
-            upload_url=f"{self.url}/up{{?n}}",
-        )
-
-
-def read(one: Asking, url: str) -> bytes:
-    return read_url(url, max_bytes=MOST_BYTES, reporter=quiet_reporter(), client=one.client)
-
-
-def fetch(one: Asking, url: str) -> object:
-    target = one.folder / "got"
-    return download(url, target, sha256="0" * 64, reporter=quiet_reporter(), max_bytes=MOST_BYTES, client=one.client)
-
-
-TREE = Created(sha=SHA)
-COMMIT = Commit(sha=SHA, message="", tree=TREE, parents=())
-CALLS: dict[str, Callable[[Asking], object]] = {
-    "an object": lambda one: one.github.repository(),
-    "a switch": lambda one: one.github.releases_are_immutable(),
-    "a list": lambda one: one.github.releases(),
-    "a reference": lambda one: one.github.tag_commit("v2026.11.24"),
-    "a file": lambda one: Snapshot(one.github, COMMIT).find("README.md"),
-    "something that is made": lambda one: one.github.write_tree(COMMIT, [("a", "100644", "b")]),
-    "something that may be there": lambda one: one.github.create_branch("x", SHA),
-    "a write that is looked after": lambda one: one.github.create_pull(branch="x", base="y", title="", body=""),
-    "a removal": lambda one: one.github.delete_asset(one.asset()),
-    "an upload": lambda one: one.github.upload(one.release, one.image, lambda _: None),
-    "an asset": lambda one: one.github.download(one.asset()),
-    "an asset without a digest": lambda one: one.github.download(one.asset(digest=None)),
-    "the digest of an asset": lambda one: one.github.sha256(one.asset()),
-    "a consumer's file": lambda one: read(one, f"{one.url}/x"),
-    "a file's size": lambda one: announced_size(f"{one.url}/x", reporter=quiet_reporter(), client=one.client),
-    "an image": lambda one: fetch(one, one.public),
-    "what is attested": lambda one: read(one, one.github.context.attestation_url("0" * 64)),
-}
-ERRORS = (ToolsmithError, AbsentError)
-
-
 @pytest.fixture(autouse=True)
 def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "localhost,127.0.0.1")
-
-
-def outcome(call: str, asking: Asking) -> str:
-    """What it came to, as a person is told it. What is no error of the tree passes."""
-    try:
-        CALLS[call](asking)
-    except ERRORS as failure:
-        return str(failure)
-    return ""
 
 
 # How an answer is waited for is one for all calls, but for the bytes on their way out.
@@ -224,7 +133,7 @@ def test_no_answer_ends_in_a_traceback(call: str, subtests: pytest.Subtests, tmp
     for name, effect in EFFECTS.items():
         if not name.startswith(SLOW):
             with subtests.test(name), strange_server(effect) as server:
-                assert outcome(call, Asking(server, tmp_path)).isprintable()
+                assert outcome(call, Asking(server.url, tmp_path)).isprintable()
                 assert server.asked
 
 
@@ -234,7 +143,7 @@ def test_no_answer_lasts_for_ever_or_fills_the_memory(
 ) -> None:
     monkeypatch.setattr(api_call, "LARGEST_ANSWER", MOST_BYTES)
     with strange_server(EFFECTS[name]) as server:
-        asking = Asking(server, tmp_path)
+        asking = Asking(server.url, tmp_path)
         tracemalloc.start()
         started = time.monotonic()
         assert outcome(call, asking).isprintable()
@@ -248,8 +157,8 @@ def test_what_is_given_up_is_cut_off(tmp_path: Path) -> None:
     """Otherwise it would be read, or an upload sent, for as long as the server likes."""
     for name in ("a gigabyte of preliminaries", "a byte now and then, of headers", "silence"):
         with strange_server(EFFECTS[name]) as server:
-            outcome("an object", Asking(server, tmp_path))
-            outcome("an upload", Asking(server, tmp_path))
+            outcome("an object", Asking(server.url, tmp_path))
+            outcome("an upload", Asking(server.url, tmp_path))
             ours = [thread for thread in threading.enumerate() if thread.name == "request"]
             for thread in ours:
                 thread.join(LONGEST)
@@ -270,31 +179,31 @@ def test_nor_does_one_behind_a_redirect(subtests: pytest.Subtests, tmp_path: Pat
     for name, effect in EFFECTS.items():
         if not name.startswith(SLOW):
             with subtests.test(name), strange_server(second(effect)) as server:
-                assert outcome("an object", Asking(server, tmp_path))
-                assert outcome("an image", Asking(server, tmp_path))
+                assert outcome("an object", Asking(server.url, tmp_path))
+                assert outcome("an image", Asking(server.url, tmp_path))
 
 
 @pytest.mark.parametrize("call", ["an object", "something that is made", "an upload", "the digest of an asset"])
 def test_a_token_is_not_taken_along_to_another_server(call: str, tmp_path: Path) -> None:
     with strange_server(plain(json_of({}))) as other, strange_server(to(f"{other.url}/x")) as server:
         with pytest.raises(ERRORS):
-            CALLS[call](Asking(server, tmp_path))
-        assert server.tokens
-        assert not other.tokens
+            CALLS[call](Asking(server.url, tmp_path))
+        assert server.authorizations
+        assert not other.authorizations
 
 
 def test_a_large_answer_is_not_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api_call, "LARGEST_ANSWER", MOST_BYTES)
     with strange_server(EFFECTS["a body without an end"]) as server:
         with pytest.raises(RemoteError, match="larger than"):
-            Asking(server, tmp_path).github.repository()
+            Asking(server.url, tmp_path).github.repository()
         assert server.sent < 4 * MOST_BYTES
 
 
 def test_a_refusal_at_a_fresh_address_is_asked_about_once_more(tmp_path: Path) -> None:
     refusals = [answer("403 Forbidden"), answer("200 OK", b"123456789")]
     with strange_server(lambda _: [refusals.pop(0)]) as store, strange_server(to(f"{store.url}/signed")) as server:
-        asking = Asking(server, tmp_path)
+        asking = Asking(server.url, tmp_path)
         url = f"{server.url}/x"
         assert read(asking, url) == b"123456789"
         refusals += [answer("403 Forbidden")] * 2
@@ -302,3 +211,20 @@ def test_a_refusal_at_a_fresh_address_is_asked_about_once_more(tmp_path: Path) -
             read(asking, url)
         refusals += [answer("403 Forbidden"), answer("200 OK", b"123456789")]
         assert asking.github.download(asking.asset(digest=None)) == b"123456789"
+
+
+def test_a_list_ends_where_github_says_so_however_long_its_pages_are(tmp_path: Path) -> None:
+    def page(number: int, count: int, *, last: bool) -> bytes:
+        fields = {"target_commitish": "x", "draft": False, "html_url": "", "upload_url": ""}
+        found = [{"id": number * 1000 + one, "tag_name": "x", **fields} for one in range(count)]
+        link = [] if last else [f'Link: <https://elsewhere.example/?page={number + 1}&per_page=3>; rel="next"']
+        return answer("200 OK", json.dumps(found).encode(), *link)
+
+    pages = [page(1, 3, last=False), page(2, 0, last=False), page(3, 100, last=True)]
+    with strange_server(lambda _: [pages.pop(0)]) as server:
+        assert len(Asking(server.url, tmp_path).github.releases()) == 103
+        assert [head.split()[1] for head in server.heads] == [
+            b"/repos/o/r/releases?per_page=100",
+            b"/repos/o/r/releases?page=2&per_page=3",
+            b"/repos/o/r/releases?page=3&per_page=3",
+        ]

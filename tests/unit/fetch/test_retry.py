@@ -124,3 +124,13 @@ def test_a_download_that_is_given_up_is_a_fetch_error(clock: Clock) -> None:
         Persistence(Patience(attempts=2, sleep=clock.sleep), quiet_reporter(), FetchError).read(
             "download of x", server.create
         )
+
+
+def test_what_may_happen_once_is_final_where_it_happens_twice(persistence: Persistence, clock: Clock) -> None:
+    refused = TransientError("403", final=FetchError("refused"))
+    assert persistence.read("download", Server(refused).create) == "object 2"
+    with pytest.raises(FetchError, match="refused"):
+        persistence.read("download", Server(refused, TransientError("reset"), refused).create)
+    assert clock.waits == [1, 1, 2]
+    moved = iter([True, True, True])
+    assert persistence.read("download", Server(refused, refused, refused).create, lambda: next(moved)) == "object 4"
