@@ -11,16 +11,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
-from pathlib import Path
 
 from ci.fetch.download import parse_sha256
+from ci.fetch.provenance import Origin, prove
 from ci.fetch.retry import Patience
 from ci.github.answers import Pull
 from ci.github.client import GitHub
 from ci.github.context import Context, chosen_tag
 from ci.github.failures import nothing_vanishes
 from ci.host import actions, cli
-from ci.host.errors import InputError, RefusedError, VerificationError
+from ci.host.errors import InputError, UnprovenError, VerificationError
 from ci.host.progress import Reporter
 from ci.host.workspace import cache_folder, work_folder
 from ci.records import artifacts
@@ -32,11 +32,6 @@ from ci.release.rollout import ProposedChange
 
 FOUNTAINKIT_REPOSITORY = "FOUNTAINKIT_REPOSITORY"
 FOUNTAINKIT_TOKEN = "FOUNTAINKIT_TOKEN"  # noqa: S105 - a name, not a token
-
-
-# Raises unless a file was made where its record says: VerificationError where it was not, RefusedError where that
-# cannot be told.
-Prove = Callable[[Path, ReleaseRecord, GitHub], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,15 +85,6 @@ def main(
     return 0
 
 
-def cannot_tell(file: Path, record: ReleaseRecord, github: GitHub) -> None:
-    """Raise RefusedError: without an attestation nothing tells that a record is the one that was published."""
-    raise RefusedError(
-        f"nothing tells whether the {file.name} of {record.tag} in {github.context.repository} is the one that was "
-        "published",
-        hint="Name its digest, which ci.publish_release told, with --record-sha256.",
-    )
-
-
 @nothing_vanishes()
 def propose_rollout(
     request: ProposeRolloutRequest,
@@ -106,14 +92,13 @@ def propose_rollout(
     *,
     environ: Mapping[str, str],
     patience: Patience | None = None,
-    prove: Prove = cannot_tell,
 ) -> None:
     """Open or update the pull requests, or show them; raises what docs/exit-codes.md lists."""
     context = Context.from_environment(environ, repository=request.repository, anonymous=request.dry_run)
     github = GitHub(context, reporter, patience)
     consumer = _consumer(request, reporter, environ, patience)
     with reporter.step("Comparing the release with its record"):
-        published = read_published(github, str(request.tag), partial(_vouch, request, github, prove))
+        published = read_published(github, str(request.tag), partial(_vouch, request, github))
     confirm = partial(require_unchanged, github, published)
     pulls = [_propose(github, targets.own(github, published), request, reporter, confirm)]
     if consumer is not None:
@@ -122,7 +107,7 @@ def propose_rollout(
     actions.set_outputs({"pull-requests": "\n".join(pull.html_url for pull in pulls if pull is not None)}, environ)
 
 
-def _vouch(request: ProposeRolloutRequest, github: GitHub, prove: Prove, data: bytes, record: ReleaseRecord) -> None:
+def _vouch(request: ProposeRolloutRequest, github: GitHub, data: bytes, record: ReleaseRecord) -> None:
     """Raise unless the record in `data` is what was published; a dry run only warns where nothing tells."""
     expected, found = request.record_sha256, sha256(data).hexdigest()
     if expected not in {None, found}:
@@ -132,15 +117,29 @@ def _vouch(request: ProposeRolloutRequest, github: GitHub, prove: Prove, data: b
             hint="Somebody replaced it. Publish the day's next version; do not roll this one out.",
         )
     if expected is None:
-        with work_folder(cache_folder() / "rollout") as folder:
-            file = folder / artifacts.RELEASE
-            file.write_bytes(data)
-            try:
-                prove(file, record, github)
-            except RefusedError as failure:
-                if not request.dry_run:
-                    raise
-                github.reporter.warn(failure.message)
+        try:
+            _prove(github, data, record)
+        except UnprovenError as failure:
+            if not request.dry_run:
+                hint = f"{failure.hint} Or name its digest, which ci.publish_release told, with --record-sha256."
+                raise UnprovenError(artifacts.RELEASE, failure.reason, hint=hint) from failure
+            github.reporter.warn(failure.message)
+
+
+def _prove(github: GitHub, data: bytes, record: ReleaseRecord) -> None:
+    """Raise VerificationError or UnprovenError unless the release workflow made a record's bytes, at its tag."""
+    facts = github.repository()
+    origin = Origin.of_release(
+        record.repository,  # the name it had then: the number decides
+        record.tag,
+        record.commit,
+        default_branch=facts.default_branch,
+        repository_id=facts.id,
+    )
+    with work_folder(cache_folder() / "rollout") as folder:
+        file = folder / artifacts.RELEASE
+        file.write_bytes(data)
+        prove(file, origin, github.context)
 
 
 def _consumer(

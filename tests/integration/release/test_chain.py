@@ -3,18 +3,15 @@
 import functools
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-from ci import propose_rollout
-from ci.github.client import GitHub
-from ci.host.errors import RefusedError, ToolsmithError, VerificationError
+from ci.host.errors import RefusedError, ToolsmithError, UnprovenError, VerificationError
 from ci.records import artifacts
-from ci.records.release import ReleaseRecord
 from ci.rehearsal.faults import Effect, Fault, Moment
 from ci.release.targets import CONSUMER_MANIFEST
 from tests.support.releasing import TAG
+from tests.support.scripted_gh import ScriptedGh
 from tests.support.stage import FILES, MANIFEST, Run, Stage, assert_proposed, meanwhile, sha256
 
 pytestmark = pytest.mark.integration
@@ -25,6 +22,20 @@ def published(stage: Stage) -> Stage:
     stage.build()
     assert stage.publish().code == 0
     return stage
+
+
+@pytest.fixture
+def gh(published: Stage, monkeypatch: pytest.MonkeyPatch) -> ScriptedGh:
+    """A gh that knows no attestation yet."""
+    result = ScriptedGh(published.folder / "bin")
+    monkeypatch.setenv("PATH", result.path)
+    return result
+
+
+def attest(gh: ScriptedGh, stage: Stage, ref: str) -> None:
+    identity = {"sourceRepositoryIdentifier": str(stage.api("GET", "")["id"])}
+    data = stage.asset(artifacts.RELEASE)
+    gh.attest(data, repository=stage.repository, commit=stage.record().commit, ref=ref, fields=identity)
 
 
 def assert_refused(stage: Stage, run: Run, before: object, error: type[ToolsmithError] = VerificationError) -> None:
@@ -141,33 +152,24 @@ def test_an_update_that_is_taken_back_leaves_what_was_there(published: Stage) ->
 # By hand
 
 
-def test_without_a_digest_and_without_an_attestation_the_digest_is_asked_for(published: Stage) -> None:
+def test_without_a_digest_and_without_an_attestation_the_digest_is_asked_for(published: Stage, gh: ScriptedGh) -> None:
     before = published.state()
     run = published.propose("--tag", TAG)
-    assert_refused(published, run, before, RefusedError)
+    assert len(gh.asked()) == 1
+    assert_refused(published, run, before, UnprovenError)
     assert "--record-sha256" in run.said
 
 
-@pytest.mark.parametrize("proven", [True, False])
-def test_without_a_digest_the_attestation_decides(published: Stage, *, proven: bool) -> None:
-    seen: list[tuple[bytes, str, str]] = []
+def test_without_a_digest_the_attestation_decides(published: Stage, gh: ScriptedGh) -> None:
+    attest(gh, published, f"refs/tags/{TAG}")
+    assert published.propose("--tag", TAG).code == 0
+    assert_proposed(published)
 
-    def prove(file: Path, record: ReleaseRecord, github: GitHub) -> None:
-        seen.append((file.read_bytes(), record.commit, github.context.repository))
-        if not proven:
-            raise VerificationError("it was made elsewhere", hint="Do not use it.")
 
+def test_a_record_that_was_attested_on_another_branch_is_refused(published: Stage, gh: ScriptedGh) -> None:
     before = published.state()
-    # As `main` does, with another proof.
-    main = lambda options, reporter, patience: propose_rollout.propose_rollout(  # noqa: E731
-        propose_rollout.request(options, {}), reporter, environ=published.environ, patience=patience, prove=prove
-    )
-    run = published.run(main, propose_rollout.arguments(), ["--tag", TAG])
-    assert seen == [(published.asset(artifacts.RELEASE), published.record().commit, published.repository)]
-    if proven:
-        assert_proposed(published)
-    else:
-        assert_refused(published, run, before)
+    attest(gh, published, "refs/heads/theirs")
+    assert_refused(published, published.propose("--tag", TAG), before)
 
 
 def test_a_dry_run_needs_neither_token_nor_digest(published: Stage, new_stage: Callable[..., Stage]) -> None:
@@ -178,7 +180,7 @@ def test_a_dry_run_needs_neither_token_nor_digest(published: Stage, new_stage: C
     )
     assert (run.code, run.writes) == (0, []), run.said
     assert published.state() == before
-    for words in ("nothing tells whether", f"a/{MANIFEST}", f"a/{CONSUMER_MANIFEST}", "would open a pull request"):
+    for words in ("could not be checked", f"a/{MANIFEST}", f"a/{CONSUMER_MANIFEST}", "would open a pull request"):
         assert words in run.said
 
 
