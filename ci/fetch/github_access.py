@@ -13,8 +13,8 @@ from ci.host.secrets import read_secret
 SERVER_URL = "https://github.com"
 API_URL = "https://api.github.com"
 TOKEN_VARIABLE = "GITHUB_TOKEN"  # noqa: S105 - a name, not a token
-# What `gh` reads: https://cli.github.com/manual/gh_help_environment
-OTHER_TOKEN_VARIABLE = "GH_TOKEN"  # noqa: S105 - a name, not a token
+# What `gh` reads, for GitHub's own servers and for all others: https://cli.github.com/manual/gh_help_environment
+GH_TOKEN, GH_ENTERPRISE_TOKEN = "GH_TOKEN", "GH_ENTERPRISE_TOKEN"
 LOCAL = {"localhost", "127.0.0.1", "::1"}
 OF_GITHUB = ("github.com", ".ghe.com")
 ENTERPRISE_API = "/api/v3"
@@ -33,6 +33,11 @@ class GitHubAccess:
         """The server's name, as `gh` and git know it."""
         return urlsplit(self.server_url).netloc
 
+    @property
+    def gh_variable(self) -> str:
+        """Where `gh` takes this server's token from."""
+        return _gh_variable(self.server_url)
+
     def require_own(self, url: str, what: str) -> None:
         """Raise RemoteError unless `url` is of the API's server, or of the one that takes its uploads."""
         require_safe_url(url, what)
@@ -46,7 +51,8 @@ class GitHubAccess:
 def access_from(environ: Mapping[str, str], token_variable: str = TOKEN_VARIABLE) -> GitHubAccess:
     """What `token_variable`, GITHUB_SERVER_URL and GITHUB_API_URL say; raises InputError where no token may go.
 
-    GH_TOKEN does for GITHUB_TOKEN. One of the two addresses does for both, and both have to be of one GitHub.
+    What `gh` reads for that server does for GITHUB_TOKEN. One of the two addresses does for both; two
+    have to be of one GitHub.
     """
     server = _address(environ, "GITHUB_SERVER_URL")
     api = _address(environ, "GITHUB_API_URL")
@@ -63,7 +69,7 @@ def access_from(environ: Mapping[str, str], token_variable: str = TOKEN_VARIABLE
         )
     token = read_secret(environ, token_variable)
     if token is None and token_variable == TOKEN_VARIABLE:
-        token = read_secret(environ, OTHER_TOKEN_VARIABLE)
+        token = read_secret(environ, _gh_variable(server))
     return GitHubAccess(server_url=server, api_url=api, token=token)
 
 
@@ -73,7 +79,13 @@ def _address(environ: Mapping[str, str], name: str) -> str | None:
         return None
     require_safe_url(url, name)
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.lower()}{parts.path}"
+    host = parts.netloc.lower().removesuffix(":443" if parts.scheme == "https" else ":80")
+    return f"{parts.scheme}://{host}{parts.path}"
+
+
+def _gh_variable(server: str) -> str:
+    host = urlsplit(server).hostname or ""
+    return GH_TOKEN if _of_github(host) or host in LOCAL else GH_ENTERPRISE_TOKEN
 
 
 def _api_of(server: str) -> str:
@@ -116,5 +128,5 @@ def require_safe_url(url: str, what: str) -> None:
     except ValueError:
         host, parts = None, urlsplit("")
     safe = parts.scheme == "https" or (parts.scheme == "http" and host in LOCAL)
-    if not host or parts.username or parts.query or parts.fragment or not safe:
+    if not host or "@" in parts.netloc or parts.query or parts.fragment or not safe:
         raise InputError(f"{what} is {url!r}, where no token may be sent", hint=f"It begins like {API_URL}.")

@@ -122,7 +122,7 @@ def _environment(access: GitHubAccess) -> dict[str, str]:
     """Nothing that changes what gh prints; our token, where there is one, else gh has its own."""
     # https://cli.github.com/manual/gh_help_environment
     quiet = {"GH_DEBUG": "0", "GH_FORCE_TTY": "", "GH_PROMPT_DISABLED": "1", "GH_NO_UPDATE_NOTIFIER": "1"}
-    return quiet | ({"GH_TOKEN": access.token} if access.token else {})
+    return quiet | ({access.gh_variable: access.token} if access.token else {})
 
 
 def answer(name: str, origin: Origin, code: int, stdout: str, stderr: str) -> list[Claim]:

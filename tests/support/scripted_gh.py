@@ -25,7 +25,9 @@ def end(code, text=""):
     sys.stderr.write(text)
     sys.exit(code)
 
-(HERE / "asked.jsonl").open("a").write(json.dumps([sys.argv[1:], os.environ.get("GH_TOKEN")]) + "\\n")
+# https://cli.github.com/manual/gh_help_environment
+TOKEN = os.environ.get("GH_TOKEN") or os.environ.get("GH_ENTERPRISE_TOKEN")
+(HERE / "asked.jsonl").open("a").write(json.dumps([sys.argv[1:], TOKEN]) + "\\n")
 answer = json.loads((HERE / "answer.json").read_text())
 if answer is not None:
     sys.stdout.write(answer["stdout"])
@@ -43,7 +45,7 @@ for argument in sys.argv[3:]:
     else:
         end(1, f"unknown flag: --{{name}}\\n\\nUsage:  gh attestation verify [<file-path> | oci://<image-uri>]\\n")
 # https://github.com/cli/cli/blob/trunk/pkg/cmd/root/help.go, authHelp
-if not os.environ.get("GH_TOKEN"):
+if not TOKEN:
     end(4, "To get started with GitHub CLI, please run:  gh auth login\\n")
 if len(paths) != 1:
     end(1, "must specify file path or container image URI, as well as one of --owner or --repo\\n")

@@ -75,6 +75,31 @@ def test_the_token_of_gh_does_for_the_workflows_and_for_no_other() -> None:
     assert access_from(environ, "APP_TOKEN").token is None
 
 
+# https://cli.github.com/manual/gh_help_environment
+@pytest.mark.parametrize(
+    ("server", "variable"),
+    [
+        ("https://github.com", "GH_TOKEN"),
+        ("https://github.com:443/", "GH_TOKEN"),
+        ("https://fountain.ghe.com", "GH_TOKEN"),
+        ("http://localhost:8080", "GH_TOKEN"),
+        ("https://git.example", "GH_ENTERPRISE_TOKEN"),
+        ("https://github.com.example", "GH_ENTERPRISE_TOKEN"),
+    ],
+)
+def test_a_token_that_gh_has_for_one_kind_of_server_goes_to_no_other(server: str, variable: str) -> None:
+    environ = {"GITHUB_SERVER_URL": server, "GH_TOKEN": "GH_TOKEN", "GH_ENTERPRISE_TOKEN": "GH_ENTERPRISE_TOKEN"}
+    access = access_from(environ)
+    assert (access.token, access.gh_variable) == (variable, variable)
+    del environ[variable]
+    assert access_from(environ).token is None
+
+
+def test_the_port_that_is_meant_anyway_makes_no_other_server() -> None:
+    access = access_from({"GITHUB_SERVER_URL": "https://github.com:443/"})
+    assert (access.server_url, access.api_url) == ("https://github.com", "https://api.github.com")
+
+
 @pytest.mark.parametrize(
     ("server", "own"),
     [
@@ -106,6 +131,7 @@ def test_a_github_that_no_token_may_be_sent_to_is_refused_by_its_variable(variab
         "ftp://localhost",
         "https://",
         "https://user:x@github.com",
+        "https://:x@github.com",
         "https://github.com?x",
         "https://github.com:x",
         "//github.com",
