@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
 SECONDARY_LIMIT_SECONDS = 60.0
+# In words, where the headers tell nothing; the second is of older servers:
+# https://github.com/PyGithub/PyGithub/blob/v2.10.0/github/GithubRetry.py
+LIMITS = ("rate limit", "abuse detection")
 
 
 def passes(status: int) -> bool:
@@ -29,7 +32,7 @@ def wait_seconds(status: int, headers: Mapping[str, str], message: str = "") -> 
             return max(float(lower.get("x-ratelimit-reset", 0)) - time.time(), 0.0) + 1
         except ValueError:
             return SECONDARY_LIMIT_SECONDS
-    return SECONDARY_LIMIT_SECONDS if status == 429 or "rate limit" in message.lower() else None
+    return SECONDARY_LIMIT_SECONDS if status == 429 or any(words in message.lower() for words in LIMITS) else None
 
 
 def retry_after(value: str | None) -> float | None:

@@ -19,6 +19,12 @@ def test_these_do_not(status: int) -> None:
         (403, {"Retry-After": "7"}, "", 7),
         (403, {"retry-after": "soon"}, "", 60),
         (403, {}, "You have exceeded a secondary rate limit", 60),
+        (
+            403,
+            {},
+            "You have triggered an abuse detection mechanism. Please wait a few minutes before you try again.",
+            60,
+        ),
         (403, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "never"}, "", 60),
         (403, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1"}, "", 1),
         (403, {"X-RateLimit-Remaining": "17"}, "Resource not accessible", None),
