@@ -23,7 +23,7 @@ from ci.fetch.github_access import access_from
 from ci.fetch.open_url import Client
 from ci.fetch.retry import Patience
 from ci.github.client import GitHub
-from ci.github.context import Context, require_repository
+from ci.github.context import Context, repository_of_remote, require_repository
 from ci.github.failures import nothing_vanishes
 from ci.host import cli
 from ci.host.errors import InputError, ToolsmithError
@@ -78,7 +78,7 @@ def arguments() -> argparse.ArgumentParser:
     what.add_argument("--tag", help="vYYYY.MM.DD[.N], of --repository")
     what.add_argument("--file", type=Path, help="which release is it of? Any file of a release")
     what.add_argument("--digest", metavar="SHA256", help="the same of a file that is not here")
-    result.add_argument("--repository", metavar="OWNER/NAME", help="[GITHUB_REPOSITORY; what a file's record says]")
+    result.add_argument("--repository", metavar="OWNER/NAME", help="[GITHUB_REPOSITORY; origin; a file's record]")
     result.add_argument("--record-sha256", metavar="SHA256", help="that release.json must have, if known")
     result.add_argument(
         "--allow-unproven", action="store_true", help="no error where gh cannot check who signed the files"
@@ -134,7 +134,7 @@ def _verify_promise(
         manifest = read_manifest_file(asked.manifest, Path(), client=client, reporter=reporter)
         promised = from_manifest(wanted_image(manifest), manifest.where)
     else:
-        repository = asked.repository or ""
+        repository = asked.repository or repository_of_remote(access.host)
         require_repository(repository)
         promised = from_tag(access.server_url, repository, str(Version.parse(asked.tag)), client, reporter)
     record_sha256 = None if asked.record_sha256 is None else parse_sha256(asked.record_sha256.removeprefix("sha256:"))

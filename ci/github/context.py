@@ -15,8 +15,11 @@ from ci.records.version import Version
 # Says that `gh` may be asked for its token, where no variable has one.
 GH_LOGIN = "TOOLSMITH_GH_LOGIN"
 SECONDS = 30.0
-# https://host/OWNER/NAME.git, ssh://git@host:22/OWNER/NAME, git@host:OWNER/NAME
-_REMOTE = re.compile(r"(?:(?:https|ssh|git)://(?:[^@/]*@)?|[^@/]+@)([^/:]+)(?::\d+/|[:/])/?([^/]+/[^/]+?)(?:\.git)?/?")
+# https://host/OWNER/NAME.git, ssh://git@host:22/OWNER/NAME, git@host:OWNER/NAME, host:OWNER/NAME
+_REMOTE = re.compile(
+    r"(?:(?:https?|ssh|git)://(?:[^@/]*@)?([^/:]+)(?::\d+)?/|(?:[^@/:]+@)?([^/:@]+):/?)([^/:]+/[^/:]+?)(?:\.git)?/?",
+    re.IGNORECASE,
+)
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -107,13 +110,15 @@ def repository_of_remote(host: str) -> str:
         raise InputError("no repository is named", hint=hint)
     try:
         url = run(["git", "remote", "get-url", "origin"], timeout=SECONDS).stdout.strip()
-    except (ToolError, HostError):
-        raise InputError("no repository is named, and there is no git remote `origin` here", hint=hint) from None
+    except (ToolError, HostError) as error:
+        said = error.details.strip() or error.message
+        raise InputError(f"no repository is named, and git tells no remote `origin` here: {said}", hint=hint) from None
     found = _REMOTE.fullmatch(url)
-    if found is None or found[1].lower().removeprefix("ssh.") != host.partition(":")[0]:
-        where = f"is at {found[1]}" if found else "is no address of a server"
+    at = (found[1] or found[2]).lower() if found else ""
+    if found is None or at.removeprefix("ssh.") != host.partition(":")[0]:
+        where = f"is at {at}" if found else "is no address of a server"
         raise InputError(f"no repository is named, and git's remote `origin` {where}, not at {host}", hint=hint)
-    return found[2]
+    return found[3]
 
 
 def _token_of_gh(host: str) -> str:

@@ -42,6 +42,10 @@ REMOTES = {
     "ssh://git@github.com/fountain/image": "fountain/image",
     "ssh://git@ssh.github.com:443/fountain/im.age.git": "fountain/im.age",
     "git@github.com:fountain/image/": "fountain/image",
+    "git@github.com:/fountain/image.git": "fountain/image",
+    "github.com:fountain/image.git": "fountain/image",
+    "https://github.com:443/fountain/image.git/": "fountain/image",
+    "HTTPS://GitHub.com/fountain/image.git": "fountain/image",
 }
 
 
@@ -69,8 +73,12 @@ def test_by_hand_the_repository_is_that_of_the_clone(said: Callable[[str], Mock]
         ("https://user:secret@github.com.evil.example/o/r", "is at github.com.evil.example, not at"),
         ("/srv/mirror.git", "is no address of a server"),
         ("https://github.com/image", "is no address of a server"),
-        (ToolError("no remote"), "there is no git remote `origin` here"),
-        (HostError("no git"), "there is no git remote `origin` here"),
+        ("git.example:fountain/image", "is at git.example, not at github.com"),
+        (
+            ToolError("it failed", details="fatal: dubious ownership"),
+            "no remote `origin` here: fatal: dubious ownership",
+        ),
+        (HostError("no git"), "no remote `origin` here: no git"),
     ],
 )
 def test_a_clone_that_names_no_repository_is_an_error_that_says_so(
