@@ -45,6 +45,9 @@ AnswerT = TypeVar("AnswerT")
 Body = Mapping[str, object]
 
 PER_PAGE = 100
+# GitHub lists 10,000 releases at most; more comes only from what answers in its place, and would never end.
+MOST_PAGES = 1000
+MOST_TAGS_OF_TAGS = 10
 
 
 class GitHub:
@@ -84,8 +87,9 @@ class GitHub:
                 f"there is no repository {name}, or the token may not see it",
                 hint="Check the name for typing errors, and that the token is of an account or an app with access.",
             ) from None
-        if facts.full_name.lower() != name.lower():
-            self.reporter.note(f"{name} is now called {facts.full_name}")
+        if facts.full_name != name:
+            if facts.full_name.lower() != name.lower():
+                self.reporter.note(f"{name} is now called {facts.full_name}")
             self.context = replace(self.context, repository=facts.full_name)
             self._root = f"/repos/{facts.full_name}"
         return facts
@@ -111,11 +115,13 @@ class GitHub:
         """The commit a tag points to, through an annotated tag's object; None where there is no such tag."""
         try:
             target = self.read("reading the tag", f"/git/ref/tags/{quote(tag)}", Reference).object
-            while target.type == "tag":
+            for _ in range(MOST_TAGS_OF_TAGS):
+                if target.type != "tag":
+                    return target.sha
                 target = self.read("reading the tag", f"/git/tags/{target.sha}", Reference).object
         except AbsentError:
             return None
-        return target.sha
+        raise RemoteError(f"the tag {tag} is of a tag of a tag, and so on", hint="Look at who made it.")
 
     def workflows(self, commit: str | None) -> str | None:
         """What tells a commit's workflows, or the default branch's, from others; None where there are none."""
@@ -300,15 +306,15 @@ class GitHub:
             return parsed(what, pages, call.content), next_page(call.response)
 
         asked: dict[str, object] = {"per_page": PER_PAGE, **(query or {})}
-        seen = []
-        while asked not in seen:
+        seen: list[dict[str, object]] = []
+        while asked not in seen and len(seen) < MOST_PAGES:
             seen.append(asked)
             page, following = self.persistence.read(what, read)
             yield from page
             if following is None:
                 return
             asked = {**asked, **following}
-        raise RemoteError(f"{what} failed: the list of {path} leads back to a page that was read", hint=RUN_AGAIN)
+        raise RemoteError(f"{what} failed: the list of {path} does not end", hint=RUN_AGAIN)
 
     def read(self, what: str, path: str, kind: type[AnswerT], query: Body | None = None) -> AnswerT:
         """What is at a path below the repository; raises AbsentError where there is nothing. `what` names it."""
