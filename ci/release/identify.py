@@ -105,7 +105,7 @@ def identify_at(github: GitHub, asked: Unidentified, releases: Sequence[Release]
                 f"it is of {release.html_url}, a release without a record: nothing tells what went in",
                 hint="It was not published by this repository's automation, and nobody vouches for it.",
             )
-    found = identify(asked, [read_record(github, release, own=True) for release in candidates])
+    found = identify(asked, [read_record(github, release) for release in candidates])
     if found is None and any(_holds(asked, release) for release in candidates):
         raise VerificationError(
             f"{candidates[0].html_url} has this file, and its record does not know it",

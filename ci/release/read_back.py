@@ -104,13 +104,13 @@ def _at_home(record: ReleaseRecord, context: Context) -> ReleaseRecord:
     return ReleaseRecord.model_validate(json.loads(moved) | {"repository": context.repository})
 
 
-def read_record(github: GitHub, release: Release, *, own: bool = False) -> ReleaseRecord:
+def read_record(github: GitHub, release: Release) -> ReleaseRecord:
     """The record that a release carries; raises VerificationError where it has none, or one of another release.
 
-    An `own` one is of this repository, by whatever name; otherwise nobody is asked.
+    It is of this repository, by whatever name: its addresses are shown to people.
     """
     data = _download(github, release, artifacts.RELEASE, "It was not published by this repository's automation.")
-    return _own_record(github, data, release) if own else parse_published(data, _where(release), tag=release.tag_name)
+    return _own_record(github, data, release)
 
 
 def _where(release: Release) -> str:

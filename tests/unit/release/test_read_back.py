@@ -153,8 +153,8 @@ def test_after_a_renaming_the_record_is_the_same_and_its_addresses_are_todays() 
     assert found.text == of(FORMER).to_json()
 
 
-def test_an_older_release_may_be_of_whatever_name_where_nobody_needs_to_know() -> None:
-    record = of("somebody/else")
+def test_an_older_release_may_be_of_a_former_name() -> None:
+    record = of(FORMER)
     assert read_record(there(record), release(assets=[asset(local(artifacts.RELEASE))])) == record
 
 
@@ -218,3 +218,10 @@ def test_a_file_must_be_there_and_be_the_recorded_one() -> None:
         read_file(github, holding, expected)
     right = expected.model_copy(update={"sha256": hashlib.sha256(b"data").hexdigest()})
     assert read_file(github, holding, right) == b"data"
+
+
+@pytest.mark.parametrize("other", [of("evil/image"), of(REPOSITORY, server="https://evil.example")])
+def test_a_record_that_is_not_of_this_repository_is_read_for_nothing(other: ReleaseRecord) -> None:
+    """Else its addresses would come into the notes and the record of the next release."""
+    with pytest.raises(VerificationError, match="is not of"):
+        read_record(there(other), release(assets=[asset(local(artifacts.RELEASE))]))
