@@ -90,7 +90,7 @@ class GitHubServer:
 
     @property
     def exchanges(self) -> list[Exchange]:
-        """All so far, in the order of their answers."""
+        """All so far, in the order of the requests."""
         return list(self._log.exchanges)
 
     def create_repository(self, name: str, files: Mapping[str, str], *, private: bool = False) -> str:
