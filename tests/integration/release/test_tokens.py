@@ -159,7 +159,8 @@ def test_a_workflow_that_was_merged_since_the_build_takes_another_permission_whe
     before = stage.state()
     run = stage.publish()
     assert run.code == AccessError.exit_code, run.said
-    assert "`workflows: write`, which no GITHUB_TOKEN has: push the tag first" in run.said
+    assert "needs the permission `workflows`; a workflow's own token cannot have it" in run.said
+    assert "Push the tag first" in run.said
     assert stage.state() == before
     app = using(stage, stage.server.app_token(stage.repository, workflows="write", **WRITES)).publish()
     assert app.code == 0, app.said
