@@ -18,6 +18,7 @@ from tests.support.stage import (
     OLDER,
     Run,
     Stage,
+    assert_proposed,
     assert_released,
     published_files,
     release_older,
@@ -81,6 +82,8 @@ def test_among_150_releases_the_draft_and_the_release_before_are_found(
     assert previous is not None
     assert previous.tag == OLDER
     assert stage.api("GET", "/releases/latest")["tag_name"] == TAG
+    assert stage.roll_out().code == 0
+    assert_proposed(stage)
 
 
 def test_where_github_tells_no_digests_a_release_is_made_and_resumed(
