@@ -117,6 +117,9 @@ class GitHubServer:
         number = self._emulate("GET", f"/repos/{repository}")["id"] if repository else None
         return self._access.add(Token(login="app[bot]", kind=Kind.APP, granted=permissions, repository=number))
 
+    def add_token(self, token: Token) -> Token:
+        return self._access.add(token)
+
     def expire(self, token: Token) -> None:
         self._access.expire(token)
 
