@@ -102,7 +102,7 @@ def propose_rollout(
     confirm = partial(require_unchanged, github, published)
     pulls = [_propose(github, targets.own(github, published), request, reporter, confirm)]
     if consumer is not None:
-        change = targets.fountainkit(consumer, published, github.is_called)
+        change = targets.fountainkit(consumer, published, github)
         pulls.append(_propose(consumer, change, request, reporter, confirm))
     actions.set_outputs({"pull-requests": "\n".join(pull.html_url for pull in pulls if pull is not None)}, environ)
 

@@ -8,8 +8,9 @@ from ci.fetch.limits import passes, retry_after, wait_seconds
 from ci.fetch.source import AbsentError, TransientError, printable
 from ci.host.errors import AccessError, RefusedError, RejectedError, RemoteError
 
-# What is made in a repository that was just read: that there is nothing can only be said of what may not be seen.
-_MADE = re.compile(r"POST /(releases|pulls|git/\w+)$")
+# What is made in a repository that was just read, or never goes away: no pull request does, and of a missing reference
+# GitHub says 422. That there is nothing can only be said of what may not be seen.
+_THERE = re.compile(r"POST /(releases|pulls|git/\w+)$|PATCH /(pulls/\d+|git/refs/.+)$")
 _PULLS_OF_ACTIONS = "not permitted to create or approve pull requests"
 
 
@@ -23,7 +24,7 @@ def from_status(status: int, headers: Mapping[str, str], body: object, request: 
     if passes(status):
         return TransientError(f"status {status} at {request}", retry_after=retry_after(headers.get("Retry-After")))
     if status == 404:
-        return _not_allowed(request, message, lower) if _MADE.match(request) else AbsentError(request)
+        return _not_allowed(request, message, lower) if _THERE.match(request) else AbsentError(request)
     if status == 401:
         return AccessError(
             f"GitHub does not accept the token: {message}",
@@ -64,6 +65,9 @@ def _not_allowed(request: str, message: str, headers: Mapping[str, str]) -> Exce
         return AccessError(text, hint="A release needs `contents: write`, a roll-out `pull-requests: write` too.")
     needs = ", or ".join(way.replace("_", "-").replace(",", " and ").replace("=", ": ") for way in ways)
     hint = f"Give it `{needs}`."
+    if "read" in needs:
+        # What is asked for first is a look; the writes that follow need more.
+        hint = "A release needs `contents: write`, a roll-out `contents: write` and `pull-requests: write`."
     if "workflows" in needs:
         hint += (
             " Where it has `contents: write` already, the commit has other workflows than the default branch, and it "

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aiohttp import web
@@ -20,8 +20,8 @@ class Exchange:
     """One request and its answer.
 
     `path` is as sent, without the query. `authorized` tells whether it came with a token. `request_body` and
-    `response_body` are the JSON, None where there was none. `status` is None where the client got no answer. `fault`
-    names what was done to it.
+    `response_body` are the JSON, None where there was none. `status` is None where the client got no answer, or none
+    yet. `fault` names what was done to it.
     """
 
     method: str
@@ -30,13 +30,13 @@ class Exchange:
     request_headers: Mapping[str, str]
     authorized: bool
     request_body: Any
-    status: int | None
-    response_body: Any
-    fault: str | None
+    status: int | None = None
+    response_body: Any = None
+    fault: str | None = None
 
 
 class ExchangeLog:
-    """Every exchange in the order of the answers."""
+    """Every exchange in the order of the requests: one that ends late is not taken for one of those that followed."""
 
     def __init__(self) -> None:
         self.exchanges: list[Exchange] = []
@@ -45,25 +45,28 @@ class ExchangeLog:
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         # An upload is not read here, whatever its type: it may be larger than the memory.
         body = None if request.path.startswith(UPLOADS) else _parse(await request.read())
+        asked = Exchange(
+            method=request.method,
+            path=request.rel_url.raw_path,
+            query=dict(request.query),
+            request_headers={
+                name: value for name, value in request.headers.items() if name.lower() not in SECRET_HEADERS
+            },
+            authorized="Authorization" in request.headers,
+            request_body=body,
+        )
+        place = len(self.exchanges)
+        self.exchanges.append(asked)
         response: web.StreamResponse | None = None
         try:
             response = await handler(request)
         finally:
             answered = None if request.get(UNANSWERED) else response
-            self.exchanges.append(
-                Exchange(
-                    method=request.method,
-                    path=request.rel_url.raw_path,
-                    query=dict(request.query),
-                    request_headers={
-                        name: value for name, value in request.headers.items() if name.lower() not in SECRET_HEADERS
-                    },
-                    authorized="Authorization" in request.headers,
-                    request_body=body,
-                    status=answered.status if answered is not None else None,
-                    response_body=_parse(answered.body) if isinstance(answered, web.Response) else None,
-                    fault=request.get(FAULT),
-                )
+            self.exchanges[place] = replace(
+                asked,
+                status=answered.status if answered is not None else None,
+                response_body=_parse(answered.body) if isinstance(answered, web.Response) else None,
+                fault=request.get(FAULT),
             )
         return response
 

@@ -11,7 +11,7 @@ from aiohttp import web
 from ci.rehearsal.access import CALLER
 from ci.rehearsal.calls import REPOSITORY, api_path, forward, forwarded, full_name, wishes
 from ci.rehearsal.emulator import EMULATOR, Emulator
-from ci.rehearsal.replies import ApiError, Json, invalid, not_found, problem, reply
+from ci.rehearsal.replies import ApiError, Json, invalid, not_found, page_size, problem, reply
 from ci.rehearsal.tokens import Kind
 
 # In a list GitHub leaves these out: schema `pull-request-simple`.
@@ -169,6 +169,7 @@ async def list_all(request: web.Request) -> web.Response:
         # "Filter pulls by head user or head organization and branch name in the format of user:ref-name": a `head` of
         # another form filters nothing.
         query.pop("head", None)
+    query["per_page"] = str(page_size(request))
     answer = await forward(request, query)
     pulls, repository = request.app[PULLS], full_name(request)
     return reply(

@@ -90,7 +90,7 @@ class GitHubServer:
 
     @property
     def exchanges(self) -> list[Exchange]:
-        """All so far, in the order of their answers."""
+        """All so far, in the order of the requests."""
         return list(self._log.exchanges)
 
     def create_repository(self, name: str, files: Mapping[str, str], *, private: bool = False) -> str:
@@ -116,6 +116,9 @@ class GitHubServer:
         """An installation's token, for one repository or all of the owner's."""
         number = self._emulate("GET", f"/repos/{repository}")["id"] if repository else None
         return self._access.add(Token(login="app[bot]", kind=Kind.APP, granted=permissions, repository=number))
+
+    def add_token(self, token: Token) -> Token:
+        return self._access.add(token)
 
     def expire(self, token: Token) -> None:
         self._access.expire(token)

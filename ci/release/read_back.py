@@ -24,14 +24,19 @@ def newest_release(releases: Iterable[Release], *, below: Version | None = None)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedRelease:
-    """A release that is what was published; `text` is its record as it is there.
-
-    `record` says the same, with the addresses that the repository has today: it may have been renamed since.
-    """
+    """A release that is what was published; `text` is its `record` as it is there."""
 
     release: Release
     record: ReleaseRecord
     text: str
+
+    def at_home(self, context: Context) -> ReleaseRecord:
+        """The record with each address of its repository as it is today: it may have been renamed since."""
+        if self.record.repository == context.repository:
+            return self.record
+        former, now = (f'"{context.server_url}/{name}/' for name in (self.record.repository, context.repository))
+        moved = self.record.to_json().replace(former, now)
+        return ReleaseRecord.model_validate(json.loads(moved) | {"repository": context.repository})
 
 
 def read_published(github: GitHub, tag: str, vouch: Callable[[bytes, ReleaseRecord], None]) -> PublishedRelease:
@@ -52,7 +57,7 @@ def read_published(github: GitHub, tag: str, vouch: Callable[[bytes, ReleaseReco
             hint="Somebody changed the release. Publish the day's next version; do not roll this one out.",
             details="\n".join(found.problems),
         )
-    return PublishedRelease(release=release, record=_at_home(record, github.context), text=data.decode())
+    return PublishedRelease(release=release, record=record, text=data.decode())
 
 
 def require_unchanged(github: GitHub, before: PublishedRelease) -> None:
@@ -93,15 +98,6 @@ def _own_record(github: GitHub, data: bytes, release: Release) -> ReleaseRecord:
             hint="Do not use this release.",
         )
     return record
-
-
-def _at_home(record: ReleaseRecord, context: Context) -> ReleaseRecord:
-    """The record with each address of its repository as it is today."""
-    if record.repository == context.repository:
-        return record
-    former, now = (f'"{context.server_url}/{name}/' for name in (record.repository, context.repository))
-    moved = record.to_json().replace(former, now)
-    return ReleaseRecord.model_validate(json.loads(moved) | {"repository": context.repository})
 
 
 def read_record(github: GitHub, release: Release) -> ReleaseRecord:

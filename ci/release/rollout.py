@@ -17,6 +17,7 @@ from ci.github.client import GitHub
 from ci.github.files import RepositoryFile
 from ci.host.errors import AccessError, RefusedError, RejectedError, ToolsmithError
 from ci.host.progress import Reporter
+from ci.release.publish import require_open
 
 _TRAILERS = re.compile(
     r"^Toolsmith-Rollout: (?P<tag>\S+)\n"
@@ -24,6 +25,7 @@ _TRAILERS = re.compile(
     r"Toolsmith-Tree: (?P<tree>[0-9a-f]{40})\s*\Z",
     re.MULTILINE,
 )
+LOOK_ANEW = "Run it again: it looks anew at what is there."
 _BEGIN, _END = "<!-- fountainkit-toolsmith-image: {} -->", "<!-- fountainkit-toolsmith-image: end -->"
 _TITLE = r"(?P<title>(?!end -->)[^\n]*?)"
 _SECTION = re.compile(f"{_BEGIN.format(_TITLE)}.*?{_END}", re.DOTALL)
@@ -175,10 +177,12 @@ def carry_out(
     pull = found.pull
     if pull is not None and pull.open and _is_up_to_date(found.current, change) and not change.edits(pull):
         return PullResult(pull=pull, outcome="as it should be already")
+    _require_place(github, change)
     confirm()
     result = _bring_about(github, change, found, reporter)
     try:
         confirm()
+        _require_base(github, change, result.pull)
     except ToolsmithError:
         try:
             _take_back(github, change, found, result)
@@ -187,6 +191,33 @@ def carry_out(
             reporter.warn(f"{result.pull.html_url} must not be merged, and cannot be taken back: {trouble.message}")
         raise
     return result
+
+
+def _require_place(github: GitHub, change: ProposedChange) -> None:
+    """Raise RefusedError where nobody may write any more, or the files have a former name of the repository in them."""
+    name = github.context.repository
+    facts = github.repository()
+    require_open(facts)
+    if name != github.context.repository:
+        raise RefusedError(f"{name} was renamed to {github.context.repository} meanwhile", hint=LOOK_ANEW)
+    if facts.default_branch != change.base:
+        raise _other_base(change, facts.default_branch)
+
+
+def _require_base(github: GitHub, change: ProposedChange, pull: Pull) -> None:
+    """Raise RefusedError where another branch became the default one, unless it took the pull request along."""
+    base = github.repository().default_branch
+    if base == change.base:
+        return
+    # https://docs.github.com/repositories/configuring-branches-and-merges-in-your-repository/
+    # managing-branches-in-your-repository/renaming-a-branch
+    taken = [one.number for one in github.pulls(change.branch) if one.base.ref == base]
+    if pull.number not in taken:
+        raise _other_base(change, base)
+
+
+def _other_base(change: ProposedChange, base: str) -> RefusedError:
+    return RefusedError(f"the default branch became {base} meanwhile, it was {change.base}", hint=LOOK_ANEW)
 
 
 def _bring_about(github: GitHub, change: ProposedChange, found: Survey, reporter: Reporter) -> PullResult:
@@ -229,6 +260,8 @@ def _open(github: GitHub, change: ProposedChange, made: str | None) -> tuple[Pul
             return there, False
         if made is not None and "already exists" not in refusal.message:
             _remove_branch(github, change, made)
+        if isinstance(refusal, RejectedError) and (base := github.repository().default_branch) != change.base:
+            raise _other_base(change, base) from refusal
         raise
     return pull, True
 

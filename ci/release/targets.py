@@ -26,8 +26,8 @@ _ASSET_URL = re.compile(r"(?P<server>https?://.+)/(?P<repository>[^/]+/[^/]+)(?P
 
 def own(github: GitHub, published: PublishedRelease) -> ProposedChange | None:
     """The change to this repository; None where its manifest points to the release already."""
-    record = published.record
     base, head = default_branch(github)
+    record = published.at_home(github.context)
     files = Snapshot(github, head)
     manifest = text_of(files.find(MANIFEST), github, MANIFEST)
     if is_rolled_out(read_manifest(manifest.encode(), MANIFEST)["image"], record, github.is_called):
@@ -39,33 +39,35 @@ def own(github: GitHub, published: PublishedRelease) -> ProposedChange | None:
         base=base,
         head=head,
         branch=branch_name(record.tag),
-        files={files.find(path): text for path, text in own_files(published, manifest, log).items()},
+        files={files.find(path): text for path, text in own_files(record, published.text, manifest, log).items()},
         title=f"Roll out {record.tag}",
         body=notes.pull_request(record),
     )
 
 
-def own_files(published: PublishedRelease, manifest: str, log: str) -> dict[str, str]:
-    """The files of this repository after the roll-out, by path; `manifest` and `log` are two of them before it."""
-    record = published.record
+def own_files(record: ReleaseRecord, published: str, manifest: str, log: str) -> dict[str, str]:
+    """The files of this repository after the roll-out, by path; `manifest` and `log` are two of them before it.
+
+    `published` is the record's text as it was released.
+    """
     return {
         MANIFEST: replace_image(manifest, image_fields(record), MANIFEST, add=True),
         CHANGELOG: changelog.with_entry(log, record.tag, notes.changelog_entry(record), CHANGELOG),
         f"releases/{record.tag}.md": notes.release_page(record),
-        f"releases/{record.tag}.json": published.text,
+        f"releases/{record.tag}.json": published,
     }
 
 
-def fountainkit(github: GitHub, published: PublishedRelease, is_called: Callable[[str], bool]) -> ProposedChange | None:
+def fountainkit(github: GitHub, published: PublishedRelease, home: GitHub) -> ProposedChange | None:
     """The change to the consumer's manifest, of the image's fields only; None where it is there already.
 
-    `is_called` tells the names of the release's repository.
+    `home` is the release's repository.
     """
-    record = published.record
+    record = published.at_home(home.context)
     base, head = default_branch(github)
     file = Snapshot(github, head).find(CONSUMER_MANIFEST)
     manifest = text_of(file, github, CONSUMER_MANIFEST)
-    if is_rolled_out(read_manifest(manifest.encode(), CONSUMER_MANIFEST)["image"], record, is_called):
+    if is_rolled_out(read_manifest(manifest.encode(), CONSUMER_MANIFEST)["image"], record, home.is_called):
         return None
     return ProposedChange(
         tag=record.tag,

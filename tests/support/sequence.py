@@ -53,7 +53,8 @@ ROLL_OUT = (
     "GET git/trees/SHA",  # releases
     "GET pulls",
     "GET git/ref/heads/rollout/TAG",
-    "GET releases/tags/TAG",  # is it still what it was?
+    "GET repository",  # is it still what it was?
+    "GET releases/tags/TAG",
     "GET git/ref/tags/TAG",
     "POST git/trees",
     "POST git/commits",
@@ -61,6 +62,7 @@ ROLL_OUT = (
     "POST pulls",
     "GET releases/tags/TAG",  # and now?
     "GET git/ref/tags/TAG",
+    "GET repository",
 )
 WHOLE = (*PUBLISH, *ROLL_OUT)
 

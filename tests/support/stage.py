@@ -327,24 +327,24 @@ def assert_released(stage: Stage, dist: Path, tag: str = TAG) -> None:
     assert {path.name for path in dist.iterdir() if path.name.startswith(".")} <= LOCKS
 
 
-def assert_proposed(stage: Stage, tag: str = TAG, *, pulls: int = 1) -> Json:
+def assert_proposed(stage: Stage, tag: str = TAG, *, pulls: int = 1, base: str = "main") -> Json:
     """There is one branch and one pull request, and it changes the four files as it should and nothing else."""
     branch = f"rollout/{tag}"
     assert [name for name in stage.branches() if name.startswith("rollout/")] == [branch]
     assert len(stage.pulls()) == pulls
     (pull,) = [pull for pull in stage.pulls() if pull["state"] == "open"]
-    assert (pull["head"]["ref"], pull["base"]["ref"]) == (branch, "main")
+    assert (pull["head"]["ref"], pull["base"]["ref"]) == (branch, base)
     assert pull["head"]["sha"] == stage.head(branch)
     commit = stage.api("GET", f"/git/commits/{stage.head(branch)}")
-    assert [parent["sha"] for parent in commit["parents"]] == [stage.head()]
-    assert_changes(stage, branch, {MANIFEST, CHANGELOG, f"releases/{tag}.md", f"releases/{tag}.json"})
+    assert [parent["sha"] for parent in commit["parents"]] == [stage.head(base)]
+    assert_changes(stage, branch, {MANIFEST, CHANGELOG, f"releases/{tag}.md", f"releases/{tag}.json"}, base)
     assert stage.read(f"releases/{tag}.json", branch) == stage.asset(artifacts.RELEASE, tag).decode()
     return pull
 
 
-def assert_changes(stage: Stage, branch: str, paths: Iterable[str]) -> None:
+def assert_changes(stage: Stage, branch: str, paths: Iterable[str], base: str = "main") -> None:
     """The branch has the default branch's files, but for these, which it adds or changes."""
-    before, after = stage.tree(), stage.tree(branch)
+    before, after = stage.tree(base), stage.tree(branch)
     changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
     assert changed == set(paths)
     assert before.keys() <= after.keys()

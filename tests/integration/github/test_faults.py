@@ -143,7 +143,7 @@ def test_a_client_killed_in_a_pause_leaves_what_was_done_by_then(
         assert held.reached.wait(WAIT)
         client.kill()
     server.faults.clear()
-    wait_until(lambda: any(repository in exchange.path for exchange in server.exchanges))
+    wait_until(lambda: any(repository in exchange.path and exchange.fault for exchange in server.exchanges))
     assert [release["tag_name"] for release in server.releases(repository)] == (["v1"] if acted else [])
 
 
@@ -184,3 +184,17 @@ def test_the_log_tells_what_was_done_to_whom(server: GitHubServer, api: Api) -> 
     assert (lost.method, lost.status, lost.fault, lost.request_body) == ("POST", None, "connection reset after", CREATE)
     assert (kept.query, kept.status, kept.fault, len(kept.response_body)) == ({"per_page": "5"}, 200, None, 1)
     assert server.token not in repr(server.exchanges)
+
+
+def test_a_request_that_ends_late_is_not_one_of_those_that_followed(
+    server: GitHubServer, api: Api, pool: ThreadPoolExecutor
+) -> None:
+    held = server.faults.arm(Fault(effect=Effect.PAUSE, moment=Moment.AFTER, method="POST"))
+    made = pool.submit(api.draft, "v1")
+    assert held.reached.wait(WAIT)
+    late, after = len(server.exchanges) - 1, len(server.exchanges)
+    held.proceed()
+    made.result(WAIT)
+    api.get()
+    assert [exchange.method for exchange in server.exchanges[after:]] == ["GET"]
+    assert (server.exchanges[late].status, server.exchanges[late].fault) == (201, "pause after")

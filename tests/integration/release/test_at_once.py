@@ -1,21 +1,25 @@
 """Several roll-outs of one release at the same time: one pull request, no branch beside it, and nobody fails."""
 
+import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from ci.github import client
+from ci.consume.bundle import NAME as ENSURE_VM_NAME
 from ci.github.client import GitHub
 from ci.github.failures import from_status
-from ci.host.errors import AccessError, RefusedError, RejectedError, ToolsmithError
+from ci.host.errors import AccessError, RefusedError, RejectedError, RemoteError, ToolsmithError, VerificationError
 from ci.propose_rollout import ProposeRolloutRequest, propose_rollout
+from ci.publish_release import PublishReleaseRequest, publish_release
+from ci.records import artifacts
 from ci.records.version import Version
 from ci.rehearsal.faults import Effect, Fault, Moment
 from tests.support.quiet import quiet_reporter
-from tests.support.releasing import TAG
-from tests.support.stage import QUICK, Stage, assert_proposed, meanwhile
+from tests.support.releasing import TAG, write_ensure_vm
+from tests.support.stage import QUICK, Stage, assert_proposed, assert_released, meanwhile, sha256
 
 pytestmark = pytest.mark.integration
 
@@ -43,14 +47,46 @@ def roll_out_at_once(stage: Stage) -> None:
         list(runs.map(run, range(RUNS)))
 
 
-def test_three_at_once_ten_times_make_one_pull_request_each_time(new_stage: Callable[..., Stage]) -> None:
+def release_at_once(stage: Stage, dists: Sequence[Path], record_sha256: str) -> list[ToolsmithError]:
+    """Publish from each folder and roll out, all at the same moment; what they end with."""
+    start = threading.Barrier(len(dists) + RUNS)
+    tag = Version.parse(TAG)
+
+    def run(dist: Path | None) -> ToolsmithError | None:
+        environ, reporter = stage.environ, quiet_reporter()
+        start.wait()
+        try:
+            if dist is None:
+                wanted = ProposeRolloutRequest(tag=tag, record_sha256=record_sha256)
+                propose_rollout(wanted, reporter, environ=environ, patience=QUICK)
+            else:
+                request = PublishReleaseRequest(dist=dist, record_sha256=record_sha256)
+                publish_release(request, reporter, environ=environ, patience=QUICK, bundle=write_ensure_vm)
+        except ToolsmithError as error:
+            return error
+        return None
+
+    with ThreadPoolExecutor(len(dists) + RUNS) as runs:
+        ended = runs.map(run, [*dists, *[None] * RUNS])
+        return [error for error in ended if error is not None]
+
+
+def test_two_publishers_and_three_roll_outs_at_once_ten_times(new_stage: Callable[..., Stage]) -> None:
+    """One release, one pull request, no further draft or branch; whoever was too early is run again, as it says."""
     for _ in range(TIMES):
         stage = new_stage()
-        stage.build()
-        assert stage.publish().code == 0
-        roll_out_at_once(stage)
+        dists = [stage.build(), stage.folder / "other"]
+        shutil.copytree(dists[0], dists[1])
+        assert stage.prepare().code == 0
+        digest = sha256((dists[0] / artifacts.RELEASE).read_bytes())
+        for name in (artifacts.RELEASE, ENSURE_VM_NAME):
+            (dists[0] / name).unlink()
+        failures = release_at_once(stage, dists, digest)
+        assert {type(failure) for failure in failures} <= {RefusedError, RemoteError, VerificationError}, failures
+        assert release_at_once(stage, dists, digest) == []
+        assert_released(stage, dists[0])
         assert_proposed(stage)
-        assert stage.roll_out().writes == []
+        assert sorted(stage.branches()) == ["main", BRANCH]
 
 
 def test_three_at_once_after_the_default_branch_moved_keep_the_one(published: Stage) -> None:
@@ -116,13 +152,15 @@ def test_a_commit_that_arrives_before_the_branch_is_moved_is_not_lost(published:
 
 
 def test_the_pull_request_is_found_on_whatever_page_it_is(published: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the first of 41, on the last page of the list; the server's pages are shorter than asked for."""
     assert published.roll_out().code == 0
-    for number in range(5):
-        published.server.commit(published.repository, {"a.txt": "A\n"}, branch=f"to-{number}")
-        body = {"title": "Other", "head": BRANCH, "base": f"to-{number}"}
-        published.api("POST", "/pulls", body)
+    head = published.head()
+    for number in range(40):
+        published.api("POST", "/git/refs", {"ref": f"refs/heads/to-{number}", "sha": head})
+        published.api("POST", "/pulls", {"title": "Other", "head": BRANCH, "base": f"to-{number}"})
     before = published.state()
-    monkeypatch.setattr(client, "PER_PAGE", 1)
+    monkeypatch.setattr(published.server.quirks, "longest_page", 7)
     run = published.roll_out()
     assert (run.code, run.writes) == (0, []), run.said
+    assert len([one for one in run.exchanges if one.path.endswith("/pulls")]) == 6
     assert published.state() == before

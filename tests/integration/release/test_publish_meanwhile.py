@@ -5,10 +5,8 @@ All acts at all requests: pytest --full.
 
 import shutil
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from threading import Barrier
 
 import pytest
 
@@ -283,24 +281,6 @@ def test_another_publisher_that_does_it_all_meanwhile(ready: Stage, number: int)
     assert (run.code, failures) == (0, [None]), run.said
     assert_released(ready, dist)
     assert ready.publish().writes == []
-
-
-def test_two_publishers_at_once_ten_times(new_stage: Callable[..., Stage]) -> None:
-    for _ in range(10):
-        stage, start = new_stage(), Barrier(2)
-        dists = copies(stage)
-
-        def publish(dist: Path, stage: Stage = stage, start: Barrier = start) -> ToolsmithError | None:
-            start.wait()
-            return fails(stage, dist)
-
-        with ThreadPoolExecutor(2) as both:
-            failures = list(both.map(publish, dists))
-        # The slower one may have to be run again, as it says.
-        assert None in failures
-        assert {type(failure) for failure in failures} <= {type(None), RemoteError, VerificationError}, failures
-        assert_released(stage, dists[0])
-        assert stage.publish().writes == []
 
 
 @pytest.mark.parametrize(

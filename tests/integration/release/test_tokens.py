@@ -6,7 +6,7 @@ import pytest
 
 from ci.host.errors import AccessError
 from ci.rehearsal.faults import Effect, Fault
-from ci.rehearsal.tokens import READS, WRITES, Token
+from ci.rehearsal.tokens import READS, WRITES, Kind, Token
 from ci.release.targets import CONSUMER_MANIFEST
 from tests.support.releasing import TAG
 from tests.support.stage import FILES, Stage, assert_proposed, assert_released, meanwhile
@@ -23,6 +23,16 @@ CAPABLE: Mapping[str, MayChoose] = {
 }
 
 
+def classic(stage: Stage, scopes: str) -> Token:
+    owner = stage.server.owner
+    return stage.server.add_token(Token(login=owner, kind=Kind.CLASSIC, owns=True, scopes=scopes))
+
+
+def without_pull_requests(stage: Stage) -> Token:
+    granted = {"contents": "write"}
+    return stage.server.add_token(Token(login=stage.server.owner, kind=Kind.FINE_GRAINED, owns=True, granted=granted))
+
+
 def of_another_repository(stage: Stage) -> Token:
     other = stage.server.create_repository(f"other-than-{stage.folder.name}", {"a": "b"})
     return stage.server.app_token(other, **WRITES)
@@ -36,7 +46,7 @@ CANNOT_RELEASE: Mapping[str, tuple[MayChoose, str]] = {
     "fine-grained that reads": (
         lambda stage: stage.server.tokens.reader, "personal access token: it needs contents: write"
     ),
-    "GITHUB_TOKEN that reads": (
+    "GITHUB_TOKEN that reads, as a fork's": (
         lambda stage: stage.server.job_token(stage.repository, **READS), f"{REFUSED}: it needs contents: write"
     ),
     "GITHUB_TOKEN without contents": (
@@ -57,6 +67,18 @@ CANNOT_PROPOSE: Mapping[str, tuple[MayChoose, str]] = {
     "app without pull-requests": (
         lambda stage: stage.server.app_token(stage.repository, contents="write", pull_requests="read"),
         f"{REFUSED}: it needs pull-requests: write",
+    ),
+    "app with contents alone": (
+        lambda stage: stage.server.app_token(stage.repository, contents="write"),
+        "a roll-out `contents: write` and `pull-requests: write`",
+    ),
+    "GITHUB_TOKEN with contents alone": (
+        lambda stage: stage.server.job_token(stage.repository, contents="write"),
+        "a roll-out `contents: write` and `pull-requests: write`",
+    ),
+    "fine-grained without pull requests": (
+        without_pull_requests,
+        "personal access token: it needs pull-requests: write",
     ),
 }
 
@@ -159,8 +181,41 @@ def test_a_workflow_that_was_merged_since_the_build_takes_another_permission_whe
     before = stage.state()
     run = stage.publish()
     assert run.code == AccessError.exit_code, run.said
-    assert "`workflows: write`, which no GITHUB_TOKEN has: push the tag first" in run.said
+    assert "needs the permission `workflows`; a workflow's own token cannot have it" in run.said
+    assert "Push the tag first" in run.said
     assert stage.state() == before
     app = using(stage, stage.server.app_token(stage.repository, workflows="write", **WRITES)).publish()
     assert app.code == 0, app.said
     assert_released(stage, dist)
+
+
+def test_a_classic_token_without_the_scope_workflow_is_told_so_though_github_says_not_found(stage: Stage) -> None:
+    """The draft is there, so that what is refused first is its publishing."""
+    dist = stage.build()
+    stage.server.faults.arm(Fault(effect=Effect.BAD_GATEWAY, method="PATCH", path="/releases/", times=100))
+    assert stage.publish().code != 0
+    stage.server.faults.clear()
+    commit = stage.head()
+    stage.server.commit(stage.repository, {".github/workflows/tests.yml": "on: push\n"})
+    before = stage.state()
+    run = using(stage, classic(stage, "repo")).publish()
+    assert run.code == AccessError.exit_code, run.said
+    assert "needs the permission `workflows`" in run.said
+    assert f"git push origin {commit}:refs/tags/{TAG}" in run.said
+    assert stage.state() == before
+    assert using(stage, classic(stage, "repo, workflow")).publish().code == 0
+    assert_released(stage, dist)
+
+
+@pytest.mark.parametrize("kind", ["classic without a scope", "classic of an outsider"])
+def test_a_classic_token_that_may_not_edit_the_pull_request_is_told_so(stage: Stage, kind: str) -> None:
+    """What is refused first, with 404, is a change of what is there."""
+    choose, words = CANNOT_PROPOSE[kind]
+    stage.build()
+    assert [stage.publish().code, stage.roll_out().code] == [0, 0]
+    stage.api("PATCH", "/pulls/1", {"body": "Mine"})
+    before = stage.state()
+    run = using(stage, choose(stage)).roll_out()
+    assert run.code == AccessError.exit_code, run.said
+    assert words in run.said
+    assert stage.state() == before

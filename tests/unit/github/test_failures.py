@@ -93,8 +93,11 @@ def test_a_403_of_an_archived_repository_is_not_about_the_token() -> None:
     assert "Unarchive" in failure.hint
 
 
-@pytest.mark.parametrize("request_line", ["POST /releases", "POST /git/trees", "POST /git/refs", "POST /pulls"])
-def test_a_404_to_what_is_made_anew_is_how_a_classic_token_is_refused(request_line: str) -> None:
+@pytest.mark.parametrize(
+    "request_line",
+    ["POST /releases", "POST /git/trees", "POST /git/refs", "POST /pulls", "PATCH /pulls/1", "PATCH /git/refs/heads/a"],
+)
+def test_a_404_to_what_is_made_anew_or_cannot_be_gone_is_how_a_classic_token_is_refused(request_line: str) -> None:
     failure = from_status(404, {"X-OAuth-Scopes": "gist"}, {"message": "Not Found"}, request_line)
     assert isinstance(failure, AccessError)
     assert "its scopes are: gist" in failure.message

@@ -12,9 +12,8 @@ from ci.records.release import ReleaseFacts, ReleaseRecord
 from ci.release.consistency import FOLDER, Checkout, findings
 from ci.release.dist import read_dist
 from ci.release.proposal import release_record
-from ci.release.read_back import PublishedRelease
 from ci.release.targets import CHANGELOG, MANIFEST, own_files
-from tests.support.answers import local, release
+from tests.support.answers import local
 from tests.support.releasing import TAG, make_dist
 
 OLDER = "v2026.11.22"
@@ -51,10 +50,6 @@ def make_record(folder: Path, tag: str, previous: ReleaseRecord | None) -> Relea
     )
 
 
-def published(record: ReleaseRecord) -> PublishedRelease:
-    return PublishedRelease(release=release(record.tag), record=record, text=record.to_json())
-
-
 @pytest.fixture
 def rolled_out(tmp_path: Path) -> Files:
     """After two roll-outs."""
@@ -62,7 +57,7 @@ def rolled_out(tmp_path: Path) -> Files:
     previous = None
     for tag in (OLDER, TAG):
         previous = make_record(tmp_path, tag, previous)
-        files |= own_files(published(previous), files[MANIFEST], files[CHANGELOG])
+        files |= own_files(previous, previous.to_json(), files[MANIFEST], files[CHANGELOG])
     return files
 
 
@@ -81,7 +76,7 @@ def test_a_roll_out_keeps_it_so(rolled_out: Files) -> None:
 
 def test_a_revert_of_the_first_roll_out_leads_back_to_it(tmp_path: Path) -> None:
     record = make_record(tmp_path, TAG, None)
-    after = first() | own_files(published(record), first()[MANIFEST], first()[CHANGELOG])
+    after = first() | own_files(record, record.to_json(), first()[MANIFEST], first()[CHANGELOG])
     assert found(after) == []
     # A revert that forgets a file does not.
     for path in (MANIFEST, CHANGELOG, RECORD, PAGE):

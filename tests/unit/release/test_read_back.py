@@ -148,9 +148,10 @@ def test_a_record_with_another_address_or_an_impossible_size_is_none(old: str, n
 
 
 def test_after_a_renaming_the_record_is_the_same_and_its_addresses_are_todays() -> None:
-    found = read(there(of(FORMER)))
-    assert found.record == RECORD
-    assert found.text == of(FORMER).to_json()
+    github = there(of(FORMER))
+    found = read(github)
+    assert found.at_home(github.context) == RECORD
+    assert found.text == found.record.to_json() == of(FORMER).to_json()
 
 
 def test_an_older_release_may_be_of_a_former_name() -> None:
