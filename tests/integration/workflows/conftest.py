@@ -121,15 +121,12 @@ def make_scene(
         scene.make_origin(folder / "origin", keys, edits)
         made = Scene(
             folder=folder,
-            server=github,
             language=language,
             repository=github.create_repository(
                 f"image-{number}", scene.server_files(folder / "origin"), private=private
             ),
             settings=Settings(variables=variables or {}, environments={"roll-out": secrets or {}}),
-            side=GitHubSide(
-                origin=folder / "origin", artifacts=folder / "artifacts", app_secret=github.tokens.app.secret
-            ),
+            side=GitHubSide(origin=folder / "origin", artifacts=folder / "artifacts", server=github),
             cache=cache or folder / "cache",
             compiled=compiled,
             tools=tools or {},

@@ -9,9 +9,10 @@ import pytest
 
 from ci.rehearsal.server import GitHubServer
 from tests.integration.workflows.conftest import MakeScene
+from tests.support.workflows.engine import Settings
 from tests.support.workflows.language import WorkflowError
 from tests.support.workflows.model import Result, Run
-from tests.support.workflows.scene import Scene, replaced, server_files
+from tests.support.workflows.scene import CONSUMER, Scene, consumer_files, replaced, server_files
 
 pytestmark = pytest.mark.integration
 
@@ -20,6 +21,10 @@ TAG = "v2026.05.06"
 PURPOSE = "      purpose: ${{ inputs.rehearsal-only && 'rehearsal' || 'release' }}\n"
 PUBLISHED = "needs.publish.result == 'success'"
 ATTEST = "actions/attest@1e69f48acb82d1966a394da916b4c1698aa569d6"
+WITH_APP = Settings(
+    variables={"ROLLOUT_APP_CLIENT_ID": "Iv1.test", "FOUNTAINKIT_NAME": CONSUMER},
+    environments={"roll-out": {"ROLLOUT_APP_PRIVATE_KEY": "a key"}},
+)
 IMAGE, RELEASE, PULL_REQUEST = "image.yml", "release.yml", "pull-request.yml"
 
 
@@ -56,9 +61,13 @@ def continued(halfway: Halfway, tmp_path: Path) -> Iterator[Callable[..., Run]]:
     with GitHubServer.start(tmp_path / "github") as server:
         repository = server.create_repository("image", server_files(halfway.made.root))
         server.show_head_as(repository, halfway.made.head())
+        server.allow_pulls_of_actions(repository)
+        server.create_repository(CONSUMER, consumer_files())
 
-        def run(*again: str, private: bool = False, workflows: Path | None = None) -> Run:
-            made = replace(halfway.made, server=server, repository=repository, private=private)
+        def run(*again: str, private: bool = False, app: bool = False, workflows: Path | None = None) -> Run:
+            side = replace(halfway.made.side, server=server)
+            settings = WITH_APP if app else Settings()
+            made = replace(halfway.made, side=side, repository=repository, private=private, settings=settings)
             kept = {name: job for name, job in halfway.run.jobs.items() if name not in again}
             return made.run(made.push_tag(TAG), Run(id=halfway.run.id, attempt=1, jobs=kept), workflows)
 
@@ -86,6 +95,14 @@ MUTATIONS: Mapping[str, tuple[str, str, str, tuple[str, ...]]] = {
     "the permission to sign": (RELEASE, "id-token: write", "id-token: none", ()),
     "the permission to publish": (RELEASE, "contents: write # for the release and its tag", "contents: read", ()),
     "the permission to propose": (RELEASE, "pull-requests: write # for", "pull-requests: read # for", ()),
+    "the permission to propose a branch": (RELEASE, "contents: write # for the br", "contents: read # for the br", ()),
+    "the permission to keep an attestation": (RELEASE, "attestations: write", "attestations: none", ()),
+    "the permission to download": (RELEASE, "actions: read # to", "actions: none # to", ()),
+    "the permission to collect": (IMAGE, "actions: read # to download", "actions: none # to", ("image/collect",)),
+    "an app's permission to propose": (RELEASE, "n-pull-requests: write", "n-pull-requests: read", ()),
+    "an app's permission to write": (RELEASE, "permission-contents: write", "permission-contents: read", ()),
+    "an app's repository": (RELEASE, "repositories: ${{ vars.FOUNTAINKIT_NAME }}", "repositories: image", ()),
+    "an app's token": (RELEASE, "FOUNTAINKIT_TOKEN: ${{ steps.fountainkit", "FOUNTAINKIT_TOKEN: ${{ steps.app", ()),
     "a caller's permission": (RELEASE, "actions: read # a called", "actions: none # a called", ()),
 }  # fmt: skip
 
@@ -97,15 +114,16 @@ def test_a_release_that_is_broken_in_one_place_does_not_succeed(
     file, old, new, again = MUTATIONS[name]
     workflows = broken(halfway.made, tmp_path, file, old, new)
     try:
-        run = continued(*again, workflows=workflows, private=name == "a condition")
-    except (WorkflowError, AssertionError):
-        return  # GitHub would not start it, or not allow what a job does
+        run = continued(*again, workflows=workflows, private=name == "a condition", app=name.startswith("an app's"))
+    except WorkflowError:
+        return  # GitHub would not start it
     assert run.results()["roll-out"] != "success"
 
 
-@pytest.mark.parametrize("private", [False, True])
-def test_what_is_not_broken_does(continued: Callable[..., Run], *, private: bool) -> None:
-    assert continued("image/collect", private=private).results()["roll-out"] == "success"
+@pytest.mark.parametrize("how", ["plain", "private", "app"])
+def test_what_is_not_broken_does(continued: Callable[..., Run], how: str) -> None:
+    run = continued("image/collect", private=how == "private", app=how == "app")
+    assert run.results()["roll-out"] == "success", run.log
 
 
 @pytest.mark.parametrize(

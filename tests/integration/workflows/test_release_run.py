@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from ci.host.files import sha256_file
 from ci.rehearsal.faults import Effect, Fault
@@ -66,11 +67,13 @@ def test_a_pushed_tag_becomes_a_release_and_a_roll_out_once(
         (pull,) = made.server.pulls(repository)
         assert pull["state"] == "open"
         assert TAG in pull["title"]
-    assert [token.repositories for token in made.side.tokens] == [(made.repository,), (consumer,)]
+    assert [repository for repository, _ in made.side.tokens] == [made.repository, consumer]
     assert "gh attestation verify" in made.server.releases(made.repository)[0]["body"]
     assert "No app is configured" not in run.summary
-    secret = made.side.app_secret
-    assert secret not in run.log.replace(f"::add-mask::{secret}", "")
+    for repository, token in made.side.tokens:
+        assert token.secret not in run.log.replace(f"::add-mask::{token.secret}", "")
+        answer = requests.get(f"{made.server.url}/repos/{repository}", auth=("app", token.secret), timeout=60)
+        assert answer.status_code == 401  # its job has ended
 
     again = made.run(made.push_tag(TAG))
     assert again.results()["image/plan"] == "failure"

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import requests
 
 from ci.host.files import sha256_file
 from ci.rehearsal.faults import Effect, Fault
@@ -79,6 +80,14 @@ def test_a_reviewer_may_take_a_day_and_a_rehearsal_meanwhile_changes_nothing(mak
     def a_day() -> None:
         """Others work: what they merge changes a workflow, and they rehearse the same version."""
         del made.interference.before_step[FIRST_STEP]
+        # A pushed tag is there, without which a workflow's token could not make it after such a change.
+        answer = requests.post(
+            f"{made.server.url}/repos/{made.repository}/git/refs",
+            json={"ref": f"refs/tags/{TAG}", "sha": made.head()},
+            headers={"Authorization": f"Bearer {made.server.token}"},
+            timeout=60,
+        )
+        assert answer.status_code == 201, answer.text
         made.server.commit(made.repository, {".github/workflows/other.yml": "on: push\n"})
         rehearsals.append(made.run(made.dispatch(version=TAG)))
         with pytest.raises(WorkflowError, match="would wait"):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ci.rehearsal.tokens import Token
 from tests.support.workflows.job import Job, Machine, Watch
 from tests.support.workflows.language import Json, Language, WorkflowError
 from tests.support.workflows.model import LEVELS, JobRun, Permissions, Result, Run, allows, worst
@@ -64,7 +65,7 @@ class Engine:
     settings: Settings
     watch: Watch
     machine: Callable[[], Machine]
-    token: Callable[[Permissions], str]
+    token: Callable[[Permissions], Token]
 
     def group(self, event: Event) -> Json:
         """The concurrency group that a run of the event's workflow waits for."""
@@ -123,7 +124,7 @@ class _Attempt:
     def _job(self, name: str, job: Json, frame: Frame) -> JobRun:
         identity = frame.prefix + name
         permissions = self._permissions(identity, job, frame)
-        contexts = self._contexts(identity, job, frame, permissions)
+        contexts = self._contexts(identity, job, frame)
         ancestors = _ancestors(name, frame.definition["jobs"])
         results = [frame.jobs[one].result for one in ancestors]
         anew = frame.anew or any(frame.jobs[one].attempt == self.run.attempt for one in ancestors)
@@ -196,7 +197,9 @@ class _Attempt:
             return earlier
         engine = self.engine
         machine = engine.machine()
-        contexts["github"]["workspace"] = str(machine.workspace)
+        token = engine.token(permissions)
+        contexts["github"] |= {"workspace": str(machine.workspace), "token": token.secret}
+        contexts["secrets"]["GITHUB_TOKEN"] = token.secret
         contexts["runner"] = {"os": "Linux", "arch": "X64", "name": identity, "temp": str(machine.folder / "temp")}
         running = Job(
             name=identity,
@@ -211,6 +214,7 @@ class _Attempt:
             cancelled=self.run.cancelled,
         )
         done = running.execute()
+        engine.github.server.expire(token)
         done.attempt = self.run.attempt
         self.run.cancelled = running.cancelled
         self.run.jobs[identity] = done
@@ -232,9 +236,8 @@ class _Attempt:
             return dict(declared)
         return {name: "read" for name, level in declared.items() if level != "none" and name != "id-token"}
 
-    def _contexts(self, identity: str, job: Json, frame: Frame, permissions: Permissions) -> dict[str, Json]:
+    def _contexts(self, identity: str, job: Json, frame: Frame) -> dict[str, Json]:
         settings = self.engine.settings
-        token = self.engine.token(permissions)
         named = job.get("environment")
         named = named["name"] if isinstance(named, dict) else named
         environment = {} if self.event.fork else settings.environments.get(str(named), {})
@@ -246,7 +249,6 @@ class _Attempt:
             "run_id": str(self.run.id),
             "run_attempt": str(self.run.attempt),
             "run_number": "1",
-            "token": token,
         }
         return {
             "github": github,
@@ -254,7 +256,7 @@ class _Attempt:
             "needs": needs,
             # A fork's runs get neither secrets nor variables.
             "vars": {} if self.event.fork else dict(settings.variables),
-            "secrets": {"GITHUB_TOKEN": token} | dict(environment),
+            "secrets": dict(environment),
             "strategy": {},
             "matrix": {},
         }

@@ -28,8 +28,6 @@ class Watch(Protocol):
 
     def cancel(self, job: str, step: str, log: str) -> bool: ...
 
-    def after(self, job: str, step: str, environment: Mapping[str, str], permissions: Permissions) -> None: ...
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
@@ -73,8 +71,8 @@ class Job:
         self._environment |= self.language.texts(self.definition.get("env"), self.contexts)
         steps, tokens = self.definition["steps"], len(self.github.tokens)
         contexts = self.contexts | {"steps": _step_context(steps, self._steps(steps, self.contexts["inputs"]))}
-        for token in self.github.tokens[tokens:]:
-            token.revoked = True
+        for _, token in self.github.tokens[tokens:]:
+            self.github.server.expire(token)  # the action revokes it
         outputs = self.language.texts(self.definition.get("outputs"), contexts)
         if sum(len(value.encode("utf-16-le")) for value in outputs.values()) > LARGEST_OUTPUTS:
             raise WorkflowError(f"the outputs of {self.name} are larger than {LARGEST_OUTPUTS} bytes")
@@ -142,7 +140,6 @@ class Job:
         except ActionError as failure:
             found.outcome, found.log = Result.FAILURE, f"##[error]{failure}\n"
         found.conclusion = found.outcome
-        self.watch.after(self.name, found.name, environment, self.permissions)
         if found.conclusion is not Result.SUCCESS and self._run.result is Result.SUCCESS:
             self._run.result = found.conclusion
         return found

@@ -99,13 +99,3 @@ class Attestation:
     subject: str
     sha256: str
     predicate: str
-
-
-@dataclass(slots=True, kw_only=True)
-class AppToken:
-    """A token that stood in for an app's; `repositories` are those it is for. The action revokes it after its job."""
-
-    secret: str
-    repositories: tuple[str, ...]
-    permissions: Permissions
-    revoked: bool = False

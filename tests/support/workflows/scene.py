@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import re
 import sys
 import uuid
 from collections.abc import Callable, Mapping
@@ -12,13 +11,14 @@ from pathlib import Path
 import requests
 
 from ci.rehearsal.server import GitHubServer
+from ci.rehearsal.tokens import Token
 from ci.rehearse import CONSUMER_EXAMPLE, FIRST_MANIFEST
 from ci.release.targets import CHANGELOG, CONSUMER_MANIFEST, MANIFEST
 from tests.support.workflows.checkout import commit_all, copy_checkout, git, lay_out
 from tests.support.workflows.engine import Engine, Event, Settings
 from tests.support.workflows.job import Machine
 from tests.support.workflows.language import Json, Language, WorkflowError
-from tests.support.workflows.model import Permissions, Run, allows
+from tests.support.workflows.model import Permissions, Run
 from tests.support.workflows.standins import GitHubSide
 
 IMAGE, SECOND = "jammy", "bookworm"
@@ -26,21 +26,6 @@ CONSUMER = "FountainKit"
 
 # Runs are numbered across all repositories, as at GitHub.
 _first_runs = itertools.count(1000, 1000)
-
-_PATH = re.compile(r"^(?:/api/uploads)?/repos/(?P<repository>[^/]+/[^/]+)(?:/(?P<rest>.*))?$")
-_NEEDS = {
-    "": "metadata",
-    "actions": "actions",
-    "branches": "contents",
-    "commits": "contents",
-    "compare": "contents",
-    "contents": "contents",
-    "git": "contents",
-    "issues": "issues",
-    "labels": "issues",
-    "pulls": "pull-requests",
-    "releases": "contents",
-}
 
 Edit = Callable[[str], str]
 
@@ -101,7 +86,6 @@ class Scene:
     """One repository and its runs."""
 
     folder: Path
-    server: GitHubServer
     language: Language
     repository: str
     settings: Settings
@@ -113,13 +97,16 @@ class Scene:
     private: bool = False
     interference: Interference = field(default_factory=Interference)
     note: Callable[[str, Run], None] = lambda _trigger, _run: None
-    _seen: int = 0
     _groups: set[str] = field(default_factory=set)
     _runs: int = field(default_factory=lambda: next(_first_runs))
 
     @property
     def root(self) -> Path:
         return self.folder / "origin"
+
+    @property
+    def server(self) -> GitHubServer:
+        return self.side.server
 
     # What people do
 
@@ -181,7 +168,6 @@ class Scene:
         if before is None:
             self._runs += 1
             self.runs[self._runs] = self._run_facts(event)
-        self._seen = len(self.server.exchanges)
         engine = Engine(
             root=workflows or self.root,
             language=self.language,
@@ -229,35 +215,9 @@ class Scene:
         text = self.interference.cancel_at.get((job, step))
         return text is not None and text in log
 
-    def after(self, job: str, step: str, environment: Mapping[str, str], permissions: Permissions) -> None:
-        """Compare what a step did at GitHub with what its tokens may do there."""
-        news, self._seen = self.server.exchanges[self._seen :], len(self.server.exchanges)
-        for exchange in news:
-            found = _PATH.match(exchange.path)
-            if found is None or exchange.status is None or exchange.status >= 400:
-                continue
-            rest = found["rest"] or ""
-            # Comments are asked for on pull requests only; those are issues by their address.
-            name = "pull-requests" if "/comments" in rest else _NEEDS[rest.partition("/")[0]]
-            level = "read" if exchange.method in {"GET", "HEAD"} else "write"
-            theirs = found["repository"] == environment.get("FOUNTAINKIT_REPOSITORY")
-            secret = environment.get("FOUNTAINKIT_TOKEN" if theirs else "GITHUB_TOKEN", "")
-            granted = self._granted(secret, found["repository"], permissions)
-            if name != "metadata" and not allows(granted, name, level):
-                raise AssertionError(
-                    f"{job}, {step}: GitHub would refuse {exchange.method} {exchange.path}: it needs {name}: {level}, "
-                    f"and the token has {dict(granted)}"
-                )
-
-    def _granted(self, secret: str, repository: str, permissions: Permissions) -> Permissions:
-        for token in self.side.tokens:
-            if token.secret == secret and repository in token.repositories and not token.revoked:
-                return token.permissions
-        return permissions if repository == self.repository else {}
-
-    def _token(self, permissions: Permissions) -> str:
+    def _token(self, permissions: Permissions) -> Token:
         granted = {name.replace("-", "_"): level for name, level in permissions.items()}
-        return self.server.job_token(self.repository, **granted).secret
+        return self.server.job_token(self.repository, **granted)
 
     def _machine(self) -> Machine:
         folder = self.folder / "machines" / uuid.uuid4().hex

@@ -15,7 +15,10 @@ from pathlib import Path
 
 from ci.host.files import sha256_file
 from ci.host.process import run
-from tests.support.workflows.model import AppToken, Attestation, Permissions, allows
+from ci.rehearsal.replies import ApiError
+from ci.rehearsal.server import GitHubServer
+from ci.rehearsal.tokens import Token
+from tests.support.workflows.model import Attestation, Permissions, allows
 
 PINNED = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)@[0-9a-f]{40}")
 
@@ -26,13 +29,13 @@ class ActionError(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class GitHubSide:
-    """What actions leave at GitHub. Artifacts are folders named by run and artifact."""
+    """What actions leave at GitHub. Artifacts are folders named by run and artifact; an app's tokens by repository."""
 
     origin: Path
     artifacts: Path
-    app_secret: str
+    server: GitHubServer
     attestations: list[Attestation] = field(default_factory=list)
-    tokens: list[AppToken] = field(default_factory=list)
+    tokens: list[tuple[str, Token]] = field(default_factory=list)
     pages_artifacts: list[tuple[int, str]] = field(default_factory=list)
 
     @property
@@ -160,17 +163,19 @@ def create_github_app_token(call: Call) -> dict[str, str]:
         raise ActionError("Input required and not supplied: private-key")
     owner = call.inputs.get("owner") or call.repository.partition("/")[0]
     names = call.inputs.get("repositories") or ("" if "owner" in call.inputs else call.repository.partition("/")[2])
-    if not names:
-        raise ActionError("an app's token for every repository of its owner is more than anything here needs")
+    if not names or "," in names:
+        raise ActionError("an app's token for more than one repository is more than anything here needs")
+    # Without any the real one asks for all that the app has; here for nothing, so that each has to be asked for.
     permissions = {
-        name.removeprefix("permission-"): level for name, level in call.inputs.items() if name.startswith("permission-")
+        name.removeprefix("permission-").replace("-", "_"): level
+        for name, level in call.inputs.items()
+        if name.startswith("permission-")
     }
-    token = AppToken(
-        secret=call.github.app_secret,
-        repositories=tuple(f"{owner}/{name.strip()}" for name in names.split(",")),
-        permissions=permissions,
-    )
-    call.github.tokens.append(token)
+    try:
+        token = call.github.server.app_token(f"{owner}/{names}", **permissions)
+    except ApiError as failure:  # the app is not installed there
+        raise ActionError(str(failure)) from failure
+    call.github.tokens.append((f"{owner}/{names}", token))
     return {"token": token.secret}
 
 
