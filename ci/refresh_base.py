@@ -64,23 +64,15 @@ def arguments() -> argparse.ArgumentParser:
     return result
 
 
-def request(options: argparse.Namespace) -> RefreshBaseRequest:
-    """What the flags ask for."""
-    return RefreshBaseRequest(
-        image=options.image, repository=options.repository, reopen=options.reopen, dry_run=options.dry_run
-    )
-
-
 def main(
     options: argparse.Namespace,
     reporter: Reporter,
     *,
     environ: Mapping[str, str] = os.environ,
     patience: Patience | None = None,
-) -> int:
+) -> None:
     """Look, and propose or show; raises what docs/exit-codes.md lists."""
-    refresh_base(request(options), reporter, environ=environ, patience=patience or Patience())
-    return 0
+    refresh_base(cli.filled(RefreshBaseRequest, options), reporter, environ=environ, patience=patience or Patience())
 
 
 @nothing_vanishes()
