@@ -91,6 +91,7 @@ def arguments() -> argparse.ArgumentParser:
     return result
 
 
+@nothing_vanishes()
 def main(
     options: argparse.Namespace,
     reporter: Reporter,
@@ -98,21 +99,9 @@ def main(
     environ: Mapping[str, str] = os.environ,
     patience: Patience | None = None,
 ) -> None:
-    """Verify; raises what docs/exit-codes.md lists."""
+    """Verify what is promised, or find the release of a file; raises what docs/exit-codes.md lists."""
     repository = options.repository or environ.get("GITHUB_REPOSITORY") or None
     request = cli.filled(VerifyReleaseRequest, options, repository=repository)
-    verify_release(request, reporter, environ=environ, patience=patience)
-
-
-@nothing_vanishes()
-def verify_release(
-    request: VerifyReleaseRequest,
-    reporter: Reporter,
-    *,
-    environ: Mapping[str, str],
-    patience: Patience | None = None,
-) -> None:
-    """Verify what is promised, or find the release of a file; raises what docs/exit-codes.md lists."""
     if request.file is None and request.digest is None:
         _verify_promise(request, reporter, environ, patience or Patience())
     else:
