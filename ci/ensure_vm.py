@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from ci.consume.cache import CachedImage
@@ -58,24 +58,18 @@ def arguments(prog: str = "ensure-vm") -> argparse.ArgumentParser:
     return result
 
 
-def request(options: argparse.Namespace) -> EnsureVmRequest:
-    """What the flags ask for."""
-    return EnsureVmRequest(**{field.name: getattr(options, field.name) for field in fields(EnsureVmRequest)})
-
-
 def main(
     options: argparse.Namespace,
     reporter: Reporter,
     *,
     environ: Mapping[str, str] = os.environ,
     sleep: Callable[[float], None] = time.sleep,
-) -> int:
+) -> None:
     """Do what the flags say; raises what `ensure_vm` raises."""
     client = Client(patience=Patience(sleep=sleep), github=access_from(environ))
-    result = ensure_vm(request(options), reporter, client)
+    result = ensure_vm(cli.filled(EnsureVmRequest, options), reporter, client)
     sys.stdout.write((json.dumps(result, indent=2) if options.json else str(result["path"])) + "\n")
     actions.set_outputs({name: str(result[name]) for name in OUTPUTS}, environ)
-    return 0
 
 
 def ensure_vm(request: EnsureVmRequest, reporter: Reporter, client: Client) -> dict[str, object]:

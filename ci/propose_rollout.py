@@ -65,13 +65,8 @@ def request(options: argparse.Namespace, environ: Mapping[str, str]) -> ProposeR
     tag = chosen_tag(options.tag, environ)
     if tag is None:
         raise InputError("there is no tag to roll out", hint="Name a published release with --tag.")
-    return ProposeRolloutRequest(
-        tag=tag,
-        record_sha256=None if options.record_sha256 is None else parse_sha256(options.record_sha256),
-        repository=options.repository,
-        reopen=options.reopen,
-        dry_run=options.dry_run,
-    )
+    record_sha256 = None if options.record_sha256 is None else parse_sha256(options.record_sha256)
+    return cli.filled(ProposeRolloutRequest, options, tag=tag, record_sha256=record_sha256)
 
 
 def main(
@@ -80,9 +75,8 @@ def main(
     *,
     environ: Mapping[str, str] = os.environ,
     patience: Patience | None = None,
-) -> int:
+) -> None:
     propose_rollout(request(options, environ), reporter, environ=environ, patience=patience)
-    return 0
 
 
 @nothing_vanishes()

@@ -68,19 +68,6 @@ def make_ensure_vm(folder: Path, commit: str | None) -> Path:
     return write_archive(ROOT, folder)
 
 
-def request(options: argparse.Namespace, environ: Mapping[str, str]) -> PublishReleaseRequest:
-    """What the flags, and the variables for those that are missing, ask for."""
-    return PublishReleaseRequest(
-        dist=options.dist,
-        tag=chosen_tag(options.tag, environ),
-        image=options.image,
-        repository=options.repository,
-        record_sha256=options.record_sha256,
-        allow_dirty=options.allow_dirty,
-        dry_run=options.dry_run,
-    )
-
-
 def main(
     options: argparse.Namespace,
     reporter: Reporter,
@@ -88,9 +75,9 @@ def main(
     environ: Mapping[str, str] = os.environ,
     patience: Patience | None = None,
     bundle: Bundle = make_ensure_vm,
-) -> int:
-    publish_release(request(options, environ), reporter, environ=environ, patience=patience, bundle=bundle)
-    return 0
+) -> None:
+    request = cli.filled(PublishReleaseRequest, options, tag=chosen_tag(options.tag, environ))
+    publish_release(request, reporter, environ=environ, patience=patience, bundle=bundle)
 
 
 @nothing_vanishes()

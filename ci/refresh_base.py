@@ -8,7 +8,6 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from ci.fetch.open_url import Client
@@ -33,16 +32,6 @@ from ci.text.markdown import Markdown, code, link
 FOLDER = "build/images"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefreshBaseRequest:
-    """Which definition to look for, or all that follow a stream; `reopen` proposes again what a person closed."""
-
-    image: str | None = None
-    repository: str | None = None
-    reopen: bool = False
-    dry_run: bool = False
-
-
 class RefreshTarget(NamedTuple):
     """Where refreshes go: a repository, its default branch and that branch's head."""
 
@@ -64,40 +53,25 @@ def arguments() -> argparse.ArgumentParser:
     return result
 
 
-def request(options: argparse.Namespace) -> RefreshBaseRequest:
-    """What the flags ask for."""
-    return RefreshBaseRequest(
-        image=options.image, repository=options.repository, reopen=options.reopen, dry_run=options.dry_run
-    )
-
-
+@nothing_vanishes()
 def main(
     options: argparse.Namespace,
     reporter: Reporter,
     *,
     environ: Mapping[str, str] = os.environ,
     patience: Patience | None = None,
-) -> int:
-    """Look, and propose or show; raises what docs/exit-codes.md lists."""
-    refresh_base(request(options), reporter, environ=environ, patience=patience or Patience())
-    return 0
-
-
-@nothing_vanishes()
-def refresh_base(
-    request: RefreshBaseRequest, reporter: Reporter, *, environ: Mapping[str, str], patience: Patience
 ) -> None:
     """Look, and propose or show; raises the first failure, after all definitions were looked at."""
-    names = followers(request.image)
+    names, patience = followers(options.image), patience or Patience()
     target = None
-    if not request.dry_run:
-        github = GitHub(Context.from_environment(environ, repository=request.repository), reporter, patience)
+    if not options.dry_run:
+        github = GitHub(Context.from_environment(environ, repository=options.repository), reporter, patience)
         target = RefreshTarget(github, *default_branch(github))
     failures: list[ToolsmithError] = []
     pulls: list[str] = []
     for name in names:
         try:
-            text, pull = _refresh(name, target, reporter, patience, reopen=request.reopen)
+            text, pull = _refresh(name, target, reporter, patience, reopen=options.reopen)
         except ToolsmithError as failure:
             if failures:  # the first one is told by its exit code
                 reporter.warn(f"{name}: {failure.message}")

@@ -93,12 +93,11 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def request(options: argparse.Namespace) -> RehearseRequest:
-    return RehearseRequest(dist=options.dist, tag=chosen_tag(options.tag, {}), image=options.image, keep=options.keep)
+    return cli.filled(RehearseRequest, options, tag=chosen_tag(options.tag, {}))
 
 
-def main(options: argparse.Namespace, reporter: Reporter) -> int:
+def main(options: argparse.Namespace, reporter: Reporter) -> None:
     rehearse(request(options), reporter)
-    return 0
 
 
 def rehearse(wanted: RehearseRequest, reporter: Reporter) -> None:

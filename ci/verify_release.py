@@ -12,7 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -91,33 +91,17 @@ def arguments() -> argparse.ArgumentParser:
     return result
 
 
-def request(options: argparse.Namespace, environ: Mapping[str, str]) -> VerifyReleaseRequest:
-    """What the flags, and the variables for those that are missing, ask for."""
-    asked = VerifyReleaseRequest(**{field.name: getattr(options, field.name) for field in fields(VerifyReleaseRequest)})
-    return replace(asked, repository=asked.repository or environ.get("GITHUB_REPOSITORY") or None)
-
-
+@nothing_vanishes()
 def main(
     options: argparse.Namespace,
     reporter: Reporter,
     *,
     environ: Mapping[str, str] = os.environ,
     patience: Patience | None = None,
-) -> int:
-    """Verify; raises what docs/exit-codes.md lists."""
-    verify_release(request(options, environ), reporter, environ=environ, patience=patience)
-    return 0
-
-
-@nothing_vanishes()
-def verify_release(
-    request: VerifyReleaseRequest,
-    reporter: Reporter,
-    *,
-    environ: Mapping[str, str],
-    patience: Patience | None = None,
 ) -> None:
     """Verify what is promised, or find the release of a file; raises what docs/exit-codes.md lists."""
+    repository = options.repository or environ.get("GITHUB_REPOSITORY") or None
+    request = cli.filled(VerifyReleaseRequest, options, repository=repository)
     if request.file is None and request.digest is None:
         _verify_promise(request, reporter, environ, patience or Patience())
     else:

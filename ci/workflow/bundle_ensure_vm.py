@@ -17,11 +17,10 @@ def arguments() -> argparse.ArgumentParser:
     return result
 
 
-def main(options: argparse.Namespace, reporter: Reporter) -> int:
+def main(options: argparse.Namespace, reporter: Reporter) -> None:
     """Write the file; raises VerificationError where the environment was altered."""
     path = write_archive(ROOT, options.output)
     reporter.note(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
-    return 0
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def arguments() -> argparse.ArgumentParser:
     return result
 
 
-def main(options: argparse.Namespace, reporter: Reporter) -> int:
+def main(options: argparse.Namespace, reporter: Reporter) -> None:
     """Check; raises InputError with every finding."""
     found = list(findings(read_checkout(options.root)))
     if found:
@@ -35,7 +35,6 @@ def main(options: argparse.Namespace, reporter: Reporter) -> int:
             details="\n".join(found),
         )
     reporter.note("Manifest, release records and changelog are consistent")
-    return 0
 
 
 def read_checkout(root: Path) -> Checkout:

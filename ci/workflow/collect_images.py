@@ -36,7 +36,7 @@ def arguments() -> argparse.ArgumentParser:
     return result
 
 
-def main(options: argparse.Namespace, reporter: Reporter, *, environ: Mapping[str, str] = os.environ) -> int:
+def main(options: argparse.Namespace, reporter: Reporter, *, environ: Mapping[str, str] = os.environ) -> None:
     """Collect; raises what docs/exit-codes.md lists."""
     wanted = parse_images(options.images)
     builds = _read_builds(options.dist)
@@ -55,7 +55,6 @@ def main(options: argparse.Namespace, reporter: Reporter, *, environ: Mapping[st
     reporter.table(shown.title, shown.columns, rows)
     actions.append_summary(shown.markdown(), environ)
     actions.set_outputs({"digests": json.dumps(digests)}, environ)
-    return 0
 
 
 def parse_images(text: str) -> list[str]:

@@ -90,7 +90,7 @@ def main(
     *,
     environ: Mapping[str, str] = os.environ,
     patience: Patience | None = None,
-) -> int:
+) -> None:
     """Plan; raises what docs/exit-codes.md lists."""
     try:
         purpose = Purpose(options.purpose)
@@ -121,7 +121,6 @@ def main(
         f"{what} {', '.join(f'`{image}`' for image in images) or 'no image'}, as {version}.", environ
     )
     actions.set_outputs({"version": str(version), "images": json.dumps(images)}, environ)
-    return 0
 
 
 def planned_version(options: argparse.Namespace, environ: Mapping[str, str]) -> Version:

@@ -47,7 +47,7 @@ def main(
     environ: Mapping[str, str] = os.environ,
     patience: Patience | None = None,
     bundle: Callable[[Path, str], Path] = make_ensure_vm,
-) -> int:
+) -> None:
     """Write the files; raises what docs/exit-codes.md lists."""
     context = Context.from_environment(environ)
     with reporter.step("Reading and hashing what was built and tested"):
@@ -64,7 +64,6 @@ def main(
     for file in (record_file, ensure_vm):
         reporter.note(f"{file.path}: SHA-256 {file.sha256}")
     actions.set_outputs({"record-sha256": record_file.sha256, "tool-sha256": ensure_vm.sha256}, environ)
-    return 0
 
 
 if __name__ == "__main__":

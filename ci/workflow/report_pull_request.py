@@ -47,7 +47,7 @@ def main(
     *,
     environ: Mapping[str, str] = os.environ,
     patience: Patience | None = None,
-) -> int:
+) -> None:
     """Report; raises what docs/exit-codes.md lists."""
     found = read_evidence(options.dist)
     # Where planning failed there is no list; what was built is then all there is to tell.
@@ -62,7 +62,6 @@ def main(
     actions.append_summary(text, environ)
     reporter.note(text)
     _comment(github, options.pull_request, text, anew=bool(images), reporter=reporter)
-    return 0
 
 
 def _comment(github: GitHub, number: str, text: str, *, anew: bool, reporter: Reporter) -> None:

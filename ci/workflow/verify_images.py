@@ -35,7 +35,7 @@ def arguments() -> argparse.ArgumentParser:
     return result
 
 
-def main(options: argparse.Namespace, reporter: Reporter, *, environ: Mapping[str, str] = os.environ) -> int:
+def main(options: argparse.Namespace, reporter: Reporter, *, environ: Mapping[str, str] = os.environ) -> None:
     """Compare; raises VerificationError where a file is missing, is another, or is one nobody vouches for."""
     try:
         digests = DIGESTS.validate_json(options.digests)
@@ -64,7 +64,6 @@ def main(options: argparse.Namespace, reporter: Reporter, *, environ: Mapping[st
         endings = {"qcow2": artifacts.IMAGE, "sbom": artifacts.SBOM}
         found = {what: str(next(folder.glob(f"[!.]*{ending}"), "")) for what, ending in endings.items()}
         actions.set_outputs(found, environ)
-    return 0
 
 
 if __name__ == "__main__":
