@@ -190,10 +190,13 @@ class GitHub:
         """Remove an asset of a draft; one that is gone already is no failure."""
         self._delete(asset.name, f"/releases/assets/{asset.id}")
 
-    def _delete(self, what: str, path: str) -> None:
+    def _delete(self, what: str, path: str, absent: type[Exception] = AbsentError) -> None:
+        """Remove something; `absent` is what the refusal is where it is gone already, which is no failure."""
+
         def call() -> None:
-            with contextlib.suppress(AbsentError):
-                self._request("DELETE", path)
+            with contextlib.suppress(absent):
+                if self._request("DELETE", path).content:  # GitHub's answer is 204: a page came from somebody else
+                    raise TransientError(f"something came in place of GitHub's answer when removing {what}")
 
         self.persistence.write(f"removing {what}", call)
 
@@ -261,12 +264,7 @@ class GitHub:
 
     def delete_branch(self, name: str) -> None:
         """Remove a branch; one that is gone already is no failure."""
-
-        def call() -> None:
-            with contextlib.suppress(RejectedError):
-                self._request("DELETE", f"/git/refs/heads/{quote(name)}")
-
-        self.persistence.write(f"removing the branch {name}", call)
+        self._delete(f"the branch {name}", f"/git/refs/heads/{quote(name)}", RejectedError)
 
     def move_branch(self, name: str, commit: str) -> None:
         """Point a branch to another commit, whatever it pointed to."""

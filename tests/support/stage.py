@@ -100,7 +100,7 @@ class Stage:
         argv = ["--dist", os.fspath(dist or self.folder / "dist"), *flags]
         run = self.run(publishing, publish_release.arguments(), argv)
         for release in self.server.releases(self.repository):
-            digests = [asset["digest"] for asset in release["assets"] if asset["name"] == artifacts.RELEASE]
+            digests = [asset.get("digest") for asset in release["assets"] if asset["name"] == artifacts.RELEASE]
             if not release["draft"] and digests and digests[0]:
                 self.told.setdefault(release["tag_name"], digests[0].removeprefix("sha256:"))
         return run

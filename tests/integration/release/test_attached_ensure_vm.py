@@ -47,7 +47,7 @@ def test_what_the_notes_say_fetches_the_image_without_this_repository(
     assert publish(stage).code == 0
     again = publish(stage)
     assert (again.code, again.writes) == (0, [])
-    assert stage.roll_out().code == 0
+    assert stage.propose("--tag", TAG, "--record-sha256", sha256(stage.asset(artifacts.RELEASE))).code == 0
     record = stage.record()
     assert record.ensure_vm.sha256 == sha256(stage.asset(NAME)) == sha256(archive(ROOT))
     consumer = Consumer(stage.folder / "workspace")
