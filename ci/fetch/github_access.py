@@ -58,8 +58,8 @@ def access_from(environ: Mapping[str, str], token_variable: str = TOKEN_VARIABLE
     api = _address(environ, "GITHUB_API_URL")
     if server is None:
         server = SERVER_URL if api is None else _server_of(api)
-    elif urlsplit(server).hostname not in LOCAL and urlsplit(server).path:
-        raise InputError(f"GITHUB_SERVER_URL is {server!r}", hint=f"It has no path: it is like {SERVER_URL}.")
+    elif urlsplit(server).hostname not in LOCAL and (urlsplit(server).path or _is_api(server)):
+        raise InputError(f"GITHUB_SERVER_URL is {server!r}", hint=f"It is no API and has no path: like {SERVER_URL}.")
     if api is None:
         api = _api_of(server)
     elif api != _api_of(server) and not _beside(server, api):
@@ -99,14 +99,18 @@ def _api_of(server: str) -> str:
 
 
 def _server_of(api: str) -> str:
-    scheme, _, host = api.partition("://")
-    if host.startswith("api.") and _of_github(host.removeprefix("api.")):
-        return f"{scheme}://{host.removeprefix('api.')}"
+    if _is_api(api):
+        return api.replace("://api.", "://", 1)
     if api.endswith(ENTERPRISE_API):
         return api.removesuffix(ENTERPRISE_API)
     raise InputError(
         f"GITHUB_API_URL is {api!r}, which does not tell its server", hint="Set GITHUB_SERVER_URL too, to the same one."
     )
+
+
+def _is_api(url: str) -> bool:
+    host = url.partition("://")[2]
+    return host.startswith("api.") and _of_github(host.removeprefix("api."))
 
 
 def _of_github(host: str) -> bool:

@@ -53,6 +53,8 @@ def test_the_token_is_that_of_the_variable_and_is_masked() -> None:
         {"GITHUB_API_URL": "http://localhost:4010"},
         {"GITHUB_API_URL": "https://github.com"},
         {"GITHUB_SERVER_URL": "https://github.com/fountain/image"},
+        {"GITHUB_SERVER_URL": "https://api.github.com"},
+        {"GITHUB_SERVER_URL": "https://api.fountain.ghe.com"},
         both("https://github.com", "https://git.example/api/v3"),
         both("https://github.com", "https://github.com/api/v3"),
         both("https://git.example", "https://api.github.com"),
