@@ -124,6 +124,7 @@ def publish_release(
             return
         published = carry_out(github, plan, proposal)
     reporter.note(f"{proposal.tag} is published{' already' if plan.published else ''}: {published.html_url}")
+    reporter.note(f"next: python -m ci.propose_rollout --tag {proposal.tag} --record-sha256 {record_file.sha256}")
     outputs = {"tag": proposal.tag, "url": published.html_url, "record-sha256": record_file.sha256}
     actions.set_outputs(outputs, environ)
 

@@ -152,6 +152,13 @@ def test_an_update_that_is_taken_back_leaves_what_was_there(published: Stage) ->
 # By hand
 
 
+def test_publishing_tells_the_command_that_rolls_out(stage: Stage) -> None:
+    stage.build()
+    (command,) = [line for line in stage.publish().said.splitlines() if "ci.propose_rollout" in line]
+    assert stage.propose(*command.split("ci.propose_rollout")[1].split()).code == 0
+    assert_proposed(stage)
+
+
 def test_without_a_digest_and_without_an_attestation_the_digest_is_asked_for(published: Stage, gh: ScriptedGh) -> None:
     before = published.state()
     run = published.propose("--tag", TAG)
