@@ -9,9 +9,6 @@ PYTHON := .venv/bin/python
 SHELL_SCRIPTS = $$(grep --recursive --files-with-matches --binary-files=without-match --max-count=1 \
 	--extended-regexp '^\#!.*/(env )?(ba|da)?sh' build scripts .ci .github)
 
-# A build or a boot needs one processor and 2 GiB most of the time. In the order of tests/conftest.py.
-SIDE_BY_SIDE = --numprocesses 2 --dist loadfile --no-loadscope-reorder
-
 # After these zizmor, which passes over a workflow that does not follow the schema.
 SCHEMA = .venv/bin/check-jsonschema --builtin-schema
 ISSUE_FORMS = $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
@@ -46,7 +43,7 @@ image: setup ## build the release image from the Ubuntu cloud image
 
 .PHONY: test
 test: setup-tests lint ## run all checks and all tests
-	$(PYTHON) -m pytest $(SIDE_BY_SIDE) tests/unit tests/integration
+	$(PYTHON) -m pytest tests/unit tests/integration
 
 .PHONY: lint
 lint: setup-lint ## check style, types and shell scripts
@@ -79,7 +76,7 @@ faults: setup-tests ## put every request of a release through every fault, not o
 
 .PHONY: integration
 integration: setup-tests ## run the tests that use real libguestfs, QEMU and Chromium
-	$(PYTHON) -m pytest $(SIDE_BY_SIDE) tests/integration
+	$(PYTHON) -m pytest tests/integration
 
 .PHONY: bench
 bench: setup ## measure the build against the classic recipe

@@ -46,21 +46,26 @@ def _clock_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "time", clock)
 
 
+HERE = b"OWNER/NAME"
+
+
 @pytest.fixture(scope="module")
 def earlier_files(make_stage: Callable[..., Stage]) -> Mapping[str, bytes]:
-    """What is read of an earlier release; made once, because each case has one."""
+    """What is read of an earlier release; made once, because each case has one. `HERE` stands for its repository."""
     stage = make_stage()
     release_older(stage)
     names = [asset["name"] for asset in stage.releases(OLDER)[0]["assets"]]
-    return {
+    files = {
         name: stage.asset(name, OLDER) for name in names if name == artifacts.RELEASE or name.endswith(".packages.tsv")
     }
+    return {name: data.replace(stage.repository.encode(), HERE) for name, data in files.items()}
 
 
 @pytest.fixture
 def ready(stage: Stage, earlier_files: Mapping[str, bytes]) -> Stage:
     """Something to release, on top of an earlier release."""
-    stage.make_release(OLDER, earlier_files)
+    own = stage.repository.encode()
+    stage.make_release(OLDER, {name: data.replace(HERE, own) for name, data in earlier_files.items()})
     stage.build(image=IMAGE)
     return stage
 

@@ -72,7 +72,7 @@ def test_no_repository_in_no_clone_of_one(stage: Stage, monkeypatch: pytest.Monk
     monkeypatch.chdir(stage.folder)
     stage.build()
     run = stage.with_environ(GITHUB_REPOSITORY="").publish()
-    assert_refused(run, InputError, "no repository is named, and there is no git remote `origin` here", asked=False)
+    assert_refused(run, InputError, "no repository is named, and git tells no remote `origin` here", asked=False)
 
 
 def test_a_commit_that_is_none(stage: Stage) -> None:
