@@ -22,8 +22,8 @@ settings.register_profile("searching", settings.get_profile("repeatable"), deran
 settings.load_profile("repeatable")
 
 TESTS = Path(__file__).parent
-# The files that take longest, dearest first: for several workers of pytest-xdist, of which each takes the next file that
-# nobody has (`-n 2 --dist loadfile --no-loadscope-reorder`). The first two do not wait for each other's image.
+# The files that take longest, dearest first: for workers of pytest-xdist, each of which takes the next file that nobody
+# has (`-n 2 --dist loadfile --no-loadscope-reorder`). The first two do not wait for each other's image.
 LONG = (
     "boot/test_boot_test.py",
     "workflows/test_real_release.py",

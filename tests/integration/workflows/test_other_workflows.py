@@ -26,7 +26,7 @@ def test_the_projects_tests_run_on_main(make_scene: MakeScene) -> None:
     assert run.results() == {"quick": "success", "integration": "success"}
     assert "pytest tests/unit" in run.jobs["quick"].log
     assert "zizmor" in run.jobs["quick"].log
-    assert re.search(r"pytest .* tests/integration\n", run.jobs["integration"].log)
+    assert re.search(r"pytest .*tests/integration\n", run.jobs["integration"].log)
     assert run.result is Result.SUCCESS
 
 
