@@ -16,7 +16,6 @@ from ci.host import this_machine
 from ci.host.accelerator import CHOICE_VARIABLE, probe
 from ci.host.accelerator.kernel import KERNEL_VARIABLE, choose_kernel
 from ci.host.accelerator.kvm_device import NO_GUESTS
-from ci.host.appliance.guestfish import libguestfs_cache
 from ci.host.errors import HostError, InputError
 from ci.host.process import find_tool
 from ci.host.qemu import QEMU
@@ -147,11 +146,12 @@ def check_accelerator() -> Finding:
 
 def check_space(output: Path, cache: Path) -> Iterator[Finding]:
     """What a build needs on each file system, against what is free there."""
+    appliance = Path(os.environ.get("LIBGUESTFS_CACHEDIR") or os.environ.get("TMPDIR") or "/var/tmp")  # noqa: S108 - libguestfs's own default
     systems: dict[int, list[tuple[str, Path, int]]] = {}
     for purpose, folder, needed in (
         ("the build", output, OUTPUT_BYTES),
         ("the cache", cache, CACHE_BYTES),
-        ("libguestfs's appliance", libguestfs_cache(), APPLIANCE_BYTES),
+        ("libguestfs's appliance", appliance, APPLIANCE_BYTES),
     ):
         systems.setdefault(this_machine.file_system(folder), []).append((purpose, folder, needed))
     for together in systems.values():

@@ -2,9 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
-from ci.host.accelerator import Acceleration, Accelerator
 from ci.host.appliance.guestfish import Guestfish
 from ci.host.errors import BuildError
 
@@ -18,8 +16,6 @@ class ScriptedGuest(Guestfish):
     """
 
     def __init__(self, answers: Mapping[str, Answer] | None = None, *, exit_code: int = 0, output: str = "") -> None:
-        self._folder = Path("/")
-        self._acceleration = Acceleration(accelerator=Accelerator.TCG, reason="chosen")
         self.answers = dict(answers or {})
         self.exit_code = exit_code
         self.output = output

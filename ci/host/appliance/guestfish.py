@@ -23,7 +23,6 @@ from ci.host.accelerator import CPUS, SILENCE_SECONDS, Acceleration, Accelerator
 from ci.host.errors import AcceleratorError, BuildError, HostError, ToolsmithError, ToolTimeoutError
 from ci.host.process import PIPE, TAIL_LINES, Child, kill_group, require_tool, spawn
 from ci.host.qemu import QEMU
-from ci.host.workspace import exclusive
 
 logger = logging.getLogger("ci.guestfish")
 
@@ -75,8 +74,7 @@ class Guestfish:
 
     def start(self) -> None:
         """Start the appliance: 15 to 20 s without KVM."""
-        with _alone_at_first(_hypervisor(self._folder, self._acceleration)):
-            self.command("run", timeout=START_SECONDS)
+        self.command("run", timeout=START_SECONDS)
         self.command("debug", "sh", HEARTBEAT)
 
     def command(self, name: str, *arguments: str | os.PathLike[str], timeout: float = COMMAND_SECONDS) -> str:
@@ -197,38 +195,12 @@ def _console_tail(folder: Path) -> str:
     return "\n".join(lines[-TAIL_LINES:])
 
 
-def _hypervisor(folder: Path, acceleration: Acceleration) -> Path:
-    return folder / f"qemu-with-{acceleration.accelerator}"
-
-
-@contextmanager
-def _alone_at_first(hypervisor: Path) -> Iterator[None]:
-    """Let nobody else start an appliance meanwhile, where libguestfs has yet to ask this QEMU what it can.
-
-    It keeps the answers in files, without a lock, and the stat file last. Of two that ask at once, one was seen to end
-    with `realloc(): invalid next size`. https://github.com/libguestfs/libguestfs/blob/v1.48.6/lib/qemu.c
-    """
-    place = libguestfs_cache() / f".guestfs-{os.geteuid()}"
-    found = hypervisor.stat()
-    if (place / f"qemu-{found.st_size}-{int(found.st_mtime)}.stat").exists():
-        yield
-        return
-    place.mkdir(mode=0o755, exist_ok=True)  # as libguestfs makes it
-    with exclusive(place / "first-start.lock"):
-        yield
-
-
-def libguestfs_cache() -> Path:
-    """Where libguestfs keeps its appliance: https://libguestfs.org/guestfs.3.html#environment-variables."""
-    return Path(os.environ.get("LIBGUESTFS_CACHEDIR") or os.environ.get("TMPDIR") or "/var/tmp")  # noqa: S108 - its default
-
-
 def libguestfs_environment(acceleration: Acceleration, folder: Path) -> dict[str, str]:
     """What makes libguestfs start the QEMU that was tried, with the accelerator that was found, and no other.
 
     Where a person has told libguestfs to start another QEMU, it is that one. `folder` must stay while it runs.
     """
-    hypervisor = _hypervisor(folder, acceleration)
+    hypervisor = folder / f"qemu-with-{acceleration.accelerator}"
     qemu = Path(os.environ.get("LIBGUESTFS_HV") or require_tool(QEMU))
     with_tcg = acceleration.accelerator is Accelerator.TCG
     accelerator = f"tcg,thread=multi,tb-size={TRANSLATED_MIB}" if with_tcg else "kvm"

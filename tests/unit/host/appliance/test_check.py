@@ -15,7 +15,6 @@ TCG = Acceleration(accelerator=Accelerator.TCG, reason="chosen")
 
 def found(mocker: MockerFixture, guest: ScriptedGuest) -> list[Finding]:
     mocker.patch.object(guestfish, "appliance", return_value=nullcontext(guest))
-    mocker.patch.object(guestfish, "_alone_at_first", nullcontext)
     return check_appliance(TCG)
 
 

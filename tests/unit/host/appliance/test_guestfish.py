@@ -6,7 +6,6 @@ import queue
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -17,10 +16,9 @@ from hypothesis import strategies as st
 
 from ci.host.accelerator import Acceleration, Accelerator
 from ci.host.appliance import guestfish
-from ci.host.appliance.guestfish import Guestfish, _alone_at_first, quote
+from ci.host.appliance.guestfish import Guestfish, quote
 from ci.host.errors import AcceleratorError, BuildError, HostError, ToolTimeoutError
 from ci.host.process import Child
-from ci.host.workspace import try_lock
 
 ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\", '"': '"', "'": "'"}
 BUFFER_BYTES = 8192
@@ -102,9 +100,8 @@ def session(handler: Handler, acceleration: Acceleration = TCG) -> tuple[Guestfi
 
 
 @pytest.fixture(autouse=True)
-def _a_model_has_neither_group_nor_hypervisor(monkeypatch: pytest.MonkeyPatch) -> None:
+def _a_model_has_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guestfish, "kill_group", lambda process: process.kill())
-    monkeypatch.setattr(guestfish, "_alone_at_first", nullcontext)
 
 
 def printing(output: str | None) -> Handler:
@@ -347,18 +344,3 @@ def test_a_qemu_that_a_person_told_libguestfs_to_start_is_started(
     monkeypatch.setenv("LIBGUESTFS_HV", str(qemu))
     hypervisor = Path(guestfish.libguestfs_environment(TCG, tmp_path)["LIBGUESTFS_HV"])
     assert f'exec {qemu} "$@" $accelerator' in hypervisor.read_text()
-
-
-def test_the_first_start_with_a_qemu_is_alone_and_later_ones_are_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("LIBGUESTFS_CACHEDIR", str(tmp_path))
-    hypervisor = tmp_path / "qemu"
-    hypervisor.write_bytes(b"four")
-    os.utime(hypervisor, (7.5, 7.5))
-    place = tmp_path / f".guestfs-{os.geteuid()}"
-    with _alone_at_first(hypervisor), (place / "first-start.lock").open() as lock:
-        assert not try_lock(lock)
-        (place / "qemu-4-7.stat").touch()
-    with _alone_at_first(hypervisor), (place / "first-start.lock").open() as lock:
-        assert try_lock(lock)
