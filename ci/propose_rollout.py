@@ -81,11 +81,7 @@ def main(
 
 @nothing_vanishes()
 def propose_rollout(
-    request: ProposeRolloutRequest,
-    reporter: Reporter,
-    *,
-    environ: Mapping[str, str],
-    patience: Patience | None = None,
+    request: ProposeRolloutRequest, reporter: Reporter, *, environ: Mapping[str, str], patience: Patience | None = None
 ) -> None:
     """Open or update the pull requests, or show them; raises what docs/exit-codes.md lists."""
     context = Context.from_environment(environ, repository=request.repository, anonymous=request.dry_run)
@@ -123,10 +119,10 @@ def _vouch(request: ProposeRolloutRequest, github: GitHub, data: bytes, record: 
 def _prove(github: GitHub, data: bytes, record: ReleaseRecord) -> None:
     """Raise VerificationError or UnprovenError unless the release workflow made a record's bytes, at its tag."""
     facts = github.repository()
-    origin = Origin.of_release(
-        record.repository,  # the name it had then: the number decides
-        record.tag,
-        record.commit,
+    origin = Origin(
+        repository=record.repository,
+        tag=record.tag,
+        commit=record.commit,
         default_branch=facts.default_branch,
         repository_id=facts.id,
     )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ci.consume.bundle import write_archive
+from ci.consume.bundle import write_archive_of
 from ci.fetch.retry import Patience
 from ci.github.answers import Release
 from ci.github.client import GitHub
@@ -19,12 +19,12 @@ from ci.github.failures import nothing_vanishes
 from ci.host import actions, cli
 from ci.host.errors import AccessError, RemoteError, VerificationError
 from ci.host.progress import Reporter
-from ci.host.repository import ROOT, current_revision, require_checkout
+from ci.host.repository import ROOT
 from ci.host.workspace import work_folder
 from ci.image.definition import RELEASE_IMAGE
 from ci.records.version import Version
 from ci.release import proposal as proposals
-from ci.release.dist import local_file, read_dist
+from ci.release.dist import local_file
 from ci.release.publish import carry_out, described, examine, preflight
 from ci.release.read_back import newest_release
 
@@ -61,20 +61,13 @@ def arguments() -> argparse.ArgumentParser:
     return result
 
 
-def make_ensure_vm(folder: Path, commit: str | None) -> Path:
-    """The consumer's tool as a file in `folder`; raises RefusedError where this checkout is not of `commit`, if any."""
-    if commit is not None:
-        require_checkout(current_revision(), commit, "the release's ensure-vm.pyz")
-    return write_archive(ROOT, folder)
-
-
 def main(
     options: argparse.Namespace,
     reporter: Reporter,
     *,
     environ: Mapping[str, str] = os.environ,
     patience: Patience | None = None,
-    bundle: Bundle = make_ensure_vm,
+    bundle: Bundle = write_archive_of,
 ) -> None:
     request = cli.filled(PublishReleaseRequest, options, tag=chosen_tag(options.tag, environ))
     publish_release(request, reporter, environ=environ, patience=patience, bundle=bundle)
@@ -87,14 +80,14 @@ def publish_release(
     *,
     environ: Mapping[str, str],
     patience: Patience | None = None,
-    bundle: Bundle = make_ensure_vm,
+    bundle: Bundle = write_archive_of,
 ) -> None:
     """Publish, or show the plan; raises what docs/exit-codes.md lists."""
     context = Context.from_environment(environ, repository=request.repository, anonymous=request.dry_run)
     with reporter.step("Reading and hashing what was built and tested"):
-        images = read_dist(request.dist, version=request.tag, allow_dirty=request.allow_dirty)
-    images = proposals.primary_first(images, request.image)
-    commit = proposals.check_commit(images, context)
+        images, commit = proposals.read_images(
+            request.dist, request.tag, request.image, context, allow_dirty=request.allow_dirty
+        )
     version = Version.parse(images[0].build.version)
     github = GitHub(context, reporter, patience)
     with work_folder(request.dist) as folder:

@@ -80,10 +80,8 @@ class ShownRelease:
         return self._page("attestations")
 
     def _page(self, path: str) -> str | None:
-        """A page of the repository, from the release's; None where that is not where GitHub has it."""
-        repository = self.record.repository
-        site, found, _ = self.record.url.rpartition(f"/{repository}/releases/")
-        return safe_link(f"{site}/{repository}/{path}") if found else None
+        """A page of the repository; None where that is not known."""
+        return safe_link(f"{self.record.home}/{path}") if self.record.home else None
 
     @property
     def size_change(self) -> str | None:

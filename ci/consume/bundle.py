@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 
 from ci.host.errors import VerificationError
 from ci.host.files import write_atomic
+from ci.host.repository import ROOT, current_revision, require_checkout
 
 ENTRYPOINT = "ci.ensure_vm"
 NAME = "ensure-vm.pyz"
@@ -75,6 +76,13 @@ def write_archive(root: Path, folder: Path) -> Path:
     path = folder / NAME
     write_atomic(path, archive(root), mode=0o755)
     return path
+
+
+def write_archive_of(folder: Path, commit: str | None) -> Path:
+    """The same of this checkout; raises RefusedError where that is not of `commit`, if any."""
+    if commit is not None:
+        require_checkout(current_revision(), commit, "the release's ensure-vm.pyz")
+    return write_archive(ROOT, folder)
 
 
 def own_modules(root: Path) -> list[Path]:

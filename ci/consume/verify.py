@@ -175,10 +175,10 @@ def find_origin(promised: PromisedImage, record: ReleaseRecord, judge: Judge) ->
         raise VerificationError(f"{repository} has no tag {tag}")
     if found.commit != record.commit:
         raise VerificationError(f"{tag} is on commit {found.commit}, the record is of {record.commit}")
-    return Origin.of_release(
-        record.repository,
-        tag,
-        found.commit,
+    return Origin(
+        repository=record.repository,
+        tag=tag,
+        commit=found.commit,
         default_branch=found.default_branch,
         repository_id=found.repository_id,
     )

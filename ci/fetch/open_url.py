@@ -18,7 +18,7 @@ import requests
 from ci.fetch.github_access import GitHubAccess
 from ci.fetch.limits import wait_seconds
 from ci.fetch.retry import Patience
-from ci.fetch.session import Bearer, PatientSession, ask, body, get, origin, require_success
+from ci.fetch.session import Bearer, PatientSession, ask, body, origin, require_success
 from ci.fetch.source import AbsentError, Source, StalePartError, TransientError, collected, html_error, public_url
 from ci.host.errors import AccessError, FetchError, InputError
 from ci.host.files import CHUNK_BYTES
@@ -61,7 +61,7 @@ def open_source(
 
 def _ask(session: PatientSession, url: str, headers: dict[str, str], access: GitHubAccess | None) -> requests.Response:
     """The answer to `url`; the public address is always tried first, without a token."""
-    response = get(session, url, headers)
+    response = ask(session, "GET", url, headers)
     asset = RELEASE_ASSET.fullmatch(urlsplit(url).path)
     if not (response.status_code == HTTPStatus.NOT_FOUND and asset and access and access.token):
         return response
@@ -72,7 +72,7 @@ def _ask(session: PatientSession, url: str, headers: dict[str, str], access: Git
     release = f"{access.api_url}/repos/{owner}/{repository}/releases/tags/{tag}"
     bearer = Bearer(access.token, access.api_url)
     at = _asset_api_url(session, url, release, bearer)
-    return get(session, at, {**headers, "Accept": "application/octet-stream"}, bearer)
+    return ask(session, "GET", at, {**headers, "Accept": "application/octet-stream"}, bearer=bearer)
 
 
 def _asset_api_url(session: PatientSession, url: str, release: str, bearer: Bearer) -> str:

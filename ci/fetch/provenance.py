@@ -42,21 +42,21 @@ _ABSENT = re.compile(r"HTTP 404\b|no attestations found", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Where a file is to come from: the release workflow of `repository`, run for `commit` at one of `refs`.
+    """Where a file is to come from: the release workflow of `repository`, run for `tag`, which is on `commit`.
 
     `repository` is the name it had then. The number that GitHub gives a repository stays the same when it is renamed.
     """
 
     repository: str
+    tag: str
     commit: str
-    refs: tuple[str, ...]
+    default_branch: str
     repository_id: int
 
-    @classmethod
-    def of_release(cls, repository: str, tag: str, commit: str, *, default_branch: str, repository_id: int) -> Self:
-        """Of a release whose tag is on `commit`: by hand, its workflow runs on the default branch."""
-        refs = (f"refs/tags/{tag}", f"refs/heads/{default_branch}")
-        return cls(repository=repository, commit=commit, refs=refs, repository_id=repository_id)
+    @property
+    def refs(self) -> tuple[str, str]:
+        """What the workflow ran on: by hand, that is the default branch."""
+        return f"refs/tags/{self.tag}", f"refs/heads/{self.default_branch}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,10 +84,7 @@ def prove(path: Path, origin: Origin, access: GitHubAccess) -> str:
         raise UnprovenError(path.name, "gh is not installed", hint="https://cli.github.com; then `gh auth login`.")
     try:
         done = run(
-            question(path, origin, access.server_url),
-            timeout=SECONDS,
-            env=_environment(access),
-            ok=range(-64, 256),
+            question(path, origin, access.server_url), timeout=SECONDS, env=_environment(access), ok=range(-64, 256)
         )
     except ToolTimeoutError as error:
         raise UnprovenError(path.name, error.message, hint=error.hint) from error

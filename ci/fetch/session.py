@@ -100,16 +100,6 @@ class PatientSession(requests.Session):
         return merged
 
 
-def get(
-    session: PatientSession, url: str, headers: Mapping[str, str], bearer: Bearer | None = None
-) -> requests.Response:
-    """The answer to GET at the end of all redirects, wherever they lead, its body unread; the caller closes it.
-
-    Raises TransientError, FetchError, or InputError for a URL that is none of ours.
-    """
-    return ask(session, "GET", url, headers, bearer=bearer)
-
-
 def ask(
     session: PatientSession,
     verb: str,
@@ -120,7 +110,11 @@ def ask(
     data: str | None = None,
     abroad: bool = True,
 ) -> requests.Response:
-    """Like `get`, with any verb, which a redirect repeats. One that leaves the server is an error if not `abroad`."""
+    """The answer at the end of all redirects, which repeat the verb, its body unread; the caller closes it.
+
+    A redirect that leaves the server is an error if not `abroad`. Raises TransientError, FetchError, or InputError for
+    a URL that is none of ours.
+    """
     end = time.monotonic() + session.patience.timeout
     at = url
     for _ in range(MAX_REDIRECTS + 1):

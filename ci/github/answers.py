@@ -37,7 +37,6 @@ class RepositoryFacts(ApiAnswer):
     id: int
     full_name: str
     default_branch: str
-    private: bool = False
     archived: bool = False
 
 

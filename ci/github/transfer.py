@@ -12,7 +12,7 @@ from typing import IO
 from urllib.parse import urlencode
 
 from ci.fetch.retry import Patience
-from ci.fetch.session import Bearer, PatientSession, body, get, send
+from ci.fetch.session import Bearer, PatientSession, ask, body, send
 from ci.fetch.source import AbsentError, TransientError, collected
 from ci.github.answers import Asset, Release
 from ci.github.api_call import errors_of_github, parsed, raise_for, received
@@ -129,7 +129,7 @@ class Transfer:
         with (
             errors_of_github(),
             PatientSession(self._patience) as session,
-            get(session, url, headers, bearer) as response,
+            ask(session, "GET", url, headers, bearer=bearer) as response,
         ):
             if response.status_code >= 300:
                 raise_for(response, received(response, session), request, url)

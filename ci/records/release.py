@@ -142,6 +142,12 @@ class ReleaseRecord(Record):
         return self.url.removesuffix(f"/{self.repository}/releases/tag/{self.tag}")
 
     @property
+    def home(self) -> str | None:
+        """The repository's page; None where the release's own is not where GitHub has it."""
+        server, found, _ = self.url.rpartition(f"/{self.repository}/releases/")
+        return f"{server}/{self.repository}" if found else None
+
+    @property
     def images(self) -> tuple[ImageRelease, ...]:
         """All images, the one of the manifest first."""
         return (self.image, *self.others)

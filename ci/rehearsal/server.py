@@ -139,9 +139,6 @@ class GitHubServer:
         """Change settings, such as `archived`, `private` or `default_branch`."""
         self._emulate("PATCH", f"/repos/{repository}", settings)
 
-    def archive(self, repository: str) -> None:
-        self.change(repository, archived=True)
-
     def set_immutable_releases(self, repository: str, *, enabled: bool) -> None:
         self._releases.shelf(repository).immutable = enabled
 

@@ -139,7 +139,6 @@ def _since(record: ReleaseRecord) -> dict[str, Any]:
     if previous is None:
         return {"previous": None}
     tag = Markdown(Version.parse(previous.tag))
-    repository = _repository_url(record)
     same_file = previous.qcow2_sha256 == image.qcow2.sha256
     return {
         "previous": previous,
@@ -150,7 +149,7 @@ def _since(record: ReleaseRecord) -> dict[str, Any]:
             previous.definition_sha256 != image.definition_sha256, file_changes(previous.inputs, image.inputs)
         ),
         "configuration_changed": previous.definition_sha256 != image.definition_sha256,
-        "compare": f"{repository}/compare/{tag}...{record.tag}" if repository else "",
+        "compare": f"{record.home}/compare/{tag}...{record.tag}" if record.home else "",
         "size_change": Markdown(change(previous.qcow2_size / 1e6, image.qcow2.size / 1e6, "MB")),
         "package_summary": Markdown(packages.summary(diff)) if diff else None,
         "added_names": _names(diff.added) if diff else "",
@@ -159,16 +158,9 @@ def _since(record: ReleaseRecord) -> dict[str, Any]:
     }
 
 
-def _repository_url(record: ReleaseRecord) -> str:
-    """The repository's page, from the release's; empty where that is not where GitHub has it."""
-    url, found, _ = record.url.rpartition(f"/{record.repository}/releases/")
-    return f"{url}/{record.repository}" if found else ""
-
-
 def _commit(record: ReleaseRecord) -> Markdown:
-    repository = _repository_url(record)
     text = code(record.commit[:12])
-    return link(text, f"{repository}/commit/{record.commit}") if repository else text
+    return link(text, f"{record.home}/commit/{record.commit}") if record.home else text
 
 
 def _asset(asset: AssetRecord) -> Markdown:

@@ -22,13 +22,21 @@ from ci.records.release import (
 from ci.records.validation import Outcome
 from ci.records.version import Version
 from ci.release import notes
-from ci.release.dist import LocalFile, TestedImage, local_file
+from ci.release.dist import LocalFile, TestedImage, local_file, read_dist
 from ci.release.publish import Proposal
 from ci.release.read_back import newest_release, read_file, read_record
 from ci.release.state import section
 
 # What actions/attest signs in the release workflow: where an image was built, and what is in it.
 PREDICATES = ("https://slsa.dev/provenance/v1", "https://cyclonedx.org/bom")
+
+
+def read_images(
+    folder: Path, version: Version | None, primary: str, context: Context, *, allow_dirty: bool = False
+) -> tuple[tuple[TestedImage, ...], str]:
+    """The images in `folder` that this run may release, the one of the definition `primary` first, and their commit."""
+    images = primary_first(read_dist(folder, version=version, allow_dirty=allow_dirty), primary)
+    return images, check_commit(images, context)
 
 
 def primary_first(images: Sequence[TestedImage], definition: str) -> tuple[TestedImage, ...]:

@@ -31,6 +31,9 @@ _TITLE = r"(?P<title>(?!end -->)[^\n]*?)"
 _SECTION = re.compile(f"{_BEGIN.format(_TITLE)}.*?{_END}", re.DOTALL)
 
 
+Outcome = Literal["opened", "updated", "as it should be already"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProposedChange:
     """What a pull request is to bring to the branch `base`, whose head is `head`.
@@ -95,7 +98,7 @@ class PullResult:
     """
 
     pull: Pull
-    outcome: Literal["opened", "updated", "as it should be already"]
+    outcome: Outcome
     written: str | None = None
 
 
@@ -233,8 +236,7 @@ def _bring_about(github: GitHub, change: ProposedChange, found: Survey, reporter
         with reporter.step("Updating the pull request"):
             pull = github.edit_pull(pull.number, edits)
     changed = written or reopened or edits
-    outcome: Literal["opened", "updated", "as it should be already"]
-    outcome = "opened" if opened else "updated" if changed else "as it should be already"
+    outcome: Outcome = "opened" if opened else "updated" if changed else "as it should be already"
     return PullResult(pull=pull, outcome=outcome, written=written)
 
 

@@ -11,17 +11,17 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ci.consume.bundle import write_archive
+from ci.consume.bundle import write_archive_of
 from ci.fetch.retry import Patience
 from ci.github.client import GitHub
 from ci.github.context import Context, chosen_tag, run_url
 from ci.github.failures import nothing_vanishes
 from ci.host import actions, cli
 from ci.host.progress import Reporter
-from ci.host.repository import ROOT, current_revision, require_checkout
+from ci.host.repository import ROOT
 from ci.image.definition import RELEASE_IMAGE
 from ci.release import proposal as proposals
-from ci.release.dist import local_file, read_dist
+from ci.release.dist import local_file
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -33,12 +33,6 @@ def arguments() -> argparse.ArgumentParser:
     return result
 
 
-def make_ensure_vm(folder: Path, commit: str) -> Path:
-    """The consumer's tool as a file in `folder`, of this checkout, which must be of `commit`."""
-    require_checkout(current_revision(), commit, "the release's ensure-vm.pyz")
-    return write_archive(ROOT, folder)
-
-
 @nothing_vanishes()
 def main(
     options: argparse.Namespace,
@@ -46,14 +40,12 @@ def main(
     *,
     environ: Mapping[str, str] = os.environ,
     patience: Patience | None = None,
-    bundle: Callable[[Path, str], Path] = make_ensure_vm,
+    bundle: Callable[[Path, str | None], Path] = write_archive_of,
 ) -> None:
     """Write the files; raises what docs/exit-codes.md lists."""
     context = Context.from_environment(environ)
     with reporter.step("Reading and hashing what was built and tested"):
-        images = read_dist(options.dist, version=chosen_tag(options.tag, environ))
-    images = proposals.primary_first(images, options.image)
-    commit = proposals.check_commit(images, context)
+        images, commit = proposals.read_images(options.dist, chosen_tag(options.tag, environ), options.image, context)
     github = GitHub(context, reporter, patience)
     with reporter.step("Looking at earlier releases"):
         github.repository()

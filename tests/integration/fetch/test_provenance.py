@@ -11,8 +11,9 @@ from tests.support.scripted_gh import ScriptedGh
 
 pytestmark = pytest.mark.integration
 
-DATA, REPOSITORY, COMMIT, REF = b"an image", "fountain/image", "c" * 40, "refs/tags/v2026.11.23"
-ORIGIN = Origin(repository=REPOSITORY, commit=COMMIT, refs=(REF, "refs/heads/main"), repository_id=1)
+DATA, REPOSITORY, COMMIT, TAG = b"an image", "fountain/image", "c" * 40, "v2026.11.23"
+REF = f"refs/tags/{TAG}"
+ORIGIN = Origin(repository=REPOSITORY, commit=COMMIT, tag=TAG, default_branch="main", repository_id=1)
 ACCESS = GitHubAccess(server_url="http://localhost:1", api_url="http://localhost:1", token="for this server")  # noqa: S106
 
 

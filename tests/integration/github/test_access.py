@@ -209,7 +209,7 @@ def test_who_may_nothing_makes_no_repository(server: GitHubServer) -> None:
 
 def test_an_archived_repository_is_read_only(server: GitHubServer, repository: str, api: Api) -> None:
     draft = api.draft("v1")
-    server.archive(repository)
+    server.change(repository, archived=True)
     assert api.get()["archived"] is True
     refusal = 403, "Repository was archived so is read-only."
     assert told(api.call("POST", "/releases", json={"tag_name": "v2"})) == refusal

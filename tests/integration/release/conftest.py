@@ -63,3 +63,10 @@ def new_stage(github: GitHubServer, make_stage: Callable[..., Stage]) -> Iterato
 @pytest.fixture
 def stage(new_stage: Callable[..., Stage]) -> Stage:
     return new_stage()
+
+
+@pytest.fixture
+def published(stage: Stage) -> Stage:
+    stage.build()
+    assert stage.publish().code == 0
+    return stage

@@ -27,13 +27,6 @@ BRANCH = f"rollout/{TAG}"
 RUNS, TIMES = 3, 10
 
 
-@pytest.fixture
-def published(stage: Stage) -> Stage:
-    stage.build()
-    assert stage.publish().code == 0
-    return stage
-
-
 def roll_out_at_once(stage: Stage) -> None:
     """Raises what any of the runs ends with."""
     start = threading.Barrier(RUNS)

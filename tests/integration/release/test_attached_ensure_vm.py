@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ci import publish_release
+from ci.consume import bundle
 from ci.consume.bundle import NAME, archive
 from ci.host.errors import RefusedError
 from ci.host.process import run as run_process
@@ -31,7 +32,7 @@ def publish(stage: Stage, *flags: str) -> Run:
 
 
 def checked_out(monkeypatch: pytest.MonkeyPatch, commit: str, *, dirty: bool = False) -> None:
-    monkeypatch.setattr(publish_release, "current_revision", lambda: Revision(commit=commit, dirty=dirty))
+    monkeypatch.setattr(bundle, "current_revision", lambda: Revision(commit=commit, dirty=dirty))
 
 
 def blocks(notes: str) -> list[list[str]]:

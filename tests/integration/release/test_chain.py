@@ -18,13 +18,6 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def published(stage: Stage) -> Stage:
-    stage.build()
-    assert stage.publish().code == 0
-    return stage
-
-
-@pytest.fixture
 def gh(published: Stage, monkeypatch: pytest.MonkeyPatch) -> ScriptedGh:
     """A gh that knows no attestation yet."""
     result = ScriptedGh(published.folder / "bin")

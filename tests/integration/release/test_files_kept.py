@@ -17,13 +17,6 @@ BRANCH = f"toolsmith-image/{TAG}"
 
 
 @pytest.fixture
-def published(stage: Stage) -> Stage:
-    stage.build()
-    assert stage.publish().code == 0
-    return stage
-
-
-@pytest.fixture
 def consumer(new_stage: Callable[..., Stage]) -> Stage:
     return new_stage({"README.md": "A consumer\n"})
 

@@ -92,7 +92,7 @@ ACTS: Mapping[str, Act] = {
     "our section edited": edit_our_section,
     "release deleted": delete_release,
     "release published by a person": publish_it,
-    "repository archived": lambda stage: stage.server.archive(stage.repository),
+    "repository archived": lambda stage: stage.server.change(stage.repository, archived=True),
     "repository made private": lambda stage: stage.server.change(stage.repository, private=True),
     "default branch renamed": rename_default_branch,
 }

@@ -185,7 +185,7 @@ def test_a_repository_that_is_not_there(stage: Stage) -> None:
 
 def test_an_archived_repository(stage: Stage) -> None:
     stage.build()
-    stage.server.archive(stage.repository)
+    stage.server.change(stage.repository, archived=True)
     assert_refused(stage.publish(), RefusedError, "is archived")
 
 

@@ -61,7 +61,7 @@ def test_an_address_where_no_token_may_be_sent(stage: Stage) -> None:
 
 
 def test_an_archived_repository(published: Stage) -> None:
-    published.server.archive(published.repository)
+    published.server.change(published.repository, archived=True)
     assert_refused(published, RefusedError, "is archived")
 
 

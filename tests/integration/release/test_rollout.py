@@ -33,13 +33,6 @@ CONSUMER_TEXT = """\
 
 
 @pytest.fixture
-def published(stage: Stage) -> Stage:
-    stage.build()
-    assert stage.publish().code == 0
-    return stage
-
-
-@pytest.fixture
 def consumer(new_stage: Callable[..., Stage]) -> Stage:
     return new_stage({CONSUMER_MANIFEST: CONSUMER_TEXT, "Sources/main.swift": "print()\n"})
 

@@ -36,7 +36,7 @@ def rename_default_branch(stage: Stage, token: Token) -> None:
 ACTS: Mapping[str, Callable[[Stage, Token], object]] = {
     "renamed": lambda stage, _: stage.server.rename(stage.repository, f"new-{stage.folder.name}"),
     "made private": lambda stage, _: stage.server.change(stage.repository, private=True),
-    "archived": lambda stage, _: stage.server.archive(stage.repository),
+    "archived": lambda stage, _: stage.server.change(stage.repository, archived=True),
     "default branch renamed": rename_default_branch,
     "default branch switched": switch_default_branch,
     "token expired": lambda stage, token: stage.server.expire(token),

@@ -11,8 +11,9 @@ from ci.host.errors import UnprovenError, VerificationError
 
 SERVER = "https://github.com"
 COMMIT, SHA256 = "c0ffee" + "0" * 34, "a" * 64
-TAG_REF = "refs/tags/v2026.11.23"
-ORIGIN = Origin(repository="Fountain/Image", commit=COMMIT, refs=(TAG_REF, "refs/heads/main"), repository_id=7)
+TAG = "v2026.11.23"
+TAG_REF = f"refs/tags/{TAG}"
+ORIGIN = Origin(repository="Fountain/Image", tag=TAG, commit=COMMIT, default_branch="main", repository_id=7)
 HOME = "https://github.com/Fountain/Image"
 CERTIFICATE = {
     "sourceRepositoryURI": HOME,
