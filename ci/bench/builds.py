@@ -164,7 +164,7 @@ def _build_classic(subject: BenchSubject, reporter: Reporter) -> list[StepTime]:
     for title, argv in classic_recipe(subject, disk_format(subject.base.path)).items():
         with reporter.step(f"Classic recipe: {title}"):
             # It says nothing while packages are installed, which takes minutes without KVM.
-            completed = run(argv, env=environment, timeout=limit, silence=limit)
+            completed = run(argv, env=environment, cwd=subject.folder, timeout=limit, silence=limit)
         steps.append(StepTime(title=title, seconds=round(completed.seconds, 2)))
     return steps
 

@@ -60,6 +60,10 @@ def quote(argument: str) -> str:
     return f'"{escaped}"'
 
 
+def _word(argument: str | os.PathLike[str]) -> str:
+    return argument if isinstance(argument, str) else os.fspath(Path(argument).absolute())
+
+
 class Guestfish:
     """A running session; see `session`."""
 
@@ -80,10 +84,12 @@ class Guestfish:
     def command(self, name: str, *arguments: str | os.PathLike[str], timeout: float = COMMAND_SECONDS) -> str:
         """Run one guestfish command and return what it printed. Raises BuildError with guestfish's own words.
 
+        A path of this machine is a Path, one of the guest a string.
+
         Raises ToolTimeoutError after `timeout` seconds, or earlier where the appliance shows no sign of life; that, and
         its death, are an AcceleratorError with KVM.
         """
-        line = " ".join([name, *(quote(os.fspath(argument)) for argument in arguments)])
+        line = " ".join([name, *(quote(_word(argument)) for argument in arguments)])
         if len(line.encode()) > MAX_LINE_BYTES:
             raise ValueError(f"guestfish cannot read a command of {len(line)} characters")
         logger.debug("> %s", line)
@@ -198,10 +204,12 @@ def _console_tail(folder: Path) -> str:
 def libguestfs_environment(acceleration: Acceleration, folder: Path) -> dict[str, str]:
     """What makes libguestfs start the QEMU that was tried, with the accelerator that was found, and no other.
 
-    Where a person has told libguestfs to start another QEMU, it is that one. `folder` must stay while it runs.
+    Where a person has told libguestfs to start another QEMU, it is that one. `folder` must stay while it runs, and be
+    its working folder: the QEMU of a long path makes libguestfs write past the end of a buffer, in add_string() of
+    https://github.com/libguestfs/libguestfs/blob/master/lib/command.c
     """
     hypervisor = folder / f"qemu-with-{acceleration.accelerator}"
-    qemu = Path(os.environ.get("LIBGUESTFS_HV") or require_tool(QEMU))
+    qemu = Path(os.environ.get("LIBGUESTFS_HV") or require_tool(QEMU)).absolute()
     with_tcg = acceleration.accelerator is Accelerator.TCG
     accelerator = f"tcg,thread=multi,tb-size={TRANSLATED_MIB}" if with_tcg else "kvm"
     script = HYPERVISOR.format(qemu=shlex.quote(os.fspath(qemu)), accelerator=accelerator)
@@ -209,7 +217,7 @@ def libguestfs_environment(acceleration: Acceleration, folder: Path) -> dict[str
     hypervisor.chmod(0o755)
     # libguestfs keeps what it knows of a QEMU for as long as size and time are the same.
     os.utime(hypervisor, ns=(qemu.stat().st_mtime_ns, qemu.stat().st_mtime_ns))
-    environment = {"LIBGUESTFS_BACKEND": "direct", "LIBGUESTFS_HV": os.fspath(hypervisor)}
+    environment = {"LIBGUESTFS_BACKEND": "direct", "LIBGUESTFS_HV": f"./{hypervisor.name}"}
     if with_tcg:
         environment["LIBGUESTFS_BACKEND_SETTINGS"] = "force_tcg"
         # libguestfs has its kernel trust the TSC, whose frequency it measures wrongly on a busy machine: seen were
@@ -225,13 +233,14 @@ def appliance(acceleration: Acceleration, temporary: Path) -> Iterator[Guestfish
 
     `temporary` holds its console's text, and what libguestfs leaves behind should it be killed.
     """
+    temporary = temporary.absolute()
     _console(temporary).unlink(missing_ok=True)  # an earlier appliance's
     variables = {
         **libguestfs_environment(acceleration, temporary),
         "LIBGUESTFS_TMPDIR": os.fspath(temporary),
         CONSOLE_VARIABLE: os.fspath(_console(temporary)),
     }
-    with spawn(["guestfish"], env=variables, stdin=PIPE) as process:
+    with spawn(["guestfish"], env=variables, cwd=temporary, stdin=PIPE) as process:
         guest = Guestfish(process, temporary, acceleration)
         guest.command("event", "console", "appliance", KEEP_CONSOLE)
         guest.command("set-memsize", str(MEMORY_MIB))

@@ -19,8 +19,18 @@ def row(completed: Completed, name: str) -> str:
     return next(line for line in completed.stderr.splitlines() if line.startswith(f"│ {name}"))
 
 
-def test_the_whole_examination_passes_here_with_one_start_of_the_appliance() -> None:
-    completed = doctor()
+# Where libguestfs 1.48 asks a QEMU of such a path what it can, a piece of its command crosses the end of a buffer of 256
+# bytes: "realloc(): invalid next size". What a QEMU can is kept in its cache, so that one is new here.
+BAD_LENGTH = 93
+
+
+def test_the_whole_examination_passes_here_with_one_start_of_the_appliance(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = tmp_path_factory.mktemp("d")
+    folder /= "x" * (BAD_LENGTH - len(f"{folder}/"))
+    folder.mkdir()
+    completed = doctor(env={"TMPDIR": str(folder)})
     assert "This machine can build and boot images." in completed.stderr
     assert "│ ok " in row(completed, "appliance starts")
 

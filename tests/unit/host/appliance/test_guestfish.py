@@ -327,7 +327,7 @@ def test_libguestfs_starts_the_qemu_in_path_with_the_accelerator_that_was_found(
     qemu.touch()
     monkeypatch.setattr(guestfish, "require_tool", {"qemu-system-x86_64": str(qemu)}.__getitem__)
     environment = guestfish.libguestfs_environment(acceleration, tmp_path)
-    hypervisor = Path(environment.pop("LIBGUESTFS_HV"))
+    hypervisor = tmp_path / environment.pop("LIBGUESTFS_HV")
     with_tcg = {"LIBGUESTFS_BACKEND_SETTINGS": "force_tcg", "LIBGUESTFS_APPEND": "tsc=unstable"}
     assert environment == {"LIBGUESTFS_BACKEND": "direct"} | (with_tcg if acceleration is TCG else {})
     assert f"accelerator='-accel {acceleration.accelerator}" in hypervisor.read_text()
@@ -342,5 +342,5 @@ def test_a_qemu_that_a_person_told_libguestfs_to_start_is_started(
     qemu = tmp_path / "my-qemu"
     qemu.touch()
     monkeypatch.setenv("LIBGUESTFS_HV", str(qemu))
-    hypervisor = Path(guestfish.libguestfs_environment(TCG, tmp_path)["LIBGUESTFS_HV"])
+    hypervisor = tmp_path / guestfish.libguestfs_environment(TCG, tmp_path)["LIBGUESTFS_HV"]
     assert f'exec {qemu} "$@" $accelerator' in hypervisor.read_text()
