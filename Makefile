@@ -9,6 +9,9 @@ PYTHON := .venv/bin/python
 SHELL_SCRIPTS = $$(grep --recursive --files-with-matches --binary-files=without-match --max-count=1 \
 	--extended-regexp '^\#!.*/(env )?(ba|da)?sh' build scripts .ci .github)
 
+# A build or a boot needs one processor and 2 GiB most of the time. In the order of tests/conftest.py.
+SIDE_BY_SIDE = --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
 # After these zizmor, which passes over a workflow that does not follow the schema.
 SCHEMA = .venv/bin/check-jsonschema --builtin-schema
 ISSUE_FORMS = $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
@@ -43,7 +46,7 @@ image: setup ## build the release image from the Ubuntu cloud image
 
 .PHONY: test
 test: setup-tests lint ## run all checks and all tests
-	$(PYTHON) -m pytest tests/unit tests/integration
+	$(PYTHON) -m pytest $(SIDE_BY_SIDE) tests/unit tests/integration
 
 .PHONY: lint
 lint: setup-lint ## check style, types and shell scripts
@@ -70,13 +73,13 @@ search: SEED := $(or $(SEED),$(shell echo $$RANDOM))
 search: setup-lint ## draw other examples than the tests always do, and many more; SEED=... draws the same again
 	$(PYTHON) -m pytest tests/unit -m hypothesis --hypothesis-profile searching --hypothesis-seed $(SEED)
 
-.PHONY: faults
-faults: setup-tests ## put every request of a release through every fault, not only one request of each kind
-	$(PYTHON) -m pytest tests/integration/github tests/integration/release --full -m full
+.PHONY: full
+full: setup-tests ## run the tests that are left to the night: every request of a release through every fault, ...
+	$(PYTHON) -m pytest $(SIDE_BY_SIDE) tests/integration --full -m full
 
 .PHONY: integration
 integration: setup-tests ## run the tests that use real libguestfs, QEMU and Chromium
-	$(PYTHON) -m pytest tests/integration
+	$(PYTHON) -m pytest $(SIDE_BY_SIDE) tests/integration
 
 .PHONY: bench
 bench: setup ## measure the build against the classic recipe

@@ -30,12 +30,13 @@ LONG = (
     "workflows/test_release_run.py",
     "workflows/test_mutations.py",
     "workflows/test_pull_request_run.py",
+    "boot/test_consumer_machine.py",
     "host/test_accelerator.py",
 )
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--full", action="store_true", help="run the tests marked `full`, too; `make faults` runs them")
+    parser.addoption("--full", action="store_true", help="run the tests marked `full`, too; `make full` runs them")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

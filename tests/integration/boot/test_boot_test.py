@@ -30,6 +30,8 @@ def validated(built: Built, *flags: str) -> ValidationReport:
     return report
 
 
+# By day workflows/test_real_release.py puts a clean base through it, and boot/test_consumer_machine.py boots this one.
+@pytest.mark.full
 def test_an_image_from_a_clean_base_passes_every_check(built: Built) -> None:
     report = validated(built)
     assert report.passed

@@ -19,8 +19,8 @@ def row(completed: Completed, name: str) -> str:
     return next(line for line in completed.stderr.splitlines() if line.startswith(f"│ {name}"))
 
 
-# Where libguestfs 1.48 asks a QEMU of such a path what it can, a piece of its command crosses the end of a buffer of 256
-# bytes: "realloc(): invalid next size". What a QEMU can is kept in its cache, so that one is new here.
+# Where libguestfs 1.48 asks a QEMU of such a path what it can, a piece of its command crosses the end of a buffer:
+# "realloc(): invalid next size". What a QEMU can is kept in its cache, so that one is new here.
 BAD_LENGTH = 93
 
 
