@@ -21,7 +21,7 @@ from ci.host.accelerator import Acceleration
 from ci.host.process import held_port
 from tests.support.building import Built
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(3600)]
 
 COMMANDS = 1000
 CONNECTIONS = 50
