@@ -108,5 +108,5 @@ def require_space_in(folder: OpenFolder, needed: int) -> None:
     if free < needed:
         raise HostError(
             f"{folder.path} has {free / 1e9:.1f} GB free, {needed / 1e9:.1f} GB are needed",
-            hint="Free some space, or take a folder on another disk (--output, --workspace, TOOLSMITH_CACHE).",
+            hint="Free some space, or take a folder on another disk (--output, --cache, --workspace, TOOLSMITH_CACHE).",
         )

@@ -15,12 +15,15 @@ from ci.host.process import run
 from tests.support import consumer_model
 from tests.support.consuming import FILE, IMAGE, Consumer, manifest
 from tests.support.fault_server import FaultServer
-from tests.support.hostile_workspace import FLAGS, PLACES, ROOT, Trap, link, no_hanging
+from tests.support.hostile_workspace import FLAGS, PLACES, ROOT, Kind, Trap, link, no_hanging, pipe
 from tests.support.killed_consumer import killed_before_change, run_at_once
 
 pytestmark = pytest.mark.integration
 
 PATH = f"/{FILE}"
+VANISHING = ["own", "manifest", "source", "cache", "ignore", "name", "digest", "part", "sidecar", "image", "old digest"]
+BECOMES: dict[str, Kind] = {"nothing": lambda _place, _outside: None, "a link": link, "a pipe": pipe}
+STEP = 11
 
 
 @pytest.fixture
@@ -70,20 +73,20 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, number: int, happens: Callable[[]
     return uses
 
 
-@pytest.mark.parametrize("becomes", ["nothing", "a link"])
-@pytest.mark.parametrize("place", ["own", "cache", "name", "digest", "part", "image", "old digest"])
-def test_what_vanishes_or_becomes_a_link_meanwhile_leads_nowhere(
+@pytest.mark.parametrize("becomes", BECOMES)
+@pytest.mark.parametrize("place", VANISHING)
+def test_what_vanishes_or_becomes_something_else_meanwhile_leads_nowhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, becomes: str
 ) -> None:
-    for number in range(1, 200, 5):
+    # Not at the same moments for each, so that all together are at every one.
+    for number in range(1 + (3 * VANISHING.index(place) + [*BECOMES].index(becomes)) % STEP, 200, STEP):
         with no_hanging(), monkeypatch.context() as patch:
             trap = Trap(tmp_path / str(number))
             at = trap.consumer.workspace / PLACES[place]
 
             def happens(trap: Trap = trap, at: Path = at) -> None:
                 at.rename(trap.folder / "away")
-                if becomes == "a link":
-                    link(at, trap.outside)
+                BECOMES[becomes](at, trap.outside)
 
             uses = meanwhile(patch, number, happens)
             with suppress(ToolsmithError):

@@ -11,6 +11,17 @@ from ci.host import cli
 from ci.host.errors import CheckError, HostError
 from ci.host.progress import Reporter
 from ci.host.workspace import CACHE_NAME
+from tests.support.hostile_workspace import (
+    Kind,
+    dangling,
+    device,
+    folder,
+    hard_link,
+    link,
+    no_hanging,
+    pipe,
+    unix_socket,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -158,6 +169,33 @@ def test_a_log_that_cannot_be_written_is_no_traceback(tmp_path: Path, capsys: py
     told = capsys.readouterr().err
     assert "cannot be written" in told
     assert "--log" in told
+
+
+@pytest.mark.parametrize("make", [link, dangling, hard_link, pipe, device, unix_socket, folder])
+def test_a_named_log_is_a_file_of_ours(tmp_path: Path, capsys: pytest.CaptureFixture[str], make: Kind) -> None:
+    (tmp_path / "file").write_text("of somebody")
+    make(tmp_path / "log", tmp_path)
+    with no_hanging():
+        assert run(lambda: 0, "--log", str(tmp_path / "log")) == HostError.exit_code
+    assert f"{tmp_path / 'log'} is in the way" in capsys.readouterr().err.replace("\n", "")
+    assert (tmp_path / "file").read_text() == "of somebody"
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_a_disk_that_is_full_costs_the_log_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    full = os.fdopen(os.open("/dev/full", os.O_WRONLY), "wb")
+    monkeypatch.setattr(cli, "_new_log", lambda _: cli._Log(Path("/dev/full"), full))
+
+    def main() -> int:
+        for _ in range(2):
+            logging.getLogger("ci").debug("a line")
+        return 0
+
+    assert run(main) == 0
+    told = capsys.readouterr().err
+    assert told == "warning: the log is not whole: No space left on device\n"
 
 
 def test_a_wrong_flag_is_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
