@@ -142,15 +142,19 @@ def test_the_oldest_logs_are_removed_and_nothing_else(state: Path, monkeypatch: 
     assert (left[:3], left[4:]) == (kept, ["notes"])
 
 
-@pytest.mark.parametrize("wrong", ["a link", "a file", "others"])
+@pytest.mark.parametrize("wrong", ["a link", "a link to nothing", "a file", "a pipe", "others"])
 def test_where_others_may_write_no_log_goes(state: Path, tmp_path: Path, wrong: str) -> None:
     state.parent.mkdir(parents=True)
     other = tmp_path / "other"
     other.mkdir()
     if wrong == "a link":
         state.symlink_to(other)
+    elif wrong == "a link to nothing":
+        state.symlink_to(other / "nothing")
     elif wrong == "a file":
         state.touch()
+    elif wrong == "a pipe":
+        os.mkfifo(state)
     elif os.geteuid():
         pytest.skip("only root gives folders away")
     else:
@@ -158,7 +162,7 @@ def test_where_others_may_write_no_log_goes(state: Path, tmp_path: Path, wrong: 
         os.chown(state, 12345, 12345)
     assert run(lambda: 0) == 0
     assert list(other.iterdir()) == []
-    assert wrong == "a file" or list(state.iterdir()) == []
+    assert not state.is_dir() or list(state.iterdir()) == []
     (folder,) = (tmp_path / "temporary").iterdir()
     assert folder.stat().st_mode & 0o777 == 0o700
 
