@@ -74,6 +74,11 @@ def read_manifest_file(given: str | None, workspace: Path, *, client: Client, re
         place_inside(workspace, path)
     else:
         path = Path(unquote(urlsplit(given).path) if "://" in given else given)
+    return read_file(path)
+
+
+def read_file(path: Path) -> ManifestFile:
+    """The manifest in a file; raises InputError."""
     data = read_bounded(path, MAX_BYTES, hint="Check the path, and who may read it.")
     return ManifestFile(location=path, data=data, document=read_manifest(data, str(path)))
 
@@ -83,7 +88,7 @@ def _is_absent(path: Path) -> bool:
     try:
         path.lstat()
     except OSError as error:
-        return isinstance(error, FileNotFoundError | NotADirectoryError)
+        return isinstance(error, FileNotFoundError)
     return False
 
 

@@ -202,5 +202,6 @@ OPTIONAL = ("version", "size", "qcow2_url")
 
 def malformed(where: str, problem: str, details: str = "") -> InputError:
     """The error for a file that is no manifest."""
-    hint = "manifests/README.md explains the keys, and manifests/tools.schema.json is the schema of such a file."
+    needed = ", ".join(key for key in IMAGE_CHECKS if key not in OPTIONAL)
+    hint = f"Toolsmith needs {', '.join(SHAPES)}, and in image: {needed}."
     return InputError(f"{where} is not a manifest: {problem}", hint=hint, details=details)
