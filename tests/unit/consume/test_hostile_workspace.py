@@ -61,6 +61,7 @@ def test_what_is_only_ours_is_replaced_or_not_needed(trap: Trap, place: str, mak
         ("image", pipe, "it is a named pipe, where a file is needed"),
         ("image", folder, "it is a folder, where a file is needed"),
         ("part", folder, "it is a folder, where a file is needed"),
+        ("own", file, "cannot be read: Not a directory"),
         ("own", link, "link to .*, which is not in the workspace"),
         ("manifest", pipe, "is not a file"),
         ("source", pipe, "is not a file"),
