@@ -15,6 +15,11 @@ from ci.host.open_folder import OpenFolder
 from ci.records.manifest_edit import Fields, replace_image
 from ci.records.manifest_rules import IMAGE_CHECKS, MAX_BYTES, read_manifest, toolsmith_obstacle
 
+ON_MACOS = (
+    "it starts /usr/bin/qemu-system-x86_64, where macOS lets nobody install one; start the image by hand, with "
+    "Homebrew's qemu and -accel hvf, or on Apple Silicon, where hvf runs no x86-64, -accel tcg"
+)
+
 
 def localize(manifest: ManifestFile, wanted: Wanted, size: int, workspace: Path) -> Path | None:
     """Let a manifest of the workspace name the file in its cache, and return its path; None where it does so already.
@@ -44,7 +49,7 @@ def obstacle(manifest: ManifestFile, workspace: Path) -> str | None:
         return f"{why}; --localize mends that here, a roll-out of the form `file` for everybody"
     if "," in os.fspath(workspace.absolute()):
         return "the workspace's path has a comma, which breaks its options for QEMU; move the workspace"
-    return None
+    return ON_MACOS if os.uname().sysname == "Darwin" else None
 
 
 def edited_by(manifest: ManifestFile, workspace: Path) -> Path:

@@ -3,6 +3,7 @@
 import json
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -221,6 +222,13 @@ def test_toolsmith_reads_two_places_and_no_other(consumer: Consumer, tmp_path: P
     assert (
         "move it there" in consumer.run("--manifest", str(consumer.workspace / "other.json"), "--localize")["obstacle"]
     )
+
+
+def test_on_a_mac_toolsmith_has_no_qemu(consumer: Consumer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.uname", lambda: SimpleNamespace(sysname="Darwin"))
+    why = consumer.run("--localize")["obstacle"]
+    assert "by hand" in why
+    assert "on Apple Silicon, where hvf runs no x86-64, -accel tcg" in why
 
 
 def test_a_comma_in_the_path_is_told_because_toolsmith_does_not_escape_it(tmp_path: Path) -> None:
