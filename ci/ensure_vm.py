@@ -13,18 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ci.consume.cache import CachedImage
-from ci.consume.localize import localize
-from ci.consume.wanted import MANIFEST, is_web, read_manifest_file, wanted_image
+from ci.consume.localize import edited_by, localize, obstacle
+from ci.consume.wanted import MANIFEST, ManifestFile, is_web, read_file, read_manifest_file, wanted_image
 from ci.fetch.github_access import access_from
 from ci.fetch.open_url import Client
 from ci.fetch.retry import Patience
 from ci.host import actions, cli
-from ci.host.errors import InputError
+from ci.host.errors import AccessError, FetchError, HostError, InputError, RefusedError, VerificationError
 from ci.host.progress import Reporter
 
 SCHEMA = "fountainkit-toolsmith-image/ensure-vm/1"
 # What a step of a workflow hands on.
 OUTPUTS = ("path", "folder", "sha256", "version", "state")
+FAILURES = (InputError, HostError, FetchError, VerificationError, AccessError, RefusedError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +43,7 @@ class EnsureVmRequest:
 
 def arguments(prog: str = "ensure-vm") -> argparse.ArgumentParser:
     """The flags."""
-    result = cli.parser(prog, __doc__)
+    result = cli.parser(prog, __doc__, " ".join(f"{kind.exit_code}: {kind.__doc__}" for kind in FAILURES))
     result.add_argument("--workspace", type=Path, default=Path(), metavar="FOLDER", help="default: this folder")
     result.add_argument("--manifest", metavar="PATH|URL", help=f"default: {MANIFEST} in the workspace")
     result.add_argument(
@@ -100,15 +101,28 @@ def ensure_vm(request: EnsureVmRequest, reporter: Reporter, client: Client) -> d
     if request.where:
         return result
     state, size = image.hydrate(client, offline=request.offline)
+    standing = manifest
     result |= {"size": size, "state": state.value, "written": None, "removed": []}
     if request.localize or request.prune:
         with image.locked() as cache:
-            if request.localize and (written := localize(manifest, wanted, size, workspace)):
-                reporter.note(f"{written} names the file in the cache now")
-                result["written"] = str(written)
+            if request.localize:
+                if written := localize(manifest, wanted, size, workspace):
+                    reporter.note(f"{written} names the file in the cache now")
+                    result["written"] = str(written)
+                standing = read_file(edited_by(manifest, workspace))
             if request.prune:
                 result["removed"] = [str(path) for path in image.prune(cache)]
-    return result | {"seconds": round(time.monotonic() - started, 2)}
+    _tell_of_toolsmith(standing, why := obstacle(standing, workspace), reporter)
+    return result | {"obstacle": why, "seconds": round(time.monotonic() - started, 2)}
+
+
+def _tell_of_toolsmith(manifest: ManifestFile, why: str | None, reporter: Reporter) -> None:
+    """Whether the consumer of the image will find it."""
+    if why:
+        reporter.warn(f"today's Toolsmith cannot use {manifest.where} as it stands: {why}")
+    else:
+        folder = Path(manifest.where).absolute().parent
+        reporter.note(f"Toolsmith can use {manifest.where} as it stands, started with imageDirectory {folder}")
 
 
 if __name__ == "__main__":

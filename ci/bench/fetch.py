@@ -1,4 +1,4 @@
-"""Measure the consumer's tool: a download against curl's with sha256sum behind it, and the look at what is there.
+"""Measure the consumer's tool: a download against curl's with sha256sum behind it, a look at what is there, its start.
 
 The server is on this machine and sends from the page cache, so that no network blurs the figures. Part of
 `python -m ci.bench`.
@@ -19,6 +19,7 @@ from typing import Any
 
 from ci.bench.builds import BenchSubject
 from ci.bench.record import Bounded, Compared, MeasuredPart, in_turns
+from ci.consume.bundle import write_archive
 from ci.consume.cache import FOLDER
 from ci.consume.wanted import MANIFEST
 from ci.host.files import sha256_file
@@ -54,6 +55,7 @@ def measure_fetch(subject: BenchSubject, repetitions: int, reporter: Reporter) -
             }
             pipeline, ours, sha256sum, cached = in_turns(ways, repetitions, reporter).values()
         peak = peak_memory(log)
+        tool = measure_tool(folder, repetitions, reporter)
     what_fetch = "download of 1 GiB (usual way: curl, sha256sum)"
     what_cached = "the same, already there (usual way: sha256sum)"
     return MeasuredPart(
@@ -62,7 +64,24 @@ def measure_fetch(subject: BenchSubject, repetitions: int, reporter: Reporter) -
             Compared(what=what_fetch, usual=pipeline, ours=ours, target=1 / 0.9),
             Bounded(what="peak memory of downloading it", unit="bytes", ours=peak, target=100_000_000),
             Compared(what=what_cached, usual=sha256sum, ours=cached, target=1.0),
+            *tool,
         ]
+    )
+
+
+def measure_tool(folder: Path, repetitions: int, reporter: Reporter) -> tuple[Bounded, Compared]:
+    """The size of the consumer's tool in one file, and its start, which Python compiles anew each time."""
+    tool = write_archive(ROOT, folder)
+
+    def start(*arguments: Argument) -> float:
+        return run([sys.executable, "-I", "-S", *arguments], timeout=SECONDS).seconds * 1000
+
+    ways = {"a start, Python alone": lambda: start("-c", "pass"), "a start, ours": lambda: start(tool, "--help")}
+    python, ours = in_turns(ways, repetitions, reporter).values()
+    what = "start of ensure-vm.pyz, --help (usual way: python3 -c pass)"
+    return (
+        Bounded(what="size of ensure-vm.pyz", unit="bytes", ours=tool.stat().st_size, target=3_000_000),
+        Compared(what=what, unit="milliseconds", usual=python, ours=ours, target=80.0),
     )
 
 

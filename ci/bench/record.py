@@ -14,10 +14,11 @@ from ci.text.markdown import Markdown
 
 COLUMNS = ("what", "usual way", "ours", "ratio", "target", "")
 
-Unit: TypeAlias = Literal["seconds", "bytes", "MiB"]
+Unit: TypeAlias = Literal["seconds", "milliseconds", "bytes", "MiB"]
 
 FORMS: Final[dict[Unit, Callable[[float], str]]] = {
     "seconds": figures.seconds,
+    "milliseconds": "{:.0f} ms".format,
     "bytes": lambda value: figures.megabytes(round(value)),
     "MiB": "{:.0f} MiB".format,
 }

@@ -38,6 +38,10 @@ import sys
 
 if sys.version_info < (3, 10):
     sys.stderr.write("error: ensure-vm needs Python 3.10 or later, this is %d.%d\\n" % sys.version_info[:2])
+    sys.stderr.write(
+        "next:  install one beside it (macOS: `brew install python`; Linux: the system's packages; or python.org) and "
+        "name it: python3.13 ensure-vm.pyz; or use curl and sha256sum, as the notes of each release show\\n"
+    )
     sys.exit(3)
 
 from ci import ensure_vm

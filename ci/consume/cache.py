@@ -191,7 +191,8 @@ class CachedImage:
         except OSError as error:
             raise HostError(
                 f"{error.filename or self.cache} cannot be used: {error.strerror}",
-                hint="Check the folder's owner and permissions; if it is gone, run it again.",
+                hint="Check owner, permissions and what is mounted there; if it is gone, run it again. --cache takes "
+                "another folder.",
             ) from error
 
 

@@ -13,7 +13,12 @@ from ci.consume.wanted import MANIFEST, ManifestFile, Wanted, place_inside
 from ci.host.errors import InputError, RefusedError
 from ci.host.open_folder import OpenFolder
 from ci.records.manifest_edit import Fields, replace_image
-from ci.records.manifest_rules import IMAGE_CHECKS, MAX_BYTES, read_manifest
+from ci.records.manifest_rules import IMAGE_CHECKS, MAX_BYTES, read_manifest, toolsmith_obstacle
+
+ON_MACOS = (
+    "it starts /usr/bin/qemu-system-x86_64, where macOS lets nobody install one; start the image by hand, with "
+    "Homebrew's qemu and -accel hvf, or on Apple Silicon, where hvf runs no x86-64, -accel tcg"
+)
 
 
 def localize(manifest: ManifestFile, wanted: Wanted, size: int, workspace: Path) -> Path | None:
@@ -23,13 +28,31 @@ def localize(manifest: ManifestFile, wanted: Wanted, size: int, workspace: Path)
     byte for byte. A workspace without a manifest gets a copy of the one that was read. Raises InputError for a manifest
     that is none, RefusedError where somebody else writes it too.
     """
-    path = _edited(manifest, workspace)
+    path = edited_by(manifest, workspace)
     place = place_inside(workspace, path)
     with OpenFolder.at(workspace) as folder:
         return _localize(folder, place, manifest, wanted, size)
 
 
-def _edited(manifest: ManifestFile, workspace: Path) -> Path:
+def obstacle(manifest: ManifestFile, workspace: Path) -> str | None:
+    """Why today's Toolsmith cannot use a manifest though its image is in the cache, and the cure; None where it can.
+
+    It reads `tools.json` of its imageDirectory, by default the folder that it runs in, and takes that for the
+    workspace, or, where it is called `.toolsmith`, for a folder of the workspace.
+    """
+    read = {os.path.realpath(workspace / place) for place in (MANIFEST, MANIFEST.name)}
+    if not isinstance(manifest.location, Path) or os.path.realpath(manifest.location) not in read:
+        own = edited_by(manifest, workspace) == manifest.location
+        cure = "move it there" if own else "--localize has one there name the image"
+        return f"it reads {MANIFEST}, or {MANIFEST.name}, of the workspace; {cure}"
+    if why := toolsmith_obstacle(manifest.document):
+        return f"{why}; --localize mends that here, a roll-out of the form `file` for everybody"
+    if "," in os.fspath(workspace.absolute()):
+        return "the workspace's path has a comma, which breaks its options for QEMU; move the workspace"
+    return ON_MACOS if os.uname().sysname == "Darwin" else None
+
+
+def edited_by(manifest: ManifestFile, workspace: Path) -> Path:
     """The manifest that is to be changed; whoever named one outside of the workspace has not said that it is theirs."""
     if isinstance(manifest.location, Path):
         root = Path(os.path.realpath(workspace))

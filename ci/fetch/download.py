@@ -242,8 +242,8 @@ class _Download:
         if error.errno in FULL:
             return HostError(
                 f"no space left in {self.target.parent} for {self.shown}",
-                hint="Free some space, or take a folder on another disk (--workspace, TOOLSMITH_CACHE), then run it "
-                "again.",
+                hint="Free some space, or take a folder on another disk (--cache, --workspace, TOOLSMITH_CACHE), then "
+                "run it again.",
             )
         return HostError(
             f"{error.filename or self.target} cannot be used: {error.strerror}",

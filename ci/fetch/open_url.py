@@ -5,12 +5,14 @@ https://docs.github.com/rest/releases/assets#get-a-release-asset.
 """
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
+from typing import IO
 from urllib.parse import quote, unquote, urlsplit
 
 import requests
@@ -21,7 +23,7 @@ from ci.fetch.retry import Patience
 from ci.fetch.session import Bearer, PatientSession, ask, body, origin, require_success
 from ci.fetch.source import AbsentError, Source, StalePartError, TransientError, collected, html_error, public_url
 from ci.host.errors import AccessError, FetchError, InputError
-from ci.host.files import CHUNK_BYTES
+from ci.host.files import CHUNK_BYTES, open_file
 
 # No file has a size of more digits; a server may send 5,000 of them, which Python does not take for a number.
 SIZE = re.compile(r"\d{1,18}", re.ASCII)
@@ -51,7 +53,9 @@ def open_source(
     Raises TransientError, AbsentError, FetchError, AccessError or InputError, the first also while the chunks are read.
     """
     if url[:5].lower() == "file:":
-        yield _open_file(url)
+        with _open_file(url) as file:
+            total = os.fstat(file.fileno()).st_size
+            yield Source(chunks=_file_chunks(url, file), offset=0, total=total, validator=None)
         return
     origin(url)  # before anything else looks into it
     headers = {"Range": f"bytes={have}-", "If-Range": validator} if have and validator else {}
@@ -106,27 +110,32 @@ def _asset_api_url(session: PatientSession, url: str, release: str, bearer: Bear
     return str(found[0])
 
 
-def _open_file(url: str) -> Source:
+def _open_file(url: str) -> IO[bytes]:
     parts = urlsplit(url)
     if parts.netloc not in {"", "localhost"}:
         raise InputError(
             f"{public_url(url)} names another machine", hint="A file URL has three slashes: file:///path/to/image"
         )
-    path = Path(unquote(parts.path))
-    if not path.exists():
-        raise AbsentError
-    if not path.is_file():
-        raise FetchError(f"{public_url(url)} is not a file", hint="Name the image itself, not its folder.")
-    return Source(chunks=_file_chunks(path), offset=0, total=path.stat().st_size, validator=None)
-
-
-def _file_chunks(path: Path) -> Iterator[bytes]:
     try:
-        with path.open("rb") as file:
-            while block := file.read(CHUNK_BYTES):
-                yield block
+        return open_file(Path(unquote(parts.path)))
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a path with a zero byte
+        raise AbsentError from None
     except OSError as error:
-        raise FetchError(f"{path} cannot be read: {error.strerror}", hint="Check the file's permissions.") from error
+        raise _unreadable(url, error) from error
+
+
+def _file_chunks(url: str, file: IO[bytes]) -> Iterator[bytes]:
+    try:
+        while block := file.read(CHUNK_BYTES):
+            yield block
+    except OSError as error:
+        raise _unreadable(url, error) from error
+
+
+def _unreadable(url: str, error: OSError) -> FetchError:
+    return FetchError(
+        f"{public_url(url)} cannot be read: {error.strerror}", hint="It must be a file that may be read by this user."
+    )
 
 
 def _open_response(

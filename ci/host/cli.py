@@ -5,6 +5,7 @@ Runs on Python 3.10 too, for consumers of the image.
 
 import argparse
 import contextlib
+import io
 import logging
 import os
 import re
@@ -15,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TypeVar
+from typing import IO, TypeVar
 
 from ci.host import actions
 from ci.host.errors import HostError, Interrupted, ToolsmithError
@@ -35,10 +36,10 @@ RequestT = TypeVar("RequestT")
 Main = Callable[[argparse.Namespace, Reporter], object]
 
 
-def parser(prog: str, description: str | None) -> argparse.ArgumentParser:
-    """An argument parser with the flags that all entrypoints have."""
+def parser(prog: str, description: str | None, codes: str = "docs/exit-codes.md") -> argparse.ArgumentParser:
+    """An argument parser with the flags that all entrypoints have; `codes` is what is to be known of exit codes."""
     result = argparse.ArgumentParser(
-        prog=prog, description=description, epilog="Exit codes: docs/exit-codes.md", allow_abbrev=False
+        prog=prog, description=description, epilog=f"Exit codes: {codes}", allow_abbrev=False
     )
     result.add_argument("--verbose", action="store_true", help="show the output of the tools (it is always in the log)")
     result.add_argument("--log", type=Path, metavar="FILE", help="where the log goes (default: a new file)")
@@ -61,9 +62,10 @@ def run(main: Main, arguments: argparse.ArgumentParser, argv: Sequence[str] | No
     reporter = Reporter()
     try:
         to_file = _named_log(options.log) if options.log else _new_log(arguments.prog)
-    except OSError as error:
-        what = f"the log {error.filename} cannot be written: {error.strerror}"
-        _explain(HostError(what, hint="Name another place, with --log or TOOLSMITH_LOGS."), reporter)
+    except (OSError, HostError) as error:
+        reason = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else error.message
+        hint = "Name another place, with --log or TOOLSMITH_LOGS."
+        _explain(HostError(f"the log cannot be written: {reason}", hint=hint), reporter)
         return HostError.exit_code
     # Interrupted is raised where the signal finds us, so that every `with` cleans up.
     with signals_handled(_interrupt), _logging(to_file, verbose=options.verbose):
@@ -98,12 +100,33 @@ def _explain(failure: ToolsmithError, reporter: Reporter, log: str = "") -> None
         console.print(f"[dim]log:   {shown(log)}[/]", soft_wrap=True)
 
 
-def _named_log(path: Path) -> logging.FileHandler:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return logging.FileHandler(path, encoding="utf-8")
+class _Log(logging.FileHandler):
+    """The log, of which `file` is opened already: by its name it may be another one. A full disk ends no run."""
+
+    def __init__(self, path: Path, file: IO[bytes]) -> None:
+        super().__init__(path, delay=True)
+        self.stream = io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace")
+        self._failed = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the base class's name
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self._failed:
+            self._failed = True
+            sys.stderr.write(f"warning: the log is not whole: {error.strerror}\n")
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            super().close()
 
 
-def _new_log(prog: str) -> logging.FileHandler:
+def _named_log(path: Path) -> _Log:
+    with OpenFolder.at(path.parent, create=True) as folder:
+        return _Log(path, folder.lock_file(path.name))
+
+
+def _new_log(prog: str) -> _Log:
     """A new file in `TOOLSMITH_LOGS`, or where nobody else can put a link that we would write to."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     if chosen := os.environ.get("TOOLSMITH_LOGS"):
@@ -112,9 +135,7 @@ def _new_log(prog: str) -> logging.FileHandler:
     else:
         folder = _private_folder()
     handle, name = tempfile.mkstemp(prefix=f"{stamp}-{prog.rpartition('.')[2]}-", suffix=".log", dir=folder)
-    result = logging.FileHandler(name, encoding="utf-8", delay=True)
-    result.stream = os.fdopen(handle, "w", encoding="utf-8")  # not opened by its name again, which may be another's
-    return result
+    return _Log(Path(name), os.fdopen(handle, "wb"))
 
 
 def _private_folder() -> Path:

@@ -3,6 +3,7 @@
 Runs on Python 3.10 too, for consumers of the image.
 """
 
+import errno
 import hashlib
 import os
 import signal
@@ -34,16 +35,21 @@ def sha256_of(file: IO[bytes], advance: Callable[[int], None] = lambda _: None) 
     return digest.hexdigest()
 
 
+def open_file(path: Path) -> IO[bytes]:
+    """A file, to be read; raises OSError, also for a folder, a device, or a pipe, which is not waited for."""
+    if stat.S_ISREG(path.stat().st_mode):  # before it is opened, which some devices take for an order
+        file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # still: it may have been replaced meanwhile
+            return file
+        file.close()
+    raise OSError(errno.EINVAL, "it is not a file", os.fspath(path))
+
+
 def read_bounded(path: Path, limit: int, *, hint: str = "") -> bytes:
     """A file's bytes; raises InputError where it cannot be read, or has more than `limit` of them."""
     try:
-        # Else to open a pipe would wait for a writer.
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise InputError(f"{path} is not a file", hint=hint)
+        with open_file(path) as file:
             data = file.read(limit + 1)
-    except IsADirectoryError as error:
-        raise InputError(f"{path} is not a file", hint=hint) from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}", hint=hint) from error
     if len(data) > limit:

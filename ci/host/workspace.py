@@ -107,6 +107,6 @@ def require_space_in(folder: OpenFolder, needed: int) -> None:
     free = shutil.disk_usage(folder.handle).free
     if free < needed:
         raise HostError(
-            f"{folder.path} has {free / 1e9:.1f} GB free, {needed / 1e9:.1f} GB are needed",
-            hint="Free some space, or take a folder on another disk (--output, --workspace, TOOLSMITH_CACHE).",
+            f"{folder.path} has {free / 1e6:,.0f} MB free, {needed / 1e6:,.0f} MB are needed",
+            hint="Free some space, or take a folder on another disk (--output, --cache, --workspace, TOOLSMITH_CACHE).",
         )

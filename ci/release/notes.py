@@ -96,7 +96,7 @@ def environment() -> Environment:
     )
     result.filters.update(
         asset=_asset,
-        checksum_line=lambda asset, folder="": f"{asset.sha256}  {folder}{asset.name}",
+        checksum_line=lambda asset: f"{asset.sha256}  {asset.name}",
         evidence=_evidence,
         gib=lambda size: Markdown(f"{size / (1 << 30):.0f} GiB"),
         link=lambda url, text: link(text, url),

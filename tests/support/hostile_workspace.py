@@ -29,6 +29,7 @@ PLACES = {
     "own": ".toolsmith",
     "manifest": ".toolsmith/tools.json",
     "image beside": f".toolsmith/{FILE}",
+    "source": f".toolsmith/images/{FILE}",
     "cache": ".toolsmith/cache",
     "ignore": ".toolsmith/cache/.gitignore",
     "old lock": ".toolsmith/cache/.ensure-vm.lock",
@@ -151,7 +152,7 @@ class Trap:
             assert self.image.read_bytes() == BODY
             assert not self.image.is_symlink()
         else:
-            assert str(self.consumer.workspace) in error.message
+            assert str(self.consumer.workspace) in error.message or FILE in error.message
             assert error.hint
         return error
 

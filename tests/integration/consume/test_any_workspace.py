@@ -15,12 +15,15 @@ from ci.host.process import run
 from tests.support import consumer_model
 from tests.support.consuming import FILE, IMAGE, Consumer, manifest
 from tests.support.fault_server import FaultServer
-from tests.support.hostile_workspace import FLAGS, PLACES, ROOT, Trap, link, no_hanging
+from tests.support.hostile_workspace import BODY, FLAGS, PLACES, ROOT, Kind, Trap, link, no_hanging, pipe
 from tests.support.killed_consumer import killed_before_change, run_at_once
 
 pytestmark = pytest.mark.integration
 
 PATH = f"/{FILE}"
+VANISHING = ["own", "manifest", "source", "cache", "ignore", "name", "digest", "part", "sidecar", "image", "old digest"]
+BECOMES: dict[str, Kind] = {"nothing": lambda _place, _outside: None, "a link": link, "a pipe": pipe}
+STEP = 11
 
 
 @pytest.fixture
@@ -70,20 +73,20 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, number: int, happens: Callable[[]
     return uses
 
 
-@pytest.mark.parametrize("becomes", ["nothing", "a link"])
-@pytest.mark.parametrize("place", ["own", "cache", "name", "digest", "part", "image", "old digest"])
-def test_what_vanishes_or_becomes_a_link_meanwhile_leads_nowhere(
+@pytest.mark.parametrize("becomes", BECOMES)
+@pytest.mark.parametrize("place", VANISHING)
+def test_what_vanishes_or_becomes_something_else_meanwhile_leads_nowhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, becomes: str
 ) -> None:
-    for number in range(1, 200, 5):
+    # Not at the same moments for each, so that all together are at every one.
+    for number in range(1 + (3 * VANISHING.index(place) + [*BECOMES].index(becomes)) % STEP, 200, STEP):
         with no_hanging(), monkeypatch.context() as patch:
             trap = Trap(tmp_path / str(number))
             at = trap.consumer.workspace / PLACES[place]
 
             def happens(trap: Trap = trap, at: Path = at) -> None:
                 at.rename(trap.folder / "away")
-                if becomes == "a link":
-                    link(at, trap.outside)
+                BECOMES[becomes](at, trap.outside)
 
             uses = meanwhile(patch, number, happens)
             with suppress(ToolsmithError):
@@ -122,14 +125,62 @@ def test_it_works_on_another_file_system(consumer: Consumer, place: str) -> None
         assert consumer_model.hydrate(consumer.workspace) == consumer.cached()
 
 
+FILES = (
+    "manifest",
+    "image beside",
+    "source",
+    "ignore",
+    "old lock",
+    "image",
+    "part",
+    "sidecar",
+    "old image",
+    "left over",
+)
+
+
+@pytest.mark.parametrize("place", FILES)
+def test_a_file_of_another_file_system_is_used_or_named(tmp_path: Path, place: str) -> None:
+    """Such as one that a container has mounted: it can neither be renamed over nor removed."""
+    trap = Trap(tmp_path)
+    at, other = trap.consumer.workspace / PLACES[place], tmp_path / "other" / "file"
+    with mounted(other.parent):
+        other.write_bytes(at.read_bytes() if at.exists() else BODY[:50])
+        before = other.read_bytes()
+        at.parent.mkdir(parents=True, exist_ok=True)
+        at.touch()
+        run(["mount", "--bind", other, at], timeout=60)
+        try:
+            error = trap.run(*FLAGS)
+        finally:
+            run(["umount", "--lazy", at], timeout=60)
+        assert other.read_bytes() == before
+    assert (error is None) == (place in {"image beside", "source", "ignore", "old lock"})
+    assert error is None or str(at) in error.message
+
+
 def test_a_full_disk_is_told_and_not_made_fuller(consumer: Consumer) -> None:
     document = manifest(consumer_model.decode(consumer.manifest.read_bytes()).image.qcow2)  # without the size
     with mounted(consumer.workspace / PLACES["cache"], "-o", "size=2m"):
         consumer.write(document)
-        with pytest.raises(HostError, match=r"no space left|GB free"):
+        with pytest.raises(HostError, match=r"no space left|MB free"):
             consumer.run(*FLAGS)
         (consumer.workspace / PLACES["cache"] / "file").write_bytes(bytes(1 << 20))
         assert not consumer.cached().parent.exists()
+
+
+def test_a_disk_that_is_full_when_the_manifest_is_written_leaves_it_as_it_was(consumer: Consumer) -> None:
+    document = consumer.manifest.read_bytes()
+    with mounted(consumer.workspace / PLACES["own"], "-o", "size=4m"):
+        consumer.write(document)
+        consumer.run()
+        with (consumer.manifest.parent / "fill").open("wb", buffering=0) as file, suppress(OSError):
+            while file.write(bytes(4096)):
+                pass
+        with pytest.raises(HostError, match="No space left"):
+            consumer.run("--localize")
+        assert consumer.manifest.read_bytes() == document
+        assert {path.name for path in consumer.manifest.parent.iterdir()} == {"cache", "fill", "tools.json"}
 
 
 def test_the_right_image_in_a_cache_that_is_read_only_will_do(consumer: Consumer) -> None:

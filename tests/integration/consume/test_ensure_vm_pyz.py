@@ -20,11 +20,13 @@ from tests.support.fault_server import FaultServer
 pytestmark = pytest.mark.integration
 
 PYTHONS = [sys.executable, *(f"python3.{minor}" for minor in range(10, 15))]
+TOO_OLD = ["python2.7", *(f"python3.{minor}" for minor in range(6, 10))]
 
 
 def interpreter(python: str) -> str | None:
-    """The program itself; None where it is not here, or a version manager only stands in for it."""
-    path = shutil.which(python)
+    """The program itself; None where it is not here. Of a version manager's each of its versions is looked for."""
+    managed = sorted(Path.home().glob(f".pyenv/versions/*/bin/{python}"))
+    path = managed[-1] if managed else shutil.which(python)
     if path is None:
         return None
     asked = subprocess.run(
@@ -67,6 +69,18 @@ def test_it_does_the_whole_job_without_this_repository(
     assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith("toolsmith-logs-")) == [
         "workspace"
     ]
+
+
+@pytest.mark.parametrize("python", TOO_OLD)
+def test_a_python_that_is_too_old_says_what_to_do(pyz: Path, python: str) -> None:
+    program = interpreter(python)
+    if program is None:
+        pytest.skip(f"there is no {python} here")
+    done = run([program, pyz, "--help"], timeout=60, ok=[3])
+    error, hint = done.stderr.splitlines()
+    assert error == f"error: ensure-vm needs Python 3.10 or later, this is {python.removeprefix('python')}"
+    assert all(word in hint for word in ("next:", "brew install python", "curl and sha256sum"))
+    assert done.stdout == ""
 
 
 def test_it_verifies_servers_with_the_authorities_it_brings(pyz: Path, tmp_path: Path) -> None:

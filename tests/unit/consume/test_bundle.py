@@ -1,3 +1,4 @@
+import ast
 import io
 import os
 import re
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ci import ensure_vm
 from ci.consume import bundle
 from ci.consume.bundle import LIBRARIES, LOCK, MAIN, archive, imported_modules, locked_entries, own_modules
 from ci.host.errors import VerificationError
@@ -132,8 +134,21 @@ def test_a_library_that_is_not_locked_is_missed() -> None:
 
 
 def test_the_first_lines_can_be_read_by_a_python_that_is_too_old() -> None:
+    ast.parse(MAIN, feature_version=(3, 4))
     head = MAIN.partition("from ci")[0]
     assert not re.search(r"\bf['\"]|->|:=|\bmatch\b|print\(", head)
+
+
+def test_no_message_leads_to_a_file_that_its_user_lacks() -> None:
+    said: list[str] = [ensure_vm.arguments().format_help()]
+    for path in own_modules(ROOT):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+        own = {ast.get_docstring(node, clean=False) for node in ast.walk(tree) if isinstance(node, documented)}
+        texts = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and node.value not in own)
+        said += [text for text in texts if isinstance(text, str)]
+    assert "docs/exit-codes.md" in said  # the default, of the commands of a checkout
+    assert [text for text in said if re.search(r"(docs|manifests|scripts)/|README", text)] == ["docs/exit-codes.md"]
 
 
 def test_the_command_writes_it_where_it_is_told(made: bytes, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ci.host.errors import HostError, ToolsmithError
-from tests.support.consuming import FILE, NAME
+from tests.support.consuming import FILE, NAME, manifest
 from tests.support.hostile_workspace import (
     BODY,
     DIGEST,
@@ -61,8 +61,10 @@ def test_what_is_only_ours_is_replaced_or_not_needed(trap: Trap, place: str, mak
         ("image", pipe, "it is a named pipe, where a file is needed"),
         ("image", folder, "it is a folder, where a file is needed"),
         ("part", folder, "it is a folder, where a file is needed"),
+        ("own", file, "cannot be read: Not a directory"),
         ("own", link, "link to .*, which is not in the workspace"),
         ("manifest", pipe, "is not a file"),
+        ("source", pipe, "is not a file"),
     ],
 )
 def test_the_error_says_what_is_where(trap: Trap, place: str, make: Kind, words: str) -> None:
@@ -70,6 +72,14 @@ def test_the_error_says_what_is_where(trap: Trap, place: str, make: Kind, words:
     with pytest.raises(ToolsmithError, match=words) as caught:
         trap.consumer.run(*FLAGS)
     assert str(trap.consumer.workspace / PLACES[place]) in caught.value.message
+
+
+@pytest.mark.parametrize("make", KINDS, ids=lambda kind: kind.__name__)
+def test_what_lies_where_the_image_once_came_from_is_an_image_or_an_error(trap: Trap, make: Kind) -> None:
+    store = trap.consumer.workspace / "store" / FILE
+    trap.consumer.write(manifest(FILE, qcow2_sha256=DIGEST, qcow2_url=str(store)))
+    trap.put("store/" + FILE, make)
+    assert trap.run(*FLAGS) is not None
 
 
 def test_an_images_folder_with_folders_in_it_is_not_pruned(trap: Trap) -> None:

@@ -1,7 +1,9 @@
 """The manifest that today's Toolsmith can hydrate."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -188,3 +190,49 @@ def test_the_consumer_reads_it_and_all_that_is_others_is_kept(
     document["image"] |= {"qcow2": FILE, "qcow2_url": URL, "version": "v2026.11.23"}
     assert json.loads(result) == document
     assert localized(result, WANTED, len(IMAGE), "tools.json") == result
+
+
+@pytest.mark.parametrize("flags", [(), ("--localize",)], ids=["plain", "localized"])
+@pytest.mark.parametrize("reference", [URL, FILE, f"images/{FILE}", "ABSOLUTE"])
+def test_it_is_told_whether_toolsmith_can_use_the_manifest(
+    consumer: Consumer, tmp_path: Path, reference: str, flags: tuple[str, ...]
+) -> None:
+    consumer.write(manifest(reference.replace("ABSOLUTE", str(tmp_path / FILE)), qcow2_url=URL))
+    why = consumer.run(*flags)["obstacle"]
+    told = " ".join(consumer.said.getvalue().split())
+    hydrated = None
+    with suppress(Exception):  # whichever of its errors
+        hydrated = consumer_model.hydrate(consumer.workspace)
+    if reference == FILE or flags:
+        assert (why, hydrated) == (None, consumer.cached())
+        assert f"Toolsmith can use {consumer.manifest} as it stands, started with imageDirectory" in told
+    else:
+        assert hydrated is None
+        assert f"today's Toolsmith cannot use {consumer.manifest} as it stands: {why}" in told
+        assert "--localize" in why
+
+
+def test_toolsmith_reads_two_places_and_no_other(consumer: Consumer, tmp_path: Path) -> None:
+    for place in (consumer.workspace / "tools.json", tmp_path / "tools.json", consumer.workspace / "other.json"):
+        place.write_text(json.dumps(manifest(FILE)))
+        why = consumer.run("--manifest", str(place))["obstacle"]
+        assert (why is None) == (place == consumer.workspace / "tools.json")
+        assert why is None or "it reads .toolsmith/tools.json, or tools.json, of the workspace" in why
+    assert consumer.run("--manifest", str(tmp_path / "tools.json"), "--localize")["obstacle"] is None
+    assert (
+        "move it there" in consumer.run("--manifest", str(consumer.workspace / "other.json"), "--localize")["obstacle"]
+    )
+
+
+def test_on_a_mac_toolsmith_has_no_qemu(consumer: Consumer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.uname", lambda: SimpleNamespace(sysname="Darwin"))
+    why = consumer.run("--localize")["obstacle"]
+    assert "by hand" in why
+    assert "on Apple Silicon, where hvf runs no x86-64, -accel tcg" in why
+
+
+def test_a_comma_in_the_path_is_told_because_toolsmith_does_not_escape_it(tmp_path: Path) -> None:
+    consumer = Consumer(tmp_path / "a,b")
+    consumer.write(manifest(FILE))
+    (consumer.manifest.parent / FILE).write_bytes(IMAGE)
+    assert "comma" in consumer.run()["obstacle"]

@@ -11,6 +11,17 @@ from ci.host import cli
 from ci.host.errors import CheckError, HostError
 from ci.host.progress import Reporter
 from ci.host.workspace import CACHE_NAME
+from tests.support.hostile_workspace import (
+    Kind,
+    dangling,
+    device,
+    folder,
+    hard_link,
+    link,
+    no_hanging,
+    pipe,
+    unix_socket,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -131,15 +142,19 @@ def test_the_oldest_logs_are_removed_and_nothing_else(state: Path, monkeypatch: 
     assert (left[:3], left[4:]) == (kept, ["notes"])
 
 
-@pytest.mark.parametrize("wrong", ["a link", "a file", "others"])
+@pytest.mark.parametrize("wrong", ["a link", "a link to nothing", "a file", "a pipe", "others"])
 def test_where_others_may_write_no_log_goes(state: Path, tmp_path: Path, wrong: str) -> None:
     state.parent.mkdir(parents=True)
     other = tmp_path / "other"
     other.mkdir()
     if wrong == "a link":
         state.symlink_to(other)
+    elif wrong == "a link to nothing":
+        state.symlink_to(other / "nothing")
     elif wrong == "a file":
         state.touch()
+    elif wrong == "a pipe":
+        os.mkfifo(state)
     elif os.geteuid():
         pytest.skip("only root gives folders away")
     else:
@@ -147,7 +162,7 @@ def test_where_others_may_write_no_log_goes(state: Path, tmp_path: Path, wrong: 
         os.chown(state, 12345, 12345)
     assert run(lambda: 0) == 0
     assert list(other.iterdir()) == []
-    assert wrong == "a file" or list(state.iterdir()) == []
+    assert not state.is_dir() or list(state.iterdir()) == []
     (folder,) = (tmp_path / "temporary").iterdir()
     assert folder.stat().st_mode & 0o777 == 0o700
 
@@ -158,6 +173,33 @@ def test_a_log_that_cannot_be_written_is_no_traceback(tmp_path: Path, capsys: py
     told = capsys.readouterr().err
     assert "cannot be written" in told
     assert "--log" in told
+
+
+@pytest.mark.parametrize("make", [link, dangling, hard_link, pipe, device, unix_socket, folder])
+def test_a_named_log_is_a_file_of_ours(tmp_path: Path, capsys: pytest.CaptureFixture[str], make: Kind) -> None:
+    (tmp_path / "file").write_text("of somebody")
+    make(tmp_path / "log", tmp_path)
+    with no_hanging():
+        assert run(lambda: 0, "--log", str(tmp_path / "log")) == HostError.exit_code
+    assert f"{tmp_path / 'log'} is in the way" in capsys.readouterr().err.replace("\n", "")
+    assert (tmp_path / "file").read_text() == "of somebody"
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_a_disk_that_is_full_costs_the_log_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    full = os.fdopen(os.open("/dev/full", os.O_WRONLY), "wb")
+    monkeypatch.setattr(cli, "_new_log", lambda _: cli._Log(Path("/dev/full"), full))
+
+    def main() -> int:
+        for _ in range(2):
+            logging.getLogger("ci").debug("a line")
+        return 0
+
+    assert run(main) == 0
+    told = capsys.readouterr().err
+    assert told == "warning: the log is not whole: No space left on device\n"
 
 
 def test_a_wrong_flag_is_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ci.host import files
-from ci.host.files import CHUNK_BYTES, delayed_signals, publish_together, sha256_file, write_atomic
+from ci.host.files import CHUNK_BYTES, delayed_signals, open_file, publish_together, sha256_file, write_atomic
+from tests.support.hostile_workspace import no_hanging
 
 
 @pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES, CHUNK_BYTES + 1])
@@ -49,6 +50,30 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_no_other(tmp_path: Path, m
         write_atomic(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_pipe_that_takes_the_place_of_a_file_meanwhile_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    path.write_text("x")
+    real = os.open
+
+    def swapped(name: str, flags: int) -> int:
+        path.unlink()
+        os.mkfifo(path)
+        return real(name, flags)
+
+    monkeypatch.setattr(os, "open", swapped)
+    with no_hanging(), pytest.raises(OSError, match="it is not a file"):
+        open_file(path)
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev", "/dev/tty"])
+def test_a_device_is_not_even_opened(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "open")
+    with pytest.raises(OSError, match="it is not a file"):
+        open_file(Path(path))
 
 
 def stage(folder: Path, **contents: str) -> list[Path]:

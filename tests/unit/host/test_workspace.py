@@ -105,7 +105,7 @@ def test_too_little_space_is_told_before_anything_is_done(tmp_path: Path, monkey
 
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(free=10**9))
     require_space(tmp_path / "new", 10**9)
-    with pytest.raises(HostError, match=r"1\.0 GB free, 2\.0 GB are needed") as caught:
+    with pytest.raises(HostError, match=r"1,000 MB free, 2,000 MB are needed") as caught:
         require_space(tmp_path, 2 * 10**9)
     assert caught.value.hint
 

@@ -269,7 +269,8 @@ def test_consumers_learn_where_the_image_goes_and_what_may_go(kind: str) -> None
     found = commands(texts(make_record())[kind])
     folder = f".toolsmith/cache/{NAME}/{'1' * 64}"
     assert ["mkdir", "-p", folder] in found
-    assert ["echo", f"{'1' * 64}  {folder}/{STEM}.qcow2", "|", "sha256sum", "--check"] in found
+    verified = ["echo", f"{'1' * 64}  {STEM}.qcow2", "|", "sha256sum", "--check"]
+    assert [*verified, "&&", "mv", f"{STEM}.qcow2", folder] in found
     assert ["rm", "-r", f".toolsmith/cache/{NAME}/{'2' * 64}"] in found
 
 
