@@ -105,13 +105,13 @@ def from_tag(server: str, repository: str, tag: str, client: Client, reporter: R
 class Tagged:
     """What GitHub says of a release's tag and its repository: the tag's commit, None where there is no such tag.
 
-    `is_called` tells whether a name is, or once was, this repository's.
+    `is_called` tells whether a name is, or once was, this repository's; None where it leads nowhere today.
     """
 
     commit: str | None
     repository_id: int
     default_branch: str
-    is_called: Callable[[str], bool]
+    is_called: Callable[[str], bool | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,12 +172,14 @@ def find_origin(promised: PromisedImage, record: ReleaseRecord, judge: Judge) ->
         ours = found.is_called(record.repository)
     except ToolsmithError as error:
         raise UnprovenError(promised.file, error.message) from error
-    if not ours:
+    if ours is False:
         raise VerificationError(f"the record is of {record.repository}, which is another repository than {repository}")
     if found.commit is None:
         raise VerificationError(f"{repository} has no tag {tag}")
     if found.commit != record.commit:
         raise VerificationError(f"{tag} is on commit {found.commit}, the record is of {record.commit}")
+    if ours is None:
+        raise UnprovenError(promised.file, f"the record is of {record.repository}, and that name leads nowhere today")
     return Origin(
         repository=record.repository,
         tag=tag,
@@ -316,12 +318,17 @@ def require_agreement(promised: PromisedImage, found: Sequence[VerifiedPart], *,
 
     Raises UnprovenError where all is as promised, but what proves it could not be checked.
     """
-    for verdict, error, hint in (
-        (Verdict.DIFFERS, VerificationError, "Do not use this image, and tell its publisher."),
-        (Verdict.UNREACHABLE, FetchError, "Check the URL and the network, then run it again."),
+    for verdict, error, what, hint in (
+        (
+            Verdict.DIFFERS,
+            VerificationError,
+            "is not what it promises",
+            "Do not use this image, and tell its publisher.",
+        ),
+        (Verdict.UNREACHABLE, FetchError, "cannot be compared in full", "Check the URL and the network; run it again."),
     ):
         if wrong := [f"{one.part}: {one.detail}" for one in found if one.verdict is verdict]:
-            raise error(f"the release is not what it promises: {wrong[0]}", hint=hint, details="\n".join(wrong))
+            raise error(f"the release {what}: {wrong[0]}", hint=hint, details="\n".join(wrong))
     unproven = [f"{one.part}: {one.detail}" for one in found if one.verdict is Verdict.UNPROVEN]
     if unproven and not allow_unproven:
         raise UnprovenError(
