@@ -36,7 +36,7 @@ FOUNTAINKIT_TOKEN = "FOUNTAINKIT_TOKEN"  # noqa: S105 - a name, not a token
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProposeRolloutRequest:
-    """Which release to roll out. `reopen` proposes again what a person closed or took back.
+    """Which release to roll out. `reopen` proposes again what a person closed or took back, and a pre-release.
 
     `record_sha256` is what publishing told: without it the record must be attested.
     """
@@ -55,7 +55,9 @@ def arguments() -> argparse.ArgumentParser:
         "--record-sha256", metavar="SHA256", help="of its release.json, as ci.publish_release told [what is attested]"
     )
     result.add_argument("--repository", metavar="OWNER/NAME", help="[GITHUB_REPOSITORY]")
-    result.add_argument("--reopen", action="store_true", help="propose again what a person closed or took back")
+    result.add_argument(
+        "--reopen", action="store_true", help="also what a person closed, took back, or marked as a pre-release"
+    )
     result.add_argument("--dry-run", action="store_true", help="show what would be done, and do nothing: no token")
     return result
 
@@ -88,7 +90,8 @@ def propose_rollout(
     github = GitHub(context, reporter, patience)
     consumer = _consumer(request, reporter, environ, patience)
     with reporter.step("Comparing the release with its record"):
-        published = read_published(github, str(request.tag), partial(_vouch, request, github))
+        vouch = partial(_vouch, request, github)
+        published = read_published(github, str(request.tag), vouch, prerelease=request.reopen)
     confirm = partial(require_unchanged, github, published)
     pulls = [_propose(github, targets.own(github, published), request, reporter, confirm)]
     if consumer is not None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from ci.consume.wanted import Wanted
-from ci.fetch.download import download, read_url
+from ci.fetch.download import download, past_caches, read_url
 from ci.fetch.github_access import GitHubAccess
 from ci.fetch.open_url import Client
 from ci.fetch.provenance import Origin, prove
@@ -91,7 +91,10 @@ def from_manifest(wanted: Wanted, where: str) -> PromisedImage:
 def from_tag(server: str, repository: str, tag: str, client: Client, reporter: Reporter) -> PromisedImage:
     """What a release's record promises, at the address that it must have; raises FetchError where there is none."""
     folder = f"{server}/{repository}/releases/download/{tag}/"
-    record = parse_published(_read_record(folder, client, reporter), public_url(folder + artifacts.RELEASE), tag=tag)
+    where = public_url(folder + artifacts.RELEASE)
+    record = past_caches(
+        client, reporter, lambda asked: parse_published(_read_record(folder, asked, reporter), where, tag=tag)
+    )
     image = record.image.qcow2
     return PromisedImage(
         url=f"{folder}{quote(image.name)}", file=image.name, sha256=image.sha256, size=image.size, tag=tag
@@ -102,13 +105,13 @@ def from_tag(server: str, repository: str, tag: str, client: Client, reporter: R
 class Tagged:
     """What GitHub says of a release's tag and its repository: the tag's commit, None where there is no such tag.
 
-    `is_called` tells whether a name is, or once was, this repository's.
+    `is_called` tells whether a name is, or once was, this repository's; None where it leads nowhere today.
     """
 
     commit: str | None
     repository_id: int
     default_branch: str
-    is_called: Callable[[str], bool]
+    is_called: Callable[[str], bool | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,12 +172,14 @@ def find_origin(promised: PromisedImage, record: ReleaseRecord, judge: Judge) ->
         ours = found.is_called(record.repository)
     except ToolsmithError as error:
         raise UnprovenError(promised.file, error.message) from error
-    if not ours:
+    if ours is False:
         raise VerificationError(f"the record is of {record.repository}, which is another repository than {repository}")
     if found.commit is None:
         raise VerificationError(f"{repository} has no tag {tag}")
     if found.commit != record.commit:
         raise VerificationError(f"{tag} is on commit {found.commit}, the record is of {record.commit}")
+    if ours is None:
+        raise UnprovenError(promised.file, f"the record is of {record.repository}, and that name leads nowhere today")
     return Origin(
         repository=record.repository,
         tag=tag,
@@ -201,8 +206,11 @@ class _Release:
     origin: Origin | None = None
 
     def compare_record(self) -> str:
+        return past_caches(self.client, self.reporter, self._compare_record)
+
+    def _compare_record(self, client: Client) -> str:
         promised, path = self.promised, self.folder / artifacts.RELEASE
-        data = _read_record(promised.folder, self.client, self.reporter)
+        data = _read_record(promised.folder, client, self.reporter)
         path.write_bytes(data)
         if (found := sha256_file(path)) != (self.judge.record_sha256 or found):
             raise VerificationError(f"its SHA-256 is {found}, not {self.judge.record_sha256}")
@@ -253,8 +261,11 @@ class _Release:
         return next((image for image in images if image.qcow2.name == self.promised.file), None)
 
     def compare_checksum(self) -> str:
+        return past_caches(self.client, self.reporter, self._compare_checksum)
+
+    def _compare_checksum(self, client: Client) -> str:
         name = f"{self.promised.file}{artifacts.SHA256}"
-        data = read_url(self.promised.folder + name, max_bytes=MAX_BYTES, reporter=self.reporter, client=self.client)
+        data = read_url(self.promised.folder + name, max_bytes=MAX_BYTES, reporter=self.reporter, client=client)
         if data.decode("utf-8", "replace") != f"{self.promised.sha256}  {self.promised.file}\n":
             raise VerificationError(f"it does not say {self.promised.sha256} of {self.promised.file}")
         return name
@@ -307,12 +318,17 @@ def require_agreement(promised: PromisedImage, found: Sequence[VerifiedPart], *,
 
     Raises UnprovenError where all is as promised, but what proves it could not be checked.
     """
-    for verdict, error, hint in (
-        (Verdict.DIFFERS, VerificationError, "Do not use this image, and tell its publisher."),
-        (Verdict.UNREACHABLE, FetchError, "Check the URL and the network, then run it again."),
+    for verdict, error, what, hint in (
+        (
+            Verdict.DIFFERS,
+            VerificationError,
+            "is not what it promises",
+            "Do not use this image, and tell its publisher.",
+        ),
+        (Verdict.UNREACHABLE, FetchError, "cannot be compared in full", "Check the URL and the network; run it again."),
     ):
         if wrong := [f"{one.part}: {one.detail}" for one in found if one.verdict is verdict]:
-            raise error(f"the release is not what it promises: {wrong[0]}", hint=hint, details="\n".join(wrong))
+            raise error(f"the release {what}: {wrong[0]}", hint=hint, details="\n".join(wrong))
     unproven = [f"{one.part}: {one.detail}" for one in found if one.verdict is Verdict.UNPROVEN]
     if unproven and not allow_unproven:
         raise UnprovenError(

@@ -1,5 +1,8 @@
 """Downloads: resumable, verified while they stream, and whole or absent under their final name.
 
+What came otherwise than asked for, or promised, is asked for once more: from its first byte, past all caches. The
+publisher is blamed only then.
+
 Two downloads to one target at a time are the caller's to prevent.
 """
 
@@ -7,7 +10,7 @@ import errno
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import TypeVar
@@ -16,7 +19,7 @@ from urllib.parse import unquote
 from ci.fetch.open_url import ANONYMOUS, Client, open_source
 from ci.fetch.partial_file import PartialFile
 from ci.fetch.retry import Persistence
-from ci.fetch.source import AbsentError, Source, StalePartError, TransientError, collected, html_error, public_url
+from ci.fetch.source import AbsentError, DoubtError, Source, TransientError, collected, html_error, public_url
 from ci.host.errors import FetchError, HostError, InputError, VerificationError
 from ci.host.open_folder import OpenFolder
 from ci.host.progress import Reporter
@@ -75,8 +78,9 @@ def read_url(url: str, *, max_bytes: int, reporter: Reporter, client: Client = A
 def read_url_if_present(url: str, *, max_bytes: int, reporter: Reporter, client: Client = ANONYMOUS) -> bytes | None:
     """Like `read_url`, but None where there is nothing at `url`; any other trouble is still an error."""
 
-    def attempt() -> bytes:
-        with open_source(url, client=client) as source:
+    def attempt(asked: Client, _: str) -> bytes:
+        with open_source(url, client=asked) as source:
+            _require_uncoded(url, source)
             data = None if (source.total or 0) > max_bytes else collected(source.chunks, max_bytes)
             if data is None:
                 raise _too_large(public_url(url), max_bytes)
@@ -89,14 +93,24 @@ def read_url_if_present(url: str, *, max_bytes: int, reporter: Reporter, client:
         return None
 
 
+def past_caches(client: Client, reporter: Reporter, attempt: Callable[[Client], T]) -> T:
+    """What `attempt` makes of what it fetches; where that is VerificationError, what it makes of it past all caches."""
+    try:
+        return attempt(client)
+    except VerificationError as failure:
+        reporter.note(f"{failure.message}; once more, past all caches")
+        return attempt(replace(client, fresh=True))
+
+
 def announced_size(url: str, *, reporter: Reporter, client: Client = ANONYMOUS) -> int | None:
     """The bytes that a server says are at `url`, of which none is read; None where it does not say.
 
     Raises AbsentError where there is nothing, and otherwise what `download` raises.
     """
 
-    def attempt() -> int | None:
-        with open_source(url, client=client) as source:
+    def attempt(asked: Client, _: str) -> int | None:
+        with open_source(url, client=asked) as source:
+            _require_uncoded(url, source)
             return source.total
 
     return _ask(url, client, reporter, attempt)
@@ -126,6 +140,7 @@ class _Download:
     part: PartialFile = field(init=False)
     total: int | None = field(init=False)
     furthest: int = field(init=False, default=0)
+    coding: str | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.total = self.size
@@ -163,58 +178,62 @@ class _Download:
         moved, self.furthest = self.part.size - self.furthest, max(self.part.size, self.furthest)
         return moved >= min(WORTHWHILE_BYTES, max((self.total or 0) // 100, 1))
 
-    def _attempt(self) -> Downloaded:
+    def _attempt(self, client: Client, before: str) -> Downloaded:
+        """One attempt, which continues the part; with a doubt `before`, from the first byte."""
         part = self.part
-        if not self.sha256 or part.sha256 != self.sha256:  # else all was there, only the rename was missing
-            have = part.size if part.validator else 0
-            try:
-                with open_source(self.url, have=have, validator=part.validator, client=self.client) as source:
-                    self._receive(source)
-            except StalePartError:
-                part.discard()
-                raise
-        if self.sha256 and part.sha256 != self.sha256:
-            return self._refuse()
+        try:
+            if not self.sha256 or part.sha256 != self.sha256:  # else all was there, only the rename was missing
+                have = part.size if part.validator and not before else 0
+                with open_source(self.url, have=have, validator=part.validator, client=client) as source:
+                    self._receive(source, before)
+            if self.sha256 and part.sha256 != self.sha256:
+                raise self._doubt(f"has SHA-256 {part.sha256}", self.sha256, before)
+        except DoubtError:
+            part.discard()
+            self.furthest = 0
+            raise
         part.finish()
         return Downloaded(sha256=part.sha256, size=part.size, url=self.shown)
 
-    def _refuse(self) -> Downloaded:
-        actual, inherited = self.part.sha256, self.part.inherited
-        self.part.discard()
-        if inherited:  # a power cut can leave the right length and the wrong bytes
-            self.reporter.note(f"{self.shown}: once more, without the part that an earlier run left")
-            return self._attempt()
-        raise VerificationError(
-            f"{self.shown} is not the file that was expected: its SHA-256 is {actual}, expected {self.sha256}",
+    def _doubt(self, what: str, expected: object, before: str = "") -> DoubtError:
+        if self.coding:
+            return _coded(self.url, self.coding)
+        reason = f"what came {what}"
+        twice = " It came twice." if before == reason else f" Before that: {before}." if before else ""
+        final = VerificationError(
+            f"{self.shown} is not the file that was expected: it {what}, expected {expected}.{twice}",
             hint="The publisher may have replaced the file under the same name (take the digest from its SHA256SUMS), "
-            "or it was altered on the way (do not use it). The download was deleted.",
+            "or it was altered on the way (do not use it). Nothing was kept.",
         )
+        return DoubtError(reason, final)
 
-    def _receive(self, source: Source) -> None:
+    def _receive(self, source: Source, before: str) -> None:
         """Append `source` to the part, or start the part anew."""
-        self._require_expected_size(source)
+        # A server may say so of bytes that are as they were published, which only their digest can tell.
+        self.coding = source.coding
+        if not (before and self.sha256):
+            _require_uncoded(self.url, source)
+        self._require_expected_size(source, before)
         chunks = iter(source.chunks)
         first = next(chunks, b"")  # looked at before anything on disk is given up for it
         if not source.offset:
             self._require_file(first, source.total)
             self.part.begin(source.validator)
-        self.total = self.size if source.total is None else source.total
+        if source.total is not None or not source.offset:
+            self.total = self.size if source.total is None else source.total
         with self.reporter.transfer(f"download {unquote(Path(self.shown).name)}", self.total) as advance:
             advance(self.part.size)
-            self.part.append(self._bounded(chain([first], chunks), advance))
+            self.part.append(self._bounded(chain([first], chunks), advance, before))
         _require_whole(self.part.size, self.total)
 
-    def _require_expected_size(self, source: Source) -> None:
+    def _require_expected_size(self, source: Source, before: str) -> None:
         """Refuse what cannot be the object, or cannot be kept, before its first byte."""
         if source.total is None:
             return
-        if self.size is not None and source.total != self.size:
-            self.part.discard()
-            raise VerificationError(
-                f"{self.shown} is not the file that was expected: it has {source.total} bytes, expected {self.size}",
-                hint="The publisher may have replaced the file under the same name, or something on the way answers "
-                "in its place. Nothing was kept.",
-            )
+        same = source.offset or (self.part.size and self.part.validator == source.validator)
+        expected = self.total if self.size is None and same else self.size
+        if expected not in {None, source.total}:
+            raise self._doubt(f"has {source.total} bytes", expected, before)
         if source.total > self.max_bytes:
             raise _too_large(self.shown, self.max_bytes)
         require_space_in(self.part.folder, source.total - source.offset)
@@ -228,13 +247,15 @@ class _Download:
         if first.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
             raise html_error(self.url)
 
-    def _bounded(self, chunks: Iterable[bytes], advance: Callable[[int], None]) -> Iterator[bytes]:
-        size, limit = self.part.size, self.max_bytes if self.size is None else self.size
+    def _bounded(self, chunks: Iterable[bytes], advance: Callable[[int], None], before: str) -> Iterator[bytes]:
+        size = self.part.size
         for chunk in chunks:
             size += len(chunk)
-            if size > limit:
+            if size > self.max_bytes:
                 self.part.discard()
-                raise _too_large(self.shown, limit)
+                raise _too_large(self.shown, self.max_bytes)
+            if self.total is not None and size > self.total:
+                raise self._doubt(f"has more than {self.total} bytes", "not more", before)
             yield chunk
             advance(len(chunk))
 
@@ -252,9 +273,45 @@ class _Download:
 
 
 def _ask(
-    url: str, client: Client, reporter: Reporter, attempt: Callable[[], T], moved: Callable[[], bool] = lambda: False
+    url: str,
+    client: Client,
+    reporter: Reporter,
+    attempt: Callable[[Client, str], T],
+    moved: Callable[[], bool] = lambda: False,
 ) -> T:
-    return Persistence(client.patience, reporter, FetchError).read(f"download of {public_url(url)}", attempt, moved)
+    """What `attempt` brings; where that is in doubt, once more, and it is told why."""
+    what, persistence = f"download of {public_url(url)}", Persistence(client.patience, reporter, FetchError)
+
+    def ask(asked: Client, before: str) -> T:
+        return persistence.read(what, lambda: attempt(asked, before), moved)
+
+    try:
+        try:
+            return ask(client, "")
+        except DoubtError as doubt:
+            if url[:5].lower() == "file:":
+                raise
+            reporter.note(f"{public_url(url)}: {doubt.reason}; once more, from its first byte and past all caches")
+            return ask(replace(client, fresh=True), doubt.reason)
+    except DoubtError as doubt:
+        raise doubt.final or FetchError(
+            f"{public_url(url)} cannot be fetched: {doubt.reason} (asked twice)",
+            hint="The server is at fault, or something on the way answers in its place.",
+        ) from None
+
+
+def _require_uncoded(url: str, source: Source) -> None:
+    if source.coding:
+        raise _coded(url, source.coding)
+
+
+def _coded(url: str, coding: str) -> DoubtError:
+    final = FetchError(
+        f"{public_url(url)} comes compressed ({coding}), though it was asked for as it is",
+        hint="The server, or a proxy on the way, ignores `Accept-Encoding: identity`. Try another network, or fetch "
+        "it with another program.",
+    )
+    return DoubtError(f"it came compressed ({coding})", final)
 
 
 def _require_whole(size: int, total: int | None) -> None:

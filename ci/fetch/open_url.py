@@ -21,13 +21,29 @@ from ci.fetch.github_access import GitHubAccess
 from ci.fetch.limits import wait_seconds
 from ci.fetch.retry import Patience
 from ci.fetch.session import Bearer, PatientSession, ask, body, origin, require_success
-from ci.fetch.source import AbsentError, Source, StalePartError, TransientError, collected, html_error, public_url
+from ci.fetch.source import (
+    AbsentError,
+    DoubtError,
+    Source,
+    TransientError,
+    collected,
+    html_error,
+    printable,
+    public_url,
+)
 from ci.host.errors import AccessError, FetchError, InputError
 from ci.host.files import CHUNK_BYTES, open_file
 
 # No file has a size of more digits; a server may send 5,000 of them, which Python does not take for a number.
 SIZE = re.compile(r"\d{1,18}", re.ASCII)
-CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)", re.ASCII)
+CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII)
+# https://www.iana.org/assignments/http-parameters, but for identity. Other words, such as utf-8, change nothing.
+CODINGS = frozenset(
+    {
+        "aes128gcm", "br", "compress", "dcb", "dcz", "deflate", "exi", "gzip", "pack200-gzip", "x-compress", "x-gzip",
+        "zstd",
+    }
+)  # fmt: skip
 VALIDATOR = re.compile(r"[ -~]{1,1000}")
 RELEASE_ASSET = re.compile(r"/([^/]+)/([^/]+)/releases/download/([^/]+)/([^/]+)")
 LARGEST_ANSWER = 16 << 20
@@ -35,10 +51,14 @@ LARGEST_ANSWER = 16 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
-    """How URLs are asked: how patiently, and at which GitHub with which token where one is needed."""
+    """How URLs are asked: how patiently, and at which GitHub with which token where one is needed.
+
+    `fresh` is past all caches on the way.
+    """
 
     patience: Patience = field(default_factory=Patience)
     github: GitHubAccess | None = None
+    fresh: bool = False
 
 
 ANONYMOUS = Client()
@@ -50,7 +70,8 @@ def open_source(
 ) -> Iterator[Source]:
     """Open an https, http or file URL, from byte `have` on if the server still has the object with this `validator`.
 
-    Raises TransientError, AbsentError, FetchError, AccessError or InputError, the first also while the chunks are read.
+    Raises TransientError, DoubtError, AbsentError, FetchError, AccessError or InputError, the first also while the
+    chunks are read.
     """
     if url[:5].lower() == "file:":
         with _open_file(url) as file:
@@ -59,6 +80,8 @@ def open_source(
         return
     origin(url)  # before anything else looks into it
     headers = {"Range": f"bytes={have}-", "If-Range": validator} if have and validator else {}
+    if client.fresh:
+        headers["Cache-Control"] = "no-cache"  # RFC 9111, 5.2.1.4
     with PatientSession(client.patience) as session, _ask(session, url, headers, client.github) as response:
         yield _open_response(url, response, have, validator, client.patience)
 
@@ -141,23 +164,44 @@ def _unreadable(url: str, error: OSError) -> FetchError:
 def _open_response(
     url: str, response: requests.Response, have: int, validator: str | None, patience: Patience
 ) -> Source:
-    """What came, or StalePartError where the part that is here cannot be continued; not every server heeds If-Range."""
+    """What came, or DoubtError where that is another part than the one asked for; not every server heeds If-Range."""
     headers, status = response.headers, response.status_code
     if have and status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-        raise StalePartError("the server's file is not longer than the part that is here", retry_after=0)
+        raise DoubtError("the server's file is not longer than the part that is here")
     require_success(url, response)
-    if headers.get("Content-Type", "").partition(";")[0].strip().lower() == "text/html":
+    kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind == "text/html":
         raise html_error(url)
     length = headers.get("Content-Length", "")
     offset, total = 0, int(length) if SIZE.fullmatch(length) else None
-    if status == HTTPStatus.PARTIAL_CONTENT:
-        match = CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
-        if not have or match is None or int(match[1]) != have:
-            raise StalePartError("the server sent another part than the one asked for", retry_after=0)
-        if validator and validator.startswith('"') and headers.get("ETag", validator) != validator:
-            raise StalePartError("the server's file was replaced", retry_after=0)
-        offset, total = have, None if match[2] == "*" else int(match[2])
-    return Source(chunks=body(response, patience), offset=offset, total=total, validator=_validator(response))
+    if status == HTTPStatus.PARTIAL_CONTENT or "Content-Range" in headers:
+        offset, total = _part(headers.get("Content-Range"), status, have, several=kind.startswith("multipart/"))
+    if offset and headers.get("ETag" if validator and validator[0] == '"' else "Last-Modified", validator) != validator:
+        raise DoubtError("the server's file was replaced")
+    chunks, coding = body(response, patience), _coding(response)
+    return Source(chunks=chunks, offset=offset, total=total, validator=_validator(response), coding=coding)
+
+
+def _part(told: str | None, status: int, have: int, *, several: bool) -> tuple[int, int | None]:
+    """Where the bytes begin, and the whole object's size where that is told; from byte `have` on, or all of it.
+
+    What is none of both raises DoubtError: RFC 9110, 14.4, 15.3.7. A 206 for the whole is taken as that.
+    """
+    match = CONTENT_RANGE.fullmatch(told or "")
+    if match and not several:
+        first, last, total = int(match[1]), int(match[2]), None if match[3] == "*" else int(match[3])
+        if have and first == have <= last < (total or last + 1) and status == HTTPStatus.PARTIAL_CONTENT:
+            return have, total
+        if (first, last + 1) == (0, total):
+            return 0, total
+    asked = f"those from byte {have} on" if have else "all of them"
+    shown = "it does not say which" if told is None or several else printable(told)[:80]
+    raise DoubtError(f"the server sent other bytes than asked for, {asked}: {shown}")
+
+
+def _coding(response: requests.Response) -> str | None:
+    words = response.headers.get("Content-Encoding", "").lower().split(",")
+    return next((word.strip() for word in words if word.strip() in CODINGS), None)
 
 
 def _validator(response: requests.Response) -> str | None:

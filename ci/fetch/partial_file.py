@@ -18,8 +18,7 @@ LONGEST_SIDECAR = 10_000
 class PartialFile:
     """The beginning of an object, always without a gap, and what identifies the object.
 
-    A sidecar says which object it is of, so that a later run can continue it. `inherited` is True while it holds
-    bytes of an earlier run, which nobody has hashed on their way to the disk.
+    A sidecar says which object it is of, so that a later run can continue it.
     """
 
     def __init__(self, folder: OpenFolder, name: str, url: str) -> None:
@@ -29,7 +28,6 @@ class PartialFile:
         self._url_digest = hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()
         self.size = 0
         self.validator: str | None = None
-        self.inherited = False
         self._digest = hashlib.sha256()
         # Open for as long as it is ours: the number of a file that was removed is soon another's.
         self._file: IO[bytes] | None = None
@@ -58,7 +56,7 @@ class PartialFile:
                 while block := file.read(CHUNK_BYTES):
                     self._digest.update(block)
                     self.size += len(block)
-            self.validator, self.inherited = validator, self.size > 0
+            self.validator = validator
 
     def begin(self, validator: str | None) -> None:
         """Start anew, with the object that `validator` identifies.
@@ -128,7 +126,7 @@ class PartialFile:
 
     def _reset(self) -> None:
         self._close()
-        self._digest, self.size, self.validator, self.inherited = hashlib.sha256(), 0, None, False
+        self._digest, self.size, self.validator = hashlib.sha256(), 0, None
 
     def _forget_sidecar(self) -> None:
         self.folder.remove(self._sidecar)

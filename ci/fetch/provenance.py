@@ -7,7 +7,7 @@ https://cli.github.com/manual/gh_attestation_verify
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -77,6 +77,11 @@ class Claim:
         digests = frozenset(str(subject["digest"].get("sha256")) for subject in statement["subject"])
         return cls(sha256=digests, predicate=statement["predicateType"], certificate=dict(found["certificate"]))
 
+    @property
+    def ref(self) -> str:
+        """What the workflow ran on."""
+        return str(self.certificate.get("sourceRepositoryRef"))
+
 
 def prove(path: Path, origin: Origin, access: GitHubAccess) -> str:
     """The page of the workflow run that had the file signed; raises VerificationError or UnprovenError."""
@@ -89,11 +94,24 @@ def prove(path: Path, origin: Origin, access: GitHubAccess) -> str:
     except ToolTimeoutError as error:
         raise UnprovenError(path.name, error.message, hint=error.hint) from error
     found, sha256 = answer(path.name, origin, done.returncode, done.stdout, done.stderr), sha256_file(path)
-    differences = [difference(claim, origin, access.server_url, sha256) for claim in found]
-    for claim, fault in zip(found, differences, strict=True):
-        if fault is None:
+    return judge(path.name, found, origin, access.server_url, sha256)
+
+
+def judge(name: str, found: Sequence[Claim], origin: Origin, server: str, sha256: str) -> str:
+    """What `prove` returns or raises, for what gh found of the file `name`: one claim that proves it is enough."""
+    differences = [difference(claim, origin, server, sha256) for claim in found]
+    agreeing = [claim for claim, fault in zip(found, differences, strict=True) if fault is None]
+    for claim in agreeing:
+        if claim.ref in origin.refs:
             return str(claim.certificate.get("runInvocationURI", ""))
-    raise _contradicted(path.name, origin, differences[0] or "")
+    if not agreeing:
+        raise _contradicted(name, origin, differences[0] or "")
+    raise UnprovenError(
+        name,
+        f"it was signed on {agreeing[0].ref}, and the default branch is {origin.default_branch}",
+        hint="Whoever may push a branch can have a file signed there. It proves something only to who knows that the "
+        "default branch was called so then.",
+    )
 
 
 def question(path: Path, origin: Origin, server: str) -> list[str]:
@@ -151,21 +169,20 @@ def answer(name: str, origin: Origin, code: int, stdout: str, stderr: str) -> li
 
 
 def difference(claim: Claim, origin: Origin, server: str, sha256: str) -> str | None:
-    """What is not as it must be; None where all is.
+    """What is not as it must be; None where all is, but for the branch: which one is the default may change.
 
     gh has compared most of it, but takes the workflow for the beginning of a regular expression, and knows one ref
     only: https://github.com/cli/cli/blob/trunk/pkg/cmd/attestation/verify/policy.go
     """
     signed = claim.certificate
     home = f"https://{urlsplit(server).hostname}/{origin.repository}"
-    ref = signed.get("sourceRepositoryRef")
     if sha256 not in claim.sha256:
         return f"it is of other bytes than SHA-256 {sha256}"
-    if ref not in origin.refs:
-        return f"its ref is {ref}, not {' or '.join(origin.refs)}"
+    if claim.ref not in origin.refs and not claim.ref.startswith("refs/heads/"):
+        return f"its ref is {claim.ref}, not {' or '.join(origin.refs)}"
     expected = [
         ("repository", _same_home(signed.get("sourceRepositoryURI"), home), home),
-        ("workflow", _same_home(signed.get("buildSignerURI"), home), f"{home}/{WORKFLOW}@{ref}"),
+        ("workflow", _same_home(signed.get("buildSignerURI"), home), f"{home}/{WORKFLOW}@{claim.ref}"),
         ("commit", signed.get("sourceRepositoryDigest"), origin.commit),
         ("runner", signed.get("runnerEnvironment"), "github-hosted"),
         ("repository's id", signed.get("sourceRepositoryIdentifier"), str(origin.repository_id)),

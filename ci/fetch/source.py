@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
-from ci.host.errors import FetchError
+from ci.host.errors import FetchError, ToolsmithError
 
 LONGEST_TEXT = 1000
 
@@ -13,13 +13,15 @@ LONGEST_TEXT = 1000
 class Source:
     """Bytes on their way. They begin at `offset`; `total` is the whole object's size where the server tells it.
 
-    `validator` is what If-Range may say later to continue this very object.
+    `validator` is what If-Range may say later to continue this very object. `coding` is how the server says that they
+    are compressed, though it was asked not to.
     """
 
     chunks: Iterable[bytes]
     offset: int
     total: int | None
     validator: str | None
+    coding: str | None = None
 
 
 class TransientError(Exception):
@@ -35,8 +37,16 @@ class TransientError(Exception):
         self.final = final
 
 
-class StalePartError(TransientError):
-    """The server cannot continue the part that is here."""
+class DoubtError(Exception):
+    """What came cannot be what was asked for, for a reason on the way perhaps: it is to be asked for plainly.
+
+    `final` is what it is where that brings the same.
+    """
+
+    def __init__(self, reason: str, final: ToolsmithError | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.final = final
 
 
 class AbsentError(Exception):

@@ -94,15 +94,18 @@ class GitHub:
             self._root = f"/repos/{facts.full_name}"
         return facts
 
-    def is_called(self, name: str) -> bool:
-        """Whether a name is this repository's, or was: GitHub still leads there, and to the same number."""
+    def is_called(self, name: str) -> bool | None:
+        """Whether a name is this repository's, or was: GitHub still leads there, and to the same number.
+
+        None where it leads nowhere, as when an account was renamed: that tells nothing.
+        """
         if name.lower() == self.context.repository.lower():
             return True
         other = GitHub(replace(self.context, repository=name), self.reporter, self.persistence.patience)
         try:
             return other.repository().id == self.repository().id
         except AccessError:
-            return False
+            return None
 
     def releases_are_immutable(self) -> bool | None:
         """Whether published releases can no longer be changed; None where the token may not know."""

@@ -88,13 +88,14 @@ class Transfer:
         return parsed(request, Asset, content)
 
     def read(self, asset: Asset) -> bytes:
-        """A published small asset's bytes, once; raises VerificationError where they are not of GitHub's digest."""
+        """A published small asset's bytes; raises VerificationError where they twice differ from GitHub's digest."""
         if asset.size > LARGEST_READ:
             raise RemoteError(f"{asset.name} has {asset.size} bytes, which is too large for what it should be")
-        if (data := self._read_public(asset)) is None:
-            data = collected(self._chunks(asset), asset.size)
-        if data is None or (asset.sha256 and hashlib.sha256(data).hexdigest() != asset.sha256):
-            raise _altered(asset)
+        public = self._read_public(asset)
+        data = public if _is(asset, public) else collected(self._chunks(asset), asset.size)
+        if data is None or not _is(asset, data):
+            failure = _altered(asset)
+            raise failure if public is None else failure.final or failure
         return data
 
     def _read_public(self, asset: Asset) -> bytes | None:
@@ -105,13 +106,12 @@ class Transfer:
         if asset.sha256 is None:
             return None
         try:
-            data = collected(self._get(asset.browser_download_url, f"download of {asset.name}", {}), asset.size)
+            return collected(self._get(asset.browser_download_url, f"download of {asset.name}", {}), asset.size)
         except (AbsentError, AccessError, RejectedError):
             return None
-        return data if data is not None and hashlib.sha256(data).hexdigest() == asset.sha256 else None
 
     def sha256(self, asset: Asset) -> str:
-        """The digest of an asset's bytes as they are downloaded, once; for where GitHub tells none."""
+        """The digest of an asset's bytes as they are downloaded; for where GitHub tells none."""
         digest, left = hashlib.sha256(), asset.size
         for chunk in self._chunks(asset):
             digest.update(chunk)
@@ -136,5 +136,15 @@ class Transfer:
             yield from body(response, self._patience)
 
 
-def _altered(asset: Asset) -> VerificationError:
-    return VerificationError(f"{asset.name} arrived altered", hint="Run it again; look for a proxy on the way.")
+def _is(asset: Asset, data: bytes | None) -> bool:
+    """Whether they are of the size and of the digest that GitHub tells, if any."""
+    return data is not None and len(data) == asset.size and asset.sha256 in {None, hashlib.sha256(data).hexdigest()}
+
+
+def _altered(asset: Asset) -> TransientError:
+    """It is not of the size or the digest that GitHub tells: an error only where it comes so twice."""
+    final = VerificationError(
+        f"{asset.name} arrived altered, twice: it is not of the size and the digest that GitHub tells",
+        hint="Look for a proxy on the way, then run it again.",
+    )
+    return TransientError("it arrived altered", retry_after=0, final=final)

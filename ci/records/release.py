@@ -4,6 +4,7 @@ Run as a module it writes the JSON Schema.
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -45,6 +46,12 @@ class AttestationRecord(Part):
 
     url: WebAddress
     predicates: list[str]
+
+    @property
+    def repository(self) -> str:
+        """The name that it is signed with: the repository may have another one since. Empty if it is none of ours."""
+        found = re.search(r"/repos/([^/]+/[^/]+)/attestations/", self.url)
+        return found[1] if found else ""
 
 
 class ValidationSummary(Part):

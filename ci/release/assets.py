@@ -48,6 +48,8 @@ def compare_assets(
             continue
         whole = is_whole(asset, file)
         sha256 = (asset.sha256 or read_digest(asset)) if whole else None
+        if whole and not asset.sha256 and sha256 != file.sha256:
+            sha256 = read_digest(asset)  # it may have been altered on the way
         if sha256 == file.sha256:
             right.append(asset)
             continue

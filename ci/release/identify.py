@@ -163,12 +163,20 @@ def rows(
         ("base", f"{base.url}, SHA-256 {base.sha256}; {VERIFIED_BY[base.verification].format(by=base.verified_by)}"),
         ("packages", f"{image.packages}{since}"),
         ("boot test", f"{tested.passed} passed, {tested.skipped} skipped, with {tested.accelerator}; to SSH: {boots}"),
-        ("attestation", f"{record.url.rpartition('/releases/')[0]}/attestations" if image.attestation else "none"),
+        ("attestation", _attestation(record, image)),
         ("previous", record.previous.tag if record.previous else "none: the first release"),
         ("superseded by", superseded_by or ("nothing" if after else "nothing in releases/; GitHub was not asked")),
         ("pull request", _pull(record, after)),
         ("at GitHub", _at_github(after)),
     ]
+
+
+def _attestation(record: ReleaseRecord, image: ImageRelease) -> str:
+    """A record only says that there is one; whether it is so, and of these bytes, is asked of `gh` elsewhere."""
+    if image.attestation is None:
+        return "none, says the record: where it was built is unproven"
+    page = f"{record.url.rpartition('/releases/')[0]}/attestations"
+    return f"{page}, says the record: not checked here, `python -m ci.verify_release --tag {record.tag}` does"
 
 
 def _file_rows(asked: Unidentified, found: Identified) -> Iterator[Sequence[str]]:

@@ -128,6 +128,8 @@ def _context(record: ReleaseRecord) -> dict[str, Any]:
         "boots": _boots(images),
         "package_list": image.file(artifacts.PACKAGES),
         "report": image.file(artifacts.REPORT_MARKDOWN),
+        # Of today's name gh would say that it contradicts what was signed under a former one.
+        "signer": (image.attestation and image.attestation.repository) or record.repository,
         "snippet": Markdown(manifest_snippet(record)),
         "cache_folder": f".toolsmith/cache/{image.name}/{image.qcow2.sha256}",
     }

@@ -8,7 +8,7 @@ from ci.fetch.source import AbsentError
 from ci.github.answers import Release
 from ci.github.client import GitHub
 from ci.github.context import Context
-from ci.host.errors import InputError, RefusedError, VerificationError
+from ci.host.errors import InputError, RefusedError, UnprovenError, VerificationError
 from ci.records import artifacts
 from ci.records.packages import PackageDiff, parse_packages
 from ci.records.release import (
@@ -157,7 +157,7 @@ def read_previous(
             None,
         )
         packages = parse_packages(read_file(github, release, listed), listed.name) if listed else None
-    except (VerificationError, InputError, AbsentError) as problem:
+    except (VerificationError, UnprovenError, InputError, AbsentError) as problem:
         github.reporter.warn(f"{release.tag_name} cannot be compared with: {problem}")
         return None, None
     return ReleaseFacts.of(record), None if packages is None else compare(packages, image.packages)

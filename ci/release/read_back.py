@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ci.github.answers import Release
 from ci.github.client import GitHub
 from ci.github.context import Context
-from ci.host.errors import RefusedError, VerificationError
+from ci.host.errors import RefusedError, UnprovenError, VerificationError
 from ci.records import artifacts
 from ci.records.published import parse_published, require_bytes
 from ci.records.release import AssetRecord, ReleaseRecord
@@ -39,13 +39,18 @@ class PublishedRelease:
         return ReleaseRecord.model_validate(json.loads(moved) | {"repository": context.repository})
 
 
-def read_published(github: GitHub, tag: str, vouch: Callable[[bytes, ReleaseRecord], None]) -> PublishedRelease:
+def read_published(
+    github: GitHub, tag: str, vouch: Callable[[bytes, ReleaseRecord], None], *, prerelease: bool = False
+) -> PublishedRelease:
     """A published release of this repository whose tag and assets are all what its record says.
 
+    One that a person marked as a pre-release is refused, if not `prerelease`.
+
     `vouch` raises unless the record is the one that was published: anybody who may edit the release may replace it.
-    Raises RefusedError where it is not published, VerificationError where something differs.
+    Raises RefusedError where it is not published, VerificationError where something differs, UnprovenError where the
+    record's repository has a name that leads nowhere.
     """
-    release = _published(github, tag)
+    release = _published(github, tag, prerelease=prerelease)
     data = _download(github, release, artifacts.RELEASE, "It was not published by this repository's automation.")
     record = _own_record(github, data, release)
     vouch(data, record)
@@ -62,7 +67,7 @@ def read_published(github: GitHub, tag: str, vouch: Callable[[bytes, ReleaseReco
 
 def require_unchanged(github: GitHub, before: PublishedRelease) -> None:
     """Raise RefusedError or VerificationError where tag or assets are no longer what was read."""
-    now = _published(github, before.record.tag)
+    now = _published(github, before.record.tag, prerelease=before.release.prerelease)
     if (now.id, _content(now)) != (before.release.id, _content(before.release)):
         raise VerificationError(
             f"the release {before.record.tag} changed while it was rolled out", hint="Find out who changed it, and why."
@@ -74,10 +79,15 @@ def _content(release: Release) -> set[tuple[object, ...]]:
     return {(asset.id, asset.name, asset.state, asset.size, asset.digest) for asset in release.assets}
 
 
-def _published(github: GitHub, tag: str) -> Release:
+def _published(github: GitHub, tag: str, *, prerelease: bool) -> Release:
     release = github.published_release(tag)
     if release is None or release.draft:
         raise RefusedError(f"{tag} is not published", hint=f"`python -m ci.publish_release --tag {tag}` does that.")
+    if release.prerelease and not prerelease:
+        raise RefusedError(
+            f"{tag} is marked as a pre-release, so that nobody is moved to it",
+            hint=f"Take the mark off at {release.html_url}; --reopen rolls it out all the same.",
+        )
     return release
 
 
@@ -92,7 +102,14 @@ def _require_tag(github: GitHub, record: ReleaseRecord) -> None:
 
 def _own_record(github: GitHub, data: bytes, release: Release) -> ReleaseRecord:
     record = parse_published(data, _where(release), tag=release.tag_name)
-    if record.server != github.context.server_url or not github.is_called(record.repository):
+    ours = github.is_called(record.repository) if record.server == github.context.server_url else False
+    if ours is None:
+        raise UnprovenError(
+            _where(release),
+            f"it speaks of {record.repository}, and that name leads nowhere today",
+            hint=f"Was {github.context.repository} called so? Publish the day's next version, under its present name.",
+        )
+    if not ours:
         raise VerificationError(
             f"{_where(release)} speaks of {record.url}, which is not of {github.context.repository}",
             hint="Do not use this release.",
@@ -102,6 +119,8 @@ def _own_record(github: GitHub, data: bytes, release: Release) -> ReleaseRecord:
 
 def read_record(github: GitHub, release: Release) -> ReleaseRecord:
     """The record that a release carries; raises VerificationError where it has none, or one of another release.
+
+    Raises UnprovenError where its repository has a name that leads nowhere.
 
     It is of this repository, by whatever name: its addresses are shown to people.
     """

@@ -81,7 +81,7 @@ def fountainkit(github: GitHub, published: PublishedRelease, home: GitHub) -> Pr
     )
 
 
-def is_rolled_out(image: Document, record: ReleaseRecord, is_called: Callable[[str], bool]) -> bool:
+def is_rolled_out(image: Document, record: ReleaseRecord, is_called: Callable[[str], bool | None]) -> bool:
     """True where a manifest's image is the release's; raises RefusedError where it is a newer one's, or differs.
 
     `is_called` tells the names of the release's repository: a manifest may have one of before it was renamed.
@@ -103,14 +103,14 @@ def is_rolled_out(image: Document, record: ReleaseRecord, is_called: Callable[[s
     return True
 
 
-def leads_to(url: str, expected: str, is_called: Callable[[str], bool] = lambda _name: True) -> bool:
+def leads_to(url: str, expected: str, is_called: Callable[[str], bool | None] = lambda _name: True) -> bool:
     """Whether an address of a file is the one expected, but for the repository's name: it may have been renamed."""
     if url == expected:
         return True
     found, wanted = _ASSET_URL.fullmatch(url), _ASSET_URL.fullmatch(expected)
     if found is None or wanted is None or (found["server"], found["file"]) != (wanted["server"], wanted["file"]):
         return False
-    return is_called(found["repository"])
+    return bool(is_called(found["repository"]))
 
 
 def manifest_version(image: Document) -> Version | None:

@@ -18,7 +18,7 @@ from ci.github.client import GitHub
 from ci.github.context import Context, run_url
 from ci.github.conversation import find_comment, put_comment
 from ci.host import actions, cli
-from ci.host.errors import AccessError, InputError, RemoteError, VerificationError
+from ci.host.errors import AccessError, InputError, RemoteError, UnprovenError, VerificationError
 from ci.host.progress import Reporter
 from ci.host.repository import ROOT
 from ci.release.read_back import newest_release, read_file, read_record
@@ -93,7 +93,7 @@ def _before(github: GitHub, found: Mapping[str, Evidence]) -> dict[str, Before]:
             for name, one in found.items()
             if one.build.distribution in past
         }
-    except (VerificationError, InputError, RemoteError, AbsentError) as problem:
+    except (VerificationError, UnprovenError, InputError, RemoteError, AbsentError) as problem:
         github.reporter.warn(f"{release.tag_name} cannot be compared with: {problem}")
         return {}
 

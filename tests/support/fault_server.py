@@ -27,8 +27,9 @@ DRIBBLE_SECONDS = 0.02
 class Fault:
     """What goes wrong with one answer: after `cut_after` bytes the connection breaks, once `hold` is set.
 
-    Bytes behind that may also `dribble`, one at a time, until the client has had enough. `before` and `after` run
-    before the answer is looked up, and when it is sent.
+    Bytes behind that may also `dribble`, one at a time, until the client has had enough. `body` makes other bytes of
+    those that are right, of which the headers then tell nothing but the length; `chunked` tells none (RFC 9112, 7.1).
+    `before` and `after` run before the answer is looked up, and when it is sent.
     """
 
     status: int | None = None
@@ -38,6 +39,8 @@ class Fault:
     ignore_range: bool = False
     ignore_condition: bool = False
     announce: int | None = None
+    body: Callable[[bytes], bytes] | None = None
+    chunked: bool = False
     dribble: Dribble | None = None
     before: Callable[[], object] = lambda: None
     after: Callable[[], object] = lambda: None
@@ -150,9 +153,15 @@ class FaultServer:
         if file:
             answer = self._serve(file, handler.headers.get("Range"), handler.headers.get("If-Range"), fault)
         status, headers, body = answer
+        if fault.body:
+            body = fault.body(body)
         if fault.status:
-            status, body = fault.status, b""
-        headers["Content-Length"] = str(len(body) if fault.announce is None else fault.announce)
+            status, body = fault.status, body if fault.body else b""
+        if fault.chunked:
+            headers["Transfer-Encoding"] = "chunked"
+            body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+        else:
+            headers["Content-Length"] = str(len(body) if fault.announce is None else fault.announce)
         self.requests.append(Request(path=path, headers=dict(handler.headers), status=status))
         if fault.dribble is Dribble.HEADERS:
             self._dribble(handler, b"HTTP/1.1 200 OK\r\nX: " + b"x" * 60_000)

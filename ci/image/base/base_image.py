@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from pydantic import Field
 
-from ci.fetch.download import download, download_if_present, parse_sha256
+from ci.fetch.download import download, download_if_present, parse_sha256, past_caches
 from ci.fetch.open_url import ANONYMOUS, Client
 from ci.fetch.source import public_url
 from ci.host.errors import VerificationError
@@ -101,10 +101,15 @@ def _find_promise(
         require_keyring(source.keyring)
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".checksums-") as temporary:
-            try:
-                promise = signed_promise(source, Path(temporary), reporter, client)
-            except UnlistedError as error:
-                raise VerificationError(str(error), hint=ONE_DIGEST) from error
+
+            def listed(asked: Client) -> Promise | None:
+                try:
+                    return signed_promise(source, Path(temporary), reporter, asked)
+                except UnlistedError as error:
+                    raise VerificationError(str(error), hint=ONE_DIGEST) from error
+
+            # Two files that belong together: a cache on the way may have one of them from yesterday.
+            promise = past_caches(client, reporter, listed)
         if promise:
             return promise
         missing = f"there is no {CHECKSUMS} with {SIGNATURE} beside it"

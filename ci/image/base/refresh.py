@@ -6,10 +6,11 @@ Nothing here asks this machine's clock: serials are compared with each other and
 import re
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
-from ci.fetch.download import announced_size, download
+from ci.fetch.download import announced_size, download, past_caches
 from ci.fetch.open_url import ANONYMOUS, Client
 from ci.fetch.source import AbsentError
 from ci.host.errors import InputError, VerificationError
@@ -122,8 +123,11 @@ def find_newer(base: Base, where: str, *, root: Path, reporter: Reporter, client
         folder = Path(temporary)
 
         def signed(url: str, file: Path, limit: int) -> tuple[bytes, str]:
-            download(url, file, sha256=None, reporter=reporter, max_bytes=limit, client=client)
-            return read_clearsigned(file, name=url, keyring=keyring, fingerprints=base.fingerprints)
+            def attempt(asked: Client) -> tuple[bytes, str]:
+                download(url, file, sha256=None, reporter=reporter, max_bytes=limit, client=asked)
+                return read_clearsigned(file, name=url, keyring=keyring, fingerprints=base.fingerprints)
+
+            return past_caches(client, reporter, attempt)
 
         name, path = find_list(signed(index, folder / "index", MAX_INDEX_BYTES)[0], wanted.product, index)
         at = f"{index.removesuffix(SIGNED_INDEX)}/{quote(path, safe='/:+')}"
@@ -151,7 +155,7 @@ def _confirm(source: BaseSource, offer: Offer, folder: Path, reporter: Reporter,
         size = announced_size(source.url, reporter=reporter, client=client)
         if size is not None and size != offer.size:
             raise _unfinished(offer, f"its image has {size} bytes, {offer.size} are announced")
-        promise = signed_promise(source, folder, reporter, client)
+        promise = past_caches(client, reporter, partial(signed_promise, source, folder, reporter))
     except AbsentError:
         raise _unfinished(offer, "its image is not there yet") from None
     except UnlistedError:

@@ -1,5 +1,6 @@
 """The consumer's tool against a real server that fails on command: the right bytes, or a clear error."""
 
+import gzip
 import hashlib
 import json
 import os
@@ -71,6 +72,8 @@ PASSING = {
         Fault(cut_after=SIZE // 2),
         Fault(headers={"Content-Range": f"bytes 7-{SIZE - 1}/{SIZE}"}),
     ],
+    "other bytes in the right range": [Fault(cut_after=SIZE // 2), Fault(body=lambda data: data[::-1])],
+    "compressed": [Fault(headers={"Content-Encoding": "gzip"}, body=gzip.compress)],
     "redirected": [Fault(status=302, headers={"Location": PATH})],
 }
 
@@ -103,8 +106,10 @@ FINAL = {
         [Fault(status=302, headers={"Location": "file:///etc/passwd"})],
     ),
     "web page": (FetchError, "web page", [Fault(headers={"Content-Type": "text/html"})]),
-    "too short": (VerificationError, f"has {SIZE - 1} bytes", [Fault(announce=SIZE - 1)]),
-    "too long": (VerificationError, f"has {SIZE + 1} bytes", [Fault(announce=SIZE + 1)]),
+    "too short": (VerificationError, f"has {SIZE - 1} bytes", [Fault(announce=SIZE - 1)] * 2),
+    "other bytes": (VerificationError, "It came twice", [Fault(body=lambda data: data[::-1])] * 2),
+    "compressed": (FetchError, "compressed", [Fault(headers={"Content-Encoding": "gzip"}, body=gzip.compress)] * 2),
+    "too long": (VerificationError, f"has {SIZE + 1} bytes", [Fault(announce=SIZE + 1)] * 2),
 }
 
 
@@ -193,8 +198,8 @@ def test_of_two_runs_one_fetches_and_the_other_waits_for_it(server: FaultServer,
 
 def test_each_kind_of_failure_has_its_exit_code(server: FaultServer, consumer: Consumer) -> None:
     codes = []
-    for fault in (Fault(status=403), Fault(announce=SIZE + 1)):
-        server.arm(PATH, fault)
+    for faults in ([Fault(status=403)], [Fault(announce=SIZE + 1)] * 2):
+        server.arm(PATH, *faults)
         with tool(consumer) as run:
             printed, said = run.communicate(timeout=60)
         codes.append(run.returncode)

@@ -298,8 +298,10 @@ class TestDownload:
             fetch(server.publish("/image", BODY), sha256=wrong)
         assert DIGEST in failure.value.message
         assert wrong in failure.value.message
+        assert "It came twice" in failure.value.message
         assert fetch.files() == []
-        assert len(server.requests) == 1
+        assert len(server.requests) == 2
+        assert server.requests[1].headers["Cache-Control"] == "no-cache"
 
     def test_a_redirect_is_followed_with_its_range(self, server: FaultServer, fetch: Fetcher) -> None:
         target = server.publish("/store/1", BODY)

@@ -52,7 +52,7 @@ def test_one_attestation_that_proves_it_is_enough(gh: ScriptedGh, image: Path) -
     "changes",
     [
         {"commit": "d" * 40},
-        {"ref": "refs/heads/somebody"},
+        {"ref": "refs/tags/v2026.11.24"},
         {"signed": False},
         {"data": b"another image", "linked": DATA},
         {"fields": {"runnerEnvironment": "self-hosted"}},
@@ -64,6 +64,12 @@ def test_one_attestation_that_proves_it_is_enough(gh: ScriptedGh, image: Path) -
 def test_what_was_signed_elsewhere_is_contradicted(gh: ScriptedGh, image: Path, changes: dict[str, object]) -> None:
     attest(gh, **changes)
     with pytest.raises(VerificationError):
+        prove(image, ORIGIN, ACCESS)
+
+
+def test_what_was_signed_on_another_branch_is_not_proven_and_not_contradicted(gh: ScriptedGh, image: Path) -> None:
+    attest(gh, ref="refs/heads/master")
+    with pytest.raises(UnprovenError, match="signed on refs/heads/master, and the default branch is main"):
         prove(image, ORIGIN, ACCESS)
 
 

@@ -1,5 +1,6 @@
 """Whatever a server sends: an answer, a retry or an error of the tree, in bounded time and memory."""
 
+import hashlib
 import json
 import threading
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ci.github import api_call
-from ci.host.errors import FetchError, RemoteError
+from ci.host.errors import FetchError, RemoteError, VerificationError
 from tests.support.asking import CALLS, ERRORS, MOST_BYTES, Asking, outcome, read
 from tests.support.strange_server import Strange, answer, strange_server
 
@@ -211,6 +212,26 @@ def test_a_refusal_at_a_fresh_address_is_asked_about_once_more(tmp_path: Path) -
             read(asking, url)
         refusals += [answer("403 Forbidden"), answer("200 OK", b"123456789")]
         assert asking.github.download(asking.asset(digest=None)) == b"123456789"
+
+
+def test_an_asset_that_arrives_altered_is_asked_for_once_more(tmp_path: Path) -> None:
+    answers: list[bytes] = []
+    with strange_server(lambda _: [answers.pop(0)]) as server:
+        asking = Asking(server.url, tmp_path)
+        without = asking.asset(digest=None)
+        for wrong in (b"1234567", b"1234567890"):
+            answers += [answer("200 OK", wrong), answer("200 OK", b"123456789")]
+            assert asking.github.download(without) == b"123456789"
+            answers += [answer("200 OK", wrong), answer("200 OK", b"123456789")]
+            assert asking.github.sha256(without) == hashlib.sha256(b"123456789").hexdigest()
+            answers += [answer("200 OK", wrong)] * 2
+            with pytest.raises(VerificationError, match="altered, twice"):
+                asking.github.download(without)
+        # At both of its addresses: as often.
+        answers += [answer("200 OK", b"987654321")] * 2
+        with pytest.raises(VerificationError, match="altered, twice"):
+            asking.github.download(asking.asset())
+        assert answers == []
 
 
 def test_a_list_ends_where_github_says_so_however_long_its_pages_are(tmp_path: Path) -> None:

@@ -188,6 +188,15 @@ class TestSignedChecksums:
             fetch(self.source(url, publisher), allow_unverified=allow)
         assert server.ranges("/r/base.img") == []
 
+    def test_a_list_of_yesterday_in_a_cache_on_the_way_is_passed_by(
+        self, server: FaultServer, fetch: Fetcher, publisher: Signer
+    ) -> None:
+        url = self.publish(server, self.LIST, publisher.sign(self.LIST))
+        server.arm("/r/SHA256SUMS", Fault(body=lambda data: b"# yesterday's\n" + data))
+        assert fetch(self.source(url, publisher)).verification is Verification.SIGNED_CHECKSUMS
+        asked = [one.headers.get("Cache-Control") for one in server.requests if "SHA256SUMS" in one.path]
+        assert asked == [None, None, "no-cache", "no-cache"]
+
     def test_a_key_outside_the_keyring_is_refused(
         self, server: FaultServer, fetch: Fetcher, publisher: Signer, stranger: Signer
     ) -> None:

@@ -166,10 +166,15 @@ def test_without_a_digest_the_attestation_decides(published: Stage, gh: Scripted
     assert_proposed(published)
 
 
-def test_a_record_that_was_attested_on_another_branch_is_refused(published: Stage, gh: ScriptedGh) -> None:
+@pytest.mark.parametrize(
+    ("ref", "error"), [("refs/heads/theirs", UnprovenError), ("refs/tags/v2026.11.24", VerificationError)]
+)
+def test_a_record_that_was_attested_elsewhere_is_refused(
+    published: Stage, gh: ScriptedGh, ref: str, error: type[ToolsmithError]
+) -> None:
     before = published.state()
-    attest(gh, published, "refs/heads/theirs")
-    assert_refused(published, published.propose("--tag", TAG), before)
+    attest(gh, published, ref)
+    assert_refused(published, published.propose("--tag", TAG), before, error)
 
 
 def test_a_dry_run_needs_neither_token_nor_digest(published: Stage, new_stage: Callable[..., Stage]) -> None:

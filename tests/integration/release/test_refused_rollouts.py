@@ -41,6 +41,14 @@ def assert_refused(
     return run
 
 
+def test_a_release_that_a_person_made_a_pre_release_unless_that_is_asked_for(published: Stage) -> None:
+    (release,) = published.releases()
+    published.api("PATCH", f"/releases/{release['id']}", {"prerelease": True})
+    assert_refused(published, RefusedError, "marked as a pre-release")
+    assert published.roll_out("--reopen").code == 0
+    assert_proposed(published)
+
+
 # What is asked for
 
 

@@ -17,8 +17,12 @@ PROMISED = PromisedImage(
 ACCESS = GitHubAccess(server_url=SERVER, api_url="https://api.github.com", token=None)
 
 
-def judge(commit: str | None = COMMIT, names: dict[str, int] | None = None) -> Judge:
-    """GitHub knows the repositories `names` by their numbers."""
+def judge(commit: str | None = COMMIT, names: dict[str, int | None] | None = None) -> Judge:
+    """GitHub knows the repositories `names` by their numbers; None: it knows none of that name."""
+
+    def called(name: str) -> bool | None:
+        number = ({"fountain/image": ID} | (names or {}))[name]
+        return None if number is None else number == ID
 
     def ask(repository: str, tag: str) -> Tagged:
         assert (repository.lower(), tag) == ("fountain/image", TAG)
@@ -26,7 +30,7 @@ def judge(commit: str | None = COMMIT, names: dict[str, int] | None = None) -> J
             commit=commit,
             repository_id=ID,
             default_branch="trunk",
-            is_called=lambda name: name == "fountain/image" or (names or {}).get(name) == ID,
+            is_called=called,
         )
 
     return Judge(access=ACCESS, ask=ask)
@@ -43,6 +47,10 @@ def test_an_older_name_of_the_same_repository_is_the_one_that_was_signed_for() -
     assert find_origin(PROMISED, record, judge(names={"founders/image": ID})).repository == "founders/image"
     with pytest.raises(VerificationError, match="another repository"):
         find_origin(PROMISED, record, judge(names={"founders/image": 8}))
+    with pytest.raises(UnprovenError, match="that name leads nowhere today"):
+        find_origin(PROMISED, record, judge(names={"founders/image": None}))
+    with pytest.raises(VerificationError, match="is on commit"):
+        find_origin(PROMISED, record, judge("d" * 40, names={"founders/image": None}))
 
 
 @pytest.mark.parametrize(("commit", "said"), [(None, "has no tag"), ("d" * 40, "is on commit d")])
@@ -91,3 +99,10 @@ def test_of_several_findings_the_worst_decides_and_unproven_is_the_least() -> No
     with pytest.raises(VerificationError):
         require_agreement(PROMISED, found, allow_unproven=True)
     require_agreement(PROMISED, [part(Verdict.UNPROVEN)], allow_unproven=True)
+
+
+def test_what_could_not_be_had_is_not_said_to_be_wrong() -> None:
+    with pytest.raises(FetchError) as caught:
+        require_agreement(PROMISED, [part(Verdict.UNREACHABLE)])
+    assert "cannot be compared in full" in caught.value.message
+    assert "promise" not in caught.value.message + caught.value.hint

@@ -55,7 +55,7 @@ def runs(tmp_path: Path) -> Iterator[Runs]:
 def test_what_an_earlier_run_left_is_continued(runs: Runs) -> None:
     runs.begun()
     part = runs.loaded()
-    assert (part.size, part.validator, part.inherited) == (6, '"tag"', True)
+    assert (part.size, part.validator) == (6, '"tag"')
     part.append([b"three"])
     part.finish()
     assert runs.image == b"onetwothree"

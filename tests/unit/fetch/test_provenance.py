@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ci.fetch.provenance import PROVENANCE, Claim, Origin, answer, difference, question
+from ci.fetch.provenance import PROVENANCE, Claim, Origin, answer, difference, judge, question
 from ci.host.errors import UnprovenError, VerificationError
 
 SERVER = "https://github.com"
@@ -171,8 +171,9 @@ def test_only_the_release_workflow_of_this_repository_at_this_commit_is_accepted
         ({"buildSignerURI": f"{HOME}/.github/workflows/release_yml@{TAG_REF}"}, "workflow"),
         ({"buildSignerURI": f"{HOME}/.github/workflows/RELEASE.yml@{TAG_REF}"}, "workflow"),
         ({"buildSignerURI": f"{HOME}/.github/workflows/release.yml@refs/heads/evil"}, "workflow"),
-        ({"sourceRepositoryRef": "refs/heads/evil"}, "ref"),
-        ({"sourceRepositoryRef": "refs/heads/v2026.11.23"}, "ref"),
+        ({"sourceRepositoryRef": "refs/heads/evil"}, "workflow"),
+        ({"sourceRepositoryRef": "refs/tags/v2026.11.24"}, "ref"),
+        ({"sourceRepositoryRef": "refs/pull/7/merge"}, "ref"),
         ({"sourceRepositoryDigest": "1" * 40}, "commit"),
         ({"runnerEnvironment": "self-hosted"}, "runner"),
         ({"sourceRepositoryIdentifier": "8"}, "repository's id"),
@@ -180,6 +181,22 @@ def test_only_the_release_workflow_of_this_repository_at_this_commit_is_accepted
 )
 def test_each_field_of_the_certificate_decides(fields: dict[str, str], named: str) -> None:
     assert (fault(**fields) or "").startswith(f"its {named} is ")
+
+
+def on(ref: str, **fields: str) -> Claim:
+    workflow = f"{HOME}/.github/workflows/release.yml@{ref}"
+    return replace(CLAIM, certificate=CERTIFICATE | {"sourceRepositoryRef": ref, "buildSignerURI": workflow} | fields)
+
+
+@pytest.mark.parametrize("ref", ["refs/heads/master", "refs/heads/evil", f"refs/heads/{TAG}"])
+def test_another_branch_proves_nothing_and_contradicts_nothing(ref: str) -> None:
+    """The default branch may have been called so, or another one may have been it: nobody can tell today."""
+    with pytest.raises(UnprovenError, match=f"signed on {ref}, and the default branch is main") as caught:
+        judge("image", [on("refs/tags/v2026.11.24"), on(ref)], ORIGIN, SERVER, SHA256)
+    assert "Whoever may push a branch" in caught.value.hint
+    assert judge("image", [on(ref), on("refs/heads/main")], ORIGIN, SERVER, SHA256) == ""
+    with pytest.raises(VerificationError, match="its commit"):
+        judge("image", [on(ref, sourceRepositoryDigest="1" * 40)], ORIGIN, SERVER, SHA256)
 
 
 def test_a_field_that_is_not_there_agrees_with_nothing() -> None:

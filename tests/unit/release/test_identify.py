@@ -1,7 +1,7 @@
 import pytest
 
 from ci.records.release import AssetRecord, ReleaseRecord
-from ci.release.identify import Identified, Unidentified, files_of, identify, later
+from ci.release.identify import Identified, Unidentified, files_of, identify, later, rows
 from tests.support.release_records import NAME
 from tests.unit.release.test_notes import ENSURE_VM, TAG, asset, make_image, make_record
 
@@ -53,6 +53,16 @@ def test_among_those_the_one_whose_name_it_has_comes_first() -> None:
     name = f"{NAME}-{OLDER}.qcow2"
     found = identify(file(name, "1" * 64), [known(), known(OLDER, older(name, "1" * 64))])
     assert what(found) == (OLDER, name, True)
+
+
+@pytest.mark.parametrize(("signed", "words"), [(True, "not checked here"), (False, "where it was built is unproven")])
+def test_an_attestation_that_a_record_speaks_of_is_not_said_to_be_there(*, signed: bool, words: str) -> None:
+    record = known() if signed else make_record(tag=TAG, image=make_image(attestation=None))
+    found = identify(file("renamed", record.image.qcow2.sha256), [record])
+    assert found is not None
+    (told,) = [row[1] for row in rows(file("renamed", "1" * 64), found, None, None) if row[0] == "attestation"]
+    assert "says the record" in told
+    assert words in told
 
 
 def test_other_bytes_under_a_published_name_are_not_intact() -> None:

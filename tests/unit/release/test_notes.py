@@ -11,7 +11,14 @@ from ci.comparison.packages import compare
 from ci.host.errors import InputError
 from ci.records.manifest_rules import read_manifest
 from ci.records.packages import Package, PackageDiff
-from ci.records.release import AssetRecord, ImageRelease, ReleaseFacts, ReleaseRecord, ValidationSummary
+from ci.records.release import (
+    AssetRecord,
+    AttestationRecord,
+    ImageRelease,
+    ReleaseFacts,
+    ReleaseRecord,
+    ValidationSummary,
+)
 from ci.release import notes
 from ci.release.changelog import with_entry
 from tests.support import release_records
@@ -248,9 +255,20 @@ def test_the_commands_download_and_verify_the_image(kind: str) -> None:
     assert ["gh", "attestation", "verify", f"{STEM}.qcow2", *signed, "--deny-self-hosted-runners"] in found
 
 
+def test_after_a_transfer_the_command_has_the_name_that_was_signed() -> None:
+    """With today's, `gh` would say that the repository is not the one expected, as of a forgery."""
+    url = "https://api.github.com/repos/founders/old/attestations/sha256:1"
+    signed = make_image(attestation=AttestationRecord(url=url, predicates=["provenance"]))
+    (command,) = [one for one in commands(notes.pull_request(make_record(image=signed))) if one[0] == "gh"]
+    assert command[command.index("--repo") + 1] == "founders/old"
+    assert command[command.index("--signer-workflow") + 1] == "founders/old/.github/workflows/release.yml"
+
+
 def test_an_attestation_is_only_spoken_of_where_there_is_one() -> None:
+    assert "unproven, and not wrong" in notes.release_notes(make_record())
     text = notes.release_notes(make_record(image=make_image(attestation=None)))
     assert "attestation" not in text
+    assert "Where it was built is unproven" in text
     assert "GitHub CLI" not in text
 
 

@@ -6,7 +6,7 @@ import pytest
 from ci.github.answers import Asset, Release
 from ci.github.client import GitHub
 from ci.github.context import Context
-from ci.host.errors import RefusedError, VerificationError
+from ci.host.errors import RefusedError, UnprovenError, VerificationError
 from ci.records import artifacts
 from ci.records.release import ReleaseRecord
 from ci.records.version import Version
@@ -49,6 +49,7 @@ def test_the_newest_is_the_published_one_with_the_highest_version() -> None:
 
 
 FORMER = "former/name"
+GONE = "former-owner/name"
 
 
 class There(GitHub):
@@ -80,8 +81,8 @@ class There(GitHub):
         assert tag == TAG
         return self.tagged
 
-    def is_called(self, name: str) -> bool:
-        return name in {REPOSITORY, FORMER}
+    def is_called(self, name: str) -> bool | None:
+        return None if name == GONE else name in {REPOSITORY, FORMER}
 
 
 RECORD = make_record(TAG)
@@ -152,6 +153,26 @@ def test_after_a_renaming_the_record_is_the_same_and_its_addresses_are_todays() 
     found = read(github)
     assert found.at_home(github.context) == RECORD
     assert found.text == found.record.to_json() == of(FORMER).to_json()
+
+
+def test_a_record_with_a_name_that_leads_nowhere_today_is_unproven_and_not_wrong() -> None:
+    """As after a transfer, once the former owner's account was renamed or deleted."""
+    record = of(GONE)
+    with pytest.raises(UnprovenError, match=f"speaks of {GONE}, and that name leads nowhere") as caught:
+        read(there(record))
+    assert caught.value.hint
+    with pytest.raises(UnprovenError):
+        read_record(there(record), release(assets=[asset(local(artifacts.RELEASE))]))
+
+
+def test_a_release_that_a_person_marked_as_a_pre_release_is_read_only_for_who_says_so() -> None:
+    with pytest.raises(RefusedError, match="marked as a pre-release") as caught:
+        read(there(prerelease=True))
+    assert "--reopen" in caught.value.hint
+    found = read_published(there(prerelease=True), TAG, lambda _data, _record: None, prerelease=True)
+    require_unchanged(there(prerelease=True), found)
+    with pytest.raises(RefusedError, match="marked as a pre-release"):
+        require_unchanged(there(prerelease=True), read(there()))
 
 
 def test_an_older_release_may_be_of_a_former_name() -> None:
