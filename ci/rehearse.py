@@ -29,7 +29,7 @@ from ci.image.definition import RELEASE_IMAGE
 from ci.propose_rollout import FOUNTAINKIT_REPOSITORY, FOUNTAINKIT_TOKEN, ProposeRolloutRequest, propose_rollout
 from ci.publish_release import PublishReleaseRequest, publish_release
 from ci.records import artifacts
-from ci.records.manifest_rules import UNPUBLISHED, read_manifest
+from ci.records.manifest_rules import NO_DIGEST, NO_FILE, NO_IMAGE, read_manifest
 from ci.records.version import Version
 from ci.rehearsal.faults import Effect, Fault, Moment
 from ci.rehearsal.server import GitHubServer
@@ -49,22 +49,19 @@ CUT_OFF = Fault(effect=Effect.RESET, moment=Moment.MIDWAY, method="POST", path="
 COLUMNS = ("what", "result", "seconds", "API calls")
 
 # As before any release, whatever has been released since: a rehearsal's version may be older.
-_NO_IMAGE = dict.fromkeys(("name", "tarball", "sha256", "qcow2", "qcow2_sha256"), "")
-FIRST_MANIFEST = json.dumps(
-    {"image": {**_NO_IMAGE, "version": UNPUBLISHED, "size": 0}, "tools": {}, "operations": []}, indent=2
-)
+FIRST_MANIFEST = json.dumps({"image": NO_IMAGE, "tools": {}, "operations": []}, indent=2) + "\n"
 
 # What a consumer's own manifest may hold beside the image; a roll-out must leave it as it is.
-CONSUMER_EXAMPLE = """\
-{
-    "tools": { "jq": "1.7" },
-    "image": {
+CONSUMER_EXAMPLE = f"""\
+{{
+    "tools": {{ "jq": "1.7" }},
+    "image": {{
         "name": "fountainkit-toolsmith", "tarball": "", "sha256": "",
-        "qcow2": "", "qcow2_sha256": ""
-    },
+        "qcow2": "{NO_FILE}", "qcow2_sha256": "{NO_DIGEST}"
+    }},
     "operations": [ "format", "lint" ],
     "owner": "the infrastructure team"
-}
+}}
 """
 
 

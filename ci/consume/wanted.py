@@ -11,7 +11,7 @@ from ci.fetch.source import public_url
 from ci.host.errors import InputError, RefusedError
 from ci.host.files import read_bounded
 from ci.host.progress import Reporter
-from ci.records.manifest_rules import MAX_BYTES, WEB_SCHEMES, Document, read_manifest
+from ci.records.manifest_rules import MAX_BYTES, WEB_SCHEMES, Document, is_published, read_manifest
 
 MANIFEST = Path(".toolsmith", "tools.json")
 # Of a file name, in bytes: file systems take 255, and a download has longer names beside it.
@@ -103,7 +103,7 @@ def wanted_image(manifest: ManifestFile) -> Wanted:
     """The image; raises RefusedError where none is published yet, InputError where it cannot be fetched."""
     image = manifest.document["image"]
     reference: str = image["qcow2"]
-    if not reference:
+    if not is_published(image):
         raise RefusedError(
             f"{manifest.where} has no image yet",
             hint="Nothing was released so far; the manifest is filled by a release.",

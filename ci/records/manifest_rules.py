@@ -2,7 +2,8 @@
 
 `qcow2` of its image is a URL, a path, or a file name relative to the manifest's folder; `size` is its bytes, and
 `qcow2_url` remembers where a bare file name came from. `tarball` and `sha256` are those of a container variant; an
-empty string says that there is none. Before the first release there is no `qcow2` either, and `version` is UNPUBLISHED.
+empty string says that there is none. Before the first release the image is NO_IMAGE, a file that is nowhere. Manifests
+of before 2026-11-28 have an empty `qcow2` instead, with which Toolsmith deletes its cache: docs/consuming.md.
 
 Toolsmith needs every key that is not in OPTIONAL, and ignores any that has no rule: the file also holds what others
 wrote. manifests/tools.schema.json says as much of the rules as a schema can, for editors. They are plain functions,
@@ -10,8 +11,8 @@ because the tool that consumers run has no room for a compiled library. Runs on 
 """
 
 import re
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
 from ci.host.errors import InputError
@@ -22,6 +23,17 @@ MAX_SIZE = 1 << 40
 MAX_NAME = 200
 MAX_REFERENCE = 2000
 UNPUBLISHED = "unpublished"
+NO_FILE = f"{UNPUBLISHED}.qcow2"
+NO_DIGEST = "0" * 64  # of which no file is known
+NO_IMAGE: dict[str, str | int] = {
+    "name": UNPUBLISHED,
+    "tarball": "",
+    "sha256": "",
+    "qcow2": NO_FILE,
+    "qcow2_sha256": NO_DIGEST,
+    "version": UNPUBLISHED,
+    "size": 0,
+}
 WEB_SCHEMES = ("https", "http")
 SCHEMES = (*WEB_SCHEMES, "oci")
 
@@ -83,13 +95,35 @@ def image_findings(image: Document) -> list[str]:
     return found
 
 
+def is_published(image: Document) -> bool:
+    """Whether a manifest's image is that of a release."""
+    return image["qcow2"] not in {"", NO_FILE}
+
+
+def toolsmith_obstacle(manifest: Mapping[str, object]) -> str | None:
+    """Why today's Toolsmith cannot hydrate a manifest's image even from its cache; None where it can.
+
+    `manifest` is as `read_manifest` returns it. What Toolsmith does with each: docs/consuming.md.
+    """
+    image = cast("Document", manifest["image"])
+    if not image["qcow2"]:
+        return "image.qcow2 is empty: nothing is released by it, and Toolsmith deletes its cache when it reads that"
+    if not is_published(image):
+        return "nothing is released by it yet"
+    if "/" in image["qcow2"]:
+        return "image.qcow2 is more than a file's name, and Toolsmith looks in its cache for a file of that very name"
+    return None
+
+
 def _contradiction(image: Document) -> str | None:
     """An image is there as a whole, or not at all."""
     version, size = image.get("version", ""), image.get("size")
-    if image["qcow2"]:
-        if not image["name"] or not image["qcow2_sha256"] or version == UNPUBLISHED or size == 0:
-            return "qcow2: there is one, but its name, digest, version or size says that there is none"
-    elif image["qcow2_sha256"] or version not in {"", UNPUBLISHED} or size:
+    if image["qcow2"] and not image["name"]:
+        return "qcow2: there is one, but no name"
+    if is_published(image):
+        if not image["qcow2_sha256"] or version == UNPUBLISHED or size == 0:
+            return "qcow2: there is one, but its digest, version or size says that there is none"
+    elif image["qcow2_sha256"] != (NO_DIGEST if image["qcow2"] else "") or version not in {"", UNPUBLISHED} or size:
         return "qcow2: there is none, but a digest, version or size of one"
     return None
 

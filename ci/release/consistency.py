@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ci.host.errors import InputError, VerificationError
-from ci.records.manifest_rules import read_manifest
+from ci.records.manifest_rules import is_published, read_manifest
 from ci.records.published import parse_release
 from ci.records.release import ReleaseFacts, ReleaseRecord, image_fields
 from ci.records.version import Version
@@ -44,7 +44,7 @@ def _manifest_problems(checkout: Checkout, records: Mapping[Version, ReleaseReco
         yield error.message
         return
     newest = max(records, default=None)
-    if not image["qcow2"]:
+    if not is_published(image):
         if newest is not None:
             yield f"{MANIFEST}: image.qcow2: nothing is released by it, but there is {FOLDER}/{newest}.json"
         return

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ci.host.errors import InputError
 from ci.records.manifest_edit import Fields, replace_image
-from ci.records.manifest_rules import IMAGE_CHECKS, SHAPES, read_manifest
+from ci.records.manifest_rules import IMAGE_CHECKS, NO_IMAGE, SHAPES, is_published, read_manifest
 
 OLD_URL = "https://github.com/fountain/image/releases/download/v2026.11.01/image.qcow2"
 NEW: Fields = {
@@ -175,12 +175,12 @@ def test_a_key_spelt_with_escapes_is_the_same_key() -> None:
     assert json.loads(result)["image"]["qcow2"] == NEW["qcow2"]
 
 
-def test_the_first_manifest_becomes_a_published_one() -> None:
-    nothing = {"name": "", "qcow2": "", "qcow2_sha256": "", "version": "unpublished", "size": 0}
-    text = json.dumps({"image": IMAGE | nothing, "tools": {}, "operations": []}, indent=2) + "\n"
-    assert not read_manifest(text.encode(), "tools.json")["image"]["qcow2"]
+@pytest.mark.parametrize("former", [{}, {"name": "", "qcow2": "", "qcow2_sha256": ""}], ids=["today's", "the former"])
+def test_the_first_manifest_becomes_a_published_one(former: dict[str, str]) -> None:
+    text = json.dumps({"image": IMAGE | NO_IMAGE | former, "tools": {}, "operations": []}, indent=2) + "\n"
+    assert not is_published(read_manifest(text.encode(), "tools.json")["image"])
     result = replace_image(text, NEW, "tools.json")
-    assert read_manifest(result.encode(), "tools.json")["image"]["qcow2"]
+    assert is_published(read_manifest(result.encode(), "tools.json")["image"])
     assert sum(one != other for one, other in zip(text.splitlines(), result.splitlines(), strict=True)) == len(NEW)
 
 

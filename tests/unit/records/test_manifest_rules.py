@@ -28,7 +28,8 @@ PUBLISHED: dict[str, Any] = {
     "tools": {"swift": "5.10"},
     "operations": ["build"],
 }
-UNPUBLISHED: dict[str, Any] = {
+UNPUBLISHED: dict[str, Any] = {"image": rules.NO_IMAGE, "tools": {}, "operations": []}
+FORMERLY_UNPUBLISHED: dict[str, Any] = {
     "image": {
         "name": "",
         "tarball": "",
@@ -86,10 +87,15 @@ GOOD: list[dict[str, Any]] = [
     changed(PUBLISHED, qcow2="https://example.org/a..b/.hidden/größe.qcow2"),
     changed(PUBLISHED, version="v2026.11.23.2"),
     changed(PUBLISHED, tarball="https://example.org/image.tar.gz", sha256="0" * 64),
-    changed(UNPUBLISHED, tarball="image.tar.gz", sha256="0" * 64, name="toolsmith"),
+    FORMERLY_UNPUBLISHED,
+    *(
+        changed(unpublished, tarball="image.tar.gz", sha256="0" * 64, name="toolsmith")
+        for unpublished in (UNPUBLISHED, FORMERLY_UNPUBLISHED)
+    ),
     changed(PUBLISHED, name="toolsmith v1"),
     without(without(PUBLISHED, "image", "version"), "image", "size"),
     without(without(UNPUBLISHED, "image", "version"), "image", "size"),
+    without(without(FORMERLY_UNPUBLISHED, "image", "version"), "image", "size"),
     changed(PUBLISHED, mirror=["https://example.org/"], note=None),
     {**PUBLISHED, "comment": {"any": [1, 2.5, "thing"]}, "$schema": "tools.schema.json"},
 ]
@@ -153,9 +159,13 @@ BAD: list[dict[str, Any]] = [
     *(changed(PUBLISHED, version=version) for version in ("v2026.11", "2026.11.23", "v2026.11.23.0", "latest")),
     *(changed(PUBLISHED, size=size) for size in (0, -1, 1 << 41, 1.5, "658000000", True)),
     changed(PUBLISHED, version="unpublished"),
-    changed(UNPUBLISHED, qcow2_sha256="a" * 64),
-    changed(UNPUBLISHED, version="v2026.11.23"),
-    changed(UNPUBLISHED, size=1),
+    changed(UNPUBLISHED, name=""),
+    changed(UNPUBLISHED, qcow2_sha256=""),
+    *(
+        changed(unpublished, **fields)
+        for unpublished in (UNPUBLISHED, FORMERLY_UNPUBLISHED)
+        for fields in ({"qcow2_sha256": "a" * 64}, {"version": "v2026.11.23"}, {"size": 1})
+    ),
 ]
 
 # What a schema cannot say: there, 1.0 is an integer, and a pattern decodes nothing.
@@ -252,4 +262,23 @@ def test_the_schema_has_the_patterns_and_limits_of_the_rules() -> None:
 def test_the_committed_manifest_is_one() -> None:
     path = ROOT / "manifests" / "tools.json"
     image = rules.read_manifest(path.read_bytes(), str(path))["image"]
-    assert bool(image["qcow2"]) == (image["version"] not in {"", "unpublished"})
+    assert rules.is_published(image) or image == rules.NO_IMAGE
+
+
+@pytest.mark.parametrize(
+    ("image", "obstacle"),
+    [
+        (changed(PUBLISHED, qcow2="image.qcow2"), ""),
+        (changed(PUBLISHED, qcow2="image 1%20.qcow2", qcow2_url=URL, tarball="image.qcow2"), ""),
+        (PUBLISHED, "more than a file's name"),
+        (changed(PUBLISHED, qcow2="images/image.qcow2"), "more than a file's name"),
+        (changed(PUBLISHED, qcow2="/images/image.qcow2"), "more than a file's name"),
+        (changed(PUBLISHED, qcow2="oci://ghcr.io/fountain/image:v2026.11.23"), "more than a file's name"),
+        (UNPUBLISHED, "nothing is released"),
+        (FORMERLY_UNPUBLISHED, "deletes its cache"),
+    ],
+)
+def test_what_keeps_toolsmith_from_the_image_in_its_cache_is_told(image: dict[str, Any], obstacle: str) -> None:
+    found = rules.toolsmith_obstacle(parse(image))
+    assert bool(found) == bool(obstacle)
+    assert obstacle in (found or "")
