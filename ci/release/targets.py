@@ -107,7 +107,7 @@ def fountainkit(
     record = published.at_home(home.context)
     base, head = default_branch(github)
     file = Snapshot(github, head).find(wanted.path)
-    if file.data is not None:
+    if file.data is not None or file.path != wanted.path:  # or it is behind a link that leads nowhere
         manifest = text_of(file, github, wanted.path)
         if is_rolled_out(read_manifest(manifest.encode(), wanted.path)["image"], record, home.is_called):
             return ROLLED_OUT

@@ -21,6 +21,7 @@ from uuid import uuid4
 IMAGE_KEYS = ("name", "tarball", "sha256", "qcow2", "qcow2_sha256")
 MANIFEST = "tools.json"
 NESTED = 50  # folders: how deep it copied one into itself (row `unpublished-before`)
+REPOSITORY = "https://github.com/Fountain-Coach/fountainkit-toolsmith-image"
 QEMU = "/usr/bin/qemu-system-x86_64"  # row `qemu`
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
@@ -105,7 +106,7 @@ def decode(data: bytes) -> Decoded:
 
 @dataclass(frozen=True)
 class Launched:
-    """A virtual machine as it is started: the rows `qemu`, `sigterm`, `console`, `dead-qemu`, `run-command`."""
+    """A virtual machine as it is started: the rows `qemu`, `comma`, `sigterm`, `console`, `stub`."""
 
     arguments: tuple[str, ...]
     blocks_sigterm: bool
@@ -259,6 +260,15 @@ class Toolsmith:
 def hydrate(workspace: Path) -> Path:
     """For a workspace whose manifest is in `.toolsmith`, without a network."""
     return Toolsmith(workspace / ".toolsmith").hydrate()
+
+
+def fetch_manifest(workspace: Path, tag: str, web: Mapping[str, bytes]) -> None:
+    """What its scripts/fetch-toolsmith-manifest.sh does."""
+    address = f"{REPOSITORY}/releases/download/{tag}/manifest-snippet.json"
+    (workspace / ".toolsmith").mkdir(exist_ok=True)
+    if address not in web:
+        raise DownloadError(address)
+    (workspace / ".toolsmith" / MANIFEST).write_bytes(web[address])
 
 
 def _into_place(path: Path, put: Callable[[], object]) -> None:

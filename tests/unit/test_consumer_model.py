@@ -1,12 +1,14 @@
 """The model of Toolsmith does what the real one did: a test for each row of the matrix in docs/consuming.md."""
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from ci.host.repository import ROOT
 from tests.support import consumer_model as model
 from tests.support.consumer_model import Toolsmith
 from tests.support.consuming import DIGEST, FILE, IMAGE, NAME, contents, fill, manifest
@@ -18,6 +20,8 @@ EMPTY, CACHED, BESIDE = f"{FOLDER}/", f"{FOLDER}/{FILE}", f".toolsmith/{FILE}"
 PASTED = f"{FOLDER}/{URL.replace('//', '/').removesuffix(FILE)}"
 ANOTHER = "a" * 64
 ZEROS = "0" * 64
+
+MATRIX = re.compile(r"^\| `([a-z-]+)` \| (.*?) \| (.*?) \| (.*?) \|$", re.MULTILINE)
 
 # As docs/consuming.md says it; what hydrates has no error.
 ERRORS = {
@@ -231,6 +235,25 @@ def no_command_is_run_and_a_dead_qemu_is_a_boot(folder: Path) -> None:
     assert (started.stage, started.run_command()) == ("vm_boot", ["started", "finished(0)"])
 
 
+@behaviour("owner")
+def files_of_the_workspace_are_handed_on_as_they_are(folder: Path) -> None:
+    arguments = launched(folder).launch(folder, folder).arguments
+    assert any("mount_tag=work,security_model=none,readonly" in one for one in arguments)
+
+
+@behaviour("script")
+def its_script_takes_the_manifest_from_the_release(folder: Path) -> None:
+    address = (
+        "https://github.com/Fountain-Coach/fountainkit-toolsmith-image/releases/download/v2026.11.23/"
+        "manifest-snippet.json"
+    )
+    fill(folder, {".toolsmith/tools.json": b"mine"})
+    model.fetch_manifest(folder, "v2026.11.23", {address: b"anything"})
+    assert contents(folder) == {".toolsmith/tools.json": b"anything"}
+    with pytest.raises(model.DownloadError):
+        model.fetch_manifest(folder, "v2026.11.24", {address: b"anything"})
+
+
 @behaviour("token")
 def the_registrys_token_is_an_argument(folder: Path) -> None:
     client = toolsmith(folder / "workspace", manifest(REGISTRY), {})
@@ -242,3 +265,16 @@ def the_registrys_token_is_an_argument(folder: Path) -> None:
 @pytest.mark.parametrize("name", BEHAVIOURS)
 def test_each_behaviour_is_the_real_ones(name: str, tmp_path: Path) -> None:
     BEHAVIOURS[name](tmp_path)
+
+
+def test_the_documented_matrix_has_these_rows_and_says_what_comes_of_each() -> None:
+    text = (ROOT / "docs" / "consuming.md").read_text(encoding="utf-8")
+    documented = {name: (does, we_do) for name, _state, does, we_do in MATRIX.findall(text)}
+    assert documented.keys() == ROWS.keys() | BEHAVIOURS.keys()
+    assert all(we_do.strip() for _, we_do in documented.values())
+    for name, rows in ROWS.items():
+        does = documented[name][0]
+        assert [row.says for row in rows if row.says not in does] == []
+        assert ("downloads" in does) == any(URL in row.asks for row in rows)
+        assert ("deletes" in does) == any(name == CACHED for row in rows for name in row.removes)
+        assert ("`/tmp`" in does) == any(row.leaves for row in rows) or name == "url-ensured"
