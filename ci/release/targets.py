@@ -21,15 +21,14 @@ from ci.release.rollout import ProposedChange, branch_name
 
 MANIFEST = "manifests/tools.json"
 CHANGELOG = "docs/releases.md"
-MANIFEST_NAME = "tools.json"
-CONSUMER_MANIFEST = f".toolsmith/{MANIFEST_NAME}"
+CONSUMER_MANIFEST = ".toolsmith/tools.json"
 
 FOUNTAINKIT_MANIFEST = "FOUNTAINKIT_MANIFEST"
 FOUNTAINKIT_FORM = "FOUNTAINKIT_FORM"
 ROLLED_OUT = "the manifest points to this release already"
 
 # Toolsmith reads no file of another name: docs/consuming.md.
-_MANIFEST_PATH = re.compile(r"(?:(?!\.{1,2}/|\.git/)[A-Za-z0-9._-]{1,100}/){0,8}tools\.json", re.IGNORECASE)
+_MANIFEST_PATH = re.compile(r"(?:(?!\.{1,2}/|(?i:\.git)/)[A-Za-z0-9._-]{1,100}/){0,8}tools\.json")
 _TAG_IN_URL = re.compile(r"/releases/download/([^/]+)/[^/]+\Z")
 _ASSET_URL = re.compile(r"(?P<server>https?://.+)/(?P<repository>[^/]+/[^/]+)(?P<file>/releases/download/[^/]+/[^/]+)")
 
@@ -46,10 +45,10 @@ class ConsumerManifest:
     def from_environment(cls, environ: Mapping[str, str]) -> Self:
         """As the variables have it; who names the path has it made. Raises InputError."""
         path, form = (environ.get(name, "") for name in (FOUNTAINKIT_MANIFEST, FOUNTAINKIT_FORM))
-        if path and not (_MANIFEST_PATH.fullmatch(path) and path.endswith(MANIFEST_NAME)):
+        if path and not _MANIFEST_PATH.fullmatch(path):
             raise InputError(
                 f"{FOUNTAINKIT_MANIFEST} is {path!r}, which no manifest in a repository is called",
-                hint=f"It is the path of a file {MANIFEST_NAME}, such as {CONSUMER_MANIFEST}.",
+                hint=f"It is the path of a file tools.json, such as {CONSUMER_MANIFEST}.",
             )
         known: dict[str, Form] = {one: one for one in get_args(Form)}
         if (chosen := known.get(form or "url")) is None:
