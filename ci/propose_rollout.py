@@ -1,7 +1,7 @@
 """Propose to roll a published release out: a pull request that points the manifest to it.
 
-With FOUNTAINKIT_REPOSITORY and FOUNTAINKIT_TOKEN also one to FountainKit's own manifest. Run it again after any
-failure: it finds its branch and its pull request, and brings them up to date.
+With FOUNTAINKIT_REPOSITORY and FOUNTAINKIT_TOKEN also one to FountainKit's own manifest, at FOUNTAINKIT_MANIFEST and of
+FOUNTAINKIT_FORM. Run it again after any failure: it finds its branch and its pull request, and brings them up to date.
 """
 
 import argparse
@@ -89,13 +89,14 @@ def propose_rollout(
     context = Context.from_environment(environ, repository=request.repository, anonymous=request.dry_run)
     github = GitHub(context, reporter, patience)
     consumer = _consumer(request, reporter, environ, patience)
+    place = targets.ConsumerManifest.from_environment({} if consumer is None else environ)
     with reporter.step("Comparing the release with its record"):
         vouch = partial(_vouch, request, github)
         published = read_published(github, str(request.tag), vouch, prerelease=request.reopen)
     confirm = partial(require_unchanged, github, published)
     pulls = [_propose(github, targets.own(github, published), request, reporter, confirm)]
     if consumer is not None:
-        change = targets.fountainkit(consumer, published, github)
+        change = targets.fountainkit(consumer, published, github, place)
         pulls.append(_propose(consumer, change, request, reporter, confirm))
     actions.set_outputs({"pull-requests": "\n".join(pull.html_url for pull in pulls if pull is not None)}, environ)
 
@@ -156,14 +157,14 @@ def _consumer(
 
 def _propose(
     github: GitHub,
-    change: ProposedChange | None,
+    change: ProposedChange | str,
     request: ProposeRolloutRequest,
     reporter: Reporter,
     confirm: Callable[[], None],
 ) -> Pull | None:
     repository = github.context.repository
-    if change is None:
-        reporter.note(f"{repository}: the manifest points to this release already")
+    if isinstance(change, str):
+        reporter.note(f"{repository}: {change}")
         return None
     found = rollout.survey(github, change, reopen=request.reopen)
     if request.dry_run:

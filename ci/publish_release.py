@@ -101,11 +101,12 @@ def publish_release(
             record = proposals.make_record(
                 github, releases, images, ensure_vm, run=run_url(environ), attested=attested
             )  # fmt: skip
-        record_file = proposals.write_record(record, folder)
+        snippet, record_file = proposals.write_own_files(record, folder)
         _require_attested(record_file.sha256, request.record_sha256)
         newest = newest_release(releases)
         latest = newest is None or newest.version is None or newest.version <= version
-        proposal = proposals.make_proposal(record, images, ensure_vm, record_file, latest=latest, tagged=tagged)
+        files = (ensure_vm, snippet, record_file)
+        proposal = proposals.make_proposal(record, images, files, latest=latest, tagged=tagged)
         if immutable:
             reporter.note(
                 "Releases of this repository are immutable: once published, neither assets nor tag can change"

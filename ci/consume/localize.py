@@ -89,10 +89,9 @@ def localized(text: str, wanted: Wanted, size: int, where: str) -> str:
         "qcow2_sha256": wanted.sha256,
         "version": wanted.version,
         "size": size,
+        "qcow2_url": _origin(wanted, Path(where).parent) or None,
     }
-    text = replace_image(text, fields, where)
-    origin = _origin(wanted, Path(where).parent)
-    return replace_image(text, {"qcow2_url": origin}, where, add=bool(origin))
+    return replace_image(text, fields, where)
 
 
 def _origin(wanted: Wanted, folder: Path) -> str:

@@ -19,6 +19,7 @@ BOOT_CHART = ".boot.svg"
 
 # Of a release as a whole, so without a stem.
 RELEASE = "release.json"
+SNIPPET = "manifest-snippet.json"  # so Toolsmith's scripts/fetch-toolsmith-manifest.sh asks for it
 
 
 def beside(record: Path, ending: str) -> Path:

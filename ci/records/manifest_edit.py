@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ci.records.manifest_rules import IMAGE_CHECKS, read_manifest
 
-Fields = Mapping[str, str | int]
+Fields = Mapping[str, str | int | None]
 
 _decode = json.JSONDecoder().raw_decode
 
@@ -32,25 +32,33 @@ class _Member:
 def replace_image(text: str, fields: Fields, where: str, *, add: bool = False) -> str:
     """The manifest in `text` with the values of `fields` in its image; every other character stays.
 
-    A value that is right already keeps its spelling. Where the image lacks one of ours, it is added behind its
-    last member if `add` is set, and left out if not. Line ends are kept: `text` must be decoded bytes, not what a
-    file opened as text gives. Raises InputError, naming the manifest as `where`, when it is none or would be none
-    afterwards.
+    A value that is right already keeps its spelling; None takes the key away. Where the image lacks one of ours, it is
+    added behind its last member if `add` is set, and left out if not, but for `qcow2_url`: without it a bare file name
+    leads nowhere. Line ends are kept: `text` must be decoded bytes, not what a file opened as text gives. Raises
+    InputError, naming the manifest as `where`, when it is none or would be none afterwards.
     """
     if unknown := fields.keys() - IMAGE_CHECKS.keys():
         raise ValueError(f"not fields of an image: {unknown}")
     before = read_manifest(text.encode("utf-8", "surrogatepass"), where)
     image = before["image"]
-    meant = {key: value for key, value in fields.items() if add or key in image}
+    missing = {key for key, value in fields.items() if value is not None and (add or key == "qcow2_url")}
+    meant = {key: value for key, value in fields.items() if key in image or key in missing}
     start = next(member.value for member in _members(text, 0) if member.name == "image")
-    *others, last = _members(text, start)
-    result = _insert(text, last, {key: value for key, value in meant.items() if key not in image})
-    for member in reversed([*others, last]):  # from the end, so that positions before it stay right
+    first, *others = _members(text, start)
+    result = _insert(text, others[-1], {key: value for key, value in meant.items() if key not in image})
+    for member in (*reversed(others), first):  # from the end, so that positions before it stay right
         name = member.name
-        if name in meant and image[name] != meant[name]:
+        if name not in meant or image[name] == meant[name]:
+            continue
+        if meant[name] is not None:
             result = result[: member.value] + json.dumps(meant[name]) + result[member.value_end :]
+        elif member is first:  # with the comma behind it, others with the one before them
+            result = result[: member.key] + result[_skip(result, _skip(result, member.value_end) + 1) :]
+        else:
+            result = result[: member.after] + result[member.value_end :]
+    after = {key: value for key, value in {**image, **meant}.items() if value is not None or key not in meant}
     # As text, because the order of keys matters, and True is not 1.
-    if json.dumps(read_manifest(result.encode("utf-8"), where)) != json.dumps({**before, "image": {**image, **meant}}):
+    if json.dumps(read_manifest(result.encode("utf-8"), where)) != json.dumps({**before, "image": after}):
         raise RuntimeError("the edited manifest does not say what was meant")
     return result
 

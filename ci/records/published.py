@@ -47,7 +47,8 @@ def _problems(record: ReleaseRecord) -> Iterator[str]:
     assets = [
         (f"{field}.assets[{number}]", asset) for field, image in images for number, asset in enumerate(image.assets)
     ]
-    for field, asset in (*assets, ("ensure_vm", record.ensure_vm)):
+    own = [("ensure_vm", record.ensure_vm), *([("snippet", record.snippet)] if record.snippet else [])]
+    for field, asset in (*assets, *own):
         if asset.url != f"{folder}/{asset.name}":
             yield f"{field}.url: {asset.url!r} is not of this release"
         if names.count(asset.name) > 1:

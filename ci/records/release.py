@@ -15,7 +15,10 @@ from ci.records.build import BaseImageRecord
 from ci.records.packages import PackageDiff
 from ci.records.record import Part, Record, Sha256
 
-_NO_CONTAINER = {"name": "", "tarball": "", "sha256": "", "qcow2": ""}
+# How a manifest names an image: by the address of its file, or by the file's name, with the address beside it.
+Form = Literal["url", "file"]
+
+_NO_CONTAINER: dict[str, str | int] = {"name": "", "tarball": "", "sha256": "", "qcow2": ""}
 SCHEMA_PATH = Path(__file__).parents[2] / "releases" / "release.schema.json"
 
 # A name that leads to no other folder, wherever the file is put.
@@ -126,7 +129,8 @@ class ReleaseRecord(Record):
 
     `previous` is the newest older release, None for the first; `changes` is what became of its packages, None where
     nothing could be compared; `run` is the workflow run that published it, None where it was published by hand.
-    `ensure_vm` is the consumer's tool in one file, made from the same commit.
+    `ensure_vm` is the consumer's tool in one file, made from the same commit. `snippet` is a whole manifest in the form
+    `file`; releases of before 2026-11-28 have none.
     """
 
     schema_: Literal["fountainkit-toolsmith-image/release/1"] = Field(
@@ -142,6 +146,7 @@ class ReleaseRecord(Record):
     image: ImageRelease
     others: list[ImageRelease]
     ensure_vm: AssetRecord
+    snippet: AssetRecord | None = None
 
     @property
     def server(self) -> str:
@@ -162,24 +167,32 @@ class ReleaseRecord(Record):
     @property
     def assets(self) -> tuple[AssetRecord, ...]:
         """All files of the release but this record itself."""
-        return (*(asset for image in self.images for asset in image.assets), self.ensure_vm)
+        own = (self.ensure_vm,) if self.snippet is None else (self.ensure_vm, self.snippet)
+        return (*(asset for image in self.images for asset in image.assets), *own)
 
 
-def image_fields(record: ReleaseRecord) -> dict[str, str | int]:
-    """What a release changes in a manifest; the container variant is not its business."""
+def image_fields(record: ReleaseRecord, form: Form = "url") -> dict[str, str | int | None]:
+    """What a release changes in a manifest, None for a key that goes; the container variant is not its business."""
     qcow2 = record.image.qcow2
     return {
         "name": record.image.name,
-        "qcow2": qcow2.url,
+        "qcow2": qcow2.url if form == "url" else qcow2.name,
         "qcow2_sha256": qcow2.sha256,
         "version": record.tag,
         "size": qcow2.size,
+        "qcow2_url": None if form == "url" else qcow2.url,
     }
 
 
-def manifest_image(record: ReleaseRecord) -> dict[str, str | int]:
+def manifest_image(record: ReleaseRecord, form: Form = "url") -> dict[str, str | int]:
     """The whole image of a manifest that has no container variant, its keys in the order of manifests/tools.json."""
-    return _NO_CONTAINER | image_fields(record)
+    fields = image_fields(record, form)
+    return _NO_CONTAINER | {key: value for key, value in fields.items() if value is not None}
+
+
+def whole_manifest(record: ReleaseRecord, form: Form) -> str:
+    """A manifest for who has none yet."""
+    return json.dumps({"image": manifest_image(record, form), "tools": {}, "operations": []}, indent=2) + "\n"
 
 
 def manifest_snippet(record: ReleaseRecord) -> str:

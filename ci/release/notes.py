@@ -18,7 +18,7 @@ from ci.comparison.words import configuration_summary
 from ci.host.errors import InputError
 from ci.records import artifacts
 from ci.records.packages import Package
-from ci.records.release import AssetRecord, ImageRelease, ReleaseRecord, manifest_snippet
+from ci.records.release import AssetRecord, Form, ImageRelease, ReleaseRecord, manifest_snippet
 from ci.records.version import Version
 from ci.text.figures import change, megabytes
 from ci.text.markdown import Markdown, code, file_link, link, shell, table
@@ -63,13 +63,31 @@ def pull_request(record: ReleaseRecord) -> str:
     return _render("pull_request.md.j2", record, PULL_REQUEST_LIMIT)
 
 
-def consumer_pull_request(record: ReleaseRecord, manifest: str) -> str:
-    """The same in the consumer's repository, whose manifest is the file `manifest`."""
-    return _render("consumer_pull_request.md.j2", record, PULL_REQUEST_LIMIT, manifest=manifest)
+def consumer_pull_request(
+    record: ReleaseRecord, manifest: str, *, workspace: str = ".", form: Form = "url", made: bool = False
+) -> str:
+    """The same in the consumer's repository, whose manifest is the file `manifest`, made by it if `made`."""
+    consumer = _consumer(record, manifest, workspace, form) | {"made": made}
+    return _render("consumer_pull_request.md.j2", record, PULL_REQUEST_LIMIT, consumer)
 
 
-def _render(template: str, record: ReleaseRecord, limit: int, *, manifest: str = "") -> str:
-    context, changes = _context(record) | {"manifest": manifest}, record.changes
+def _consumer(record: ReleaseRecord, manifest: str, workspace: str, form: Form) -> dict[str, Any]:
+    """What the templates tell a consumer to do, who has this manifest and runs it in the repository's folder."""
+    folder = "" if workspace == "." else f"{workspace}/"
+    flags = [f" --workspace {shell(workspace)}"] if folder else []
+    flags += [f" --manifest {shell(manifest)}"] if manifest != f"{folder}.toolsmith/tools.json" else []
+    flags += [" --localize"] if form == "url" else []
+    return {
+        "manifest": manifest,
+        "form": form,
+        "flags": Markdown("".join(flags)),
+        "cache_folder": f"{folder}.toolsmith/cache/{record.image.name}/{record.image.qcow2.sha256}",
+    }
+
+
+def _render(template: str, record: ReleaseRecord, limit: int, consumer: dict[str, Any] | None = None) -> str:
+    consumer = consumer or _consumer(record, ".toolsmith/tools.json", ".", "url")
+    context, changes = _context(record) | consumer, record.changes
     for rows in PACKAGE_ROWS:
         tables = packages.markdown(changes, rows) if changes and record.previous else Markdown("")
         text = environment().get_template(template).render(context, package_tables=tables)
@@ -131,7 +149,6 @@ def _context(record: ReleaseRecord) -> dict[str, Any]:
         # Of today's name gh would say that it contradicts what was signed under a former one.
         "signer": (image.attestation and image.attestation.repository) or record.repository,
         "snippet": Markdown(manifest_snippet(record)),
-        "cache_folder": f".toolsmith/cache/{image.name}/{image.qcow2.sha256}",
     }
 
 

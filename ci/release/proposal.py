@@ -1,5 +1,6 @@
 """From tested images to what is published: the release record, the notes, the list of files."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from ci.github.answers import Release
 from ci.github.client import GitHub
 from ci.github.context import Context
 from ci.host.errors import InputError, RefusedError, UnprovenError, VerificationError
+from ci.host.files import write_atomic
 from ci.records import artifacts
 from ci.records.packages import PackageDiff, parse_packages
 from ci.records.release import (
@@ -18,6 +20,7 @@ from ci.records.release import (
     ReleaseFacts,
     ReleaseRecord,
     ValidationSummary,
+    whole_manifest,
 )
 from ci.records.validation import Outcome
 from ci.records.version import Version
@@ -95,7 +98,7 @@ def release_record(
     `attested` tells whether the images have attestations.
     """
     tag, (image, *others) = images[0].build.version, images
-    return ReleaseRecord(
+    record = ReleaseRecord(
         tag=tag,
         repository=context.repository,
         url=context.release_url(tag),
@@ -107,6 +110,10 @@ def release_record(
         others=[_image_release(context, tag, other, attested=attested) for other in others],
         ensure_vm=_asset_record(context, tag, ensure_vm),
     )
+    snippet = whole_manifest(record, "file").encode()
+    url, sha256 = context.asset_url(tag, artifacts.SNIPPET), hashlib.sha256(snippet).hexdigest()
+    made = AssetRecord(name=artifacts.SNIPPET, sha256=sha256, size=len(snippet), url=url)
+    return record.model_copy(update={"snippet": made})
 
 
 def _asset_record(context: Context, tag: str, file: LocalFile) -> AssetRecord:
@@ -166,8 +173,7 @@ def read_previous(
 def make_proposal(
     record: ReleaseRecord,
     images: Sequence[TestedImage],
-    ensure_vm: LocalFile,
-    record_file: LocalFile,
+    others: Sequence[LocalFile],
     *,
     latest: bool,
     tagged: bool,
@@ -179,12 +185,12 @@ def make_proposal(
         body=section(record.commit, notes.release_notes(record)),
         latest=latest,
         tagged=tagged,
-        files=(*(file for image in images for file in image.files), ensure_vm, record_file),
+        files=(*(file for image in images for file in image.files), *others),
     )
 
 
-def write_record(record: ReleaseRecord, folder: Path) -> LocalFile:
-    """Write `release.json`."""
-    path = folder / artifacts.RELEASE
-    record.write(path)
-    return local_file(path)
+def write_own_files(record: ReleaseRecord, folder: Path) -> tuple[LocalFile, LocalFile]:
+    """Write `manifest-snippet.json` and `release.json`."""
+    write_atomic(folder / artifacts.SNIPPET, whole_manifest(record, "file"))
+    record.write(folder / artifacts.RELEASE)
+    return local_file(folder / artifacts.SNIPPET), local_file(folder / artifacts.RELEASE)

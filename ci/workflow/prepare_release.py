@@ -1,8 +1,8 @@
 """Make what a release has beside the images, so that it can be attested first: its record and the consumer's tool.
 
-Writes `release.json` and `ensure-vm.pyz` beside the images and reports, and sets the outputs `record-sha256` and
-`tool-sha256`. It only reads GitHub. ci.publish_release makes the same files again, and takes no other record than the
-one of the digest that it is given.
+Writes `release.json`, `manifest-snippet.json` and `ensure-vm.pyz` beside the images and reports, and sets the outputs
+`record-sha256` and `tool-sha256`. It only reads GitHub. ci.publish_release makes the same files again, and takes no
+other record than the one of the digest that it is given.
 """
 
 import argparse
@@ -52,8 +52,8 @@ def main(
         releases = github.releases()
         ensure_vm = local_file(bundle(options.dist, commit))
         record = proposals.make_record(github, releases, images, ensure_vm, run=run_url(environ), attested=True)
-    record_file = proposals.write_record(record, options.dist)
-    for file in (record_file, ensure_vm):
+    snippet, record_file = proposals.write_own_files(record, options.dist)
+    for file in (record_file, snippet, ensure_vm):
         reporter.note(f"{file.path}: SHA-256 {file.sha256}")
     actions.set_outputs({"record-sha256": record_file.sha256, "tool-sha256": ensure_vm.sha256}, environ)
 

@@ -67,3 +67,26 @@ class Consumer:
             ensure_vm.main(options, reporter, environ=environ or {}, sleep=self.slept.append)
         result: dict[str, Any] = json.loads(printed.getvalue())
         return result
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file by its path, with its bytes; a link with where it leads; an empty folder with a slash."""
+    found = {}
+    for path in folder.rglob("*"):
+        name = str(path.relative_to(folder))
+        if path.is_symlink():
+            found[name] = f"-> {path.readlink()}".encode()
+        elif not path.is_dir():
+            found[name] = path.read_bytes()
+        elif not any(path.iterdir()):
+            found[f"{name}/"] = b""
+    return found
+
+
+def fill(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Make what `contents` tells, but for links."""
+    for name, data in files.items():
+        path = folder / name
+        (path if name.endswith("/") else path.parent).mkdir(parents=True, exist_ok=True)
+        if not name.endswith("/"):
+            path.write_bytes(data)

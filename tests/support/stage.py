@@ -19,7 +19,7 @@ from ci.host import cli
 from ci.host.repository import ROOT
 from ci.records import artifacts
 from ci.records.packages import Package
-from ci.records.release import ReleaseRecord
+from ci.records.release import ReleaseRecord, whole_manifest
 from ci.rehearsal.exchanges import Exchange
 from ci.rehearsal.faults import Armed
 from ci.rehearsal.server import GitHubServer
@@ -284,7 +284,7 @@ def environment(changes: Mapping[str, str]) -> dict[str, str]:
 
 
 def published_files(dist: Path, tag: str = TAG) -> dict[str, str]:
-    """What a release must hold besides its record: SHA-256 by name."""
+    """What a release must hold besides its record and its snippet: SHA-256 by name."""
     return {name: sha256(data) for name, data in published_bytes(dist, tag).items()}
 
 
@@ -311,10 +311,11 @@ def assert_nothing_wrong_is_public(stage: Stage, dist: Path, tag: str = TAG) -> 
             assert asset["size"] == len(data)
             found[asset["name"]] = sha256(data)
         record = ReleaseRecord.model_validate_json(stage.asset(artifacts.RELEASE, tag))
-        assert {asset.name: asset.sha256 for asset in record.assets} == published_files(dist, tag)
-        assert {name: digest for name, digest in found.items() if name != artifacts.RELEASE} == published_files(
-            dist, tag
-        )
+        snippet = {artifacts.SNIPPET: sha256(whole_manifest(record, "file").encode())}
+        assert {asset.name: asset.sha256 for asset in record.assets} == published_files(dist, tag) | snippet
+        assert {name: digest for name, digest in found.items() if name != artifacts.RELEASE} == {
+            asset.name: asset.sha256 for asset in record.assets
+        }
 
 
 def assert_released(stage: Stage, dist: Path, tag: str = TAG) -> None:

@@ -65,7 +65,7 @@ def test_each_release_leads_a_consumer_to_its_image(stage: Stage, tmp_path: Path
         release(stage, tag, image)
         for consumer, data in zip(consumers, manifests(stage), strict=True):
             consumer.write(data)
-            with pytest.raises(consumer_model.NotHydratedError):
+            with pytest.raises(consumer_model.HydrationError):
                 consumer_model.hydrate(consumer.workspace)
             consumer.run("--localize", "--prune")
             assert consumer_model.hydrate(consumer.workspace).read_bytes() == image

@@ -27,9 +27,9 @@ from tests.support.stage import (
 
 pytestmark = pytest.mark.integration
 
-MOST_CALLS = 46  # docs/releasing.md
+MOST_CALLS = 47  # docs/releasing.md
 # What a release has beside an image's files.
-BESIDE = ("ensure-vm.pyz", artifacts.RELEASE)
+BESIDE = ("ensure-vm.pyz", artifacts.SNIPPET, artifacts.RELEASE)
 # Of the API's host; a public address is the web site's, and what it redirects to the store's.
 API = ("/repos/", "/api/uploads/")
 
@@ -41,13 +41,13 @@ def test_a_release_has_every_file_and_a_record_that_tells_where_they_are(stage: 
     assert_released(stage, dist)
     (release,) = stage.releases()
     where = {asset["name"]: asset["browser_download_url"] for asset in release["assets"]}
-    assert where.keys() == {*published_files(dist), artifacts.RELEASE}
+    assert where.keys() == {*published_files(dist), *BESIDE}
     assert len(where) == len(REQUIRED) + len(BESIDE)
     assert release["html_url"] in run.said
     assert release["name"] == TAG
     assert stage.server.tag_commit(stage.repository, TAG) == stage.head()
     record = stage.record()
-    assert {asset.name: asset.url for asset in record.assets} == {name: where[name] for name in published_files(dist)}
+    assert {asset.name: asset.url for asset in record.assets} | {artifacts.RELEASE: where[artifacts.RELEASE]} == where
     assert (record.tag, record.url, record.commit) == (TAG, release["html_url"], stage.head())
     assert record.previous is None
     assert_asked_once(run)
@@ -322,7 +322,7 @@ def test_two_images_of_one_commit_are_one_release(stage: Stage) -> None:
     run = stage.publish()
     assert run.code == 0, run.said
     (release,) = stage.releases()
-    assert {asset["name"] for asset in release["assets"]} == {*published_files(dist), artifacts.RELEASE}
+    assert {asset["name"] for asset in release["assets"]} == {*published_files(dist), *BESIDE}
     record = stage.record()
     assert record.image.definition == "jammy"
     assert [image.definition for image in record.others] == ["bookworm"]

@@ -199,7 +199,12 @@ def test_a_token_that_may_not_write_to_fountainkit(published: Stage, consumer: S
 
 def test_a_fountainkit_without_a_manifest(published: Stage, consumer: Stage) -> None:
     consumer.server.commit(consumer.repository, {CONSUMER_MANIFEST: None})
-    assert_consumer_refused(published, consumer, InputError, f"there is no {CONSUMER_MANIFEST}")
+    before = consumer.state()
+    run = published.with_consumer(consumer).roll_out()
+    assert run.code == 0, run.said
+    assert f"it has no {CONSUMER_MANIFEST}, so there is nothing to roll out to" in run.said
+    assert consumer.state() == before
+    assert_proposed(published)
 
 
 def test_a_fountainkit_whose_manifest_is_none(published: Stage, consumer: Stage) -> None:

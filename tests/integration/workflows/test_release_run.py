@@ -53,7 +53,8 @@ def test_a_pushed_tag_becomes_a_release_and_a_roll_out_once(
     published = {asset["name"]: asset["digest"].removeprefix("sha256:") for asset in assets}
     provenance = {one.subject: one.sha256 for one in made.side.attestations if one.predicate == "provenance"}
     stem = f"fountainkit-toolsmith-debian-12-{TAG}"
-    assert set(provenance) == {f"{stem}.qcow2", f"{stem}.cdx.json", "release.json", "ensure-vm.pyz"}
+    files = {"release.json", "manifest-snippet.json", "ensure-vm.pyz"}
+    assert set(provenance) == {f"{stem}.qcow2", f"{stem}.cdx.json", *files}
     assert provenance.items() <= published.items()
     assert provenance[f"{stem}.qcow2"] == digest
     assert [one.sha256 for one in made.side.attestations if one.predicate == "sbom"] == [digest]

@@ -92,6 +92,23 @@ SIZES = [-1, 0, 1 << 60, 10**400, 1.5, 1e3, "3000000", True, None]
 
 WRONG: list[object] = [None, 7, "x", [{}], {"x": 1}]
 
+# What Toolsmith reads, and others might read in another way.
+AMBIGUOUS = [
+    *(twice(manifest(URL), key) for key in ("qcow2", "swift")),
+    b"\xef\xbb\xbf" + json.dumps(manifest(URL)).encode(),
+    json.dumps(manifest(URL)).encode("utf-16"),
+    json.dumps(manifest(URL)).encode().replace(b"]", b",]"),
+]
+NOISE = [
+    *(twice(manifest(URL), key) for key in ("image", "tools")),
+    json.dumps(manifest(URL)).encode() + b"\xff",
+    json.dumps(manifest(URL)).encode() + b"x",
+    b"",
+    b"[]",
+    b"null",
+    b"[" * 500_000,
+]
+
 DOCUMENTS: list[object] = [
     *(manifest(URL, name=name) for name in NAMES),
     *(manifest(reference) for reference in REFERENCES),
@@ -100,15 +117,8 @@ DOCUMENTS: list[object] = [
     *(manifest(URL, qcow2_url=url) for url in ("file:///etc/passwd", "oci://example.org/x", "../x", 7)),
     *(without(manifest(URL), key) for key in ("name", "tarball", "sha256", "qcow2", "qcow2_sha256")),
     *({**manifest(URL), key: wrong} for key in ("image", "tools", "operations") for wrong in WRONG),
-    *(twice(manifest(URL), key) for key in ("image", "qcow2", "tools", "swift")),
-    b"\xef\xbb\xbf" + json.dumps(manifest(URL)).encode(),
-    json.dumps(manifest(URL)).encode("utf-16"),
-    json.dumps(manifest(URL)).encode() + b"\xff",
-    json.dumps(manifest(URL)).encode() + b"x",
-    b"",
-    b"[]",
-    b"null",
-    b"[" * 500_000,
+    *AMBIGUOUS,
+    *NOISE,
     json.dumps({**manifest(URL), "x": "y" * 1_100_000}).encode(),
 ]
 
@@ -157,11 +167,9 @@ def test_a_device_is_no_image(consumer: Consumer) -> None:
     assert consumer.files() == {".toolsmith/tools.json"}
 
 
-def test_what_the_consumer_itself_cannot_read_is_among_it(subtests: pytest.Subtests) -> None:
-    for document in [document for document in DOCUMENTS if isinstance(document, bytes)]:
-        with subtests.test(document=document):
-            # The model of the consumer is laxer in nothing but size and encoding details.
-            if len(document) > 1_000_000:
-                return
-            with pytest.raises(consumer_model.DecodeError):
-                consumer_model.decode(document)
+def test_what_the_consumer_itself_cannot_read_is_among_it() -> None:
+    for document in AMBIGUOUS:
+        consumer_model.decode(document)
+    for document in NOISE:
+        with pytest.raises(consumer_model.DecodeError):
+            consumer_model.decode(document)

@@ -31,7 +31,7 @@ def consumer(tmp_path: Path) -> Consumer:
 
 
 def test_what_toolsmith_cannot_hydrate_it_can_afterwards(consumer: Consumer) -> None:
-    with pytest.raises(consumer_model.NotHydratedError):
+    with pytest.raises(consumer_model.HydrationError):
         consumer_model.hydrate(consumer.workspace)
     assert consumer.run("--localize")["written"] == str(consumer.manifest)
     assert consumer_model.hydrate(consumer.workspace) == consumer.cached()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ci.host.errors import InputError
@@ -125,6 +125,32 @@ def test_a_second_time_changes_nothing(case: Case, add: bool) -> None:  # noqa: 
 def test_values_that_are_right_already_keep_their_spelling(case: Case) -> None:
     same = {key: value for key, value in json.loads(case.before)["image"].items() if key in NEW}
     assert replace_image(case.before, same, "tools.json") == case.before
+
+
+@settings(max_examples=20)
+@given(cases(), st.integers(min_value=0, max_value=9))
+def test_a_key_that_goes_takes_nothing_with_it(case: Case, place: int) -> None:
+    document = json.loads(case.before)
+    members = [*document["image"].items()]
+    with_it = dict([*members[:place], ("qcow2_url", OLD_URL), *members[place:]])
+    for text in (json.dumps({**document, "image": with_it}, indent=1), json.dumps({**document, "image": with_it})):
+        result = replace_image(text, {"qcow2_url": None}, "tools.json")
+        assert json.dumps(json.loads(result)) == json.dumps(document)
+        start = next(place for place, (one, other) in enumerate(zip(text, result, strict=False)) if one != other)
+        assert text.endswith(result[start:])  # one cut, and nothing else
+        changed = replace_image(text, {**NEW, "qcow2_url": None}, "tools.json")
+        assert changed == replace_image(result, NEW, "tools.json")
+        assert replace_image(changed, {"qcow2_url": None}, "tools.json") == changed
+
+
+@settings(max_examples=20)
+@given(cases())
+def test_where_a_bare_name_came_from_is_added_unasked(case: Case) -> None:
+    result = replace_image(case.before, {"qcow2": "image.qcow2", "qcow2_url": OLD_URL}, "tools.json")
+    image = json.loads(result)["image"]
+    assert list(image) == [*json.loads(case.before)["image"], "qcow2_url"]
+    assert (image["qcow2"], image["qcow2_url"]) == ("image.qcow2", OLD_URL)
+    assert replace_image(case.before, {"qcow2_url": None}, "tools.json") == case.before
 
 
 def lines(*image_lines: str, end: str = "\n") -> str:

@@ -7,12 +7,14 @@ from ci.github.context import Context
 from ci.host.errors import InputError, RefusedError
 from ci.host.files import sha256_file
 from ci.records import artifacts
+from ci.records.manifest_rules import read_manifest, toolsmith_obstacle
 from ci.records.record import read_record
 from ci.records.release import ReleaseFacts, ReleaseRecord
 from ci.release.dist import TestedImage, read_dist
-from ci.release.proposal import check_commit, make_proposal, primary_first, release_record, write_record
+from ci.release.proposal import check_commit, make_proposal, primary_first, release_record, write_own_files
 from ci.release.publish import Proposal
 from ci.release.state import is_ours
+from tests.support import consumer_model
 from tests.support.answers import local, release
 from tests.support.releasing import COMMIT, DAY, TAG, make_dist
 
@@ -47,8 +49,8 @@ def record_of(
 def proposal_of(images: tuple[TestedImage, ...], folder: Path) -> Proposal:
     folder.mkdir(exist_ok=True)
     record = record_of(images)
-    file = write_record(record, folder)
-    return make_proposal(record, primary_first(images, "jammy"), ENSURE_VM, file, latest=True, tagged=False)
+    files = (ENSURE_VM, *write_own_files(record, folder))
+    return make_proposal(record, primary_first(images, "jammy"), files, latest=True, tagged=False)
 
 
 def test_a_single_image_is_the_primary_whatever_it_is(images: tuple[TestedImage, ...]) -> None:
@@ -94,7 +96,28 @@ def test_the_record_tells_what_each_image_is_and_where(images: tuple[TestedImage
     assert record.image.validation.ssh_seconds["consumer"] == 21.5
     assert record.image.built_at == DAY
     assert record.ensure_vm.url == f"{page}/download/{TAG}/ensure-vm.pyz"
-    assert record.assets == (*record.image.assets, *record.others[0].assets, record.ensure_vm)
+    assert record.assets == (*record.image.assets, *record.others[0].assets, record.ensure_vm, record.snippet)
+
+
+def test_the_snippet_is_a_whole_manifest_that_toolsmith_can_use(
+    images: tuple[TestedImage, ...], tmp_path: Path
+) -> None:
+    record = record_of(images)
+    assert record.snippet is not None
+    assert record.snippet.url == f"https://github.com/{REPOSITORY}/releases/download/{TAG}/manifest-snippet.json"
+    snippet, _ = write_own_files(record, tmp_path)
+    data = snippet.path.read_bytes()
+    assert (snippet.name, snippet.sha256, snippet.size) == (
+        record.snippet.name,
+        record.snippet.sha256,
+        record.snippet.size,
+    )
+    document = read_manifest(data, "a test")
+    assert toolsmith_obstacle(document) is None
+    assert document["image"]["qcow2_url"] == record.image.qcow2.url
+    decoded = consumer_model.decode(data)
+    assert (decoded.image.qcow2, decoded.image.qcow2_sha256) == (record.image.qcow2.name, record.image.qcow2.sha256)
+    assert (decoded.tools, decoded.operations) == ({}, [])
 
 
 def test_the_record_tells_where_each_images_attestation_is_and_only_where_there_is_one(
@@ -118,7 +141,8 @@ def test_a_record_outlives_being_written(images: tuple[TestedImage, ...], tmp_pa
 def test_everything_is_uploaded_and_the_record_last(images: tuple[TestedImage, ...], tmp_path: Path) -> None:
     made = proposal_of(images, tmp_path)
     assert [file.name for file in made.files] == [
-        *(file.name for image in reversed(images) for file in image.files), "ensure-vm.pyz", artifacts.RELEASE,
+        *(file.name for image in reversed(images) for file in image.files),
+        "ensure-vm.pyz", artifacts.SNIPPET, artifacts.RELEASE,
     ]  # fmt: skip
     assert made.files[0].name.endswith(".qcow2")
     assert made.files[-1].sha256 == sha256_file(tmp_path / artifacts.RELEASE)

@@ -4,14 +4,14 @@ from pathlib import Path
 import pytest
 
 from ci.github.context import Context
-from ci.host.errors import RefusedError
+from ci.host.errors import InputError, RefusedError
 from ci.host.repository import ROOT
 from ci.records.manifest_rules import Document, read_manifest
 from ci.records.release import ReleaseRecord
 from ci.records.version import Version
 from ci.release.dist import read_dist
 from ci.release.proposal import release_record
-from ci.release.targets import MANIFEST, is_rolled_out, manifest_version
+from ci.release.targets import CONSUMER_MANIFEST, MANIFEST, ConsumerManifest, is_rolled_out, manifest_version
 from tests.support.answers import local
 from tests.support.releasing import TAG, make_dist
 
@@ -76,6 +76,22 @@ def test_one_that_points_to_the_release_is_done(record: ReleaseRecord) -> None:
     assert is_rolled_out(rolled_out(record, version=""), record, NO_OTHER)
 
 
+def test_one_that_names_it_by_its_file_is_done_too(record: ReleaseRecord) -> None:
+    qcow2 = record.image.qcow2
+    named = rolled_out(record, qcow2=qcow2.name, qcow2_url=qcow2.url)
+    assert is_rolled_out(named, record, NO_OTHER)
+    assert is_rolled_out(named | {"version": ""}, record, NO_OTHER)
+    for other in ({"qcow2_url": OTHER}, {"qcow2_url": ""}, {"qcow2": "another.qcow2"}):
+        with pytest.raises(RefusedError, match="with another URL or digest"):
+            is_rolled_out(named | other, record, NO_OTHER)
+
+
+def test_what_an_earlier_image_left_tells_nothing(record: ReleaseRecord) -> None:
+    stale = {"qcow2_url": url("v2027.01.01")}
+    assert is_rolled_out(rolled_out(record, **stale), record, NO_OTHER)
+    assert manifest_version(manifest(qcow2="mine.qcow2", **stale)) is None
+
+
 def test_one_that_points_to_it_by_a_former_name_of_the_repository_is_done(record: ReleaseRecord) -> None:
     former = record.image.qcow2.url.replace("/o/r/", "/former/name/")
     assert is_rolled_out(rolled_out(record, qcow2=former), record, "former/name".__eq__)
@@ -96,3 +112,40 @@ def test_one_that_differs_in_address_or_digest_is_a_persons_to_look_at(
 ) -> None:
     with pytest.raises(RefusedError, match="with another URL or digest"):
         is_rolled_out(rolled_out(record, **image), record, NO_OTHER)
+
+
+def test_the_settings_of_fountainkits_manifest() -> None:
+    read = ConsumerManifest.from_environment
+    assert read({"FOUNTAINKIT_MANIFEST": "", "FOUNTAINKIT_FORM": ""}) == read({}) == ConsumerManifest()
+    assert read({"FOUNTAINKIT_FORM": "file"}) == ConsumerManifest(form="file")
+    for path, workspace in {
+        CONSUMER_MANIFEST: ".",
+        "tools.json": ".",
+        "a/tools.json": "a",
+        "a-1/.toolsmith/tools.json": "a-1",
+        ".github/tools.json": ".github",
+        "a..b/.gitx/tools.json": "a..b/.gitx",
+    }.items():
+        found = read({"FOUNTAINKIT_MANIFEST": path})
+        assert (found.path, found.create, found.workspace) == (path, True, workspace)
+
+
+@pytest.mark.parametrize("form", ["oci", "URL", " file", "file\n", "url,file"])
+def test_a_form_that_is_none_is_refused(form: str) -> None:
+    with pytest.raises(InputError, match="FOUNTAINKIT_FORM is"):
+        ConsumerManifest.from_environment({"FOUNTAINKIT_FORM": form})
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/tools.json", "../tools.json", "a/../tools.json", "./tools.json", "a/./tools.json", "a//tools.json"),
+        *(".git/tools.json", "a/.GIT/tools.json", "tools.json/", "TOOLS.JSON", "tools.json\n", "a\ntools.json"),
+        *("a\\tools.json", "a b/tools.json", "ü/tools.json", "C:/tools.json", "git~1/tools.json", "\x1b/tools.json"),
+        *("manifest.json", ".github/workflows/release.yml", "https://x/tools.json", ".toolsmith", ".", " "),
+        *(f"{'a/' * 9}tools.json", f"{'a' * 101}/tools.json"),
+    ],
+)
+def test_a_path_that_no_manifest_has_is_refused(path: str) -> None:
+    with pytest.raises(InputError, match="FOUNTAINKIT_MANIFEST is"):
+        ConsumerManifest.from_environment({"FOUNTAINKIT_MANIFEST": path})
