@@ -11,6 +11,8 @@ MASK = "***"
 # Shorter values would mask ordinary words.
 SHORTEST = 8
 
+_LOGIN = re.compile(r"(https?://)(?!USER:PASSWORD@)[^\s/@]+@", re.IGNORECASE)
+
 _values: set[str] = set()
 
 
@@ -47,7 +49,8 @@ def mask_proxies(environ: Mapping[str, str]) -> None:
 
 
 def masked(text: str) -> str:
-    """`text` without the values given to `mask`."""
+    """`text` without the values given to `mask`, and without what stands before a server's name in a web address."""
+    text = _LOGIN.sub(rf"\1{MASK}@", text)
     if not _values:
         return text
     longest_first = sorted(_values, key=len, reverse=True)
