@@ -22,12 +22,16 @@ from ci.fetch.retry import Patience
 from ci.github.context import require_repository
 from ci.host import cli
 from ci.host.errors import InputError
-from ci.host.progress import Reporter
+from ci.host.progress import Reporter, write_json, write_result
 from ci.host.repository import ROOT
 from ci.image.explain import explain
 from ci.records import artifacts
 
-FORMATS: Mapping[str, Callable[[Difference], str]] = {"text": text, "markdown": markdown, "json": Difference.to_json}
+FORMATS: Mapping[str, Callable[[Difference], None]] = {
+    "text": lambda found: write_result(text(found)),
+    "markdown": lambda found: write_result(markdown(found)),
+    "json": lambda found: write_json(found.model_dump(mode="json", by_alias=True)),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +90,7 @@ def compare(
     )
     if request.new is not None:
         found = difference(*lookup.pair(request.old, request.new, request.image))
-        sys.stdout.write(FORMATS[request.output](found))
+        FORMATS[request.output](found)
         return
     path = lookup.local_file(request.old)
     if path is None or not path.name.endswith(artifacts.BUILD):

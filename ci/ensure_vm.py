@@ -4,7 +4,6 @@ Prints the image's path. What is there already is verified by reading it once; a
 """
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -20,7 +19,7 @@ from ci.fetch.open_url import Client
 from ci.fetch.retry import Patience
 from ci.host import actions, cli
 from ci.host.errors import AccessError, FetchError, HostError, InputError, RefusedError, VerificationError
-from ci.host.progress import Reporter
+from ci.host.progress import Reporter, write_json, write_result
 
 SCHEMA = "fountainkit-toolsmith-image/ensure-vm/1"
 # What a step of a workflow hands on.
@@ -69,7 +68,10 @@ def main(
     """Do what the flags say; raises what `ensure_vm` raises."""
     client = Client(patience=Patience(sleep=sleep), github=access_from(environ))
     result = ensure_vm(cli.filled(EnsureVmRequest, options), reporter, client)
-    sys.stdout.write((json.dumps(result, indent=2) if options.json else str(result["path"])) + "\n")
+    if options.json:
+        write_json(result)
+    else:
+        write_result(str(result["path"]), path=True)
     actions.set_outputs({name: str(result[name]) for name in OUTPUTS}, environ)
 
 

@@ -27,7 +27,7 @@ from ci.image.definition import load_definition, parse_definition
 from ci.release import base_refresh, rollout
 from ci.release.base_refresh import Refresh
 from ci.release.targets import default_branch, text_of
-from ci.text.markdown import Markdown, code, link
+from ci.text.markdown import Markdown, file_link, link
 
 FOLDER = "build/images"
 
@@ -77,7 +77,7 @@ def main(
                 reporter.warn(f"{name}: {failure.message}")
             failures.append(failure)
             continue
-        actions.append_summary(f"### Base of {code(name)}\n\n{text}", environ)
+        actions.append_summary(Markdown("### Base of {}\n\n{}").format(name, text), environ)
         pulls += [pull] if pull else []
     actions.set_outputs({"pull-requests": "\n".join(pulls)}, environ)
     if failures:
@@ -124,19 +124,20 @@ def _refresh(
     if target is None:
         reporter.note(f"{name}: would propose {found.offer.serial}:\n{rollout.shown_diff(path, text, new)}")
         reporter.note(f"\n{base_refresh.text(refresh)}")
-        return Markdown(f"Would propose {refresh.serials}."), ""
+        return Markdown("Would propose {}.").format(refresh.serials), ""
     return _propose(refresh, target, reporter, reopen=reopen)
 
 
 def _nothing(name: str, found: NothingNewerError, target: RefreshTarget | None, reporter: Reporter) -> Markdown:
     tell = reporter.warn if found.unusual else reporter.note
     tell(f"{name}: nothing to do: {found}")
-    text = f"Nothing to do: {code(str(found))}."
+    texts = [Markdown("Nothing to do: {}.").format(str(found))]
     for pull in target.github.pulls(base_refresh.branch(name)) if target else []:
         if pull.open:
             reporter.warn(f"{name}: {pull.html_url} is open all the same; see whether it still applies")
-            text += f" {link('A pull request', pull.html_url)} is open all the same: see whether it still applies."
-    return Markdown(text)
+            at = link("A pull request", pull.html_url)
+            texts.append(Markdown("{} is open all the same: see whether it still applies.").format(at))
+    return Markdown(" ").join(texts)
 
 
 def _propose(refresh: Refresh, target: RefreshTarget, reporter: Reporter, *, reopen: bool) -> tuple[Markdown, str]:
@@ -145,12 +146,13 @@ def _propose(refresh: Refresh, target: RefreshTarget, reporter: Reporter, *, reo
         # A decision, and no failure: the next serial is proposed again.
         word = "merged and taken back" if closed.merged_at else "closed"
         reporter.warn(f"{refresh.name}: nothing to do: {change.subject} was {word}: {closed.html_url} (--reopen)")
-        return Markdown(f"Nothing to do: {link(code(change.subject), closed.html_url)} was {word}, and stays so."), ""
+        at = file_link(change.subject, closed.html_url)
+        return Markdown("Nothing to do: {} was {}, and stays so.").format(at, Markdown(word)), ""
     found = rollout.survey(target.github, change, reopen=reopen)
     result = rollout.carry_out(target.github, change, found, reporter)
     url = result.pull.html_url
     reporter.note(f"{refresh.name}: pull request {result.outcome}: {url}")
-    return Markdown(f"{link(f'Pull request {result.outcome}', url)}: {refresh.serials}."), url
+    return Markdown("{}: {}.").format(link(f"Pull request {result.outcome}", url), refresh.serials), url
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from ci.host.qemu import QEMU
 from ci.host.workspace import work_folder
 from ci.records import artifacts
 from ci.records.validation import Outcome, ValidationReport
+from ci.text.visible import lines
 
 UNKNOWN_VERSION = "unknown"
 # Looked for first: nothing should fail late for a reason known early.
@@ -180,7 +181,7 @@ def _document(
         accelerator_reason=boots.acceleration.reason,
         qemu=run([QEMU, "--version"], timeout=30).stdout.partition("\n")[0].strip(),
         boots=[boot.result for boot in boots.boots],
-        checks=[check.model_copy(update={"actual": report.printable(check.actual)}) for check in checks],
+        checks=[check.model_copy(update={"actual": lines(check.actual)}) for check in checks],
         seconds=round(seconds, 1),
     )
 

@@ -8,7 +8,6 @@ then at GitHub. A token in GITHUB_TOKEN is used where there is one; public relea
 """
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Mapping
@@ -28,7 +27,7 @@ from ci.github.failures import nothing_vanishes
 from ci.host import cli
 from ci.host.errors import InputError, ToolsmithError
 from ci.host.files import sha256_file
-from ci.host.progress import Reporter
+from ci.host.progress import Reporter, write_json
 from ci.host.repository import ROOT
 from ci.host.workspace import cache_folder, work_folder
 from ci.records.published import read_releases
@@ -130,7 +129,7 @@ def _verify_promise(
         f"Verification of {promised.file}", ("what", "", "detail"), [(f.part, f.verdict, f.detail) for f in found]
     )
     if asked.as_json:
-        sys.stdout.write(json.dumps(promised.document(found), indent=2) + "\n")
+        write_json(promised.document(found))
     require_agreement(promised, found, allow_unproven=asked.allow_unproven)
 
 
@@ -169,7 +168,7 @@ def _find_release(
     newer = later(found.record.tag, [one.tag for one in known] + ([after.newest] if after and after.newest else []))
     reporter.table(f"Release of {subject.given}", ("what", "it is"), rows(subject, found, after, newer))
     if asked.as_json:
-        sys.stdout.write(json.dumps(document(subject, found, after, newer), indent=2) + "\n")
+        write_json(document(subject, found, after, newer))
     require_intact(subject, found, after)
 
 

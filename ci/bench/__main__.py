@@ -29,7 +29,7 @@ from ci.host import cli
 from ci.host.accelerator import CHOICES, probe_aloud
 from ci.host.prerequisites import quick_check
 from ci.host.process import require_tool, run
-from ci.host.progress import Reporter
+from ci.host.progress import Reporter, write_result
 from ci.host.qemu import QEMU
 from ci.host.repository import BUILD, current_revision
 from ci.host.workspace import cache_folder, require_space, work_folder
@@ -82,7 +82,7 @@ def main(options: argparse.Namespace, reporter: Reporter) -> None:
                 if options.json:
                     record.write(options.json)
                 reporter.table("Measured", COLUMNS, record.rows())
-                sys.stdout.write(record.markdown())
+                write_result(record.markdown())
 
 
 def _subject(options: argparse.Namespace, folder: Path, reporter: Reporter) -> BenchSubject:

@@ -1,11 +1,8 @@
 """The boot test's evidence in the forms people and programs read: Markdown, JUnit, the consoles in one file."""
 
-import html
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import Template
 from junitparser import Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from ci.boot.checks.load import CHECKS
@@ -13,29 +10,19 @@ from ci.host.files import publish_together, write_atomic
 from ci.host.workspace import exclusive
 from ci.records import artifacts
 from ci.records.validation import BootResult, CheckResult, Outcome, ValidationReport
-from ci.text.figures import seconds
-from ci.text.markdown import Markdown, code, table, visible
+from ci.text.figures import counted, seconds
+from ci.text.markdown import Markdown, code, quoted, table, word
+from ci.text.pages import markdown_templates, rendered
+from ci.text.visible import lines
 
 MAX_CELL = 300
-TEMPLATE = Template(
-    Path(__file__).with_name("report.md.j2").read_text(encoding="utf-8"), trim_blocks=True, keep_trailing_newline=True
-)
-
-# What XML 1.0 cannot hold, and what would move a terminal's cursor: https://www.w3.org/TR/xml/#charsets
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\ufffe\uffff]")
-
 _ORDER = (Outcome.FAILED, Outcome.SKIPPED, Outcome.PASSED)
 
 
-def printable(text: str) -> str:
-    """`text` with what is neither printable, a tab nor a line's end written as its code."""
-    return _UNPRINTABLE.sub(lambda match: visible(match.group()), text.replace("\r\n", "\n"))
-
-
-def count(checks: Sequence[CheckResult]) -> str:
+def count(checks: Sequence[CheckResult]) -> Markdown:
     """How many checks ended how, in words."""
-    numbers = [(outcome, sum(check.outcome is outcome for check in checks)) for outcome in _ORDER]
-    return ", ".join(f"{number} {outcome}" for outcome, number in numbers if number) or "no checks"
+    numbers = {outcome: sum(check.outcome is outcome for check in checks) for outcome in _ORDER}
+    return counted(numbers) or Markdown("no checks")
 
 
 def short(text: str) -> str:
@@ -46,41 +33,45 @@ def short(text: str) -> str:
 def boot_row(boot: BootResult) -> list[Markdown]:
     """A boot as a row under BOOT_COLUMNS."""
     times = map(seconds, (boot.login_prompt_seconds, boot.ssh_seconds, boot.total_seconds))
-    return [Markdown(cell) for cell in (boot.name, f"{boot.memory_mib} MiB", boot.cpus, *times)]
+    return [word(boot.name), Markdown("{} MiB").format(boot.memory_mib), Markdown("{}").format(boot.cpus), *times]
 
 
 BOOT_COLUMNS = ("boot", "memory", "CPUs", "login prompt", "SSH", "whole boot")
 CHECK_COLUMNS = ("outcome", "boot", "check", "expected", "actual", "seconds")
 
 
-def render_markdown(report: ValidationReport) -> str:
+def render_markdown(report: ValidationReport) -> Markdown:
     """The report for people; safe whatever the guest printed."""
     checks = sorted(report.checks, key=lambda check: _ORDER.index(check.outcome))
-    text: str = TEMPLATE.render(
+    templates = markdown_templates(Path(__file__).parent)
+    templates.filters["ours"] = Markdown  # for the words of checks.toml
+    return rendered(
+        templates,
+        "report.md.j2",
         report=report,
         counted=count(report.checks),
         boots=table(BOOT_COLUMNS, [boot_row(boot) for boot in report.boots]),
         checks=table(CHECK_COLUMNS, [_row(check) for check in checks]),
         known=CHECKS,
-        code=code,
-        quoted=_quoted,
+        quoted=quoted,
+        title=_title,
+        word=word,
     )
-    return text
 
 
 def _row(check: CheckResult) -> list[Markdown]:
-    what = Markdown(f"{check.title} ({check.id})")
-    told = (check.outcome, check.boot, what, _lines(check.expected), _lines(check.actual), f"{check.seconds:.1f}")
-    return [Markdown(each) for each in told]
+    what = Markdown("{} ({})").format(_title(check), word(check.id))
+    told = (Markdown(check.outcome), word(check.boot), what, _lines(check.expected), _lines(check.actual))
+    return [*told, Markdown("{:.1f}").format(check.seconds)]
 
 
-def _lines(text: str) -> str:
-    return "<br>".join(code(line) for line in short(text).split("\n") if line) or code("")
+def _title(check: CheckResult) -> Markdown:
+    known = CHECKS.get(check.id)
+    return Markdown(known.title) if known and known.title == check.title else word(check.title)
 
 
-def _quoted(text: str) -> str:
-    # An empty line would end the HTML block in some renderers.
-    return f"<pre>{html.escape(printable(text))}</pre>".replace("\n\n", "\n&#8203;\n")
+def _lines(text: str) -> Markdown:
+    return Markdown("<br>").join(line for line in short(text).split("\n") if line) or code("")
 
 
 def render_junit(report: ValidationReport) -> str:
@@ -103,12 +94,12 @@ def _case(check: CheckResult) -> TestCase:
         known = CHECKS[check.id]
         asked = f"To repeat it in the guest{', as root' if known.root else ''}:\n\n{known.command}"
         repeated = asked if known.command else f"To repeat it by hand: {known.by_hand}"
-        seen = f"expected:\n{printable(check.expected)}\n\nactual:\n{printable(check.actual)}"
+        seen = f"expected:\n{lines(check.expected)}\n\nactual:\n{lines(check.actual)}"
         parts = [seen, known.why, repeated, f"Where to look: {known.look_for}"]
         failure.text = "\n\n".join(parts)
         case.result = [failure]
     if check.outcome is Outcome.SKIPPED:
-        case.result = [Skipped(printable(check.actual))]
+        case.result = [Skipped(lines(check.actual))]
     return case
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from debian.debian_support import Version
 
 from ci.records.packages import Package, PackageChange, PackageDiff
-from ci.text.figures import change, mebibytes
-from ci.text.markdown import Markdown
+from ci.text.figures import change, counted, mebibytes
+from ci.text.markdown import BLOCKS, Markdown
 from ci.text.table import TitledTable
 
 ByKey = dict[tuple[str, str], Package]
@@ -34,14 +34,14 @@ def compare(old: Iterable[Package], new: Iterable[Package]) -> PackageDiff:
     )
 
 
-def summary(diff: PackageDiff) -> str:
-    """The difference in one line of plain text."""
+def summary(diff: PackageDiff) -> Markdown:
+    """The difference in one line."""
     parts = {"added": diff.added, "removed": diff.removed, "upgraded": diff.upgraded, "downgraded": diff.downgraded}
-    counts = ", ".join(f"{len(packages)} {what}" for what, packages in parts.items() if packages)
-    return f"{counts or 'the same packages'}; installed size {mebibytes(diff.new_kib)} ({size_change(diff)})"
+    counts = counted({what: len(packages) for what, packages in parts.items()}) or Markdown("the same packages")
+    return Markdown("{}; installed size {} ({})").format(counts, mebibytes(diff.new_kib), size_change(diff))
 
 
-def size_change(diff: PackageDiff) -> str:
+def size_change(diff: PackageDiff) -> Markdown:
     """By how much more or less all packages take."""
     return change(diff.old_kib / 1024, diff.new_kib / 1024, "MiB")
 
@@ -62,11 +62,12 @@ def markdown(diff: PackageDiff, rows: int) -> Markdown:
     left = rows
     for part in parts(diff):
         if shown := part.rows[:left]:
-            blocks.append(f"{part.title}:\n\n{part.markdown(left)}")
+            blocks.append(part.titled(left))
         left -= len(shown)
     if missing := sum(len(part.rows) for part in parts(diff)) - (rows - left):
-        blocks.append(f"{missing} more {'row is' if missing == 1 else 'rows are'} not shown here.")
-    return Markdown("\n\n".join(blocks))
+        told = Markdown("{} more row is not shown here." if missing == 1 else "{} more rows are not shown here.")
+        blocks.append(told.format(missing))
+    return BLOCKS.join(blocks)
 
 
 def _key(package: Package) -> tuple[str, str]:
@@ -90,7 +91,7 @@ def _order(old: Package, new: Package) -> int:
 
 
 def _package_row(package: Package) -> tuple[str, ...]:
-    return (_name(package), package.version, Markdown(mebibytes(package.installed_kib)))
+    return (_name(package), package.version, mebibytes(package.installed_kib))
 
 
 def _change_row(item: PackageChange) -> tuple[str, ...]:

@@ -1,6 +1,5 @@
 """What the images of a pull request came to, beside the release before: for its comment and the run's page."""
 
-import html
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,8 @@ from ci.comparison.image_facts import ComparedImage, Evidence, difference, of_bu
 from ci.host.errors import InputError
 from ci.records import artifacts
 from ci.records.validation import CheckResult, Outcome, ValidationReport
-from ci.text.figures import change, megabytes, seconds
-from ci.text.markdown import Markdown, code, link, table
+from ci.text.figures import change, counted, megabytes, seconds
+from ci.text.markdown import BLOCKS, LIST, Markdown, code, folded, link, table, word
 
 # GitHub takes 65,536 characters for a comment; see ci/release/notes.py.
 LIMIT = 50_000
@@ -49,7 +48,7 @@ def render(
     *,
     good: bool,
     run: str | None,
-) -> str:
+) -> Markdown:
     """The report in Markdown, with as many packages as there is room for.
 
     `images` are all that should be there, `good` tells whether their jobs ended well, `run` is their page.
@@ -62,17 +61,17 @@ def render(
     good = good and all(_is_good(found.get(name)) for name in images)
     columns = ("image", "boot test", "size", "start to SSH", "packages", "configuration")
     above = [
-        f"### Images: {'good' if good else 'not good'}",
+        Markdown("### Images: good" if good else "### Images: not good"),
         table(columns, [_row(name, found.get(name), changes.get(name)) for name in images]),
         *(_failures(name, one.report.failed) for name in images if (one := found.get(name)) and one.report),
     ]
     tags = {past.tag: past.url for past in before.values()}
-    below = [f"Compared with {link(tag, url)}." for tag, url in sorted(tags.items())]
+    below = [Markdown("Compared with {}.").format(link(word(tag), url)) for tag, url in sorted(tags.items())]
     if run:
-        below.append(f"{link('The run', run)} has the images, the reports and the logs to download.")
+        below.append(Markdown("{} has the images, the reports and the logs to download.").format(link("The run", run)))
     for rows in PACKAGE_ROWS:
         details = [block for name in images if name in changes for block in _details(name, changes[name], rows)]
-        text = "\n\n".join(block for block in (*above, *details, *below) if block) + "\n"
+        text = BLOCKS.join(block for block in (*above, *details, *below) if block)
         if len(text.encode()) <= LIMIT:
             return text
     raise InputError("the report is too long even without the packages", hint="See the reports of the run.")
@@ -83,13 +82,13 @@ def _row(name: str, evidence: Evidence | None, changes: Difference | None) -> tu
         return (code(name), Markdown("**not built**"), *(words.UNKNOWN,) * 4)
     diff, size = changes.packages if changes else None, evidence.build.image.size
     before = changes.old.image_bytes if changes else None
-    grown = "" if before is None else f" ({change(before / 1e6, size / 1e6, 'MB')})"
+    grown = Markdown("{}" if before is None else "{} ({})")
     return (
         code(name),
         _verdict(evidence.report),
-        Markdown(f"{megabytes(size)}{grown}"),
+        grown.format(megabytes(size), change((before or size) / 1e6, size / 1e6, "MB")),
         _start(evidence.report, changes),
-        Markdown(packages.summary(diff) if diff else f"{len(evidence.packages or ())}"),
+        packages.summary(diff) if diff else Markdown("{}").format(len(evidence.packages or ())),
         _configuration(changes),
     )
 
@@ -98,16 +97,15 @@ def _configuration(changes: Difference | None) -> Markdown:
     if changes is None:
         return words.UNKNOWN
     if changes.definition_changed and changes.files and not changes.files.empty:
-        return Markdown(words.set_summary(changes.files))
+        return words.set_summary(changes.files)
     return words.configuration_summary(changes.definition_changed, changes.files)
 
 
 def _verdict(report: ValidationReport | None) -> Markdown:
     if report is None:
         return Markdown("**did not end**")
-    count = {outcome: sum(check.outcome is outcome for check in report.checks) for outcome in Outcome}
-    words = ", ".join(f"{number} {outcome}" for outcome, number in count.items() if number)
-    return Markdown(words if report.passed else f"**{words or 'failed'}**")
+    count = counted({outcome: sum(check.outcome is outcome for check in report.checks) for outcome in Outcome})
+    return count if report.passed else Markdown("**{}**").format(count or Markdown("failed"))
 
 
 def _start(report: ValidationReport | None, changes: Difference | None) -> Markdown:
@@ -118,11 +116,12 @@ def _start(report: ValidationReport | None, changes: Difference | None) -> Markd
     parts = []
     for boot in report.boots:
         if (now := boot.ssh_seconds) is not None:
-            changed = f" ({change(then[boot.name], now, 's')})" if boot.name in then else ""
-            parts.append(f"{code(boot.name)} {seconds(now)}{changed}")
+            told = Markdown("{} {} ({})" if boot.name in then else "{} {}")
+            parts.append(told.format(boot.name, seconds(now), change(then.get(boot.name, now), now, "s")))
     if changes and changes.boots is None and changes.old.accelerator:
-        parts.append(f"with {code(report.accelerator)}; the release ran with {code(changes.old.accelerator)}")
-    return Markdown(", ".join(parts) or words.UNKNOWN)
+        other = changes.old.accelerator
+        parts.append(Markdown("with {}; the release ran with {}").format(report.accelerator, other))
+    return LIST.join(parts) or words.UNKNOWN
 
 
 def _failures(name: str, failed: Sequence[CheckResult]) -> Markdown:
@@ -135,12 +134,7 @@ def _details(name: str, changes: Difference, rows: int) -> Iterator[Markdown]:
     for section in (*words.configuration(changes), words.checks(changes)):
         if section.rows:
             missing = len(section.rows) - rows
-            more = f"\n\n{missing} more not shown here." if missing > 0 else ""
-            yield _folded(f"{section.title} of {name}", f"{section.markdown(rows)}{more}")
+            more = [Markdown("{} more not shown here.").format(missing)] if missing > 0 else []
+            yield folded(f"{section.title} of", name, BLOCKS.join([section.markdown(rows), *more]))
     if changes.packages and not changes.packages.empty:
-        yield _folded(f"Packages of {name}", packages.markdown(changes.packages, rows))
-
-
-def _folded(title: str, text: str) -> Markdown:
-    # In a heading of this kind GitHub reads HTML, not Markdown.
-    return Markdown(f"<details><summary>{html.escape(title)}</summary>\n\n{text}\n\n</details>")
+        yield folded("Packages of", name, packages.markdown(changes.packages, rows))

@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 from ci.comparison import packages
 from ci.comparison.difference import Difference, Facts, SetChanges
 from ci.records.packages import Growth
-from ci.text.figures import change, mebibytes, megabytes, seconds
-from ci.text.markdown import Markdown, code
+from ci.text.figures import change, counted, mebibytes, megabytes, seconds
+from ci.text.markdown import BLOCKS, Markdown, first
 from ci.text.table import TitledTable
 
 NAMES = 12
 GROWTH_ROWS = 10
-UNKNOWN = Markdown("-")
+UNKNOWN, UNCHANGED, CHANGED = Markdown("-"), Markdown("unchanged"), Markdown("changed")
 
 
 def text(found: Difference) -> str:
@@ -21,12 +21,11 @@ def text(found: Difference) -> str:
     return "\n\n".join(filter(None, blocks)) + "\n"
 
 
-def markdown(found: Difference) -> str:
+def markdown(found: Difference) -> Markdown:
     """The difference as Markdown."""
-    blocks = [f"### {code(found.old.source)} to {code(found.new.source)}", _overview(found).markdown()]
-    blocks += [f"{section.title}:\n\n{section.markdown()}" for section in _sections(found)]
-    blocks += _remarks(found)
-    return "\n\n".join(blocks) + "\n"
+    title = Markdown("### {} to {}").format(found.old.source, found.new.source)
+    sections = [section.titled() for section in _sections(found)]
+    return BLOCKS.join([title, _overview(found).markdown(), *sections, *_remarks(found)])
 
 
 def configuration(found: Difference) -> Iterator[TitledTable]:
@@ -51,19 +50,18 @@ def configuration_summary(changed: bool | None, files: SetChanges | None) -> Mar
     if changed is None:
         return Markdown("not known")
     if not changed:
-        return Markdown("unchanged")
+        return UNCHANGED
     if files is None:
-        return Markdown("changed")
+        return CHANGED
     if files.empty:
         return Markdown("changed (who may run a file)")
-    named = [code(name) for names in files.parts.values() for name in names]
-    more = f" and {len(named) - NAMES} more" if len(named) > NAMES else ""
-    return Markdown(f"changed ({set_summary(files)}: {', '.join(named[:NAMES])}{more})")
+    names = [name for names in files.parts.values() for name in names]
+    return Markdown("changed ({}: {})").format(set_summary(files), first(names, NAMES))
 
 
-def set_summary(changes: SetChanges) -> str:
+def set_summary(changes: SetChanges) -> Markdown:
     """How many were added, removed, changed."""
-    return ", ".join(f"{len(names)} {what}" for what, names in changes.parts.items()) or "unchanged"
+    return counted({what: len(names) for what, names in changes.parts.items()}) or Markdown("unchanged")
 
 
 def _overview(found: Difference) -> TitledTable:
@@ -76,8 +74,8 @@ def _overview(found: Difference) -> TitledTable:
         ("image file", *_sizes(old.image_bytes, new.image_bytes)),
     ]
     if diff := found.packages:
-        sizes = (Markdown(mebibytes(diff.old_kib)), Markdown(mebibytes(diff.new_kib)))
-        rows.append((Markdown("installed size"), *sizes, Markdown(packages.size_change(diff))))
+        sizes = (mebibytes(diff.old_kib), mebibytes(diff.new_kib))
+        rows.append((Markdown("installed size"), *sizes, packages.size_change(diff)))
     return TitledTable("", ("", "before", "after", "change"), [(Markdown(what), *rest) for what, *rest in rows])
 
 
@@ -91,13 +89,13 @@ def _base(facts: Facts) -> str | None:
 
 def _row(what: str, old: str | None, new: str | None) -> Sequence[str]:
     known = old is not None and new is not None
-    changed = Markdown(("unchanged" if old == new else "changed") if known else UNKNOWN)
+    changed = (UNCHANGED if old == new else CHANGED) if known else UNKNOWN
     return (what, UNKNOWN if old is None else old, UNKNOWN if new is None else new, changed)
 
 
 def _sizes(old: int | None, new: int | None) -> Sequence[str]:
-    sizes = [UNKNOWN if size is None else Markdown(megabytes(size)) for size in (old, new)]
-    changed = UNKNOWN if old is None or new is None else Markdown(change(old / 1e6, new / 1e6, "MB"))
+    sizes = [UNKNOWN if size is None else megabytes(size) for size in (old, new)]
+    changed = UNKNOWN if old is None or new is None else change(old / 1e6, new / 1e6, "MB")
     return (*sizes, changed)
 
 
@@ -114,12 +112,9 @@ def _sections(found: Difference) -> Iterator[TitledTable]:
         yield checks(found)
     if found.boots:
         yield TitledTable(
-            f"Start to SSH, with {code(found.new.accelerator or '')}",
+            Markdown("Start to SSH, with {}").format(found.new.accelerator or ""),
             ("boot", "before", "after", "change"),
-            [
-                (one.boot, *map(Markdown, (seconds(one.old), seconds(one.new), change(one.old, one.new, "s"))))
-                for one in found.boots
-            ],
+            [(one.boot, seconds(one.old), seconds(one.new), change(one.old, one.new, "s")) for one in found.boots],
         )
 
 
@@ -128,25 +123,25 @@ def _growth(growth: Sequence[Growth]) -> TitledTable:
     rows = []
     for one in sorted(largest, key=lambda one: -one.kib):
         changed = change(one.old_kib / 1024, one.new_kib / 1024, "MiB")
-        rows.append((one.package, *map(Markdown, (mebibytes(one.old_kib), mebibytes(one.new_kib), changed))))
+        rows.append((one.package, mebibytes(one.old_kib), mebibytes(one.new_kib), changed))
     return TitledTable("Packages that grew or shrank most", ("package", "before", "after", "change"), rows)
 
 
-def _remarks(found: Difference) -> Iterator[str]:
+def _remarks(found: Difference) -> Iterator[Markdown]:
     """What no table tells."""
     if found.same:
-        yield "Nothing that could be compared differs, but for sizes and times."
+        yield Markdown("Nothing that could be compared differs, but for sizes and times.")
     if found.packages is None:
-        yield "Packages: not compared, a list is missing."
+        yield Markdown("Packages: not compared, a list is missing.")
     elif found.packages.empty:
-        yield "Packages: the same."
+        yield Markdown("Packages: the same.")
     if found.files is None or (found.definition_changed and found.files.empty):
-        yield f"Configuration: {configuration_summary(found.definition_changed, found.files)}."
+        yield Markdown("Configuration: {}.").format(configuration_summary(found.definition_changed, found.files))
     elif found.files.empty:
-        yield "Configuration: unchanged."
+        yield Markdown("Configuration: unchanged.")
     if found.checks is None:
-        yield "Checks: not compared, a report of a boot test is missing."
+        yield Markdown("Checks: not compared, a report of a boot test is missing.")
     if found.boots is None:
         one, other = found.old.accelerator, found.new.accelerator
-        why = f"tested with {code(one)} and with {code(other)}" if one and other else "a boot test is missing"
-        yield f"Time to start: not compared, {why}."
+        why = Markdown("tested with {} and with {}" if one and other else "a boot test is missing").format(one, other)
+        yield Markdown("Time to start: not compared, {}.").format(why)

@@ -17,6 +17,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from ci.fetch.places import require_elsewhere
 from ci.fetch.source import TransientError
 
 LATE = "the server did not answer in time"
@@ -43,6 +44,18 @@ class _Known(HTTPConnection):
     def request(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - the base class's
         self._be_known()
         super().request(*args, **options)
+
+    def _new_conn(self) -> socket.socket:
+        if self.proxy is None:  # what it asks is the proxy's matter, and where it is the environment's
+            require_elsewhere(self._dns_host)
+        made = super()._new_conn()
+        if self.proxy is None:
+            try:
+                require_elsewhere(made.getpeername()[0])  # the name may lead elsewhere by now
+            except BaseException:
+                made.close()
+                raise
+        return made
 
     def _be_known(self) -> None:
         if _attempt.over.is_set():

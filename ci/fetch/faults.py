@@ -34,9 +34,15 @@ def _as_url(proxy: str) -> str:
     return proxy if "://" in proxy else f"http://{proxy}"
 
 
+def _shown(proxy: str) -> str:
+    """Without its password, whatever that has in it."""
+    scheme, _, rest = _as_url(proxy).partition("://")
+    return public_url(f"{scheme}://{rest.rpartition('@')[2]}")
+
+
 def proxy_error(url: str, proxy: str, what: str) -> FetchError:
     return FetchError(
-        f"the proxy {public_url(_as_url(proxy))}, which the environment names for {urlsplit(url).scheme}, {what}",
+        f"the proxy {_shown(proxy)}, which the environment names for {urlsplit(url).scheme}, {what}",
         hint="https_proxy, http_proxy and all_proxy take http://HOST:PORT or http://USER:PASSWORD@HOST:PORT; SOCKS is "
         "not supported. no_proxy lists servers that need none.",
     )
@@ -69,7 +75,7 @@ def _of_proxy(url: str, error: requests.exceptions.ProxyError) -> Exception:
     refusal = re.search(r"Tunnel connection failed: (\d{3})", str(error))
     if refusal and not passes(int(refusal[1])):
         return proxy_error(url, proxy, f"refuses this: status {refusal[1]}")
-    return TransientError(f"the proxy {public_url(_as_url(proxy))}: {cause(error, 'no connection')}")
+    return TransientError(f"the proxy {_shown(proxy)}: {cause(error, 'no connection')}")
 
 
 def _reason(words: str) -> str:

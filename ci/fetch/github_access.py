@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from ci.fetch.source import public_url
 from ci.host.errors import InputError, RemoteError
 from ci.host.secrets import read_secret
 
@@ -133,4 +134,5 @@ def require_safe_url(url: str, what: str) -> None:
         host, parts = None, urlsplit("")
     safe = parts.scheme == "https" or (parts.scheme == "http" and host in LOCAL)
     if not host or "@" in parts.netloc or parts.query or parts.fragment or not safe:
-        raise InputError(f"{what} is {url!r}, where no token may be sent", hint=f"It begins like {API_URL}.")
+        shown = public_url(url) if "@" in url else url
+        raise InputError(f"{what} is {shown!r}, where no token may be sent", hint=f"It begins like {API_URL}.")

@@ -1,10 +1,13 @@
 """Which answers pass: the one table of statuses that another attempt may not meet, for an API and for bytes alike."""
 
+import re
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
 SECONDARY_LIMIT_SECONDS = 60.0
+# No time has more digits; what has is no number to rely on.
+NUMBER = re.compile(r"\d{1,12}", re.ASCII)
 # In words, where the headers tell nothing; the second is of older servers:
 # https://github.com/PyGithub/PyGithub/blob/v2.10.0/github/GithubRetry.py
 LIMITS = ("rate limit", "abuse detection")
@@ -28,10 +31,8 @@ def wait_seconds(status: int, headers: Mapping[str, str], message: str = "") -> 
         wait = retry_after(lower["retry-after"])
         return SECONDARY_LIMIT_SECONDS if wait is None else wait
     if lower.get("x-ratelimit-remaining") == "0":
-        try:
-            return max(float(lower.get("x-ratelimit-reset", 0)) - time.time(), 0.0) + 1
-        except ValueError:
-            return SECONDARY_LIMIT_SECONDS
+        reset = lower.get("x-ratelimit-reset", "0")
+        return max(float(reset) - time.time(), 0.0) + 1 if NUMBER.fullmatch(reset) else SECONDARY_LIMIT_SECONDS
     return SECONDARY_LIMIT_SECONDS if status == 429 or any(words in message.lower() for words in LIMITS) else None
 
 
@@ -39,7 +40,7 @@ def retry_after(value: str | None) -> float | None:
     """Seconds; the header has either a number or a date (RFC 9110, 10.2.3)."""
     if not value:
         return None
-    if value.strip().isdecimal():
+    if NUMBER.fullmatch(value.strip()):
         return float(value)
     try:
         seconds = parsedate_to_datetime(value).timestamp() - time.time()

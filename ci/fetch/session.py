@@ -19,6 +19,7 @@ from requests.auth import AuthBase, HTTPBasicAuth
 from ci.fetch.deadlines import Adapter, Pace, in_time
 from ci.fetch.faults import FAILURES, cause, classified, is_proxy, proxy_error
 from ci.fetch.limits import passes, retry_after, wait_seconds
+from ci.fetch.places import require_no_way_in
 from ci.fetch.retry import Patience
 from ci.fetch.source import AbsentError, TransientError, printable, public_url
 from ci.host.errors import FetchError, InputError
@@ -116,14 +117,14 @@ def ask(
     a URL that is none of ours.
     """
     end = time.monotonic() + session.patience.timeout
-    at = url
+    before = at = url
     for _ in range(MAX_REDIRECTS + 1):
         auth = bearer if bearer and origin(at) == bearer.origin else None
-        response = send(session, verb, at, headers, auth=auth, data=data, seconds=end - time.monotonic())
+        response = send(session, verb, at, headers, auth=auth, data=data, before=before, seconds=end - time.monotonic())
         if not response.is_redirect:
             return response
         response.close()
-        at = _redirected(url, at, response.headers["Location"])
+        before, at = at, _redirected(url, at, response.headers["Location"])
         if not abroad and origin(at) != origin(url):
             raise FetchError(
                 f"{public_url(url)} redirects to another server: {public_url(at)}",
@@ -143,10 +144,14 @@ def send(
     *,
     auth: Bearer | None = None,
     data: Any = None,  # noqa: ANN401 - whatever requests takes
+    before: str | None = None,
     seconds: float,
 ) -> requests.Response:
-    """The answer to one request, its body unread; raises TransientError also where it takes longer than `seconds`."""
-    call = partial(
+    """The answer to one request, its body unread; raises TransientError also where it takes longer than `seconds`.
+
+    `before` is the URL that led to this one.
+    """
+    request = partial(
         session.request,
         verb,
         url,
@@ -158,6 +163,11 @@ def send(
         timeout=(CONNECT_SECONDS if data is None else session.patience.timeout, max(seconds, 0.001)),
         allow_redirects=False,
     )
+
+    def call() -> requests.Response:
+        require_no_way_in(urlsplit(before or url).hostname or "", urlsplit(url).hostname or "")
+        return request()
+
     try:
         return in_time(call, seconds)
     except FAILURES as error:

@@ -4,6 +4,7 @@ from ci.fetch.source import AbsentError
 from ci.github.answers import ApiAnswer
 from ci.github.client import GitHub
 from ci.host.errors import RefusedError
+from ci.text.markdown import Markdown
 
 BOT = "github-actions[bot]"
 
@@ -60,7 +61,7 @@ def find_comment(github: GitHub, pull: int, marker: str) -> Comment | None:
     return next((comment for comment in ours if (comment.body or "").startswith(marker)), None)
 
 
-def put_comment(github: GitHub, pull: int, marker: str, text: str) -> Comment:
+def put_comment(github: GitHub, pull: int, marker: str, text: Markdown) -> Comment:
     """Have one comment of the workflow's own say `text`; a later call changes it."""
     body = {"body": f"{marker}\n{text}"}
     there = find_comment(github, pull, marker)

@@ -18,7 +18,7 @@ def from_status(status: int, headers: Mapping[str, str], body: object, request: 
     """The failure that an answer with a status of 400 or more is; `body` is its JSON, of whatever shape."""
     data = body if isinstance(body, dict) else {}
     message = printable(str(data.get("message") or "no reason given"))
-    lower = {name.lower(): value for name, value in headers.items()}
+    lower = {name.lower(): printable(value) for name, value in headers.items()}
     if (wait := wait_seconds(status, headers, message)) is not None:
         return TransientError("GitHub's rate limit is reached", retry_after=wait)
     if passes(status):

@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+from ci.text.markdown import Markdown
+from ci.text.visible import visible
+
 
 def in_actions(environ: Mapping[str, str] = os.environ) -> bool:
     """True on a GitHub Actions runner."""
@@ -22,11 +25,12 @@ def tell(command: Literal["error", "warning", "add-mask"], text: str) -> None:
     `error` and `warning` annotate the run. After `add-mask` the runner shows asterisks wherever the text would be
     logged. There are no groups: what our tools print goes to the log file, so that a fold would hide nothing.
     """
-    escaped = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    shown = text if command == "add-mask" else visible(text, "", "\r\n\t")
+    escaped = shown.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
     print(f"::{command}::{escaped}", file=sys.stderr, flush=True)
 
 
-def append_summary(markdown: str, environ: Mapping[str, str] = os.environ) -> None:
+def append_summary(markdown: Markdown, environ: Mapping[str, str] = os.environ) -> None:
     """Add to the run's summary page; does nothing outside Actions."""
     if path := environ.get("GITHUB_STEP_SUMMARY"):
         with Path(path).open("a", encoding="utf-8") as summary:

@@ -13,20 +13,22 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import FrameType
-from typing import IO, TypeVar
+from types import FrameType, TracebackType
+from typing import IO, NoReturn, TypeVar
 
-from ci.host import actions
 from ci.host.errors import HostError, Interrupted, ToolsmithError
 from ci.host.files import signals_handled
 from ci.host.open_folder import OpenFolder
-from ci.host.progress import Reporter, shown
-from ci.host.secrets import MaskingFilter, masked
+from ci.host.progress import Reporter
+from ci.host.secrets import mask_proxies, masked
 from ci.host.workspace import CACHE_NAME
+from ci.text.markdown import Markdown
+from ci.text.visible import printed
 
-INTERRUPTED = "nothing partial was left under a final name; it can be run again"
+INTERRUPTED = Markdown("nothing partial was left under a final name; it can be run again")
 # Of all commands together; older ones are removed.
 KEPT_LOGS = 100
 KEPT_SECONDS = 24 * 60 * 60
@@ -36,11 +38,21 @@ RequestT = TypeVar("RequestT")
 Main = Callable[[argparse.Namespace, Reporter], object]
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        super().error(printed(masked(message)))
+
+
+class _LogFormatter(logging.Formatter):
+    """Without secrets and with nothing unseen in whole records, whoever wrote them, tracebacks included."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printed(masked(super().format(record)))
+
+
 def parser(prog: str, description: str | None, codes: str = "docs/exit-codes.md") -> argparse.ArgumentParser:
     """An argument parser with the flags that all entrypoints have; `codes` is what is to be known of exit codes."""
-    result = argparse.ArgumentParser(
-        prog=prog, description=description, epilog=f"Exit codes: {codes}", allow_abbrev=False
-    )
+    result = _Parser(prog=prog, description=description, epilog=f"Exit codes: {codes}", allow_abbrev=False)
     result.add_argument("--verbose", action="store_true", help="show the output of the tools (it is always in the log)")
     result.add_argument("--log", type=Path, metavar="FILE", help="where the log goes (default: a new file)")
     return result
@@ -58,6 +70,8 @@ def run(main: Main, arguments: argparse.ArgumentParser, argv: Sequence[str] | No
     A ToolsmithError becomes a message with what to do next. Any other exception is a bug and passes, with its
     traceback.
     """
+    mask_proxies(os.environ)
+    sys.excepthook = _traceback
     options = arguments.parse_args(argv)
     reporter = Reporter()
     try:
@@ -65,7 +79,7 @@ def run(main: Main, arguments: argparse.ArgumentParser, argv: Sequence[str] | No
     except (OSError, HostError) as error:
         reason = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else error.message
         hint = "Name another place, with --log or TOOLSMITH_LOGS."
-        _explain(HostError(f"the log cannot be written: {reason}", hint=hint), reporter)
+        reporter.error(HostError(f"the log cannot be written: {reason}", hint=hint))
         return HostError.exit_code
     # Interrupted is raised where the signal finds us, so that every `with` cleans up.
     with signals_handled(_interrupt), _logging(to_file, verbose=options.verbose):
@@ -73,12 +87,10 @@ def run(main: Main, arguments: argparse.ArgumentParser, argv: Sequence[str] | No
             main(options, reporter)
         except ToolsmithError as failure:
             logging.getLogger("ci").debug("failed", exc_info=True)
-            _explain(failure, reporter, to_file.baseFilename)
+            reporter.error(failure, to_file.baseFilename)
             return failure.exit_code
         except Interrupted as interruption:
-            reporter.console.print(f"[red]interrupted[/]: {INTERRUPTED}")
-            if reporter.in_actions:
-                actions.append_summary(f"**Interrupted:** {INTERRUPTED}")
+            reporter.interrupted(INTERRUPTED)
             return interruption.exit_code
         else:
             return 0
@@ -86,18 +98,8 @@ def run(main: Main, arguments: argparse.ArgumentParser, argv: Sequence[str] | No
             logging.getLogger("ci").debug("peak memory: %d bytes", peak_memory())
 
 
-def _explain(failure: ToolsmithError, reporter: Reporter, log: str = "") -> None:
-    console = reporter.console
-    if failure.details:
-        console.print(shown(failure.details), style="dim", soft_wrap=True)
-    if reporter.in_actions:
-        actions.tell("error", masked(f"{failure.message}\n{failure.hint}").rstrip())
-        actions.append_summary(masked(f"**Failed:** {failure.message}\n\n{failure.hint}"))
-    console.print(f"[bold red]error:[/] {shown(failure.message)}", soft_wrap=True)
-    if failure.hint:
-        console.print(f"[bold]next:[/]  {shown(failure.hint)}", soft_wrap=True)
-    if log:
-        console.print(f"[dim]log:   {shown(log)}[/]", soft_wrap=True)
+def _traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    sys.stderr.write(printed(masked("".join(traceback.format_exception(kind, error, trace)))))
 
 
 class _Log(logging.FileHandler):
@@ -160,15 +162,15 @@ def _private_folder() -> Path:
 @contextlib.contextmanager
 def _logging(to_file: logging.FileHandler, *, verbose: bool) -> Iterator[None]:
     root = logging.getLogger()
-    to_file.setFormatter(logging.Formatter("%(asctime)s %(name)s %(message)s"))
+    to_file.setFormatter(_LogFormatter("%(asctime)s %(name)s %(message)s"))
     handlers: list[logging.Handler] = [to_file]
     if verbose:
         to_terminal = logging.StreamHandler(sys.stderr)
+        to_terminal.setFormatter(_LogFormatter())
         to_terminal.addFilter(lambda record: record.name.startswith("ci"))
         handlers.append(to_terminal)
     logging.getLogger("ci").setLevel(logging.DEBUG)
     for handler in handlers:
-        handler.addFilter(MaskingFilter())
         root.addHandler(handler)
     try:
         yield

@@ -1,20 +1,24 @@
-"""What a person sees while it runs: steps with their time, bars for bytes, tables.
+"""What a person sees: steps with their time, bars for bytes, tables, errors; and on stdout what was asked for.
 
 In a terminal a step is a spinner with its elapsed time, elsewhere a plain line when it begins, one a minute while it
 lasts, and one when it ends. Everything goes to stderr; stdout is for results.
+
+Nobody else writes to either, so that all text, whoever wrote it, is shown as `shown` has it; a test looks for others.
 """
 
 import itertools
+import json
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -27,9 +31,13 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from ci.host import actions
+from ci.host.errors import ToolsmithError
 from ci.host.secrets import masked
+from ci.text.markdown import Markdown, quoted
+from ci.text.visible import printed
 
 Advance = Callable[[int], None]
 
@@ -37,9 +45,25 @@ REMIND_SECONDS = 60
 BAR = (BarColumn, DownloadColumn, TransferSpeedColumn, TimeRemainingColumn)
 
 
-def shown(text: str) -> str:
-    """`text` as it may be printed on a console: without secrets, and without being taken for markup."""
-    return escape(masked(text))
+def shown(text: str, style: str = "") -> Text:
+    """`text` as it may be printed: without secrets, and as nothing but text to a terminal, to rich and to Actions."""
+    return Text(printed(masked(text)), style=style)
+
+
+def write_result(text: str, *, path: bool = False) -> None:
+    """Print what a command was asked for on stdout; a `path` is left as it is for programs, which open it."""
+    told = masked(text)
+    if not path or sys.stdout.isatty():
+        told = printed(told)
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A path may hold bytes that are no text, and a terminal lack letters.
+        sys.stdout.reconfigure(errors="surrogateescape" if path else "backslashreplace")
+    sys.stdout.write(told.rstrip("\n") + "\n")
+
+
+def write_json(document: object) -> None:
+    """The same of a document. DEL is the one control character that JSON does not require to be escaped."""
+    write_result(json.dumps(document, indent=2).replace("\x7f", r"\u007f"))
 
 
 def short_path(path: Path) -> str:
@@ -62,21 +86,44 @@ class Reporter:
     """Tells a person what is happening, and remembers how long each step took."""
 
     def __init__(self, console: Console | None = None, *, in_actions: bool | None = None) -> None:
-        self.console = console or Console(stderr=True, highlight=False)
+        self._console = console or Console(stderr=True, highlight=False)
         self.in_actions = actions.in_actions() if in_actions is None else in_actions
         self.steps: list[StepTime] = []
         self._shared: Progress | None = None
 
+    def _print(self, *parts: Text | str | tuple[str, str]) -> None:
+        self._console.print(Text.assemble(*parts), soft_wrap=True)
+
     def note(self, text: str) -> None:
         """A line of plain information."""
-        self.console.print(shown(text), soft_wrap=True)
+        self._print(shown(text))
 
     def warn(self, text: str) -> None:
         """Something the user should know, which does not stop the run."""
         if self.in_actions:
             actions.tell("warning", masked(text))
         else:
-            self.console.print(f"[yellow]warning:[/] {shown(text)}", soft_wrap=True)
+            self._print(("warning:", "yellow"), " ", shown(text))
+
+    def error(self, failure: ToolsmithError, log: str = "") -> None:
+        """What ends the run, what to do next, and where the log is."""
+        if failure.details:
+            self._print(shown(failure.details, "dim"))
+        if self.in_actions:
+            told = masked(f"{failure.message}\n{failure.hint}").rstrip()
+            actions.tell("error", told)
+            actions.append_summary(Markdown("**Failed:**\n\n{}").format(quoted(told)))
+        self._print(("error:", "bold red"), " ", shown(failure.message))
+        if failure.hint:
+            self._print(("next:", "bold"), "  ", shown(failure.hint))
+        if log:
+            self._print(shown(f"log:   {log}", "dim"))
+
+    def interrupted(self, told: Markdown) -> None:
+        """That a person, or the system, ended the run; the text is ours."""
+        self._print(("interrupted", "red"), f": {told}")
+        if self.in_actions:
+            actions.append_summary(Markdown("**Interrupted:** {}").format(told))
 
     @contextmanager
     def step(self, title: str, *, limit: float | None = None, silence: float | None = None) -> Iterator[None]:
@@ -115,16 +162,17 @@ class Reporter:
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print a table; it folds long cells on a narrow terminal."""
-        table = Table(title=shown(title), title_justify="left", title_style="bold")
+        self._print(shown(title, "bold"))  # not the table's own, of which a line could begin with anything
+        table = Table()
         for column in columns:
-            table.add_column(column, overflow="fold")
+            table.add_column(shown(column), overflow="fold")
         for row in rows:
             table.add_row(*(shown(cell) for cell in row))
-        self.console.print(table)
+        self._console.print(table)
 
     def _progress(self, *columns: Callable[[], ProgressColumn]) -> Progress:
-        made = (column() for column in columns)
-        return Progress(SpinnerColumn(), TextColumn("{task.description}"), *made, console=self.console, transient=True)
+        shown = (SpinnerColumn(), TextColumn("{task.description}", markup=False), *(column() for column in columns))
+        return Progress(*shown, console=self._console, transient=True)
 
     @contextmanager
     def _displayed(
@@ -132,30 +180,30 @@ class Reporter:
     ) -> Iterator[Advance]:
         if self._in_terminal:
             with nullcontext(self._shared) if self._shared else self._progress(*columns) as progress:
-                task = progress.add_task(shown(title), total=total)
+                task = progress.add_task(shown(title).plain, total=total)
                 try:
                     yield lambda count: progress.advance(task, count)
                 finally:
                     progress.remove_task(task)
         else:
-            self.console.print(f"         {shown(title)} …", soft_wrap=True)
+            self._print(shown(f"         {title} …"))
             yield lambda _: None
 
     @property
     def _in_terminal(self) -> bool:
-        return self.console.is_terminal and not self.in_actions
+        return self._console.is_terminal and not self.in_actions
 
     @contextmanager
     def _lasting(self, title: str, more: Callable[[], str]) -> Iterator[None]:
         """Time a step; where no spinner shows it, say once a minute that it goes on: it must not look like hanging."""
         started, ended = time.monotonic(), threading.Event()
         thread = threading.Thread(target=self.remind, args=(title, more, ended.wait), daemon=True)
-        if not (self._in_terminal or self.console.quiet):
+        if not (self._in_terminal or self._console.quiet):
             thread.start()
         try:
             yield
         except BaseException:
-            self.console.print(f"[red]{time.monotonic() - started:7.1f}s {shown(title)}: failed[/]", soft_wrap=True)
+            self._print(shown(f"{time.monotonic() - started:7.1f}s {title}: failed", "red"))
             raise
         finally:
             ended.set()
@@ -163,14 +211,14 @@ class Reporter:
                 thread.join()
         seconds = time.monotonic() - started
         self.steps.append(StepTime(title=title, seconds=round(seconds, 2)))
-        self.console.print(f"{seconds:7.1f}s {shown(title)}", soft_wrap=True)
+        self._print(shown(f"{seconds:7.1f}s {title}"))
 
     def remind(self, title: str, more: Callable[[], str], ended: Callable[[float], object]) -> None:
         """Print a line with `more` for each minute that passes before `ended`, which waits so many seconds for it."""
         for minutes in itertools.count(1):
             if ended(REMIND_SECONDS):
                 return
-            self.console.print(f"         {shown(title)}: {minutes} min so far{shown(more())}", soft_wrap=True)
+            self._print(shown(f"         {title}: {minutes} min so far{more()}"))
 
 
 def limits(limit: float | None, silence: float | None) -> str:

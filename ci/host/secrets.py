@@ -1,17 +1,17 @@
 """Tokens: read once, and masked in everything this process writes."""
 
-import logging
+import base64
 import re
-import sys
-import traceback
 from collections.abc import Mapping
-from types import TracebackType
+from urllib.parse import quote, unquote
 
 from ci.host import actions
 
 MASK = "***"
 # Shorter values would mask ordinary words.
 SHORTEST = 8
+
+_LOGIN = re.compile(r"(https?://)(?!USER:PASSWORD@)[^\s/@]+@", re.IGNORECASE)
 
 _values: set[str] = set()
 
@@ -25,37 +25,33 @@ def read_secret(environ: Mapping[str, str], name: str) -> str | None:
     return value
 
 
-def mask(value: str) -> None:
+def mask(value: str, shortest: int = SHORTEST) -> None:
     """Never show `value` again, neither here nor, in Actions, in the log of the run."""
-    if len(value) < SHORTEST or value in _values:
+    if len(value) < shortest or value in _values:
         return
     _values.add(value)
-    sys.excepthook = _masked_traceback
     if actions.in_actions():
         actions.tell("add-mask", value)
 
 
+def mask_proxies(environ: Mapping[str, str]) -> None:
+    """Never show the passwords of proxies, in whatever form libraries and other programs write them.
+
+    A short one is masked only behind its user, as in an address.
+    """
+    for name, value in environ.items():
+        if name.lower().endswith("_proxy") and (found := re.match(r"(?:\w+://)?(.+)@", value)):
+            plain = unquote(found[1])
+            mask(base64.b64encode(plain.encode(errors="surrogateescape")).decode())  # as it is sent
+            for login in (found[1], plain, quote(plain, safe=":", errors="surrogateescape")):
+                mask(f"{login}@", 2)
+                mask(login.partition(":")[2])
+
+
 def masked(text: str) -> str:
-    """`text` without the values given to `mask`."""
+    """`text` without the values given to `mask`, and without what stands before a server's name in a web address."""
+    text = _LOGIN.sub(rf"\1{MASK}@", text)
     if not _values:
         return text
     longest_first = sorted(_values, key=len, reverse=True)
     return re.sub("|".join(map(re.escape, longest_first)), MASK, text)
-
-
-class MaskingFilter(logging.Filter):
-    """Masks whole log records, whoever wrote them, tracebacks included."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Rewrite the record; always keeps it."""
-        if _values:
-            record.msg, record.args = masked(record.getMessage()), None
-            if record.exc_info and not record.exc_text:
-                record.exc_text = masked("".join(traceback.format_exception(*record.exc_info)).rstrip())
-        return True
-
-
-def _masked_traceback(
-    kind: type[BaseException], error: BaseException, trace: TracebackType | None
-) -> None:  # pragma: no cover - runs at the end of the process
-    sys.stderr.write(masked("".join(traceback.format_exception(kind, error, trace))))

@@ -7,7 +7,8 @@ from ci.github.files import RepositoryFile
 from ci.image.base.refresh import Newer
 from ci.release.notes import environment
 from ci.release.rollout import ProposedChange
-from ci.text.markdown import Markdown, code
+from ci.text.markdown import Markdown
+from ci.text.pages import rendered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +23,7 @@ class Refresh:
     @property
     def serials(self) -> Markdown:
         """Which serial takes the place of which."""
-        return Markdown(f"{code(str(self.newer.offer.serial))} instead of {code(str(self.newer.pinned.serial))}")
+        return Markdown("{} instead of {}").format(str(self.newer.offer.serial), str(self.newer.pinned.serial))
 
 
 def branch(name: str) -> str:
@@ -50,7 +51,5 @@ def change(refresh: Refresh, base: str, head: Commit) -> ProposedChange:
 def text(refresh: Refresh) -> Markdown:
     """What the pull request says."""
     new = refresh.newer
-    template = environment().get_template("base_refresh.md.j2")
-    return Markdown(
-        template.render(path=refresh.file.path, new=new, old=new.pinned, size=Markdown(f"{new.offer.size:,}"))
-    )
+    size = Markdown("{:,}").format(new.offer.size)
+    return rendered(environment(), "base_refresh.md.j2", path=refresh.file.path, new=new, old=new.pinned, size=size)

@@ -4,13 +4,12 @@ In the templates every string is foreign and becomes a code span, unless it is `
 A paragraph there is one line, because GitHub breaks lines in releases and pull requests where the text does.
 """
 
-import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Undefined
+from jinja2 import Environment
 
 from ci.comparison import packages
 from ci.comparison.image_facts import file_changes
@@ -20,8 +19,9 @@ from ci.records import artifacts
 from ci.records.packages import Package
 from ci.records.release import AssetRecord, Form, ImageRelease, ReleaseRecord, manifest_snippet
 from ci.records.version import Version
-from ci.text.figures import change, megabytes
-from ci.text.markdown import Markdown, code, file_link, link, shell, table
+from ci.text.figures import change, megabytes, seconds
+from ci.text.markdown import LIST, Markdown, code, file_link, first, link, shell, table
+from ci.text.pages import markdown_templates, rendered
 
 # GitHub takes 125,000 characters for a release and 65,536 for a pull request; here bytes are counted, with a margin.
 # https://github.com/ncipollo/release-action/issues/493 and https://github.com/googleapis/release-please/issues/1034
@@ -43,29 +43,29 @@ EVIDENCE = (
 )
 
 
-def release_notes(record: ReleaseRecord) -> str:
+def release_notes(record: ReleaseRecord) -> Markdown:
     """What the release's text says of it; raises InputError for a tag that is no version."""
     return _render("release_notes.md.j2", record, RELEASE_LIMIT)
 
 
-def release_page(record: ReleaseRecord) -> str:
+def release_page(record: ReleaseRecord) -> Markdown:
     """`releases/<tag>.md`, for people."""
     return _render("release_page.md.j2", record, PAGE_LIMIT)
 
 
-def changelog_entry(record: ReleaseRecord) -> str:
+def changelog_entry(record: ReleaseRecord) -> Markdown:
     """The entry in docs/releases.md, its heading included."""
     return _render("changelog_entry.md.j2", record, ENTRY_LIMIT)
 
 
-def pull_request(record: ReleaseRecord) -> str:
+def pull_request(record: ReleaseRecord) -> Markdown:
     """The body of the pull request that rolls out in this repository."""
     return _render("pull_request.md.j2", record, PULL_REQUEST_LIMIT)
 
 
 def consumer_pull_request(
     record: ReleaseRecord, manifest: str, *, workspace: str = ".", form: Form = "url", made: bool = False
-) -> str:
+) -> Markdown:
     """The same in the consumer's repository, whose manifest is the file `manifest`, made by it if `made`."""
     consumer = _consumer(record, manifest, workspace, form) | {"made": made}
     return _render("consumer_pull_request.md.j2", record, PULL_REQUEST_LIMIT, consumer)
@@ -85,13 +85,12 @@ def _consumer(record: ReleaseRecord, manifest: str, workspace: str, form: Form) 
     }
 
 
-def _render(template: str, record: ReleaseRecord, limit: int, consumer: dict[str, Any] | None = None) -> str:
+def _render(template: str, record: ReleaseRecord, limit: int, consumer: dict[str, Any] | None = None) -> Markdown:
     consumer = consumer or _consumer(record, ".toolsmith/tools.json", ".", "url")
     context, changes = _context(record) | consumer, record.changes
     for rows in PACKAGE_ROWS:
         tables = packages.markdown(changes, rows) if changes and record.previous else Markdown("")
-        text = environment().get_template(template).render(context, package_tables=tables)
-        text = re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+        text = rendered(environment(), template, package_tables=tables, **context)
         if len(text.encode()) <= limit:
             return text
     raise InputError(
@@ -103,32 +102,16 @@ def _render(template: str, record: ReleaseRecord, limit: int, consumer: dict[str
 @cache
 def environment() -> Environment:
     """What renders the templates."""
-    result = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        undefined=StrictUndefined,
-        finalize=_safe,
-        keep_trailing_newline=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=False,  # noqa: S701 - this is Markdown; `finalize` escapes every string that is none of ours
-    )
+    result = markdown_templates(Path(__file__).parent / "templates")
     result.filters.update(
         asset=_asset,
         checksum_line=lambda asset: f"{asset.sha256}  {asset.name}",
         evidence=_evidence,
-        gib=lambda size: Markdown(f"{size / (1 << 30):.0f} GiB"),
+        gib=lambda size: Markdown("{:.0f} GiB").format(size / (1 << 30)),
         link=lambda url, text: link(text, url),
         shell=shell,
     )
     return result
-
-
-def _safe(value: object) -> object:
-    if isinstance(value, Markdown | int | Undefined):
-        return value
-    if isinstance(value, str):
-        return code(value)
-    raise TypeError(f"a template must not show {value!r}")
 
 
 def _context(record: ReleaseRecord) -> dict[str, Any]:
@@ -141,7 +124,7 @@ def _context(record: ReleaseRecord) -> dict[str, Any]:
         "tag": Markdown(version),
         "day": Markdown(version.day.isoformat()),
         "commit": _commit(record),
-        "size": Markdown(megabytes(image.qcow2.size)),
+        "size": megabytes(image.qcow2.size),
         "files": _files(record.assets),
         "boots": _boots(images),
         "package_list": image.file(artifacts.PACKAGES),
@@ -169,8 +152,8 @@ def _since(record: ReleaseRecord) -> dict[str, Any]:
         ),
         "configuration_changed": previous.definition_sha256 != image.definition_sha256,
         "compare": f"{record.home}/compare/{tag}...{record.tag}" if record.home else "",
-        "size_change": Markdown(change(previous.qcow2_size / 1e6, image.qcow2.size / 1e6, "MB")),
-        "package_summary": Markdown(packages.summary(diff)) if diff else None,
+        "size_change": change(previous.qcow2_size / 1e6, image.qcow2.size / 1e6, "MB"),
+        "package_summary": packages.summary(diff) if diff else None,
         "added_names": _names(diff.added) if diff else "",
         "removed_names": _names(diff.removed) if diff else "",
         "old_cache_folder": "" if same_file else f".toolsmith/cache/{previous.name}/{previous.qcow2_sha256}",
@@ -188,24 +171,22 @@ def _asset(asset: AssetRecord) -> Markdown:
 
 def _evidence(image: ImageRelease) -> Markdown:
     """Links to what the boot test left; empty where it left nothing."""
-    return Markdown(", ".join(_asset(asset) for asset in image.assets if asset.name.endswith(EVIDENCE)))
+    return LIST.join(_asset(asset) for asset in image.assets if asset.name.endswith(EVIDENCE))
 
 
 def _files(assets: Sequence[AssetRecord]) -> Markdown:
-    rows = [(_asset(asset), Markdown(f"{asset.size:,}"), code(asset.sha256)) for asset in assets]
+    rows = [(_asset(asset), Markdown("{:,}").format(asset.size), code(asset.sha256)) for asset in assets]
     return table(("file", "bytes", "SHA-256"), rows)
 
 
 def _boots(images: Sequence[ImageRelease]) -> Markdown:
     rows = [
-        (code(image.name), code(boot), Markdown(f"{seconds:.1f} s"))
+        (code(image.name), code(boot), seconds(time))
         for image in images
-        for boot, seconds in image.validation.ssh_seconds.items()
+        for boot, time in image.validation.ssh_seconds.items()
     ]
     return table(("image", "boot", "start to SSH"), rows)
 
 
 def _names(found: Sequence[Package]) -> Markdown:
-    shown = ", ".join(code(package.name) for package in found[:CHANGELOG_NAMES])
-    more = len(found) - CHANGELOG_NAMES
-    return Markdown(f"{shown} and {more} more" if more > 0 else shown)
+    return first([package.name for package in found], CHANGELOG_NAMES)

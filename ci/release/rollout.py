@@ -18,6 +18,7 @@ from ci.github.files import RepositoryFile
 from ci.host.errors import AccessError, RefusedError, RejectedError, ToolsmithError
 from ci.host.progress import Reporter
 from ci.release.publish import require_open
+from ci.text.markdown import Markdown
 
 _TRAILERS = re.compile(
     r"^Toolsmith-Rollout: (?P<tag>\S+)\n"
@@ -48,7 +49,7 @@ class ProposedChange:
     branch: str
     files: Mapping[RepositoryFile, str]
     title: str
-    body: str
+    body: Markdown
     subject: str
     one_of_many: bool = False
 

@@ -10,6 +10,7 @@ from ci.host.errors import RefusedError
 from ci.records import artifacts
 from ci.release.assets import compare_assets
 from ci.release.dist import LocalFile
+from ci.text.markdown import Markdown
 
 # Our section of a release's text: what is before and behind it is a person's, and is kept.
 _BEGIN = (
@@ -48,7 +49,7 @@ def marker(commit: str, text: str = "") -> str:
     return f"<!-- fountainkit-toolsmith-image release of {commit}{told} -->"
 
 
-def section(commit: str, text: str) -> str:
+def section(commit: str, text: Markdown) -> str:
     """Our part of a release's text."""
     return f"{_BEGIN}\n{text.strip()}\n{marker(commit, text)}\n"
 

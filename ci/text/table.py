@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ci.text.markdown import Markdown, cell, table, visible
+from ci.text.markdown import Markdown, cell, table
+from ci.text.visible import visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,10 @@ class TitledTable:
     def markdown(self, rows: int | None = None) -> Markdown:
         """The table of at most so many rows, without the title; nothing where it has none."""
         return table(self.columns, [tuple(map(cell, row)) for row in self.rows[:rows]])
+
+    def titled(self, rows: int | None = None) -> Markdown:
+        """The same under its title, which is ours."""
+        return Markdown(f"{self.title}:\n\n{self.markdown(rows)}")
 
     def text(self) -> str:
         """The table in columns; nothing where it has no rows."""

@@ -25,6 +25,7 @@ from ci.host.repository import ROOT
 from ci.image.authorized_keys import read_authorized_keys
 from ci.image.definition import RELEASE_IMAGE, Definition, load_definition
 from ci.records.version import Version
+from ci.text.markdown import LIST, Markdown
 
 FOLDER = ROOT / "build/images"
 KEYS = ROOT / "build/authorized_keys"
@@ -116,10 +117,9 @@ def main(
             look_at_github(GitHub(Context.from_environment(environ), reporter, patience), version, options.resume)
     rows = [("version", str(version)), ("images", ", ".join(images) or "none"), ("reason", reason)]
     reporter.table("Plan", ("what", "value"), rows)
-    what = "Takes" if options.resume else "Builds"
-    actions.append_summary(
-        f"{what} {', '.join(f'`{image}`' for image in images) or 'no image'}, as {version}.", environ
-    )
+    told = Markdown("Takes {}, as {}." if options.resume else "Builds {}, as {}.")
+    listed = LIST.join(images) or Markdown("no image")
+    actions.append_summary(told.format(listed, Markdown(version)), environ)
     actions.set_outputs({"version": str(version), "images": json.dumps(images)}, environ)
 
 

@@ -22,11 +22,12 @@ from ci.host.errors import AccessError, InputError, RemoteError, UnprovenError, 
 from ci.host.progress import Reporter
 from ci.host.repository import ROOT
 from ci.release.read_back import newest_release, read_file, read_record
+from ci.text.markdown import Markdown
 from ci.workflow.collect_images import parse_images
 
 MARKER = "<!-- fountainkit-toolsmith-image: images -->"
-NOTHING = "No image was built: nothing that an image is made of or by has changed.\n"
-FAILED = "No image was built: the run failed before that. Its page says why.\n"
+NOTHING = Markdown("No image was built: nothing that an image is made of or by has changed.")
+FAILED = Markdown("No image was built: the run failed before that. Its page says why.")
 SUCCESS = "success"  # as Actions writes the result of a job
 
 
@@ -64,7 +65,7 @@ def main(
     _comment(github, options.pull_request, text, anew=bool(images), reporter=reporter)
 
 
-def _comment(github: GitHub, number: str, text: str, *, anew: bool, reporter: Reporter) -> None:
+def _comment(github: GitHub, number: str, text: Markdown, *, anew: bool, reporter: Reporter) -> None:
     """Put the comment; a pull request that needs none gets none, but an earlier one is brought up to date."""
     if not number.isdigit():
         raise InputError(f"{number!r} is not a pull request", hint="It is its number.")

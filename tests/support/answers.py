@@ -9,9 +9,10 @@ from ci.records import artifacts
 from ci.release.dist import LocalFile
 from ci.release.publish import Proposal
 from ci.release.state import section
+from ci.text.markdown import Markdown
 from tests.support.releasing import COMMIT, TAG
 
-OURS = section(COMMIT, "Notes")
+OURS = section(COMMIT, Markdown("Notes"))
 HEAD, TREE = "a" * 40, "e" * 40
 
 

@@ -24,6 +24,7 @@ from ci.rehearsal.exchanges import Exchange
 from ci.rehearsal.faults import Armed
 from ci.rehearsal.server import GitHubServer
 from ci.release.state import section
+from ci.text.markdown import Markdown
 from ci.workflow import prepare_release
 from tests.support.calls import Api
 from tests.support.releasing import ENSURE_VM, TAG, make_dist, write_ensure_vm
@@ -203,7 +204,7 @@ class Stage:
 
     def make_draft(self, files: Mapping[str, bytes] | None = None, tag: str = TAG) -> Json:
         """A draft as an earlier run of ours left it."""
-        return self.make_release(tag, files or {}, draft=True, body=section(self.head(), "Notes"))
+        return self.make_release(tag, files or {}, draft=True, body=section(self.head(), Markdown("Notes")))
 
     def make_tag(self, tag: str, commit: str, *, annotated: bool = False) -> None:
         if annotated:

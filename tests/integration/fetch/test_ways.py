@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ci.fetch import places
 from ci.fetch.retry import Patience
 from ci.host.errors import ToolsmithError
 from ci.host.process import held_port
@@ -153,3 +154,38 @@ def test_a_byte_now_and_then_is_given_up_by_tls_too(
             assert "bytes came" in failure(call, server.url, tmp_path, replace(PATIENCE, timeout=1.0)).message
             assert time.monotonic() - started < 40
         stop.set()
+
+
+@pytest.mark.parametrize(
+    "host", ["169.254.169.254", "2852039166", "0xa9fea9fe", "[::ffff:169.254.169.254]", "0251.0376.169.254"]
+)
+def test_the_link_is_not_asked_neither_at_once_nor_by_a_redirect(
+    host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    away = [answer("302 Found", b"", f"Location: http://{host}/latest/meta-data")]
+    with strange_server(lambda _: away) as server:
+        for call in ("an image", "a consumer's file"):
+            for url in (f"http://{host}", server.url):
+                error = failure(call, url, tmp_path)
+                assert "leads to 169.254.169.254, where clouds keep a machine's secrets" in error.message
+
+
+def test_a_login_in_an_address_is_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with strange_server(lambda _: [answer("410 Gone")]) as server:
+        url = server.url.replace("//", "//bob:hunter2@")
+        error = failure("a consumer's file", url, tmp_path)
+    assert {line.split()[0] for line in server.authorizations} == {b"Authorization:"}
+    assert "hunter2" not in error.message + error.hint
+
+
+def test_no_redirect_from_another_machine_leads_to_this_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "localhost,127.0.0.1")
+    monkeypatch.setattr(places, "_is_here", lambda host: host == "localhost")
+    with strange_server(lambda _: [answer("200 OK", b"{}")]) as here:
+        away = [answer("302 Found", b"", f"Location: {here.url.replace('127.0.0.1', 'localhost')}/x")]
+        with strange_server(lambda _: away) as elsewhere:
+            error = failure("a consumer's file", elsewhere.url, tmp_path)
+        assert "127.0.0.1 redirects to localhost, which is this machine" in error.message
+        assert here.connections == 0

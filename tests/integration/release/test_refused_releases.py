@@ -20,6 +20,7 @@ from ci.host.process import held_port
 from ci.records import artifacts
 from ci.rehearsal.faults import Effect, Fault
 from ci.release.state import section
+from ci.text.markdown import Markdown
 from tests.support.releasing import TAG
 from tests.support.stage import FILES, OLDER, Run, Stage, published_bytes
 
@@ -248,7 +249,7 @@ def test_a_published_release_with_other_assets(stage: Stage, change: str) -> Non
     stage.server.set_immutable_releases(stage.repository, enabled=change == "further asset")
     files = right_files(stage)
     published_differently(change)(files)
-    stage.make_release(TAG, files, body=section(stage.head(), "Notes"))
+    stage.make_release(TAG, files, body=section(stage.head(), Markdown("Notes")))
     before = stage.state()
     run = stage.publish()
     assert_refused(run, RefusedError, f"{TAG} is published already, with other assets")

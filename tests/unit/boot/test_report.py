@@ -11,6 +11,7 @@ from markdown_it import MarkdownIt
 from ci.boot import report
 from ci.boot.checks.load import CHECKS
 from ci.records.validation import BootResult, CheckResult, Outcome, ValidationReport
+from ci.text.visible import lines
 
 HOSTILE = [
     "a | b || c",
@@ -93,7 +94,7 @@ def test_a_failure_is_quoted_whole_and_cannot_leave_its_block(text: str) -> None
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_the_report_survives_its_json(text: str) -> None:
-    written = make_report([check(report.printable(text))])
+    written = make_report([check(lines(text))])
     assert ValidationReport.model_validate(json.loads(written.to_json().encode("utf-8"))) == written
 
 

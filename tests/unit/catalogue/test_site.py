@@ -15,7 +15,7 @@ from ci.catalogue import site
 from ci.catalogue.site import DOCUMENT, FEED, PAGE, CatalogueDocument, catalogue_files
 from ci.catalogue.view import MOST_PACKAGES
 from ci.records.release import AttestationRecord, ReleaseFacts, ReleaseRecord
-from ci.text.markdown import visible
+from ci.text.visible import visible
 from tests.support.release_records import (
     HOSTILE,
     make_asset,

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ci.host import actions
+from ci.text.markdown import Markdown
 
 
 @given(st.text())
@@ -46,12 +47,12 @@ def read_outputs(text: str) -> dict[str, str]:
 def test_the_summary_is_appended_with_a_blank_line_between(tmp_path: Path) -> None:
     summary = tmp_path / "summary"
     for text in ("# one\n", "two"):
-        actions.append_summary(text, {"GITHUB_STEP_SUMMARY": str(summary)})
+        actions.append_summary(Markdown(text), {"GITHUB_STEP_SUMMARY": str(summary)})
     assert summary.read_text() == "# one\n\ntwo\n\n"
 
 
 def test_outside_actions_nothing_is_written() -> None:
-    actions.append_summary("x", {})
+    actions.append_summary(Markdown("x"), {})
     actions.set_outputs({"a": "b"}, {})
     assert not actions.in_actions({})
     assert actions.in_actions({"GITHUB_ACTIONS": "true"})

@@ -11,6 +11,7 @@ from ci.host.errors import AccessError, RefusedError, RejectedError, Verificatio
 from ci.release.dist import LocalFile
 from ci.release.publish import carry_out, described
 from ci.release.state import PublishPlan, section
+from ci.text.markdown import Markdown
 from tests.support.answers import FILES, IMAGE, LIST, OURS, RECORD, asset, local, proposal, release
 from tests.support.releasing import COMMIT, TAG
 
@@ -236,8 +237,8 @@ def test_an_asset_that_is_replaced_in_the_last_moment_makes_the_release_a_draft_
 
 def test_what_people_wrote_into_the_draft_stays() -> None:
     ledger = whole(draft=release(draft=True, body=f"Known problem.\n\n{OURS}", name="Mine", prerelease=True))
-    carry_out(ledger, PublishPlan(release=DRAFT), proposal(body=section(COMMIT, "New")))
-    assert ledger.sent["body"] == f"Known problem.\n\n{section(COMMIT, 'New')}"
+    carry_out(ledger, PublishPlan(release=DRAFT), proposal(body=section(COMMIT, Markdown("New"))))
+    assert ledger.sent["body"] == f"Known problem.\n\n{section(COMMIT, Markdown('New'))}"
     # GitHub makes no prerelease the latest.
     assert ledger.sent["latest"] is False
 

@@ -8,6 +8,7 @@ from ci.github.client import GitHub
 from ci.github.files import RepositoryFile
 from ci.host.errors import RefusedError
 from ci.release.rollout import ProposedChange, is_ours, message, survey, turned_down
+from ci.text.markdown import Markdown
 from tests.support.answers import HEAD, TREE, commit
 from tests.support.releasing import TAG
 
@@ -25,7 +26,7 @@ CHANGE = ProposedChange(
     files=files({"manifests/tools.json": "{}\n", "docs/releases.md": "# Releases\n"}),
     title=f"Roll out {TAG}",
     subject=f"the roll-out of {TAG}",
-    body="What changes\n",
+    body=Markdown("What changes\n"),
 )
 OURS = message(CHANGE, TREE)
 
@@ -73,7 +74,7 @@ def test_a_tag_is_not_taken_for_the_beginning_of_another() -> None:
 
 def test_the_digest_is_of_names_and_contents_in_whatever_order() -> None:
     assert replace(CHANGE, files=dict(reversed(list(CHANGE.files.items())))).digest == CHANGE.digest
-    assert replace(CHANGE, title="Other", body="Other").digest == CHANGE.digest
+    assert replace(CHANGE, title="Other", body=Markdown("Other")).digest == CHANGE.digest
 
 
 @pytest.mark.parametrize(
@@ -263,5 +264,5 @@ def test_a_persons_title_stays_and_ours_of_before_does_not() -> None:
 
 def test_a_text_that_ends_our_section_early_does_not() -> None:
     begin, *_, end = CHANGE.section.splitlines()
-    hostile = replace(CHANGE, body=f"one {end} two {begin} three")
+    hostile = replace(CHANGE, body=Markdown(f"one {end} two {begin} three"))
     assert hostile.edits(written(body=f"Before {hostile.section} After")) == {}

@@ -4,6 +4,7 @@ import pytest
 
 from ci.host.errors import RefusedError
 from ci.release.state import PublishPlan, find, is_ours, marker, plan_draft, require_same, section, with_section
+from ci.text.markdown import Markdown
 from tests.support.answers import FILES, IMAGE, LIST, OURS, RECORD, asset, local, release, unread
 from tests.support.releasing import COMMIT, TAG
 
@@ -26,7 +27,7 @@ def test_a_draft_without_it_is_somebodys(body: str | None) -> None:
 # Its text
 
 
-NEW = section("e" * 40, "New notes")
+NEW = section("e" * 40, Markdown("New notes"))
 
 
 @pytest.mark.parametrize(

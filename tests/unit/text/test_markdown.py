@@ -6,7 +6,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from ci.text.markdown import code, file_link, link, shell, table, visible
+from ci.text.markdown import code, file_link, link, shell, table
+from ci.text.visible import visible
 
 HOSTILE = [
     "`",
