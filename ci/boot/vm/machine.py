@@ -111,6 +111,15 @@ class VirtualMachine:
             )
         return Shutdown(reason=await self._last_reason(), exit_code=self._exit.result())
 
+    @property
+    def ended(self) -> bool:
+        """Whether QEMU is gone."""
+        return self._exit.done()
+
+    async def until_ended(self) -> None:
+        """Wait for QEMU to end, however long that takes, and whatever the guest does."""
+        await asyncio.wait({self._exit})
+
     async def close(self) -> None:
         """Stop watching; QEMU must have ended, or have been killed."""
         self._lost.cancel()

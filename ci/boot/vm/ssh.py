@@ -3,10 +3,13 @@
 import asyncio
 import contextlib
 import errno
+import os
+import shlex
 import socket
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import asyncssh
@@ -51,6 +54,13 @@ class CommandResult:
     stdout: str
     stderr: str
     seconds: float
+
+
+def command_line(user: str, port: int, identity: Path) -> str:
+    """What a person types to log in. No host key is kept: a guest has a new one at every start."""
+    options = ("IdentitiesOnly=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR")
+    argv = ["ssh", "-i", os.fspath(identity), "-p", str(port), *(word for one in options for word in ("-o", one))]
+    return shlex.join([*argv, f"{user}@{LOOPBACK}"])
 
 
 class Session(contextlib.AbstractAsyncContextManager["Session"]):
