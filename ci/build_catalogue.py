@@ -30,7 +30,7 @@ NOT_EDITED = "ci.publish_release makes the records and a roll-out brings them; n
 
 def arguments() -> argparse.ArgumentParser:
     """The flags."""
-    result = cli.parser("python -m ci.build_catalogue", __doc__)
+    result = cli.parser("toolsmith-image catalogue", __doc__)
     result.add_argument(
         "--releases", type=Path, default=ROOT / "releases", metavar="FOLDER", help="the records (default: releases)"
     )

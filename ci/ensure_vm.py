@@ -112,4 +112,4 @@ def ensure_vm(request: EnsureVmRequest, reporter: Reporter, client: Client) -> d
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run(main, arguments()))
+    sys.exit(cli.run(main, arguments("toolsmith-image ensure-vm")))

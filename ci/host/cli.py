@@ -111,7 +111,7 @@ def _new_log(prog: str) -> logging.FileHandler:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     else:
         folder = _private_folder()
-    handle, name = tempfile.mkstemp(prefix=f"{stamp}-{prog.rpartition('.')[2]}-", suffix=".log", dir=folder)
+    handle, name = tempfile.mkstemp(prefix=f"{stamp}-{prog.rpartition(' ')[2]}-", suffix=".log", dir=folder)
     result = logging.FileHandler(name, encoding="utf-8", delay=True)
     result.stream = os.fdopen(handle, "w", encoding="utf-8")  # not opened by its name again, which may be another's
     return result

@@ -29,7 +29,7 @@ RERUN = "Re-run the failed jobs of the run: what was built already is kept."
 def arguments() -> argparse.ArgumentParser:
     """The flags."""
     env = os.environ
-    result = cli.parser("python -m ci.workflow.collect_images", __doc__)
+    result = cli.parser("toolsmith-image collect-images", __doc__)
     result.add_argument("--dist", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist")
     result.add_argument("--images", default=env.get("IMAGES", ""), help="the definitions, as a JSON list [IMAGES]")
     result.add_argument("--version", default=env.get("IMAGE_VERSION", ""), help="what was built [IMAGE_VERSION]")

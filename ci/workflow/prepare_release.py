@@ -26,7 +26,7 @@ from ci.release.dist import local_file
 
 def arguments() -> argparse.ArgumentParser:
     """The flags."""
-    result = cli.parser("python -m ci.workflow.prepare_release", __doc__)
+    result = cli.parser("toolsmith-image prepare-release", __doc__)
     result.add_argument("--dist", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist")
     result.add_argument("--tag", help="vYYYY.MM.DD[.N] [the pushed tag; the version in dist]")
     result.add_argument("--image", default=RELEASE_IMAGE, metavar="NAME", help="of several, the manifest's")

@@ -28,7 +28,7 @@ DIGESTS = TypeAdapter(dict[str, dict[str, Sha256]])
 
 def arguments() -> argparse.ArgumentParser:
     """The flags."""
-    result = cli.parser("python -m ci.workflow.verify_images", __doc__)
+    result = cli.parser("toolsmith-image verify-images", __doc__)
     result.add_argument("--dist", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist")
     result.add_argument("--image", metavar="NAME", help="only this definition's files are there (default: all)")
     result.add_argument("--digests", default=os.environ.get("DIGESTS", ""), help="what was handed on [DIGESTS]")
