@@ -180,7 +180,7 @@ def _summarise(record: BuildRecord, output: Path, reporter: Reporter) -> None:
         ("image", image),
         ("sha256", record.image.sha256),
         ("size", f"{record.image.size / 1e6:.0f} MB, {record.image.virtual_size >> 30} GiB virtual"),
-        ("base", f"{record.base.url} ({record.base.verification}: {record.base.verified_by})"),
+        ("base", f"{record.base.url} ({record.base.vouched_for})"),
         ("packages", str(record.packages)),
         ("kernel", record.kernel),
         ("keys", "\n".join(record.authorized_keys)),

@@ -154,6 +154,11 @@ async def login_accepted(port: int, user: str, method: str, secret: Key | str) -
     return await _persistently(log_in, f"logging in as {user} with {method}")
 
 
+def error_in_words(error: Exception) -> str:
+    """What a broken connection said, if it said anything."""
+    return str(error) or "the connection broke"
+
+
 async def _persistently(attempt: Callable[[], Coroutine[Any, Any, T]], what: str) -> T:
     """The outcome of an attempt that has one: a broken connection is none, and is tried again a few times."""
     for left in reversed(range(ATTEMPTS)):
@@ -161,7 +166,7 @@ async def _persistently(attempt: Callable[[], Coroutine[Any, Any, T]], what: str
             return await attempt()
         except (asyncssh.Error, OSError) as error:
             if left == 0:
-                raise BootError(f"{what}: {str(error) or type(error).__name__}", hint="Look at sshd's log.") from error
+                raise BootError(f"{what}: {error_in_words(error)}", hint="Look at sshd's log.") from error
             await asyncio.sleep(PAUSE_SECONDS)
     raise AssertionError("the last attempt returns or raises")
 

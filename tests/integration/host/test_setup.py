@@ -175,7 +175,7 @@ def test_a_shim_works_from_any_folder_through_links_and_passes_its_arguments_and
     # The shorter ones lead to the one command, and are not linked to.
     start: str | Path = "of-ours" if shim.endswith("toolsmith-image") else strange_copy / shim
     env = {"PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": "elsewhere"}
-    told = run(["env", start, "two words", ""], timeout=60, ok=(17,), cwd=tmp_path, env=env).stdout
+    told = run(["env", os.fspath(start), "two words", ""], timeout=60, ok=(17,), cwd=tmp_path, env=env).stdout
     root, *argv = told.removesuffix("\n").split("\n")
     assert root == str(strange_copy)
     assert argv[:3] == ["-P", "-m", "ci"]
