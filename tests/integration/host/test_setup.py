@@ -202,7 +202,7 @@ def test_a_look_at_a_bare_machine_says_what_is_missing_and_installs_nothing(
         (bare_path / name).chmod(0o755)
     before = sorted(strange_copy.rglob("*"))
     env = {"PATH": str(bare_path), "RECORD": str(record), "DEBIAN_FRONTEND": ""}
-    doctor = [bare_path / "bash", strange_copy / "scripts/toolsmith-image", "doctor"]
+    doctor = [os.fspath(bare_path / "bash"), os.fspath(strange_copy / "scripts/toolsmith-image"), "doctor"]
     told = run(doctor, timeout=60, ok=(3,), env=env).stderr
     assert ("missing: gpgv isc-dhcp-client" if system == "Debian" else "guestfish (Debian: guestfish)") in told
     assert " setup, which installs " in told
