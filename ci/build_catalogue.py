@@ -25,7 +25,7 @@ from ci.records.manifest_rules import image_findings
 from ci.records.release import ReleaseRecord, manifest_image
 from ci.text.figures import plural
 
-NOT_EDITED = "ci.publish_release makes the records and a roll-out brings them; nobody edits them."
+NOT_EDITED = "`toolsmith-image publish` makes the records and a roll-out brings them; nobody edits them."
 
 
 def arguments() -> argparse.ArgumentParser:

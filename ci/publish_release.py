@@ -36,7 +36,7 @@ Bundle = Callable[[Path, str | None], Path]
 class PublishReleaseRequest:
     """What to publish: the images in `dist`, of `tag` or of the only version there; the manifest's is `image`.
 
-    `record_sha256` is the digest of the record that ci.workflow.prepare_release made and that was attested, with the
+    `record_sha256` is the digest of the record that prepare-release made and that was attested, with the
     files that it names; None where nothing was.
     """
 

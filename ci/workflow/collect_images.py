@@ -1,7 +1,7 @@
 """Put together what the jobs of a workflow built and tested: every image asked for, and one digest for each file.
 
 Works on the reports alone; the image's digest is the one that was built and tested. Sets the output `digests`, which
-ci.workflow.verify_images compares with in later jobs.
+verify-images compares with in later jobs.
 """
 
 import argparse
@@ -64,7 +64,7 @@ def parse_images(text: str) -> list[str]:
     except ValueError:
         images = None
     if not isinstance(images, list) or not images or not all(isinstance(one, str) for one in images):
-        raise InputError(f"{text!r} is not a list of images", hint="It comes from a job of ci.workflow.plan_images.")
+        raise InputError(f"{text!r} is not a list of images", hint="It comes from a job of plan-images.")
     return images
 
 

@@ -1,7 +1,7 @@
 """Make what a release has beside the images, so that it can be attested first: its record and the consumer's tool.
 
 Writes `release.json` and `ensure-vm.pyz` beside the images and reports, and sets the outputs `record-sha256` and
-`tool-sha256`. It only reads GitHub. ci.publish_release makes the same files again, and takes no other record than the
+`tool-sha256`. It only reads GitHub. publish makes the same files again, and takes no other record than the
 one of the digest that it is given.
 """
 

@@ -188,6 +188,8 @@ def test_the_one_command_is_not_fooled_by_the_folder_it_is_run_in(tmp_path: Path
     env = {"PYTHONPATH": os.fspath(tmp_path)}
     told = run([ROOT / "scripts/toolsmith-image", "validate", "--help"], timeout=60, cwd=tmp_path, env=env).stdout
     assert told.startswith("usage: toolsmith-image validate ")
+    version = run([ROOT / "scripts/toolsmith-image", "--version"], timeout=60, cwd=tmp_path, env=env).stdout
+    assert re.fullmatch(r"toolsmith-image \S+\n", version)
     wrong = run([ROOT / "scripts/toolsmith-image", "build", "--frobnicate"], timeout=60, cwd=tmp_path, ok=(2,))
     assert "--frobnicate" in wrong.stderr
 
