@@ -1,10 +1,11 @@
-# The front door. Everything it does is one command of ci/ or scripts/.
+# What is done to the repository; what is done with images is scripts/toolsmith-image, to which some of it leads.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 
 PYTHON := .venv/bin/python
+TOOLSMITH := ./scripts/toolsmith-image
 # Every shell script of the repository, whatever its name; those that run in the guest too.
 SHELL_SCRIPTS = $$(grep --recursive --files-with-matches --binary-files=without-match --max-count=1 \
 	--extended-regexp '^\#!.*/(env )?(ba|da)?sh' build scripts .ci .github)
@@ -34,15 +35,20 @@ setup-tests: ## install what is missing, the browser that the tests need include
 
 .PHONY: demo
 demo: setup ## bootstrap a Debian base, build an image from it and boot-test it
-	@$(PYTHON) -m ci.demo
+	@$(TOOLSMITH) demo
+
+.PHONY: rehearse
+rehearse: ## publish and roll out what is in dist/, against a GitHub on this machine; needs no root and no token
+	@./scripts/setup.sh --rehearsal
+	@$(TOOLSMITH) rehearse
 
 .PHONY: generations
 generations: setup ## the demo with each generation of Debian: older than Ubuntu 22.04, and newer
-	@for image in bullseye bookworm trixie; do $(PYTHON) -m ci.demo --image $$image --output dist/$$image; done
+	@for image in bullseye bookworm trixie; do $(TOOLSMITH) demo --image $$image --output dist/$$image; done
 
 .PHONY: image
 image: setup ## build the release image from the Ubuntu cloud image
-	@./build/build-image.sh
+	@$(TOOLSMITH) build
 
 .PHONY: test
 test: setup-tests lint ## run all checks and all tests
@@ -53,7 +59,7 @@ lint: setup-lint ## check style, types and shell scripts
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m mypy
-	$(PYTHON) -m ci.workflow.check_rollout
+	$(TOOLSMITH) check-roll-out
 	.venv/bin/shellcheck $(SHELL_SCRIPTS)
 	$(SCHEMA) vendor.github-workflows .github/workflows/*.yml
 	$(SCHEMA) custom.github-workflows-require-timeout .github/workflows/*.yml
@@ -83,16 +89,16 @@ integration: setup-tests ## run the tests that use real libguestfs, QEMU and Chr
 
 .PHONY: bench
 bench: setup ## measure the build against the classic recipe
-	@./scripts/bench.sh
+	@$(TOOLSMITH) bench
 
 .PHONY: catalogue
 catalogue: ## build the release catalogue, dist/catalogue/index.html
 	@./scripts/setup.sh --python
-	@$(PYTHON) -m ci.build_catalogue
+	@$(TOOLSMITH) catalogue
 
 .PHONY: doctor
-doctor: setup ## show whether this machine can build, and what to do where not
-	@$(PYTHON) -m ci.doctor
+doctor: ## show whether this machine can build, and what to do where not; installs nothing
+	@$(TOOLSMITH) doctor
 
 .PHONY: lock
 # The longest first, with the newest of everything; the others are parts of it.
@@ -105,6 +111,11 @@ lock: setup-lint ## bring the locks, requirements*.lock, up to date with pyproje
 	@$(COMPILE) --constraint requirements-dev.lock --output-file requirements.lock
 	@./scripts/setup.sh --lint
 
+.PHONY: generated
+generated: setup-lint ## write anew what is made of other files: docs/validation.md, releases/release.schema.json
+	@$(PYTHON) -m ci.boot.checks.page
+	@$(PYTHON) -m ci.records.release
+
 .PHONY: clean
-clean: ## remove what builds and tests leave; not the environment, not the cache of downloads
+clean: ## remove what builds and tests leave; not the environment, and not the cache: toolsmith-image clean
 	rm -rf dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

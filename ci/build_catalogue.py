@@ -25,12 +25,12 @@ from ci.records.manifest_rules import image_findings
 from ci.records.release import ReleaseRecord, manifest_image
 from ci.text.figures import plural
 
-NOT_EDITED = "ci.publish_release makes the records and a roll-out brings them; nobody edits them."
+NOT_EDITED = "`toolsmith-image publish` makes the records and a roll-out brings them; nobody edits them."
 
 
 def arguments() -> argparse.ArgumentParser:
     """The flags."""
-    result = cli.parser("python -m ci.build_catalogue", __doc__)
+    result = cli.parser("toolsmith-image catalogue", __doc__)
     result.add_argument(
         "--releases", type=Path, default=ROOT / "releases", metavar="FOLDER", help="the records (default: releases)"
     )

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import shlex
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,12 +9,12 @@ from pathlib import Path
 
 from ci.host import cli
 from ci.host.accelerator import CHOICES, Acceleration, Choice, probe, probe_aloud
-from ci.host.errors import InputError, VerificationError
+from ci.host.errors import InputError, VerificationError, toolsmith
 from ci.host.prerequisites import quick_check
 from ci.host.progress import Reporter, short_path
 from ci.host.qcow2 import check_disk_image
 from ci.host.repository import BUILD, ROOT, Revision, current_revision
-from ci.host.workspace import cache_folder
+from ci.host.workspace import cache_folder, in_use
 from ci.image.authorized_keys import read_authorized_keys
 from ci.image.base.base_image import BaseSource, VerifiedBase, fetch_base
 from ci.image.base.bootstrap import bootstrap_base
@@ -44,7 +43,7 @@ class BuildRequest:
 
 def arguments() -> argparse.ArgumentParser:
     """The flags."""
-    parser = cli.parser("python -m ci.build_image", __doc__)
+    parser = cli.parser("toolsmith-image build", __doc__)
     env = os.environ
     parser.add_argument("--image", default=RELEASE_IMAGE, metavar="NAME", help="a file of build/images (%(default)s)")
     parser.add_argument("--version", default=env.get("IMAGE_VERSION"), help="vYYYY.MM.DD[.N] [IMAGE_VERSION; today]")
@@ -93,26 +92,27 @@ def build_image(request: BuildRequest, reporter: Reporter) -> BuildRecord:
     cache = cache_folder()
     quick_check(output=request.output, cache=cache, bootstrap=definition.base.bootstrap is not None)
     acceleration = probe_aloud(request.accel, reporter)
-    base = find_base(request, definition, acceleration, reporter)
-    check_disk_image(base.path)
-    files = (*definition_files(request.image, BUILD / "images"), BUILD / "guest", BUILD / "provision")
-    inputs_digest, inputs = input_digests(ROOT, *files)
-    plan = Plan(
-        definition=definition,
-        definition_name=request.image,
-        definition_sha256=inputs_digest,
-        inputs=inputs,
-        version=str(request.version),
-        revision=revision,
-        built_at=chosen_time(os.environ.get("SOURCE_DATE_EPOCH", "")),
-        base=base,
-        keys=keys,
-        output=request.output.absolute(),
-        cache=cache,
-        use_layers=request.use_layers,
-    )
-    acceleration = probe(request.accel)  # to make the base may have shown that KVM cannot be relied on
-    record = build(plan, acceleration=acceleration, reporter=reporter)
+    with in_use(cache):
+        base = find_base(request, definition, acceleration, reporter)
+        check_disk_image(base.path)
+        files = (*definition_files(request.image, BUILD / "images"), BUILD / "guest", BUILD / "provision")
+        inputs_digest, inputs = input_digests(ROOT, *files)
+        plan = Plan(
+            definition=definition,
+            definition_name=request.image,
+            definition_sha256=inputs_digest,
+            inputs=inputs,
+            version=str(request.version),
+            revision=revision,
+            built_at=chosen_time(os.environ.get("SOURCE_DATE_EPOCH", "")),
+            base=base,
+            keys=keys,
+            output=request.output.absolute(),
+            cache=cache,
+            use_layers=request.use_layers,
+        )
+        acceleration = probe(request.accel)  # to make the base may have shown that KVM cannot be relied on
+        record = build(plan, acceleration=acceleration, reporter=reporter)
     _summarise(record, plan.output, reporter)
     return record
 
@@ -180,14 +180,14 @@ def _summarise(record: BuildRecord, output: Path, reporter: Reporter) -> None:
         ("image", image),
         ("sha256", record.image.sha256),
         ("size", f"{record.image.size / 1e6:.0f} MB, {record.image.virtual_size >> 30} GiB virtual"),
-        ("base", f"{record.base.url} ({record.base.verification}: {record.base.verified_by})"),
+        ("base", f"{record.base.url} ({record.base.vouched_for})"),
         ("packages", str(record.packages)),
         ("kernel", record.kernel),
         ("keys", "\n".join(record.authorized_keys)),
         ("time", f"{record.seconds:.0f} s"),
     ]
     reporter.table(f"Built {record.name}", ("what", "value"), rows)
-    reporter.note(f"Boot-test it next: ./scripts/validate.sh {shlex.quote(image)}")
+    reporter.note(f"Boot-test it next: {toolsmith('validate', image)}")
 
 
 if __name__ == "__main__":

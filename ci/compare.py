@@ -48,7 +48,7 @@ class CompareRequest:
 
 
 def arguments() -> argparse.ArgumentParser:
-    result = cli.parser("python -m ci.compare", __doc__)
+    result = cli.parser("toolsmith-image compare", __doc__)
     result.add_argument("old", metavar="A", help="the older image")
     result.add_argument("new", metavar="B", nargs="?", help="the newer image")
     result.add_argument("--format", choices=FORMATS, default="text", dest="output", help="what to print (%(default)s)")

@@ -4,17 +4,22 @@ Needs neither KVM nor an image host. What it made stays in dist/ to look at.
 """
 
 import argparse
+import os
 import shlex
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ci import rehearse
+from ci.boot.boot import USER
+from ci.boot.vm import ssh
+from ci.boot.vm.qemu import CONSUMER_PORT, LOOPBACK
 from ci.build_image import build_image, request_of_environment
 from ci.host import cli
+from ci.host.accelerator import Accelerator, probe
 from ci.host.process import run
 from ci.host.progress import Reporter, short_path
-from ci.host.qemu import QEMU
+from ci.host.qemu import QEMU, escape
 from ci.host.repository import ROOT
 from ci.host.workspace import LOCK_NAME, cache_folder, exclusive
 from ci.image.definition import DEMO_IMAGE
@@ -24,7 +29,7 @@ from ci.records.validation import Outcome, ValidationReport
 from ci.records.version import Version
 from ci.validate_image import ValidateRequest, validate_image
 
-SSH_PORT = 3023
+SSH_PORT = 3023  # this machine's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +41,7 @@ class DemoRequest:
 
 
 def arguments() -> argparse.ArgumentParser:
-    result = cli.parser("python -m ci.demo", __doc__)
+    result = cli.parser("toolsmith-image demo", __doc__)
     result.add_argument("--image", default=DEMO_IMAGE, metavar="NAME", help="a file of build/images (%(default)s)")
     result.add_argument("--output", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist")
     return result
@@ -62,7 +67,7 @@ def demo(wanted: DemoRequest, reporter: Reporter) -> None:
     tag = Version.parse(built.version)
     rehearse.rehearse(rehearse.RehearseRequest(dist=wanted.output, tag=tag, image=wanted.image), reporter)
     _summarise(wanted.output, built, report, reporter)
-    _tell_how_to_start(image, identity, reporter)
+    reporter.note(how_to_start(image, identity, probe().accelerator))
 
 
 def throwaway_key(folder: Path) -> Path:
@@ -88,19 +93,25 @@ def _summarise(output: Path, built: BuildRecord, report: ValidationReport, repor
         ("start to SSH", ", ".join(starts)),
         ("release", "rehearsed: published, rolled out and fetched back, against a server on this machine"),
         ("what was checked", f"{evidence}{artifacts.REPORT_MARKDOWN}"),
-        ("what it looked like", f"{evidence}{artifacts.SCREENSHOT}, {artifacts.CONSOLE_LOG}, {artifacts.BOOT_CHART}"),
+        ("what was on its console", f"{evidence}{artifacts.CONSOLE_LOG}"),
     ]
     reporter.table("The demo", ("what", "result"), rows)
+    pictures = sorted(path for ending in ("png", "svg") for path in output.glob(f"{built.name}.*.{ending}"))
+    reporter.note("\n  ".join(["Pictures of it:", *(shlex.quote(os.fspath(path.absolute())) for path in pictures)]))
 
 
-def _tell_how_to_start(image: Path, identity: Path, reporter: Reporter) -> None:
+def how_to_start(image: Path, identity: Path, accelerator: Accelerator) -> str:
+    """What a person types to start an image and to log in, in any folder and as often as they like."""
     command = [
-        QEMU, "-drive", f"file={short_path(image)},if=virtio,snapshot=on", "-m", "512",
-        "-netdev", f"user,id=net0,hostfwd=tcp:127.0.0.1:{SSH_PORT}-:3023",
-        "-device", "virtio-net-pci,netdev=net0", "-nographic",
+        QEMU, *accelerator.qemu_args, "-m", "512", "-nographic",
+        "-drive", f"file={escape(image.absolute())},if=virtio,snapshot=on",
+        "-netdev", f"user,id=net0,hostfwd=tcp:{LOOPBACK}:{SSH_PORT}-:{CONSUMER_PORT}",
+        "-device", "virtio-net-pci,netdev=net0",
     ]  # fmt: skip
-    reporter.note(f"Start it yourself:  {shlex.join(command)}")
-    reporter.note(f"and log in:         ssh -i {identity} -p {SSH_PORT} fountain@127.0.0.1")
+    return (
+        f"Start it yourself; its console takes this terminal, and Ctrl-A X ends it:\n  {shlex.join(command)}\n"
+        f"Then log in, in another terminal:\n  {ssh.command_line(USER, SSH_PORT, identity)}"
+    )
 
 
 if __name__ == "__main__":

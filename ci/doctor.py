@@ -13,7 +13,7 @@ from ci.host.workspace import cache_folder
 
 
 def arguments() -> argparse.ArgumentParser:
-    parser = cli.parser("python -m ci.doctor", __doc__)
+    parser = cli.parser("toolsmith-image doctor", __doc__)
     parser.add_argument("--quick", action="store_true", help="leave out the start of libguestfs's appliance")
     return parser
 

@@ -128,4 +128,4 @@ def _tell_of_toolsmith(manifest: ManifestFile, why: str | None, reporter: Report
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run(main, arguments()))
+    sys.exit(cli.run(main, arguments("toolsmith-image ensure-vm")))

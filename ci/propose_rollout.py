@@ -49,10 +49,10 @@ class ProposeRolloutRequest:
 
 
 def arguments() -> argparse.ArgumentParser:
-    result = cli.parser("python -m ci.propose_rollout", __doc__)
+    result = cli.parser("toolsmith-image roll-out", __doc__)
     result.add_argument("--tag", help="the published release, vYYYY.MM.DD[.N] [the pushed tag]")
     result.add_argument(
-        "--record-sha256", metavar="SHA256", help="of its release.json, as ci.publish_release told [what is attested]"
+        "--record-sha256", metavar="SHA256", help="of its release.json, as `publish` told [what is attested]"
     )
     result.add_argument("--repository", metavar="OWNER/NAME", help="[GITHUB_REPOSITORY]")
     result.add_argument(
@@ -115,7 +115,7 @@ def _vouch(request: ProposeRolloutRequest, github: GitHub, data: bytes, record: 
             _prove(github, data, record)
         except UnprovenError as failure:
             if not request.dry_run:
-                hint = f"{failure.hint} Or name its digest, which ci.publish_release told, with --record-sha256."
+                hint = f"{failure.hint} Or name its digest, which `publish` told, with --record-sha256."
                 raise UnprovenError(artifacts.RELEASE, failure.reason, hint=hint) from failure
             github.reporter.warn(failure.message)
 

@@ -17,7 +17,7 @@ from ci.github.client import GitHub
 from ci.github.context import Context, chosen_tag, run_url
 from ci.github.failures import nothing_vanishes
 from ci.host import actions, cli
-from ci.host.errors import AccessError, RemoteError, VerificationError
+from ci.host.errors import AccessError, RemoteError, VerificationError, toolsmith
 from ci.host.progress import Reporter
 from ci.host.repository import ROOT
 from ci.host.workspace import work_folder
@@ -36,7 +36,7 @@ Bundle = Callable[[Path, str | None], Path]
 class PublishReleaseRequest:
     """What to publish: the images in `dist`, of `tag` or of the only version there; the manifest's is `image`.
 
-    `record_sha256` is the digest of the record that ci.workflow.prepare_release made and that was attested, with the
+    `record_sha256` is the digest of the record that prepare-release made and that was attested, with the
     files that it names; None where nothing was.
     """
 
@@ -50,7 +50,7 @@ class PublishReleaseRequest:
 
 
 def arguments() -> argparse.ArgumentParser:
-    result = cli.parser("python -m ci.publish_release", __doc__)
+    result = cli.parser("toolsmith-image publish", __doc__)
     result.add_argument("--dist", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist")
     result.add_argument("--tag", help="vYYYY.MM.DD[.N] [the pushed tag; the version in dist]")
     result.add_argument("--image", default=RELEASE_IMAGE, metavar="NAME", help="of several, the manifest's")
@@ -118,7 +118,7 @@ def publish_release(
             return
         published = carry_out(github, plan, proposal)
     reporter.note(f"{proposal.tag} is published{' already' if plan.published else ''}: {published.html_url}")
-    reporter.note(f"next: python -m ci.propose_rollout --tag {proposal.tag} --record-sha256 {record_file.sha256}")
+    reporter.note(f"next: {toolsmith('roll-out', '--tag', proposal.tag, '--record-sha256', record_file.sha256)}")
     outputs = {"tag": proposal.tag, "url": published.html_url, "record-sha256": record_file.sha256}
     actions.set_outputs(outputs, environ)
 

@@ -42,7 +42,7 @@ class RefreshTarget(NamedTuple):
 
 def arguments() -> argparse.ArgumentParser:
     """The flags."""
-    result = cli.parser("python -m ci.refresh_base", __doc__)
+    result = cli.parser("toolsmith-image refresh-base", __doc__)
     image = os.environ.get("IMAGE") or None
     result.add_argument("--image", default=image, metavar="NAME", help="[IMAGE; all that follow a stream]")
     result.add_argument("--repository", metavar="OWNER/NAME", help="[GITHUB_REPOSITORY]")

@@ -79,7 +79,7 @@ class RehearseRequest:
 
 
 def arguments() -> argparse.ArgumentParser:
-    result = cli.parser("python -m ci.rehearse", __doc__)
+    result = cli.parser("toolsmith-image rehearse", __doc__)
     result.add_argument("--dist", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist")
     result.add_argument("--tag", help="vYYYY.MM.DD[.N] [the version in dist]")
     result.add_argument(

@@ -50,11 +50,12 @@ class ValidateRequest:
     memory_mib: int = MEMORY_MIB
     at_most: int | None = None
     boot_seconds: float = BOOT_SECONDS
+    keep_running: bool = False
 
 
 def arguments() -> argparse.ArgumentParser:
     """The flags; the names of their values are the request's."""
-    result = cli.parser("python -m ci.validate_image", __doc__)
+    result = cli.parser("toolsmith-image validate", __doc__)
     result.add_argument("image", type=Path, metavar="IMAGE.qcow2")
     result.add_argument(
         "--identity",
@@ -93,6 +94,9 @@ def arguments() -> argparse.ArgumentParser:
         metavar="SECONDS",
         dest="boot_seconds",
         help="how long a guest may take to come up with KVM; without, six times as long (default: %(default)s)",
+    )
+    result.add_argument(
+        "--keep-running", action="store_true", help="let the machine of a boot that failed stay, and tell the way in"
     )
     return result
 
@@ -145,6 +149,7 @@ def validate_image(asked: ValidateRequest, reporter: Reporter) -> ValidationRepo
             settings = BootSettings(
                 image=image.path.absolute(),
                 acceleration=acceleration,
+                keep_running=reporter.note if asked.keep_running else None,
                 record=image.record,
                 identity=identity,
                 boot_seconds=asked.boot_seconds,

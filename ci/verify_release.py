@@ -71,7 +71,7 @@ class VerifyReleaseRequest:
 
 def arguments() -> argparse.ArgumentParser:
     """The flags."""
-    result = cli.parser("python -m ci.verify_release", __doc__)
+    result = cli.parser("toolsmith-image verify", __doc__)
     what = result.add_mutually_exclusive_group()
     what.add_argument("--manifest", default=MANIFEST, metavar="PATH|URL", help="default: manifests/tools.json")
     what.add_argument("--tag", help="vYYYY.MM.DD[.N], of --repository")

@@ -6,8 +6,10 @@
 #   --lint       these, and what checks the sources and runs the unit tests
 #   --image      the packages that every stage imports, and the system's tools to build and boot images
 #   --tests      everything, a browser included
+#   --look       nothing: it says what a person's machine lacks
 #
 # Without an argument: what a person's machine needs for `make demo`, which is --image and --rehearsal.
+# All but --image, --tests and the last work wherever Python 3.11 does, macOS with its old bash included.
 # Exit code 3: this machine lacks something that the script cannot install (docs/exit-codes.md).
 set -euo pipefail
 
@@ -22,15 +24,16 @@ locks=(requirements.lock requirements-rehearsal.lock requirements-dev.lock)
 
 # What the part asks for: how many of the locks, the system's tools, a browser, projects of npm packages. Those are the
 # emulator that a release is rehearsed with; GitHub's own parser and the checker of accessibility, which tests stand on.
-depth=1 system=no browser=no npm_projects=()
+depth=1 system=no browser=no npm_projects=() look=no
 case ${1:-} in
     --python) ;;
     --rehearsal) depth=2 npm_projects=(ci/rehearsal) ;;
     --lint) depth=3 ;;
     --image) system=yes ;;
     --tests) depth=3 system=yes browser=yes npm_projects=(ci/rehearsal tests/support) ;;
+    --look) look=yes ;;
     "") depth=2 system=yes npm_projects=(ci/rehearsal) ;;
-    *) echo "usage: $0 [--python | --rehearsal | --lint | --image | --tests]" >&2 && exit 2 ;;
+    *) echo "usage: $0 [--python | --rehearsal | --lint | --image | --tests | --look]" >&2 && exit 2 ;;
 esac
 lock=${locks[depth - 1]}
 
@@ -180,8 +183,12 @@ find_python() {
 # What the environment holds once `lock` is installed: it and the locks before it, for this Python, which an upgrade of
 # the system may replace.
 wanted_state() {
-    "$venv/bin/python" -c 'import sys; print(*sys.version_info[:2])'
-    (cd "$root" && sha256sum "${locks[@]:0:depth}")
+    (cd "$root" && "$venv/bin/python" - "${locks[@]:0:depth}" <<'END')
+import hashlib, pathlib, sys
+print(*sys.version_info[:2])
+for lock in sys.argv[1:]:
+    print(hashlib.sha256(pathlib.Path(lock).read_bytes()).hexdigest(), lock, sep="  ")
+END
 }
 
 # True where what the environment holds begins with what is wanted: with a longer lock installed, nothing is missing.
@@ -225,7 +232,7 @@ make_environment() {
 install_npm_packages() {
     local project=$root/$1 installed
     installed=$project/node_modules/.installed
-    if [[ ! -f $project/package-lock.json ]] || cmp --quiet "$project/package-lock.json" "$installed"; then return; fi
+    if [[ ! -f $project/package-lock.json ]] || cmp -s "$project/package-lock.json" "$installed"; then return; fi
     say "installing the npm packages of $project/package-lock.json"
     PATH=$venv/bin:$PATH npm ci --prefix "$project" --ignore-scripts --no-audit --no-fund --loglevel error >&2 ||
         fail "the npm packages could not be installed"
@@ -233,8 +240,24 @@ install_npm_packages() {
     done_something=yes
 }
 
+# For a machine on which nothing is installed yet: where there is an environment, toolsmith-image doctor sees more.
+look_only() {
+    local package missing=()
+    if has apt-get && has dpkg-query; then
+        while IFS= read -r package; do missing+=("$package"); done < <(find_missing_packages && find_missing_dhcp_client)
+        if ((${#missing[@]})); then say "these packages are missing: ${missing[*]}"; fi
+        say "next: make -C $(printf %q "$root") setup, which installs what is missing and the Python environment"
+    else
+        (list_what_to_install) || true
+        say "next: make -C $(printf %q "$root") setup, which installs the Python environment once they are there"
+    fi
+    (find_python >/dev/null) || true # it says so where there is none
+    exit 3
+}
+
 main() {
     local project
+    if [[ $look == yes ]]; then look_only; fi
     # One set-up at a time: the lock is on the folder itself and ends with this process.
     exec 9<"$root"
     if has flock; then PATH=$lookup_path flock 9; fi
@@ -243,7 +266,7 @@ main() {
         make_kernel_readable
     fi
     make_environment
-    for project in "${npm_projects[@]}"; do install_npm_packages "$project"; done
+    for project in ${npm_projects[@]+"${npm_projects[@]}"}; do install_npm_packages "$project"; done
     if [[ $done_something == no ]]; then say "nothing to do"; else say "done in $SECONDS s"; fi
 }
 

@@ -1,9 +1,3 @@
 #!/usr/bin/env bash
 # Boot-test an image: see --help.
-set -euo pipefail
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-if [[ ! -x $root/.venv/bin/python ]]; then
-    echo "error: the Python environment is not set up; run: make -C $root setup" >&2
-    exit 3
-fi
-PYTHONPATH=$root exec "$root/.venv/bin/python" -m ci.validate_image "$@"
+exec "$(dirname "${BASH_SOURCE[0]}")/toolsmith-image" validate "$@"

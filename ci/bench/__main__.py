@@ -1,6 +1,6 @@
 """Measure the build and the image against the usual way, and print the figures as a Markdown table on stdout.
 
-build:  a copy of the base, one virt-customize and one virt-sysprep, against `python -m ci.build_image`.
+build:  a copy of the base, one virt-customize and one virt-sysprep, against `toolsmith-image build`.
 boot:   the base with a cloud-init seed, and the image with an init that only reports, against the image; and the image
         as Toolsmith starts it, with little memory against much.
 memory: the least memory in which it does some work as Toolsmith starts it.
@@ -32,7 +32,7 @@ from ci.host.process import require_tool, run
 from ci.host.progress import Reporter, write_result
 from ci.host.qemu import QEMU
 from ci.host.repository import BUILD, current_revision
-from ci.host.workspace import cache_folder, require_space, work_folder
+from ci.host.workspace import cache_folder, in_use, require_space, work_folder
 from ci.image.definition import DEMO_IMAGE, GIB, load_definition
 
 PARTS = {"build": measure_builds, "boot": measure_boots, "memory": measure_memory, "fetch": measure_fetch}
@@ -44,7 +44,7 @@ BUSY_LOAD = 0.5
 
 
 def arguments() -> argparse.ArgumentParser:
-    result = cli.parser("python -m ci.bench", __doc__)
+    result = cli.parser("toolsmith-image bench", __doc__)
     result.add_argument("--image", default=DEMO_IMAGE, metavar="NAME", help="a file of build/images (%(default)s)")
     result.add_argument(
         "--only", nargs="+", choices=PARTS, default=[*PARTS], help=f"what to measure (default: {' '.join(PARTS)})"
@@ -67,7 +67,7 @@ def main(options: argparse.Namespace, reporter: Reporter) -> None:
     for tool in ("virt-customize", "virt-sysprep", "cloud-localds"):
         require_tool(tool)
     kept = contextlib.nullcontext(options.keep.absolute()) if options.keep else None
-    with kept or work_folder(cache_folder() / "bench") as folder:
+    with in_use(cache_folder()), kept or work_folder(cache_folder() / "bench") as folder:
         folder.mkdir(parents=True, exist_ok=True)
         subject = _subject(options, folder, reporter)
         parts: dict[str, MeasuredPart] = {}

@@ -1,7 +1,7 @@
 """Measure starts: of the base with a seed, of our image, of its floor, and of the consumer's machine.
 
 The floor is the start of the same disk and kernel with an init that does nothing but report. Part of
-`python -m ci.bench`.
+`toolsmith-image bench`.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Measure builds: ours against a copy of the base, one virt-customize and one virt-sysprep.
 
-Also what all parts of `python -m ci.bench` measure: see BenchSubject.
+Also what all parts of `toolsmith-image bench` measure: see BenchSubject.
 """
 
 import sys

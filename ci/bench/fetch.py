@@ -1,7 +1,7 @@
 """Measure the consumer's tool: a download against curl's with sha256sum behind it, a look at what is there, its start.
 
 The server is on this machine and sends from the page cache, so that no network blurs the figures. Part of
-`python -m ci.bench`.
+`toolsmith-image bench`.
 """
 
 import functools

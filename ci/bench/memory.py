@@ -1,4 +1,4 @@
-"""Measure the least memory in which the image is of use, as Toolsmith starts it. Part of `python -m ci.bench`.
+"""Measure the least memory in which the image is of use, as Toolsmith starts it. Part of `toolsmith-image bench`.
 
 Of use is: it starts, lets in by SSH on port 3023, and Python, git and curl do some work there.
 """

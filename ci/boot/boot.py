@@ -1,6 +1,8 @@
 """One boot as a test sees it: the machine, the way in, and the results so far, which outlive the machine's end."""
 
 import asyncio
+import os
+import shlex
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -19,7 +21,7 @@ from ci.host.accelerator import Acceleration
 from ci.host.errors import BootError
 from ci.host.process import held_port
 from ci.records.build import BuildRecord
-from ci.records.validation import BootResult, CheckResult
+from ci.records.validation import BootResult, CheckResult, Outcome
 
 USER = "fountain"
 
@@ -46,10 +48,13 @@ class BootSettings:
 
     `boot_seconds` is how long a guest may take to come up, before it is scaled. `port` is the host's port for SSH, and
     the next one is for 3023; None takes free ones.
+
+    `keep_running` is told how to get into the machine of a boot that failed, which then stays until it is powered off.
     """
 
     image: Path
     acceleration: Acceleration
+    keep_running: Callable[[str], object] | None = None
     record: BuildRecord | None = None
     identity: ssh.Key | None = None
     boot_seconds: float = BOOT_SECONDS
@@ -160,9 +165,30 @@ class Boot:
                     await self._note_arrival(running, session)
                     guest = Guest(self, running, session, key)
                     yield guest
+                    if any(done.outcome is Outcome.FAILED for done in self.checks):
+                        await self._stay(running, port, key)
                     await guest.shut_down()
+            except BootError as error:
+                await self._stay(running, port, key, error.message)
+                raise
             finally:
                 self.total_seconds = running.elapsed()
+
+    async def _stay(self, running: VirtualMachine, port: int, key: ssh.Key, message: str = "") -> None:
+        """Where that was asked for, keep the machine for a person who looks into it; returns when QEMU has ended."""
+        if self.settings.keep_running is None or running.ended:
+            return
+        identity, console = self.folder / "id", self.folder / machine.CONSOLE_LOG
+        key.private.write_private_key(identity)
+        identity.chmod(0o600)
+        failed = ", ".join(done.id for done in self.checks if done.outcome is Outcome.FAILED)
+        self.settings.keep_running(
+            f"The boot `{self.name}` failed ({message or failed}), and its machine stays.\n"
+            f"  look into it, in another terminal:  {ssh.command_line(USER, port, identity)}\n"
+            f"  what is on its console:             tail -f {shlex.quote(os.fspath(console))}\n"
+            "  end it, and the test goes on:       sudo poweroff, in the machine; or Ctrl-C here, which ends the test"
+        )
+        await running.until_ended()
 
     async def _note_arrival(self, running: VirtualMachine, session: ssh.Session) -> None:
         """Wait for the login prompt too: then the guest has come up."""

@@ -1,5 +1,6 @@
 """The boot test's evidence in the forms people and programs read: Markdown, JUnit, the consoles in one file."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -53,10 +54,17 @@ def render_markdown(report: ValidationReport) -> Markdown:
         boots=table(BOOT_COLUMNS, [boot_row(boot) for boot in report.boots]),
         checks=table(CHECK_COLUMNS, [_row(check) for check in checks]),
         known=CHECKS,
+        code=code,
         quoted=quoted,
         title=_title,
+        way_in=lambda image: Markdown("To get into it: {}").format(code(way_in(image))),
         word=word,
     )
+
+
+def way_in(image: str) -> str:
+    """The command after which the machine of a boot that fails stays, with the way in."""
+    return shlex.join(["toolsmith-image", "validate", f"dist/{image}", "--keep-running"])
 
 
 def _row(check: CheckResult) -> list[Markdown]:
@@ -79,7 +87,7 @@ def render_junit(report: ValidationReport) -> str:
     xml = JUnitXml("validation")
     for boot in dict.fromkeys(check.boot for check in report.checks):
         suite = TestSuite(f"{report.image}: {boot}")
-        suite.add_testcases([_case(check) for check in report.checks if check.boot == boot])
+        suite.add_testcases([_case(check, report.image) for check in report.checks if check.boot == boot])
         suite.timestamp = report.started_at.isoformat(timespec="seconds")
         xml.add_testsuite(suite)
     xml.update_statistics()  # type: ignore[no-untyped-call]  # junitparser has no types here
@@ -87,15 +95,16 @@ def render_junit(report: ValidationReport) -> str:
     return text.decode() if isinstance(text, bytes) else text
 
 
-def _case(check: CheckResult) -> TestCase:
+def _case(check: CheckResult, image: str) -> TestCase:
     case = TestCase(check.id, classname=f"validation.{check.boot}", time=check.seconds)
     if check.outcome is Outcome.FAILED:
         failure = Failure(f"{check.title}: not as expected")
         known = CHECKS[check.id]
-        asked = f"To repeat it in the guest{', as root' if known.root else ''}:\n\n{known.command}"
+        where = f"To repeat it in the guest{', as root' if known.root else ''}"
+        asked = f"{where}:\n\n{known.command}\n\nTo get into it: {way_in(image)}"
         repeated = asked if known.command else f"To repeat it by hand: {known.by_hand}"
         seen = f"expected:\n{lines(check.expected)}\n\nactual:\n{lines(check.actual)}"
-        parts = [seen, known.why, repeated, f"Where to look: {known.look_for}"]
+        parts = [seen, known.why, repeated, f"Where to look: {known.look_for}", f"docs/validation.md#{known.id}"]
         failure.text = "\n\n".join(parts)
         case.result = [failure]
     if check.outcome is Outcome.SKIPPED:

@@ -1,6 +1,7 @@
 """What the catalogue shows of each release beside its record: what is chosen, compared and said in words."""
 
 import re
+import shlex
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -78,6 +79,17 @@ class ShownRelease:
     def attestations_link(self) -> str | None:
         """The page of all that the repository's workflows had signed."""
         return self._page("attestations")
+
+    @property
+    def fetch(self) -> str:
+        """What a consumer types, in a workspace with the manifest; a step that fails ends it."""
+        tool = self.record.ensure_vm
+        name = shlex.quote(tool.name)
+        return (
+            f"curl --fail --location --output {name} {shlex.quote(tool.url)} &&\n"
+            f"echo {shlex.quote(f'{tool.sha256}  {tool.name}')} | sha256sum --check &&\n"
+            f"python3 {name} --localize"
+        )
 
     def _page(self, path: str) -> str | None:
         """A page of the repository; None where that is not known."""

@@ -1,5 +1,6 @@
 """What the images of a pull request came to, beside the release before: for its comment and the run's page."""
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,9 @@ from ci.comparison.difference import Difference
 from ci.comparison.image_facts import ComparedImage, Evidence, difference, of_build, read_build
 from ci.host.errors import InputError
 from ci.records import artifacts
-from ci.records.validation import CheckResult, Outcome, ValidationReport
+from ci.records.validation import Outcome, ValidationReport
 from ci.text.figures import change, counted, megabytes, seconds
-from ci.text.markdown import BLOCKS, LIST, Markdown, code, folded, link, table, word
+from ci.text.markdown import BLOCKS, LIST, Markdown, code, file_link, folded, link, table, word
 
 # GitHub takes 65,536 characters for a comment; see ci/release/notes.py.
 LIMIT = 50_000
@@ -63,7 +64,7 @@ def render(
     above = [
         Markdown("### Images: good" if good else "### Images: not good"),
         table(columns, [_row(name, found.get(name), changes.get(name)) for name in images]),
-        *(_failures(name, one.report.failed) for name in images if (one := found.get(name)) and one.report),
+        *(_failures(name, one, run) for name in images if (one := found.get(name)) and one.report),
     ]
     tags = {past.tag: past.url for past in before.values()}
     below = [Markdown("Compared with {}.").format(link(word(tag), url)) for tag, url in sorted(tags.items())]
@@ -124,9 +125,21 @@ def _start(report: ValidationReport | None, changes: Difference | None) -> Markd
     return LIST.join(parts) or words.UNKNOWN
 
 
-def _failures(name: str, failed: Sequence[CheckResult]) -> Markdown:
-    rows = [tuple(map(code, (name, one.boot, one.id, one.expected, one.actual))) for one in failed[:CHECK_ROWS]]
-    return table(("image", "boot", "failed check", "expected", "actual"), rows)
+def _failures(name: str, evidence: Evidence, run: str | None) -> Markdown:
+    """The checks that failed, each with a link to what it is, and how all are repeated."""
+    failed = evidence.report.failed[:CHECK_ROWS] if evidence.report else ()
+    if not failed:
+        return Markdown("")
+    page = f"{run.partition('/actions/')[0]}/blob/HEAD/docs/validation.md" if run else ""
+    rows = []
+    for one in failed:
+        check = file_link(one.id, f"{page}#{one.id}") if page else code(one.id)
+        rows.append((code(name), code(one.boot), check, code(one.expected), code(one.actual)))
+    build = ("toolsmith-image", "build", "--image", name, "--version", evidence.build.version)
+    test = ("toolsmith-image", "validate", f"dist/{evidence.build.image.file}", "--keep-running")
+    told = Markdown("To repeat them, and to get into the machine: {}, then {}.")
+    heads = ("image", "boot", "failed check", "expected", "actual")
+    return BLOCKS.join([table(heads, rows), told.format(code(shlex.join(build)), code(shlex.join(test)))])
 
 
 def _details(name: str, changes: Difference, rows: int) -> Iterator[Markdown]:

@@ -19,7 +19,7 @@ from collections.abc import Collection, Iterator
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 
-from ci.host.errors import VerificationError
+from ci.host.errors import VerificationError, make_setup
 from ci.host.files import write_atomic
 from ci.host.repository import ROOT, current_revision, require_checkout
 
@@ -140,7 +140,7 @@ def _library_files() -> Iterator[tuple[str, bytes]]:
             if file.hash is None or (file.hash.mode, file.hash.value) != ("sha256", digest):
                 raise VerificationError(
                     f"{file} of {library} {distribution.version} is not as it was installed",
-                    hint="Make the environment anew: remove .venv, then `make setup`.",
+                    hint=f"Make the environment anew: remove .venv, then `{make_setup()}`.",
                 )
             yield name, content
 

@@ -67,7 +67,8 @@ def classified(url: str, error: Exception) -> Exception:
         return _of_proxy(url, error)
     if isinstance(error, PASSING):
         return TransientError(cause(error, "no connection"))
-    return FetchError(f"{shown} cannot be fetched ({type(error).__name__})", hint="Check the URL.")
+    why = cause(error, "it is no address, or what is there cannot be read")
+    return FetchError(f"{shown} cannot be fetched: {why}", hint="Check the URL.")
 
 
 def _of_proxy(url: str, error: requests.exceptions.ProxyError) -> Exception:

@@ -136,7 +136,7 @@ def _new_log(prog: str) -> _Log:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     else:
         folder = _private_folder()
-    handle, name = tempfile.mkstemp(prefix=f"{stamp}-{prog.rpartition('.')[2]}-", suffix=".log", dir=folder)
+    handle, name = tempfile.mkstemp(prefix=f"{stamp}-{prog.rpartition(' ')[2]}-", suffix=".log", dir=folder)
     return _Log(Path(name), os.fdopen(handle, "wb"))
 
 

@@ -4,8 +4,28 @@ An entrypoint turns a `ToolsmithError` into one message and an exit code; anythi
 traceback. The codes are documented in docs/exit-codes.md, and a test keeps the two in step.
 """
 
+import os
+import shlex
+import shutil
 from collections.abc import Iterable
+from pathlib import Path
 from typing import ClassVar
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+def toolsmith(*argv: str) -> str:
+    """One of our commands as it can be pasted here: by its name where PATH leads to it, else by its path."""
+    shim = _ROOT / "scripts" / "toolsmith-image"
+    found, here = shutil.which(shim.name), Path.cwd()
+    if found and Path(found).resolve() == shim:
+        return shlex.join([shim.name, *argv])
+    return shlex.join([os.fspath(shim.relative_to(here) if shim.is_relative_to(here) else shim), *argv])
+
+
+def make_setup() -> str:
+    """What installs what is missing, as it can be pasted here."""
+    return "make setup" if Path.cwd() == _ROOT else shlex.join(["make", "-C", os.fspath(_ROOT), "setup"])
 
 
 class ToolsmithError(Exception):
@@ -43,7 +63,7 @@ class AcceleratorError(HostError):
     def __init__(self, message: str, *, details: str = "") -> None:
         hint = (
             "This machine's KVM cannot be relied on. Set TOOLSMITH_ACCELERATOR=tcg, which is slower and works "
-            "everywhere; `python -m ci.doctor` tries KVM anew."
+            f"everywhere; `{toolsmith('doctor')}` tries KVM anew."
         )
         super().__init__(message, hint=hint, details=details)
 

@@ -16,7 +16,7 @@ from ci.host import this_machine
 from ci.host.accelerator import CHOICE_VARIABLE, probe
 from ci.host.accelerator.kernel import KERNEL_VARIABLE, choose_kernel
 from ci.host.accelerator.kvm_device import NO_GUESTS
-from ci.host.errors import HostError, InputError
+from ci.host.errors import HostError, InputError, make_setup
 from ci.host.process import find_tool
 from ci.host.qemu import QEMU
 
@@ -25,8 +25,6 @@ OUTPUT_BYTES = 6 * GIB  # the disk being built (sparse, about 3 GiB) beside its 
 CACHE_BYTES = 2 * GIB  # a base image and its parts
 APPLIANCE_BYTES = GIB // 2  # libguestfs keeps its appliance in /var/tmp
 MEMORY_BYTES = 2 * GIB  # the appliance, or a guest of the boot test
-
-SETUP = "make setup"
 
 
 class Status(StrEnum):
@@ -104,7 +102,7 @@ def parse_version(text: str) -> tuple[int, ...]:
 def check_tool(tool: Tool, version: str | None, *, optional: bool) -> Finding:
     """`version` is what the program prints, None where it is not installed."""
     if version is None:
-        fix = f"{SETUP} (Debian, Ubuntu: apt-get install {tool.package})"
+        fix = f"{make_setup()} (Debian, Ubuntu: apt-get install {tool.package})"
         if tool.only_for:
             fix += f"; only for {tool.only_for}"
         status = Status.WARNING if optional else Status.MISSING
@@ -132,7 +130,7 @@ def check_accelerator() -> Finding:
     """KVM where a guest really runs with it, tried now; the reason where none does."""
     name = "accelerator"
     if not find_tool(QEMU):
-        return Finding(name=name, found="not known without QEMU", status=Status.WARNING, fix=SETUP)
+        return Finding(name=name, found="not known without QEMU", status=Status.WARNING, fix=make_setup())
     try:
         acceleration = probe(anew=True)
     except (HostError, InputError) as error:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeAlias
 
-from ci.host.errors import HostError, ToolError, ToolTimeoutError
+from ci.host.errors import HostError, ToolError, ToolTimeoutError, make_setup, toolsmith
 
 logger = logging.getLogger("ci.tools")
 
@@ -60,7 +60,7 @@ def require_tool(name: str) -> str:
         return path
     raise HostError(
         f"{name} is not installed, or not in PATH",
-        hint="Run `make setup`, or `python -m ci.doctor` to see everything that is missing.",
+        hint=f"Run `{make_setup()}`, or `{toolsmith('doctor')}` to see everything that is missing.",
     )
 
 

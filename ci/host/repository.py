@@ -22,13 +22,24 @@ class Revision:
 
 def current_revision(root: Path = ROOT) -> Revision:
     """The revision of this checkout; an archive without git's data is an unknown, dirty one."""
-    git = ["git", "-c", f"safe.directory={root}", "-C", os.fspath(root)]
     try:
-        commit = run([*git, "rev-parse", "HEAD"], timeout=30).stdout.strip()
-        changes = run([*git, "status", "--porcelain"], timeout=60).stdout.strip()
+        commit = _git(root, "rev-parse", "HEAD")
+        changes = _git(root, "status", "--porcelain")
     except (ToolError, HostError):
         return Revision(commit=UNKNOWN_COMMIT, dirty=True)
     return Revision(commit=commit, dirty=bool(changes))
+
+
+def described(root: Path = ROOT) -> str:
+    """This checkout in git's words: the release before it and the commit, as in v2026.11.23-4-g1234567890ab-dirty."""
+    try:
+        return _git(root, "describe", "--tags", "--match", "v*", "--always", "--dirty", "--abbrev=12")
+    except (ToolError, HostError):
+        return UNKNOWN_COMMIT
+
+
+def _git(root: Path, *argv: str) -> str:
+    return run(["git", "-c", f"safe.directory={root}", "-C", os.fspath(root), *argv], timeout=60).stdout.strip()
 
 
 def require_checkout(revision: Revision, commit: str, what: str) -> None:

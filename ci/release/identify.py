@@ -10,7 +10,6 @@ from ci.github.answers import Pull, Release
 from ci.github.client import GitHub
 from ci.host.errors import UnknownOriginError, VerificationError
 from ci.records import artifacts
-from ci.records.build import Verification
 from ci.records.release import AssetRecord, ImageRelease, ReleaseRecord
 from ci.records.version import Version
 from ci.release.assets import compare_assets
@@ -18,13 +17,6 @@ from ci.release.read_back import newest_release, read_record
 from ci.release.rollout import branch_name
 
 SCHEMA = "fountainkit-toolsmith-image/identification/1"
-
-VERIFIED_BY = {
-    Verification.PINNED_DIGEST: "its digest is pinned: {by}",
-    Verification.SIGNED_CHECKSUMS: "its checksums are signed by {by}",
-    Verification.SIGNED_PACKAGES: "its packages are signed: {by}",
-    Verification.NONE: "nothing vouches for it",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +152,7 @@ def rows(
         ("commit", f"{record.commit} of {record.repository}"),
         ("workflow run", record.run or "none: published by hand"),
         ("definition", f"{image.definition}, SHA-256 {image.definition_sha256}"),
-        ("base", f"{base.url}, SHA-256 {base.sha256}; {VERIFIED_BY[base.verification].format(by=base.verified_by)}"),
+        ("base", f"{base.url}, SHA-256 {base.sha256}; {base.vouched_for}"),
         ("packages", f"{image.packages}{since}"),
         ("boot test", f"{tested.passed} passed, {tested.skipped} skipped, with {tested.accelerator}; to SSH: {boots}"),
         ("attestation", _attestation(record, image)),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ci.github.answers import Release
 from ci.github.client import GitHub
 from ci.github.context import Context
-from ci.host.errors import RefusedError, UnprovenError, VerificationError
+from ci.host.errors import RefusedError, UnprovenError, VerificationError, toolsmith
 from ci.records import artifacts
 from ci.records.published import parse_published, require_bytes
 from ci.records.release import AssetRecord, ReleaseRecord
@@ -82,7 +82,7 @@ def _content(release: Release) -> set[tuple[object, ...]]:
 def _published(github: GitHub, tag: str, *, prerelease: bool) -> Release:
     release = github.published_release(tag)
     if release is None or release.draft:
-        raise RefusedError(f"{tag} is not published", hint=f"`python -m ci.publish_release --tag {tag}` does that.")
+        raise RefusedError(f"{tag} is not published", hint=f"`{toolsmith('publish', '--tag', tag)}` does that.")
     if release.prerelease and not prerelease:
         raise RefusedError(
             f"{tag} is marked as a pre-release, so that nobody is moved to it",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ci.github.answers import Asset, Release
-from ci.host.errors import RefusedError
+from ci.host.errors import RefusedError, toolsmith
 from ci.records import artifacts
 from ci.release.assets import compare_assets
 from ci.release.dist import LocalFile
@@ -122,7 +122,7 @@ def require_same(
         raise RefusedError(
             f"{where} with these files, but by another run, after other releases or under another name of the "
             f"repository: its {artifacts.RELEASE} is not the one of this run: {release.html_url}",
-            hint=f"It is rolled out by `python -m ci.propose_rollout --tag {release.tag_name}`, or by the run that "
+            hint=f"It is rolled out by `{toolsmith('roll-out', '--tag', release.tag_name)}`, or by the run that "
             "published it.",
         )
     differences = (

@@ -12,7 +12,7 @@ from ci.host.repository import ROOT
 
 def arguments() -> argparse.ArgumentParser:
     """The flags."""
-    result = cli.parser("python -m ci.workflow.bundle_ensure_vm", __doc__)
+    result = cli.parser("toolsmith-image bundle-ensure-vm", __doc__)
     result.add_argument("--output", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist")
     return result
 

@@ -18,7 +18,7 @@ MAX_BYTES = 64 << 20
 
 def arguments() -> argparse.ArgumentParser:
     """The flags."""
-    result = cli.parser("python -m ci.workflow.check_rollout", __doc__)
+    result = cli.parser("toolsmith-image check-roll-out", __doc__)
     result.add_argument("--root", type=Path, default=ROOT, metavar="FOLDER", help="the checkout (default: this one)")
     return result
 

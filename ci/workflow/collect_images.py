@@ -1,7 +1,7 @@
 """Put together what the jobs of a workflow built and tested: every image asked for, and one digest for each file.
 
 Works on the reports alone; the image's digest is the one that was built and tested. Sets the output `digests`, which
-ci.workflow.verify_images compares with in later jobs.
+verify-images compares with in later jobs.
 """
 
 import argparse
@@ -29,7 +29,7 @@ RERUN = "Re-run the failed jobs of the run: what was built already is kept."
 def arguments() -> argparse.ArgumentParser:
     """The flags."""
     env = os.environ
-    result = cli.parser("python -m ci.workflow.collect_images", __doc__)
+    result = cli.parser("toolsmith-image collect-images", __doc__)
     result.add_argument("--dist", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist")
     result.add_argument("--images", default=env.get("IMAGES", ""), help="the definitions, as a JSON list [IMAGES]")
     result.add_argument("--version", default=env.get("IMAGE_VERSION", ""), help="what was built [IMAGE_VERSION]")
@@ -64,7 +64,7 @@ def parse_images(text: str) -> list[str]:
     except ValueError:
         images = None
     if not isinstance(images, list) or not images or not all(isinstance(one, str) for one in images):
-        raise InputError(f"{text!r} is not a list of images", hint="It comes from a job of ci.workflow.plan_images.")
+        raise InputError(f"{text!r} is not a list of images", hint="It comes from a job of plan-images.")
     return images
 
 

@@ -18,7 +18,7 @@ from ci.github.client import GitHub
 from ci.github.context import Context, chosen_tag
 from ci.github.conversation import workflow_run
 from ci.host import actions, cli
-from ci.host.errors import InputError, RefusedError, ToolError
+from ci.host.errors import InputError, RefusedError, ToolError, toolsmith
 from ci.host.process import run
 from ci.host.progress import Reporter
 from ci.host.repository import ROOT
@@ -73,7 +73,7 @@ class Purpose(StrEnum):
 def arguments() -> argparse.ArgumentParser:
     """The flags; each has a variable, because what a workflow passes on may be written by anybody."""
     env = os.environ
-    result = cli.parser("python -m ci.workflow.plan_images", __doc__)
+    result = cli.parser("toolsmith-image plan-images", __doc__)
     result.add_argument("--purpose", default=env.get("PURPOSE", ""), help="check, rehearsal or release [PURPOSE]")
     result.add_argument("--version", default=env.get("IMAGE_VERSION"), help="[IMAGE_VERSION; the tag; today]")
     result.add_argument("--image", default=env.get("IMAGE"), metavar="NAME", help="only this definition [IMAGE]")
@@ -229,7 +229,7 @@ def look_at_github(github: GitHub, version: Version, resume: str | None) -> None
         raise RefusedError(
             f"{version} is published already: {published.html_url}",
             hint="Release as the day's next version (.1, .2 and so on). Where only its roll-out is missing, re-run "
-            "that job, or: python -m ci.propose_rollout --tag " + str(version),
+            f"that job, or: {toolsmith('roll-out', '--tag', str(version))}",
         )
     tagged = github.tag_commit(str(version))
     if tagged is not None and commit is not None and tagged != commit:

@@ -1,7 +1,7 @@
 """Make what a release has beside the images, so that it can be attested first: its record and the consumer's tool.
 
 Writes `release.json`, `manifest-snippet.json` and `ensure-vm.pyz` beside the images and reports, and sets the outputs
-`record-sha256` and `tool-sha256`. It only reads GitHub. ci.publish_release makes the same files again, and takes no
+`record-sha256` and `tool-sha256`. It only reads GitHub. publish makes the same files again, and takes no
 other record than the one of the digest that it is given.
 """
 
@@ -26,7 +26,7 @@ from ci.release.dist import local_file
 
 def arguments() -> argparse.ArgumentParser:
     """The flags."""
-    result = cli.parser("python -m ci.workflow.prepare_release", __doc__)
+    result = cli.parser("toolsmith-image prepare-release", __doc__)
     result.add_argument("--dist", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist")
     result.add_argument("--tag", help="vYYYY.MM.DD[.N] [the pushed tag; the version in dist]")
     result.add_argument("--image", default=RELEASE_IMAGE, metavar="NAME", help="of several, the manifest's")

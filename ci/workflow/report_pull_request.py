@@ -34,7 +34,7 @@ SUCCESS = "success"  # as Actions writes the result of a job
 def arguments() -> argparse.ArgumentParser:
     """The flags."""
     env = os.environ
-    result = cli.parser("python -m ci.workflow.report_pull_request", __doc__)
+    result = cli.parser("toolsmith-image report-pull-request", __doc__)
     result.add_argument("--dist", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist")
     result.add_argument("--images", default=env.get("IMAGES", ""), help="the definitions, as a JSON list [IMAGES]")
     result.add_argument("--result", default=env.get("RESULT", ""), help="how the images' jobs ended [RESULT]")

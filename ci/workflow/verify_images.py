@@ -1,4 +1,4 @@
-"""Compare downloaded images and reports with the digests that ci.workflow.collect_images handed on.
+"""Compare downloaded images and reports with the digests that collect-images handed on.
 
 For a single image sets the outputs `qcow2` and `sbom`, the paths of its files; one that it lacks is empty.
 """
@@ -22,13 +22,13 @@ from ci.records.record import Sha256
 RERUN = "Re-run the failed job; if it stays so, build again: docs/automation.md."
 
 
-# By definition and file name, as ci.workflow.collect_images writes them.
+# By definition and file name, as collect-images writes them.
 DIGESTS = TypeAdapter(dict[str, dict[str, Sha256]])
 
 
 def arguments() -> argparse.ArgumentParser:
     """The flags."""
-    result = cli.parser("python -m ci.workflow.verify_images", __doc__)
+    result = cli.parser("toolsmith-image verify-images", __doc__)
     result.add_argument("--dist", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist")
     result.add_argument("--image", metavar="NAME", help="only this definition's files are there (default: all)")
     result.add_argument("--digests", default=os.environ.get("DIGESTS", ""), help="what was handed on [DIGESTS]")
@@ -41,7 +41,7 @@ def main(options: argparse.Namespace, reporter: Reporter, *, environ: Mapping[st
         digests = DIGESTS.validate_json(options.digests)
     except ValidationError as error:
         raise InputError(
-            "these are no digests", hint="They come from a job of ci.workflow.collect_images.", details=str(error)
+            "these are no digests", hint="They come from a job of collect-images.", details=str(error)
         ) from error
     images = [options.image] if options.image else sorted(digests)
     if unknown := [image for image in images if image not in digests]:

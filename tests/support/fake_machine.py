@@ -53,6 +53,8 @@ class FakeMachine:
     specs: list[MachineSpec | ConsumerSpec] = field(default_factory=list)
     screenshots: list[Path] = field(default_factory=list)
     answers: int = 0
+    ended: bool = False
+    kept: int = 0
 
     def elapsed(self) -> float:
         return 12.345
@@ -78,6 +80,11 @@ class FakeMachine:
 
     async def screenshot(self, path: Path) -> None:
         self.screenshots.append(path)
+
+    async def until_ended(self) -> None:
+        await asyncio.sleep(0)
+        self.ended = True
+        self.kept += 1
 
     async def powered_off(self, _timeout: float) -> Shutdown:
         if isinstance(self.shutdown, BootError):

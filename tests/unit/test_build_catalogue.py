@@ -106,8 +106,8 @@ def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     ("changes", "problem"),
     [
         ({"schema": "fountainkit-toolsmith-image/release/99"}, "release/99"),
-        ({"surprise": 1}, "ReleaseRecord"),
-        ({"image__qcow2__sha256": "0"}, "ReleaseRecord"),
+        ({"surprise": 1}, "release record"),
+        ({"image__qcow2__sha256": "0"}, "release record"),
         ({"tag": "v2026.11.22"}, "the record of v2026.11.23 speaks of v2026.11.22"),
         ({"image__built_at": "2026-11-23T00:00:00"}, "image.built_at"),
         ({"image__qcow2__size": 0}, "is not among the image's assets"),
@@ -135,7 +135,7 @@ def test_another_image_of_the_release_is_looked_at_too(tmp_path: Path) -> None:
     record = make_record(TAG, others=[make_image(TAG, validation=impossible)])
     with pytest.raises(InputError) as caught:
         read_releases(write(tmp_path, record))
-    assert "others.0.validation.ssh_seconds.full" in caught.value.details
+    assert "others.0.validation.ssh_seconds.full" in caught.value.message
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"tag": "v2026.11.23"}', "\xff"])

@@ -1,10 +1,12 @@
 import fcntl
+import shlex
 from pathlib import Path
 
 import pytest
 from pytest_mock import MockerFixture
 
 from ci import demo, rehearse
+from ci.host.accelerator import Accelerator
 from ci.host.process import Completed
 from ci.host.repository import ROOT
 from ci.host.workspace import LOCK_NAME, cache_folder
@@ -66,6 +68,22 @@ def test_the_artifacts_go_to_dist_unless_told_otherwise() -> None:
     assert demo.request(parse([])) == demo.DemoRequest(image="bookworm", output=ROOT / "dist")
     asked = parse(["--output", "/elsewhere", "--image", "trixie"])
     assert demo.request(asked) == demo.DemoRequest(image="trixie", output=Path("/elsewhere"))
+
+
+def test_the_last_lines_work_when_pasted_whatever_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "my images, new; $HOME"
+    folder.mkdir()
+    monkeypatch.chdir(tmp_path)
+    told = demo.how_to_start(Path(folder.name) / "a.qcow2", folder / "id", Accelerator.TCG).splitlines()
+    qemu, login = shlex.split(told[1]), shlex.split(told[3])
+    assert f"file={tmp_path}/my images,, new; $HOME/a.qcow2,if=virtio,snapshot=on" in qemu
+    assert "kvm" not in told[1]
+    assert login[:3] == ["ssh", "-i", str(folder / "id")]
+    # A machine has a new host key at every start.
+    assert {"StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null"} <= set(login)
+    assert "Ctrl-A X" in told[0]
+    assert "in another terminal" in told[2]
+    assert "kvm" in demo.how_to_start(Path("a.qcow2"), Path("id"), Accelerator.KVM)
 
 
 def test_what_was_built_is_tested_and_what_was_tested_is_rehearsed(

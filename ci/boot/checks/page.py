@@ -12,7 +12,7 @@ from ci.host.repository import ROOT
 
 PAGE = ROOT / "docs" / "validation.md"
 TEMPLATE = Path(__file__).with_name("page.md.j2")
-COMMAND = "python -m ci.boot.checks.page"
+COMMAND = "make generated"
 BOOTS = ("full", "clone", "consumer", "seed")
 # What stands above it is written by hand.
 MARK = f"<!-- Made of ci/boot/checks/checks.toml by `{COMMAND}`: what is below is not for editing. -->\n"

@@ -17,6 +17,7 @@ from ci.boot.vm.console import LOGIN_PROMPT, Console
 from ci.boot.vm.exit import explain_exit
 from ci.boot.vm.qemu import ConsumerSpec, MachineSpec
 from ci.boot.vm.qmp import Instruments
+from ci.boot.vm.ssh import error_in_words
 from ci.host.accelerator import LONGEST_SILENCE_SECONDS, Acceleration, Accelerator
 from ci.host.errors import AcceleratorError, BootError, ToolsmithError
 from ci.host.process import spawn_async
@@ -111,6 +112,15 @@ class VirtualMachine:
             )
         return Shutdown(reason=await self._last_reason(), exit_code=self._exit.result())
 
+    @property
+    def ended(self) -> bool:
+        """Whether QEMU is gone."""
+        return self._exit.done()
+
+    async def until_ended(self) -> None:
+        """Wait for QEMU to end, however long that takes, and whatever the guest does."""
+        await asyncio.wait({self._exit})
+
     async def close(self) -> None:
         """Stop watching; QEMU must have ended, or have been killed."""
         self._lost.cancel()
@@ -162,7 +172,7 @@ class VirtualMachine:
             raise explanation from error
         if isinstance(error, BootError):
             raise error
-        raise BootError(f"{what}: {str(error) or type(error).__name__}", details=self.console.tail()) from error
+        raise BootError(f"{what}: {error_in_words(error)}", details=self.console.tail()) from error
 
     async def _explain(self) -> ToolsmithError | None:
         """Why there is nothing more to wait for, if so."""

@@ -3,10 +3,13 @@
 import asyncio
 import contextlib
 import errno
+import os
+import shlex
 import socket
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import asyncssh
@@ -51,6 +54,13 @@ class CommandResult:
     stdout: str
     stderr: str
     seconds: float
+
+
+def command_line(user: str, port: int, identity: Path) -> str:
+    """What a person types to log in. No host key is kept: a guest has a new one at every start."""
+    options = ("IdentitiesOnly=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR")
+    argv = ["ssh", "-i", os.fspath(identity), "-p", str(port), *(word for one in options for word in ("-o", one))]
+    return shlex.join([*argv, f"{user}@{LOOPBACK}"])
 
 
 class Session(contextlib.AbstractAsyncContextManager["Session"]):
@@ -144,6 +154,11 @@ async def login_accepted(port: int, user: str, method: str, secret: Key | str) -
     return await _persistently(log_in, f"logging in as {user} with {method}")
 
 
+def error_in_words(error: Exception) -> str:
+    """What a broken connection said, if it said anything."""
+    return str(error) or "the connection broke"
+
+
 async def _persistently(attempt: Callable[[], Coroutine[Any, Any, T]], what: str) -> T:
     """The outcome of an attempt that has one: a broken connection is none, and is tried again a few times."""
     for left in reversed(range(ATTEMPTS)):
@@ -151,7 +166,7 @@ async def _persistently(attempt: Callable[[], Coroutine[Any, Any, T]], what: str
             return await attempt()
         except (asyncssh.Error, OSError) as error:
             if left == 0:
-                raise BootError(f"{what}: {str(error) or type(error).__name__}", hint="Look at sshd's log.") from error
+                raise BootError(f"{what}: {error_in_words(error)}", hint="Look at sshd's log.") from error
             await asyncio.sleep(PAUSE_SECONDS)
     raise AssertionError("the last attempt returns or raises")
 

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ci.host.errors import HostError
+from ci.host.errors import HostError, make_setup
 
 # What supermin takes instead of its own choice: https://libguestfs.org/supermin.1.html#environment-variables
 KERNEL_VARIABLE = "SUPERMIN_KERNEL"
 MODULES_VARIABLE = "SUPERMIN_MODULES"
 
-INSTALL = "make setup (Debian: apt-get install linux-image-amd64; Ubuntu: linux-image-virtual)"
+INSTALL = "(Debian: apt-get install linux-image-amd64; Ubuntu: linux-image-virtual)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,13 +33,13 @@ def choose_kernel() -> HostKernel:
     else:
         there = kernels()
         if not there:
-            raise HostError("no /boot/vmlinuz-*", hint=INSTALL)
+            raise HostError("no /boot/vmlinuz-*", hint=f"{make_setup()} {INSTALL}")
         usable = [kernel for kernel in there if modules_of(kernel).is_dir()]
         if not usable:
-            raise HostError(f"{newest_kernel(there)} has no modules in /lib/modules", hint=INSTALL)
+            raise HostError(f"{newest_kernel(there)} has no modules in /lib/modules", hint=f"{make_setup()} {INSTALL}")
         image = newest_kernel(usable)
         # Ubuntu: https://bugs.launchpad.net/bugs/759725
-        hint = f"sudo chmod 0644 {image} (make setup does it), or build as root"
+        hint = f"sudo chmod 0644 {image} ({make_setup()} does it), or build as root"
         named, modules = os.fspath(image), modules_of(image)
     if not can_read(image):
         raise HostError(f"{named} cannot be read by this user", hint=hint)

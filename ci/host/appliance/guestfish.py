@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from ci.host.accelerator import CPUS, SILENCE_SECONDS, Acceleration, Accelerator
-from ci.host.errors import AcceleratorError, BuildError, HostError, ToolsmithError, ToolTimeoutError
+from ci.host.errors import AcceleratorError, BuildError, HostError, ToolsmithError, ToolTimeoutError, toolsmith
 from ci.host.process import PIPE, TAIL_LINES, Child, kill_group, require_tool, spawn
 from ci.host.qemu import QEMU
 
@@ -36,8 +36,6 @@ FULL_BYTES = 16 << 20
 MAX_LINE_BYTES = 8190
 WRITE_CHARACTERS = 1000  # of up to 4 bytes each
 
-ASK_DOCTOR = "Run `python -m ci.doctor`: it starts an appliance and says what is wrong with it."
-
 CONSOLE_VARIABLE = "TOOLSMITH_APPLIANCE_CONSOLE"
 # libguestfs hands on what the appliance writes on its console while one of its commands runs.
 KEEP_CONSOLE = f'printf %s "$1" >>"${CONSOLE_VARIABLE}"'
@@ -52,6 +50,10 @@ TRANSLATED_MIB = 64
 CRASHED: Final = re.compile(
     r"appliance closed the connection unexpectedly|appliance failed to start or crashed|killed by signal"
 )
+
+
+def _ask_doctor() -> str:
+    return f"Run `{toolsmith('doctor')}`: it starts an appliance and says what is wrong with it."
 
 
 def quote(argument: str) -> str:
@@ -136,7 +138,7 @@ class Guestfish:
         details = _console_tail(self._folder)
         if self._acceleration.accelerator is Accelerator.KVM:
             return AcceleratorError(f"the libguestfs appliance {what}, with KVM", details=details)
-        return ToolTimeoutError(f"the libguestfs appliance {what}", hint=ASK_DOCTOR, details=details)
+        return ToolTimeoutError(f"the libguestfs appliance {what}", hint=_ask_doctor(), details=details)
 
     def _death(self, name: str) -> ToolsmithError:
         """Why guestfish ended by itself during a command."""
@@ -148,7 +150,7 @@ class Guestfish:
                 f"the libguestfs appliance died at `{name}`, with KVM",
                 details=f"{_console_tail(self._folder)}\n{details}".strip(),
             )
-        return BuildError(f"the libguestfs appliance failed at `{name}`", hint=ASK_DOCTOR, details=details)
+        return BuildError(f"the libguestfs appliance failed at `{name}`", hint=_ask_doctor(), details=details)
 
     def write(self, path: str, content: str) -> None:
         """Make a file with `content`, of any length."""

@@ -1,13 +1,15 @@
 """A real image with many faults: the boot test must find each of them, and nothing else."""
 
 import asyncio
+import re
 import shutil
+from collections.abc import Awaitable
 from pathlib import Path
 
 import pytest
 
 from ci.boot import scenarios
-from ci.boot.all_boots import boot_all, this_machine
+from ci.boot.all_boots import AllBoots, boot_all, this_machine
 from ci.boot.boot import BootSettings
 from ci.boot.scenarios import all_scenarios
 from ci.host.accelerator import Acceleration
@@ -57,6 +59,17 @@ def break_image(disk: Path, acceleration: Acceleration, folder: Path) -> None:
         assert code == 0, output
 
 
+async def looked_into(boots: Awaitable[AllBoots], told: list[str]) -> AllBoots:
+    """What the boots come to, while a person pastes the way into the machine that stays, and ends it."""
+    running = asyncio.ensure_future(boots)
+    while not told and not running.done():
+        await asyncio.wait({running}, timeout=1)
+    (login,) = re.findall(r"ssh -i .*", told[0])
+    ended = await asyncio.create_subprocess_shell(f"{login} sudo poweroff")
+    await ended.wait()
+    return await running
+
+
 def test_every_fault_of_a_broken_image_is_found(
     built: Built, acceleration: Acceleration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -64,7 +77,8 @@ def test_every_fault_of_a_broken_image_is_found(
     shutil.copy(built.image, disk)
     break_image(disk, acceleration, tmp_path)
     monkeypatch.setattr(scenarios, "all_scenarios", lambda memory_mib: all_scenarios(memory_mib)[:1])
-    settings = BootSettings(image=disk, acceleration=acceleration, record=built.record)
-    results = asyncio.run(boot_all(settings, tmp_path, quiet_reporter(), this_machine(at_most=1)))
+    told: list[str] = []
+    settings = BootSettings(image=disk, acceleration=acceleration, record=built.record, keep_running=told.append)
+    results = asyncio.run(looked_into(boot_all(settings, tmp_path, quiet_reporter(), this_machine(at_most=1)), told))
     assert results.error is None
     assert {check.id for check in results.checks if check.outcome is Outcome.FAILED} == FOUND

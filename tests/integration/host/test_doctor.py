@@ -1,4 +1,3 @@
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ pytestmark = pytest.mark.integration
 
 def doctor(*flags: str, env: dict[str, str] | None = None, ok: int = 0) -> Completed:
     wide = {"COLUMNS": "500"} | (env or {})
-    return run([sys.executable, "-m", "ci.doctor", *flags], timeout=600, cwd=ROOT, env=wide, ok=(ok,))
+    return run([ROOT / "scripts/toolsmith-image", "doctor", *flags], timeout=600, cwd=ROOT, env=wide, ok=(ok,))
 
 
 def row(completed: Completed, name: str) -> str:

@@ -1,5 +1,6 @@
 import os
 import re
+import shlex
 import shutil
 import sys
 from importlib.metadata import distribution
@@ -141,24 +142,103 @@ def test_the_lock_names_no_index_and_has_a_digest_for_everything(lock: str) -> N
     assert all("--hash=sha256:" in lines[number + 1] for number in starts)
 
 
-@pytest.mark.parametrize("shim", ["build/build-image.sh", "scripts/validate.sh"])
-def test_a_shim_without_environment_says_what_to_run(tmp_path: Path, shim: str) -> None:
-    copy = tmp_path / shim
-    copy.parent.mkdir()
-    shutil.copy(ROOT / shim, copy)
-    completed = run([copy], timeout=60, ok=(3,))
-    assert f"make -C {tmp_path} setup" in completed.stderr
+SHIMS = ("scripts/toolsmith-image", "build/build-image.sh", "scripts/validate.sh", "scripts/ensure-vm.sh")
 
 
-@pytest.mark.parametrize("shim", ["build/build-image.sh", "scripts/validate.sh"])
-def test_a_shim_works_from_any_folder(tmp_path: Path, shim: str) -> None:
-    completed = run([ROOT / shim, "--help"], timeout=60, cwd=tmp_path, env={"PYTHONPATH": os.fspath(tmp_path)})
-    assert "usage:" in completed.stdout
+@pytest.fixture
+def strange_copy(tmp_path: Path) -> Path:
+    """The shims in a folder whose name a shell would take apart, without an environment."""
+    folder = tmp_path / "a folder, 'quoted' $HOME"
+    for shim in (*SHIMS, "scripts/setup.sh"):
+        (folder / shim).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / shim, folder / shim)
+    return folder
+
+
+@pytest.mark.parametrize("shim", SHIMS)
+def test_a_shim_without_environment_says_in_one_line_what_to_run(strange_copy: Path, shim: str) -> None:
+    (line,) = run([strange_copy / shim], timeout=60, ok=(3,)).stderr.splitlines()
+    assert shlex.split(line.partition("run: ")[2]) == ["make", "-C", str(strange_copy), "setup"]
+
+
+@pytest.mark.parametrize("shim", SHIMS)
+def test_a_shim_works_from_any_folder_through_links_and_passes_its_arguments_and_exit_code_on(
+    strange_copy: Path, tmp_path: Path, shim: str
+) -> None:
+    python = strange_copy / ".venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/bash\nprintf "%s\\n" "$PYTHONPATH" "$@"\nexit 17\n')
+    python.chmod(0o755)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/real").symlink_to(os.path.relpath(strange_copy / shim, tmp_path / "bin"))
+    (tmp_path / "bin/of-ours").symlink_to(tmp_path / "bin/real")
+    # The shorter ones lead to the one command, and are not linked to.
+    start: str | Path = "of-ours" if shim.endswith("toolsmith-image") else strange_copy / shim
+    env = {"PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": "elsewhere"}
+    told = run(["env", os.fspath(start), "two words", ""], timeout=60, ok=(17,), cwd=tmp_path, env=env).stdout
+    root, *argv = told.removesuffix("\n").split("\n")
+    assert root == str(strange_copy)
+    assert argv[:3] == ["-P", "-m", "ci"]
+    assert argv[-2:] == ["two words", ""]
+
+
+def test_the_one_command_is_not_fooled_by_the_folder_it_is_run_in(tmp_path: Path) -> None:
+    (tmp_path / "ci").mkdir()
+    (tmp_path / "ci/__main__.py").write_text("raise SystemExit('fooled')")
+    env = {"PYTHONPATH": os.fspath(tmp_path)}
+    told = run([ROOT / "scripts/toolsmith-image", "validate", "--help"], timeout=60, cwd=tmp_path, env=env).stdout
+    assert told.startswith("usage: toolsmith-image validate ")
+    version = run([ROOT / "scripts/toolsmith-image", "--version"], timeout=60, cwd=tmp_path, env=env).stdout
+    assert re.fullmatch(r"toolsmith-image \S+\n", version)
+    wrong = run([ROOT / "scripts/toolsmith-image", "build", "--frobnicate"], timeout=60, cwd=tmp_path, ok=(2,))
+    assert "--frobnicate" in wrong.stderr
+
+
+@pytest.mark.parametrize("system", ["Debian", "another"])
+def test_a_look_at_a_bare_machine_says_what_is_missing_and_installs_nothing(
+    strange_copy: Path, bare_path: Path, tmp_path: Path, system: str
+) -> None:
+    record = tmp_path / "record"
+    for name, body in FAKES.items() if system == "Debian" else ():
+        (bare_path / name).write_text(f"#!/bin/bash\n{body}\n")
+        (bare_path / name).chmod(0o755)
+    before = sorted(strange_copy.rglob("*"))
+    env = {"PATH": str(bare_path), "RECORD": str(record), "DEBIAN_FRONTEND": ""}
+    doctor = [os.fspath(bare_path / "bash"), os.fspath(strange_copy / "scripts/toolsmith-image"), "doctor"]
+    told = run(doctor, timeout=60, ok=(3,), env=env).stderr
+    assert ("missing: gpgv isc-dhcp-client" if system == "Debian" else "guestfish (Debian: guestfish)") in told
+    assert " setup, which installs " in told
+    assert not record.exists()
+    assert sorted(strange_copy.rglob("*")) == before
+
+
+def test_make_doctor_asks_for_nothing_to_be_installed() -> None:
+    planned = run(["make", "--dry-run", "-C", ROOT, "doctor"], timeout=60).stdout
+    assert "setup.sh" not in planned
+
+
+@pytest.mark.parametrize("target", ["lint", "unit", "lock", "catalogue", "generated", "search", "rehearse"])
+def test_what_needs_python_alone_asks_for_nothing_of_the_system(target: str) -> None:
+    planned = run(["make", "--dry-run", "-C", ROOT, target], timeout=60).stdout
+    assert set(re.findall(r"setup\.sh(.*)", planned)) <= {" --lint", " --python", " --rehearsal"}
+    assert re.search(r"setup\.sh --", planned)
+
+
+def test_the_python_environment_is_made_where_there_is_neither_apt_nor_a_gnu_tool(
+    empty_project: Path, bare_path: Path
+) -> None:
+    (bare_path / "sha256sum").unlink()
+    (bare_path / "python3").symlink_to(sys.executable)
+    alone = {"PATH": str(bare_path)}
+    for part in ("--python", "--lint"):
+        made = run([bare_path / "bash", empty_project, part], timeout=600, env=alone)
+        assert "installing the Python packages" in made.stderr
+    assert "nothing to do" in run([bare_path / "bash", empty_project, "--lint"], timeout=60, env=alone).stderr
 
 
 def test_make_without_a_target_shows_the_front_door() -> None:
     text = run(["make", "--no-print-directory", "-C", ROOT], timeout=60).stdout
-    for target in ("setup", "demo", "image", "test", "catalogue", "doctor"):
+    for target in ("setup", "demo", "rehearse", "image", "test", "catalogue", "doctor", "clean"):
         assert f"make {target} " in text
 
 

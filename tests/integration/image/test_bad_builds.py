@@ -329,7 +329,7 @@ class TestMachinesThatLackSomething:
         code, said = attempt(*from_base(base))
         assert code == 7
         assert "failed at `run`" in said
-        assert "ci.doctor" in said
+        assert "toolsmith-image doctor" in said
 
     def test_a_package_archive_out_of_reach(self, attempt: Try, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with held_port() as port:  # nobody listens there

@@ -94,7 +94,7 @@ def test_a_release_that_was_made_by_hand(stage: Stage) -> None:
 @pytest.mark.parametrize("data", [b"{}", b"\xff\xfe"])
 def test_a_record_that_is_none(stage: Stage, data: bytes) -> None:
     stage.make_release(TAG, {artifacts.RELEASE: data})
-    assert_refused(stage, VerificationError, "is not a ReleaseRecord")
+    assert_refused(stage, VerificationError, "is not a release record")
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,8 @@ def test_a_failed_check_says_why_it_matters_how_to_repeat_it_and_where_to_look(c
     for text in (report.render_markdown(failed), html.unescape(report.render_junit(failed))):
         for words in (known.why, known.look_for, known.by_hand, known.command, as_root):
             assert words in text
+        assert f"docs/validation.md#{check_id}" in text
+        assert ("toolsmith-image validate dist/" in text and "--keep-running" in text) == bool(known.command)
     assert known.why not in report.render_markdown(make_report([check("x", Outcome.PASSED, check_id)]))
 
 

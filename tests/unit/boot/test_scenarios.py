@@ -2,6 +2,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,40 @@ def test_a_boot_that_fails_is_a_failure_with_its_console_and_skips_the_rest(
     assert by_id(outcome)["came-up"].actual == "the kernel panicked\nlast line of the console"
     assert by_id(outcome)["failed-units"].outcome is Outcome.SKIPPED
     assert by_id(outcome)["failed-units"].actual == "not reached: the kernel panicked"
+
+
+def kept(scenario: Scenario, folder: Path) -> list[str]:
+    """What is told of the machines that stay."""
+    told: list[str] = []
+    boot = Boot(scenario=scenario, settings=replace(settings(), keep_running=told.append), folder=folder)
+    asyncio.run(boot.run())
+    return told
+
+
+def test_the_machine_of_a_failed_boot_stays_with_the_way_in_and_the_test_goes_on(world: World, tmp_path: Path) -> None:
+    world.session.answers["bash -o pipefail -c 'systemctl is-system-running --wait'"] = "degraded"
+    (told,) = kept(FULL, tmp_path)
+    assert "system-running" in told
+    assert f"ssh -i {tmp_path / 'id'} -p " in told
+    assert "sudo poweroff" in told
+    assert (tmp_path / "id").stat().st_mode & 0o777 == 0o600
+    assert ssh.load_key((tmp_path / "id").read_text()).public.split()[1] in world.machine.keys[0][1]
+    assert world.machine.kept == 1
+
+
+def test_a_machine_that_let_nobody_in_stays_too(world: World, tmp_path: Path) -> None:
+    world.machine.login_error = PANIC
+    (told,) = kept(FULL, tmp_path)
+    assert "the kernel panicked" in told
+    assert f"tail -f {tmp_path / machine.CONSOLE_LOG}" in told
+
+
+def test_a_machine_that_is_gone_cannot_stay_and_nobody_waits_for_one_unasked(world: World, tmp_path: Path) -> None:
+    world.machine.login_error = PANIC
+    play(FULL, tmp_path)
+    assert world.machine.kept == 0
+    world.machine.ended = True
+    assert kept(FULL, tmp_path) == []
 
 
 def test_what_was_found_before_the_guest_was_lost_is_kept(world: World, tmp_path: Path) -> None:

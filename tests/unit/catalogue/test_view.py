@@ -1,3 +1,4 @@
+import shlex
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -55,6 +56,15 @@ def test_times_are_shown_in_utc() -> None:
     release = view.ShownRelease(record=make_record(image=make_image("v2026.11.23", built_at=built_at)))
     assert release.built_at == datetime(2026, 11, 22, 23, tzinfo=UTC)
     assert release.built_at.tzinfo is UTC
+
+
+def test_the_commands_that_fetch_it_stop_at_the_first_that_fails_and_keep_any_name_whole() -> None:
+    lines = view.ShownRelease(record=make_record()).fetch.split(" &&\n")
+    tool = make_record().ensure_vm
+    assert [shlex.split(line)[0] for line in lines] == ["curl", "echo", "python3"]
+    assert tool.url in shlex.split(lines[0])
+    assert shlex.split(lines[1])[1] == f"{tool.sha256}  {tool.name}"
+    assert lines[2].endswith("--localize")
 
 
 def test_the_pages_of_commit_and_attestations_are_beside_the_releases() -> None:

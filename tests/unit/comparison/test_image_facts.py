@@ -180,5 +180,5 @@ def test_a_file_that_is_not_what_was_released_is_refused(ending: str) -> None:
 def test_a_file_that_was_released_broken_is_named() -> None:
     with pytest.raises(InputError, match=r"packages.tsv is not a list of packages: line 1: it is not text"):
         released(files() | {".packages.tsv": b"\xff\xfe"})
-    with pytest.raises(InputError, match=r"validation.json is not a ValidationReport"):
+    with pytest.raises(InputError, match=r"validation.json is not a validation report"):
         released(files() | {".validation.json": b"{}"})

@@ -86,7 +86,7 @@ def test_a_file_of_another_kind_is_refused(content: str, places: Lookup, tmp_pat
 def test_a_record_of_another_shape_is_refused(places: Lookup, tmp_path: Path) -> None:
     path = tmp_path / "strange.json"
     path.write_text('{"schema": "fountainkit-toolsmith-image/build/1", "name": 1}')
-    with pytest.raises(InputError, match="is not a BuildRecord"):
+    with pytest.raises(InputError, match="is not a build record"):
         places.find(str(path))
 
 
@@ -127,7 +127,7 @@ def test_a_records_urls_lead_to_no_local_file(places: Lookup, tmp_path: Path) ->
     local = [asset.model_copy(update={"url": (tmp_path / "x").as_uri()}) for asset in record.image.assets]
     evil = record.model_copy(update={"image": record.image.model_copy(update={"assets": local})})
     evil.write(places.releases / f"{TAG}.json")
-    with pytest.raises(InputError, match="is not a ReleaseRecord"):
+    with pytest.raises(InputError, match="is not a release record"):
         places.find(TAG)
 
 

@@ -33,7 +33,7 @@ def run(main: Callable[[], int], *argv: str) -> int:
     def entrypoint(_options: argparse.Namespace, _reporter: Reporter) -> int:
         return main()
 
-    return cli.run(entrypoint, cli.parser("python -m ci.example", "An example."), argv)
+    return cli.run(entrypoint, cli.parser("toolsmith-image example", "An example."), argv)
 
 
 def raiser(error: BaseException) -> Callable[[], int]:

@@ -33,7 +33,7 @@ def test_the_records_of_a_folder_are_read_newest_first_and_those_that_cannot_be_
     (tmp_path / "v2026.13.45.json").write_text(TEXT)
     tags, problems = found(tmp_path)
     assert tags == ["v2026.11.23.10", "v2026.11.23.2", TAG, "v2026.11.22"]
-    words = ("not named as", "is not a ReleaseRecord", "schema 'fountainkit-toolsmith-image/release/2'", "speaks of")
+    words = ("not named as", "is not a release record", "schema 'fountainkit-toolsmith-image/release/2'", "speaks of")
     assert [word in problem for word, problem in zip(words, problems, strict=True)] == [True] * 4
 
 

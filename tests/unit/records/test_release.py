@@ -7,6 +7,7 @@ from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
 from ci.host.errors import InputError
+from ci.records.build import BaseImageRecord, BuildRecord, Verification
 from ci.records.published import parse_release
 from ci.records.record import parse_record
 from ci.records.release import SCHEMA_PATH, AssetRecord, ReleaseRecord, schema_text
@@ -98,13 +99,13 @@ def test_a_record_of_another_schema_is_said_to_be_one() -> None:
 
 def test_a_record_in_which_a_key_comes_twice_is_none() -> None:
     text = make_record().to_json().replace("{\n", '{\n  "tag": "v2000.01.01",\n', 1)
-    with pytest.raises(InputError, match="here is not a ReleaseRecord: the key tag comes twice"):
+    with pytest.raises(InputError, match="here is not a release record: the key tag comes twice"):
         parse_record(text.encode(), ReleaseRecord, "here")
 
 
 def test_what_is_not_even_a_record_is_not_said_to_be_of_another_schema(subtests: pytest.Subtests) -> None:
     for data in [b"", b"{", b"[]", b'{"schema": 1}', b"\xff", b"[" * 100_000]:
-        with subtests.test(data=data), pytest.raises(InputError, match="here is not a ReleaseRecord"):
+        with subtests.test(data=data), pytest.raises(InputError, match="here is not a release record"):
             parse_record(data, ReleaseRecord, "here")
 
 
@@ -112,3 +113,19 @@ def test_a_file_is_never_named_so_that_it_could_lead_elsewhere(subtests: pytest.
     for name in ["../x", "a/b", ".hidden", "", "-x", "a b", "x\n", "x" * 201]:
         with subtests.test(name=name), pytest.raises(ValidationError):
             AssetRecord(name=name, sha256="0" * 64, size=1, url="https://example.org")
+
+
+def test_a_record_that_is_not_as_it_must_be_is_told_of_in_words_not_by_our_classes() -> None:
+    with pytest.raises(InputError) as failure:
+        parse_record(b'{"version": 1}', BuildRecord, "here")
+    told = failure.value.message + failure.value.details
+    assert "here is not a build record: " in told
+    assert "BuildRecord" not in told
+    assert "commit: Field required" in told
+
+
+@pytest.mark.parametrize("verification", Verification)
+def test_who_vouches_for_a_base_is_said_in_words(verification: Verification) -> None:
+    base = BaseImageRecord(url="https://x", sha256="0" * 64, size=1, verification=verification, verified_by="THEM")
+    assert verification.value not in base.vouched_for
+    assert ("THEM" in base.vouched_for) == (verification is not Verification.NONE)

@@ -161,11 +161,11 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "a manifest that is none": (add(MANIFEST, "{"), MANIFEST),
     "a missing record": (remove(RECORD), f"{MANIFEST}: image.version: {TAG} has no record, {RECORD}"),
     "a missing page": (remove(PAGE), f"{RECORD}: {PAGE} is missing beside it"),
-    "a record that is none": (add(RECORD, "[]"), f"{RECORD} is not a ReleaseRecord"),
+    "a record that is none": (add(RECORD, "[]"), f"{RECORD} is not a release record"),
     "a record of another schema": (
         edit(RECORD, "schema", to="fountainkit-toolsmith-image/release/9"), f"{RECORD} is a record of schema",
     ),
-    "a further key in a record": (edit(RECORD, "note", to="x"), f"{RECORD} is not a ReleaseRecord"),
+    "a further key in a record": (edit(RECORD, "note", to="x"), f"{RECORD} is not a release record"),
     "a record under another name": (
         copy(f"{FOLDER}/{OLDER}.json", RECORD), f"{RECORD}: tag: '{OLDER}', but the file's name says {TAG}",
     ),

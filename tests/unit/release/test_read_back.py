@@ -218,7 +218,7 @@ def test_notes_that_a_person_writes_meanwhile_are_no_change() -> None:
 
 
 def test_what_is_no_record_cannot_be_used() -> None:
-    with pytest.raises(VerificationError, match="is not a ReleaseRecord"):
+    with pytest.raises(VerificationError, match="is not a release record"):
         read(There(b"{}", RECORD))
 
 

@@ -166,7 +166,7 @@ def test_the_same_images_with_the_record_of_another_run_are_rolled_out_by_that_o
     other = asset(RECORD, digest=f"sha256:{'0' * 64}", size=99)
     with pytest.raises(RefusedError, match=r"by another run, .*: its release\.json") as refusal:
         require_same(release(), (*ALL[:-1], other), FILES, unread)
-    assert f"ci.propose_rollout --tag {TAG}" in (refusal.value.hint or "")
+    assert f"toolsmith-image roll-out --tag {TAG}" in (refusal.value.hint or "")
 
 
 @pytest.mark.parametrize(

@@ -62,4 +62,4 @@ def test_a_changelog_that_is_not_text_is_named(copy: Path) -> None:
 
 def test_lint_asks_for_it() -> None:
     recipe = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\nlint:")[2].partition("\n\n")[0]
-    assert "-m ci.workflow.check_rollout" in recipe
+    assert "$(TOOLSMITH) check-roll-out" in recipe

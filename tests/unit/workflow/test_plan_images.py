@@ -308,7 +308,7 @@ def test_what_is_free_may_be_released() -> None:
 def test_a_version_that_is_published_is_not_built_again() -> None:
     with pytest.raises(RefusedError, match=r"v2026\.11\.23 is published already: https://github.com/r") as caught:
         look(Asked(published=RELEASE))
-    assert "propose_rollout" in caught.value.hint
+    assert "toolsmith-image roll-out --tag" in caught.value.hint
 
 
 def test_a_tag_on_another_commit_is_found_before_the_build() -> None:
