@@ -38,6 +38,8 @@ class RepositoryFacts(ApiAnswer):
     full_name: str
     default_branch: str
     archived: bool = False
+    private: bool = False
+    has_pages: bool = False
 
 
 class Asset(ApiAnswer):

@@ -335,7 +335,7 @@ class GitHub:
 
     def _request(self, verb: str, path: str, *, query: Body | None = None, body: Body | None = None) -> ApiCall:
         """One request to a path below the repository, once. Raises what ci/github/failures.py makes of its failure."""
-        started, request = time.monotonic(), f"{verb} {path}"
+        started, request = time.monotonic(), f"{verb} {path or self._root}"
         call = ApiCall(self._session, self.context.api_url)
         try:
             with errors_of_github():

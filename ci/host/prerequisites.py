@@ -30,9 +30,10 @@ SETUP = "make setup"
 
 
 class Status(StrEnum):
-    """Whether a prerequisite is met; a warning does not stop a build."""
+    """Whether a prerequisite is met; a warning does not stop a build, and what could not be looked at is no fault."""
 
     OK = "ok"
+    UNKNOWN = "unknown"
     WARNING = "warning"
     MISSING = "MISSING"
 
