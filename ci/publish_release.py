@@ -105,7 +105,10 @@ def publish_release(
         _require_attested(record_file.sha256, request.record_sha256)
         newest = newest_release(releases)
         latest = newest is None or newest.version is None or newest.version <= version
-        proposal = proposals.make_proposal(record, images, ensure_vm, record_file, latest=latest, tagged=tagged)
+        merged = proposals.merged_pulls(github, releases, record, tagged=tagged)
+        proposal = proposals.make_proposal(
+            record, images, ensure_vm, record_file, merged=merged, latest=latest, tagged=tagged
+        )
         if immutable:
             reporter.note(
                 "Releases of this repository are immutable: once published, neither assets nor tag can change"

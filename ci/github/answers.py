@@ -176,5 +176,11 @@ class Blob(ApiAnswer):
     content: str
 
 
+class GeneratedNotes(ApiAnswer):
+    """What GitHub would write of a release."""
+
+    body: str
+
+
 class Switch(ApiAnswer):
     enabled: bool

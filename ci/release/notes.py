@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Undefined
 
@@ -33,6 +33,7 @@ ENTRY_LIMIT = 20_000
 # How many rows of packages are tried, until a text is short enough; in the changelog, names.
 PACKAGE_ROWS = (3000, 1000, 300, 100, 30, 0)
 CHANGELOG_NAMES = 12
+MOST_PULLS = 100
 EVIDENCE = (
     artifacts.REPORT_MARKDOWN,
     artifacts.REPORT,
@@ -43,9 +44,19 @@ EVIDENCE = (
 )
 
 
-def release_notes(record: ReleaseRecord) -> str:
-    """What the release's text says of it; raises InputError for a tag that is no version."""
-    return _render("release_notes.md.j2", record, RELEASE_LIMIT)
+class MergedPull(NamedTuple):
+    """A pull request that came with a release; `title` is whatever its author wrote."""
+
+    title: str
+    number: int
+
+
+def release_notes(record: ReleaseRecord, merged: Sequence[MergedPull] | None = ()) -> str:
+    """What the release's text says of it; raises InputError for a tag that is no version.
+
+    `merged` are the pull requests since the release before, None where nobody could tell.
+    """
+    return _render("release_notes.md.j2", record, RELEASE_LIMIT, merged=merged)
 
 
 def release_page(record: ReleaseRecord) -> str:
@@ -68,8 +79,8 @@ def consumer_pull_request(record: ReleaseRecord, manifest: str) -> str:
     return _render("consumer_pull_request.md.j2", record, PULL_REQUEST_LIMIT, manifest=manifest)
 
 
-def _render(template: str, record: ReleaseRecord, limit: int, *, manifest: str = "") -> str:
-    context, changes = _context(record) | {"manifest": manifest}, record.changes
+def _render(template: str, record: ReleaseRecord, limit: int, **others: object) -> str:
+    context, changes = _context(record) | others, record.changes
     for rows in PACKAGE_ROWS:
         tables = packages.markdown(changes, rows) if changes and record.previous else Markdown("")
         text = environment().get_template(template).render(context, package_tables=tables)
@@ -125,6 +136,7 @@ def _context(record: ReleaseRecord) -> dict[str, Any]:
         "commit": _commit(record),
         "size": Markdown(megabytes(image.qcow2.size)),
         "files": _files(record.assets),
+        "most_pulls": MOST_PULLS,
         "boots": _boots(images),
         "package_list": image.file(artifacts.PACKAGES),
         "report": image.file(artifacts.REPORT_MARKDOWN),
@@ -173,8 +185,9 @@ def _evidence(image: ImageRelease) -> Markdown:
 
 
 def _files(assets: Sequence[AssetRecord]) -> Markdown:
-    rows = [(_asset(asset), Markdown(f"{asset.size:,}"), code(asset.sha256)) for asset in assets]
-    return table(("file", "bytes", "SHA-256"), rows)
+    # One below the other: beside each other, name and digest are wider than GitHub's page.
+    rows = [(Markdown(f"{_asset(asset)}<br>{code(asset.sha256)}"), Markdown(f"{asset.size:,}")) for asset in assets]
+    return table(("file, SHA-256", "bytes"), rows)
 
 
 def _boots(images: Sequence[ImageRelease]) -> Markdown:
