@@ -19,7 +19,7 @@ from ci.host.accelerator import Acceleration
 from ci.host.errors import BootError
 from ci.host.process import held_port
 from ci.records.build import BuildRecord
-from ci.records.validation import BootResult, CheckResult
+from ci.records.validation import BootResult, CheckResult, StartPart
 
 USER = "fountain"
 
@@ -94,6 +94,7 @@ class Boot:
     login_prompt_seconds: float | None = None
     ssh_seconds: float | None = None
     total_seconds: float = 0.0
+    start: tuple[StartPart, ...] = ()
     error: BootError | None = None
 
     @property
@@ -111,6 +112,7 @@ class Boot:
             login_prompt_seconds=self.login_prompt_seconds,
             ssh_seconds=self.ssh_seconds,
             total_seconds=self.total_seconds,
+            start=self.start,
         )
 
     def limit(self, seconds: float = COMMAND_SECONDS) -> float:

@@ -9,6 +9,7 @@ from jinja2 import Template
 from junitparser import Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from ci.boot.checks.load import CHECKS
+from ci.boot.start import draw_start
 from ci.host.files import publish_together, write_atomic
 from ci.host.workspace import exclusive
 from ci.records import artifacts
@@ -50,22 +51,31 @@ def boot_row(boot: BootResult) -> list[Markdown]:
 
 
 BOOT_COLUMNS = ("boot", "memory", "CPUs", "login prompt", "SSH", "whole boot")
+START_COLUMNS = ("part of the start", "begins after", "takes")
+PICTURES = ((artifacts.BOOT_CHART, "Where the time of a start went"), (artifacts.SIZES_PICTURE, "Where the bytes are"))
 CHECK_COLUMNS = ("outcome", "boot", "check", "expected", "actual", "seconds")
 
 
-def render_markdown(report: ValidationReport) -> str:
-    """The report for people; safe whatever the guest printed."""
+def render_markdown(report: ValidationReport, stem: str = "") -> str:
+    """The report for people; safe whatever the guest printed. `stem` is that of pictures beside it, '' without any."""
     checks = sorted(report.checks, key=lambda check: _ORDER.index(check.outcome))
     text: str = TEMPLATE.render(
         report=report,
         counted=count(report.checks),
         boots=table(BOOT_COLUMNS, [boot_row(boot) for boot in report.boots]),
         checks=table(CHECK_COLUMNS, [_row(check) for check in checks]),
+        pictures=PICTURES if stem else (),
+        starts=[(boot.name, table(START_COLUMNS, _start(boot))) for boot in report.boots if boot.start],
         known=CHECKS,
+        stem=stem,
         code=code,
         quoted=_quoted,
     )
     return text
+
+
+def _start(boot: BootResult) -> list[tuple[Markdown, ...]]:
+    return [(code(part.name), Markdown(seconds(part.begin)), Markdown(seconds(part.seconds))) for part in boot.start]
 
 
 def _row(check: CheckResult) -> list[Markdown]:
@@ -124,21 +134,22 @@ def publish_evidence(
     texts = {
         artifacts.REPORT: report.to_json(),
         artifacts.REPORT_JUNIT: render_junit(report),
-        artifacts.REPORT_MARKDOWN: render_markdown(report),
+        artifacts.REPORT_MARKDOWN: render_markdown(report, stem),
         artifacts.CONSOLE_LOG: render_consoles(consoles),
     }
-    pictures = (artifacts.SCREENSHOT, artifacts.BOOT_CHART)
+    if start := next((boot for boot in report.boots if boot.start), None):
+        texts[artifacts.BOOT_CHART] = draw_start(start, report.accelerator)
     for ending, text in texts.items():
         write_atomic(folder / f"{stem}{ending}", text)
-    for ending in pictures:
-        made = folder / "full" / f"full{ending}"
-        if made.exists():
-            made.rename(folder / f"{stem}{ending}")
+    made = folder / "full" / f"full{artifacts.SCREENSHOT}"
+    if made.exists():
+        made.rename(folder / f"{stem}{artifacts.SCREENSHOT}")
+    pictures = (artifacts.SCREENSHOT, artifacts.BOOT_CHART)
     # A build that publishes the same names at the same time holds this lock too.
     with exclusive(output / ".lock"):
         publish_together(
             sorted(folder.glob(f"{stem}.*")),
             output,
-            supersedes=[output / f"{stem}{ending}" for ending in (*texts, *pictures)],
+            supersedes=[output / f"{stem}{ending}" for ending in {*texts, *pictures}],
             last=f"{stem}{artifacts.REPORT}",
         )

@@ -10,6 +10,7 @@ from ci.github.answers import Release
 from ci.github.client import GitHub
 from ci.github.context import Context
 from ci.host.errors import AccessError, InputError, RefusedError, RejectedError, RemoteError, VerificationError
+from ci.image.picture import largest_packages
 from ci.records import artifacts
 from ci.records.packages import PackageDiff, parse_packages
 from ci.records.release import (
@@ -18,6 +19,7 @@ from ci.records.release import (
     ImageRelease,
     ReleaseFacts,
     ReleaseRecord,
+    SizePart,
     ValidationSummary,
 )
 from ci.records.validation import Outcome
@@ -139,7 +141,9 @@ def _image_release(context: Context, tag: str, image: TestedImage, *, attested: 
             skipped=sum(check.outcome is Outcome.SKIPPED for check in report.checks),
             accelerator=report.accelerator,
             ssh_seconds={boot.name: boot.ssh_seconds for boot in report.boots if boot.ssh_seconds is not None},
+            start=next((boot.start for boot in report.boots if boot.start), ()),
         ),
+        largest=tuple(SizePart(name=name, kib=kib) for name, kib in largest_packages(image.packages)),
         attestation=attestation if attested else None,
     )
 

@@ -35,12 +35,16 @@ def objects(schema: object) -> Iterator[dict[str, Any]]:
             yield from objects(part)
 
 
+# What releases of before it existed do not have.
+LATER = {"largest", "start"}
+
+
 def test_it_allows_no_key_that_is_not_named_and_misses_each_that_is() -> None:
     found = list(objects(json.loads(schema_text())))
     assert len(found) > 8
     for one in found:
         assert one["additionalProperties"] is False
-        assert set(one["required"]) == set(one["properties"]), one["title"]
+        assert set(one["required"]) == set(one["properties"]) - LATER, one["title"]
 
 
 def test_a_record_is_valid_by_it_and_is_read_as_it_was_written() -> None:
