@@ -63,13 +63,13 @@ def render(
     columns = ("image", "boot test", "size", "start to SSH", "packages", "configuration")
     above = [
         f"### Images: {'good' if good else 'not good'}",
+        *(_failures(name, one.report.failed, run) for name in images if (one := found.get(name)) and one.report),
         table(columns, [_row(name, found.get(name), changes.get(name)) for name in images]),
-        *(_failures(name, one.report.failed) for name in images if (one := found.get(name)) and one.report),
     ]
     tags = {past.tag: past.url for past in before.values()}
     below = [f"Compared with {link(tag, url)}." for tag, url in sorted(tags.items())]
     if run:
-        below.append(f"{link('The run', run)} has the images, the reports and the logs to download.")
+        below.append(f"{link('The run', run)} has the reports and the logs to download.")
     for rows in PACKAGE_ROWS:
         details = [block for name in images if name in changes for block in _details(name, changes[name], rows)]
         text = "\n\n".join(block for block in (*above, *details, *below) if block) + "\n"
@@ -125,8 +125,16 @@ def _start(report: ValidationReport | None, changes: Difference | None) -> Markd
     return Markdown(", ".join(parts) or words.UNKNOWN)
 
 
-def _failures(name: str, failed: Sequence[CheckResult]) -> Markdown:
-    rows = [tuple(map(code, (name, one.boot, one.id, one.expected, one.actual))) for one in failed[:CHECK_ROWS]]
+def _failures(name: str, failed: Sequence[CheckResult], run: str | None) -> Markdown:
+    """Each leads to its heading in docs/validation.md, which has the command that repeats it."""
+
+    def named(check: str) -> Markdown:
+        home = run.partition("/actions/")[0] if run else ""
+        return link(code(check), f"{home}/blob/HEAD/docs/validation.md#{check}") if home else code(check)
+
+    rows = [
+        (code(name), code(one.boot), named(one.id), code(one.expected), code(one.actual)) for one in failed[:CHECK_ROWS]
+    ]
     return table(("image", "boot", "failed check", "expected", "actual"), rows)
 
 

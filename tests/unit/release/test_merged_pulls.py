@@ -88,7 +88,7 @@ def test_nobody_is_asked_without_a_token_or_when_the_release_is_public() -> None
 def test_consumers_come_first_and_then_why() -> None:
     text = notes.release_notes(make_record(), [MergedPull("Keep curl", 12)])
     order = (
-        "## For consumers", "## What changed", "`Keep curl` ([#12]", "All commits since", "Base image:", "## Verify",
+        "## For consumers", "## What changed", "`Keep curl` ([#12]", "all commits", "Base image:", "## Verify",
         "## Files",
     )  # fmt: skip
     assert [text.index(words) for words in order] == sorted(text.index(words) for words in order)
