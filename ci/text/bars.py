@@ -60,7 +60,7 @@ def draw_bars(title: str, groups: Sequence[Bars], *, alone: bool) -> Markup:
     groups = [group for group in groups if group.bars]
     tops = list(accumulate((group.height for group in groups), initial=HEADING if alone else 0))
     template = _ENVIRONMENT.get_template("bars.svg.j2")
-    placed = zip(tops, groups, strict=False)
+    placed = list(zip(tops, groups, strict=False))
     return Markup(template.render(title=title, placed=placed, height=tops[-1], alone=alone))  # noqa: S704 - escaped there
 
 
