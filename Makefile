@@ -66,6 +66,7 @@ lint: setup-lint ## check style, types and shell scripts
 	$(SCHEMA) vendor.github-actions .github/actions/*/action.yml
 	$(SCHEMA) vendor.dependabot .github/dependabot.yml
 	$(SCHEMA) vendor.github-issue-forms $(ISSUE_FORMS)
+	.venv/bin/check-jsonschema --schemafile build/images/definition.schema.json build/images/*.toml build/images/common/*.toml
 	PATH=$$PWD/.venv/bin:$$PATH .venv/bin/actionlint
 	.venv/bin/zizmor --quiet --offline --strict-collection --persona pedantic .
 

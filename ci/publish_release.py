@@ -106,7 +106,8 @@ def publish_release(
         newest = newest_release(releases)
         latest = newest is None or newest.version is None or newest.version <= version
         files = (ensure_vm, snippet, record_file)
-        proposal = proposals.make_proposal(record, images, files, latest=latest, tagged=tagged)
+        merged = proposals.merged_pulls(github, releases, record, tagged=tagged)
+        proposal = proposals.make_proposal(record, images, files, merged=merged, latest=latest, tagged=tagged)
         if immutable:
             reporter.note(
                 "Releases of this repository are immutable: once published, neither assets nor tag can change"

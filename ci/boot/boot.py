@@ -21,7 +21,7 @@ from ci.host.accelerator import Acceleration
 from ci.host.errors import BootError
 from ci.host.process import held_port
 from ci.records.build import BuildRecord
-from ci.records.validation import BootResult, CheckResult, Outcome
+from ci.records.validation import BootResult, CheckResult, Outcome, StartPart
 
 USER = "fountain"
 
@@ -99,6 +99,7 @@ class Boot:
     login_prompt_seconds: float | None = None
     ssh_seconds: float | None = None
     total_seconds: float = 0.0
+    start: tuple[StartPart, ...] = ()
     error: BootError | None = None
 
     @property
@@ -116,6 +117,7 @@ class Boot:
             login_prompt_seconds=self.login_prompt_seconds,
             ssh_seconds=self.ssh_seconds,
             total_seconds=self.total_seconds,
+            start=self.start,
         )
 
     def limit(self, seconds: float = COMMAND_SECONDS) -> float:

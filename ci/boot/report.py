@@ -7,6 +7,7 @@ from pathlib import Path
 from junitparser import Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from ci.boot.checks.load import CHECKS
+from ci.boot.start import draw_start
 from ci.host.files import publish_together, write_atomic
 from ci.host.workspace import exclusive
 from ci.records import artifacts
@@ -38,11 +39,13 @@ def boot_row(boot: BootResult) -> list[Markdown]:
 
 
 BOOT_COLUMNS = ("boot", "memory", "CPUs", "login prompt", "SSH", "whole boot")
+START_COLUMNS = ("part of the start", "begins after", "takes")
+PICTURES = ((artifacts.BOOT_CHART, "Where the time of a start went"), (artifacts.SIZES_PICTURE, "Where the bytes are"))
 CHECK_COLUMNS = ("outcome", "boot", "check", "expected", "actual", "seconds")
 
 
-def render_markdown(report: ValidationReport) -> Markdown:
-    """The report for people; safe whatever the guest printed."""
+def render_markdown(report: ValidationReport, stem: str = "") -> Markdown:
+    """The report for people; safe whatever the guest printed. `stem` is that of pictures beside it, '' without any."""
     checks = sorted(report.checks, key=lambda check: _ORDER.index(check.outcome))
     templates = markdown_templates(Path(__file__).parent)
     templates.filters["ours"] = Markdown  # for the words of checks.toml
@@ -53,7 +56,10 @@ def render_markdown(report: ValidationReport) -> Markdown:
         counted=count(report.checks),
         boots=table(BOOT_COLUMNS, [boot_row(boot) for boot in report.boots]),
         checks=table(CHECK_COLUMNS, [_row(check) for check in checks]),
+        pictures=PICTURES if stem else (),
+        starts=[(boot.name, table(START_COLUMNS, _start(boot))) for boot in report.boots if boot.start],
         known=CHECKS,
+        stem=stem,
         code=code,
         quoted=quoted,
         title=_title,
@@ -65,6 +71,10 @@ def render_markdown(report: ValidationReport) -> Markdown:
 def way_in(image: str) -> str:
     """The command after which the machine of a boot that fails stays, with the way in."""
     return shlex.join(["toolsmith-image", "validate", f"dist/{image}", "--keep-running"])
+
+
+def _start(boot: BootResult) -> list[tuple[Markdown, ...]]:
+    return [(code(part.name), seconds(part.begin), seconds(part.seconds)) for part in boot.start]
 
 
 def _row(check: CheckResult) -> list[Markdown]:
@@ -124,21 +134,22 @@ def publish_evidence(
     texts = {
         artifacts.REPORT: report.to_json(),
         artifacts.REPORT_JUNIT: render_junit(report),
-        artifacts.REPORT_MARKDOWN: render_markdown(report),
+        artifacts.REPORT_MARKDOWN: render_markdown(report, stem),
         artifacts.CONSOLE_LOG: render_consoles(consoles),
     }
-    pictures = (artifacts.SCREENSHOT, artifacts.BOOT_CHART)
+    if start := next((boot for boot in report.boots if boot.start), None):
+        texts[artifacts.BOOT_CHART] = draw_start(start, report.accelerator)
     for ending, text in texts.items():
         write_atomic(folder / f"{stem}{ending}", text)
-    for ending in pictures:
-        made = folder / "full" / f"full{ending}"
-        if made.exists():
-            made.rename(folder / f"{stem}{ending}")
+    made = folder / "full" / f"full{artifacts.SCREENSHOT}"
+    if made.exists():
+        made.rename(folder / f"{stem}{artifacts.SCREENSHOT}")
+    pictures = (artifacts.SCREENSHOT, artifacts.BOOT_CHART)
     # A build that publishes the same names at the same time holds this lock too.
     with exclusive(output / ".lock"):
         publish_together(
             sorted(folder.glob(f"{stem}.*")),
             output,
-            supersedes=[output / f"{stem}{ending}" for ending in (*texts, *pictures)],
+            supersedes=[output / f"{stem}{ending}" for ending in {*texts, *pictures}],
             last=f"{stem}{artifacts.REPORT}",
         )

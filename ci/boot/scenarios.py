@@ -12,10 +12,10 @@ from pathlib import Path
 
 from ci.boot import interruptible
 from ci.boot.boot import USER, Boot, Guest, Ports, Scenario
-from ci.boot.chart import save_boot_chart
 from ci.boot.checks.check import Expectation, ImageCheck, accepts_nothing, exactly, json_with
 from ci.boot.checks.load import CHECKS, checks_of
 from ci.boot.image_file import NO_RECORD
+from ci.boot.start import look_at_start
 from ci.boot.vm import ssh
 from ci.boot.vm.qemu import CONSUMER_PORT, CONSUMER_TAG, SSH_PORT, ConsumerSpec, MachineSpec
 from ci.boot.vm.seed import make_seed
@@ -54,7 +54,7 @@ async def full(boot: Boot, ports: Ports) -> None:
         await guest.ask([check for check in asked if check not in unknown])
         await _knock(guest, *ports)
         await guest.attempt("clock", _compare_clocks(guest))
-        await save_boot_chart(guest, boot.folder / f"{boot.name}{artifacts.BOOT_CHART}")
+        boot.start = await look_at_start(guest)
 
 
 async def clone(boot: Boot, ports: Ports) -> None:

@@ -8,9 +8,12 @@ from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlsplit
 
+from markupsafe import Markup
+
 from ci.records.build import Verification
 from ci.records.release import ReleaseRecord
 from ci.text import figures
+from ci.text.bars import Bars, draw_bars, size_bars, time_bars
 
 # The boot whose time is shown: as a consumer starts the image. Where it was not made, the one with everything checked.
 BOOTS = ("consumer", "full")
@@ -109,6 +112,15 @@ class ShownRelease:
         times = validation.ssh_seconds
         name = next((boot for boot in (*BOOTS, *sorted(times)) if boot in times), None)
         return ShownBoot(name=name, seconds=times[name], accelerator=validation.accelerator) if name else None
+
+    @property
+    def pictures(self) -> list[tuple[str, Markup]]:
+        """Where the time of a start and the bytes went, with titles; what the record does not tell is left out."""
+        image = self.record.image
+        start = time_bars((part.name, part.begin, part.seconds) for part in image.validation.start)
+        sizes = size_bars((part.name, part.kib) for part in image.largest)
+        shown = (("Where the time of a start goes", start), ("Where the bytes are", sizes))
+        return [(title, draw_bars(title, [Bars("", bars)], alone=False)) for title, bars in shown if bars]
 
     @property
     def counts(self) -> list[str]:

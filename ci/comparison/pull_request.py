@@ -63,13 +63,13 @@ def render(
     columns = ("image", "boot test", "size", "start to SSH", "packages", "configuration")
     above = [
         Markdown("### Images: good" if good else "### Images: not good"),
-        table(columns, [_row(name, found.get(name), changes.get(name)) for name in images]),
         *(_failures(name, one, run) for name in images if (one := found.get(name)) and one.report),
+        table(columns, [_row(name, found.get(name), changes.get(name)) for name in images]),
     ]
     tags = {past.tag: past.url for past in before.values()}
     below = [Markdown("Compared with {}.").format(link(word(tag), url)) for tag, url in sorted(tags.items())]
     if run:
-        below.append(Markdown("{} has the images, the reports and the logs to download.").format(link("The run", run)))
+        below.append(Markdown("{} has the reports and the logs to download.").format(link("The run", run)))
     for rows in PACKAGE_ROWS:
         details = [block for name in images if name in changes for block in _details(name, changes[name], rows)]
         text = BLOCKS.join(block for block in (*above, *details, *below) if block)

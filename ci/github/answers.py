@@ -38,6 +38,8 @@ class RepositoryFacts(ApiAnswer):
     full_name: str
     default_branch: str
     archived: bool = False
+    private: bool = False
+    has_pages: bool = False
 
 
 class Asset(ApiAnswer):
@@ -172,6 +174,12 @@ class Blob(ApiAnswer):
     """The bytes of a file, in Base64."""
 
     content: str
+
+
+class GeneratedNotes(ApiAnswer):
+    """What GitHub would write of a release."""
+
+    body: str
 
 
 class Switch(ApiAnswer):

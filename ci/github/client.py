@@ -27,6 +27,7 @@ from ci.github.answers import (
     Comparison,
     Created,
     FolderEntry,
+    GeneratedNotes,
     Pull,
     Reference,
     Release,
@@ -151,6 +152,15 @@ class GitHub:
             return self.read("reading the release", f"/releases/tags/{quote(tag)}", Release)
         except AbsentError:
             return None
+
+    def generated_notes(self, tag: str, previous: str, *, target: str | None) -> str:
+        """What GitHub would write of a release: the pull requests since the `previous` one. It saves nothing.
+
+        https://docs.github.com/rest/releases/releases#generate-release-notes-content-for-a-release
+        """
+        body = {"tag_name": tag, "previous_tag_name": previous} | _target(target)
+        what = "asking what was merged"
+        return self.write(what, "POST", "/releases/generate-notes", body, GeneratedNotes).body
 
     def create_draft(self, tag: str, body: str, done: Callable[[], Release | None], *, target: str | None) -> Release:
         """Create a draft; `done` looks for one that a lost answer left. `target` is for a tag that is not there yet.
@@ -338,7 +348,7 @@ class GitHub:
 
     def _request(self, verb: str, path: str, *, query: Body | None = None, body: Body | None = None) -> ApiCall:
         """One request to a path below the repository, once. Raises what ci/github/failures.py makes of its failure."""
-        started, request = time.monotonic(), f"{verb} {path or '/'}"
+        started, request = time.monotonic(), f"{verb} {path or self._root}"
         call = ApiCall(self._session, self.context.api_url)
         try:
             with errors_of_github():

@@ -69,6 +69,10 @@ class Context(GitHubAccess):
         """The page of a published release."""
         return f"{self.server_url}/{self.repository}/releases/tag/{tag}"
 
+    def compare_url(self, base: str, branch: str) -> str:
+        """The page on which a person opens a pull request."""
+        return f"{self.server_url}/{self.repository}/compare/{base}...{branch}?expand=1"
+
     def attestation_url(self, sha256: str) -> str:
         """Where the API has what was attested of a file, by its digest."""
         return f"{self.api_url}/repos/{self.repository}/attestations/sha256:{sha256}"

@@ -11,7 +11,7 @@ from ci.host.errors import AccessError, RefusedError, RejectedError, RemoteError
 # What is made in a repository that was just read, or never goes away: no pull request does, and of a missing reference
 # GitHub says 422. That there is nothing can only be said of what may not be seen.
 _THERE = re.compile(r"POST /(releases|pulls|git/\w+)$|PATCH /(pulls/\d+|git/refs/.+)$")
-_PULLS_OF_ACTIONS = "not permitted to create or approve pull requests"
+PULLS_OF_ACTIONS = "not permitted to create or approve pull requests"
 
 
 def from_status(status: int, headers: Mapping[str, str], body: object, request: str) -> Exception:
@@ -48,7 +48,7 @@ def _not_allowed(request: str, message: str, headers: Mapping[str, str]) -> Exce
     text = f"the token may not do this: {request}: {message}"
     if "archived" in message:
         return RefusedError(f"the repository is archived: {request}: {message}", hint="Unarchive it in its settings.")
-    if _PULLS_OF_ACTIONS in message:
+    if PULLS_OF_ACTIONS in message:
         return AccessError(
             text,
             hint="Settings, Actions, General: `Allow GitHub Actions to create and approve pull requests`, of the "

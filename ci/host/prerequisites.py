@@ -28,9 +28,10 @@ MEMORY_BYTES = 2 * GIB  # the appliance, or a guest of the boot test
 
 
 class Status(StrEnum):
-    """Whether a prerequisite is met; a warning does not stop a build."""
+    """Whether a prerequisite is met; a warning does not stop a build, and what could not be looked at is no fault."""
 
     OK = "ok"
+    UNKNOWN = "unknown"
     WARNING = "warning"
     MISSING = "MISSING"
 

@@ -17,6 +17,7 @@ from ci.image import budget, earlier, sizes
 from ci.image.contents import sbom
 from ci.image.contents.image_contents import read_contents
 from ci.image.make_image import Provisioned, make_image
+from ci.image.picture import draw
 from ci.image.plan import Plan
 from ci.records import artifacts
 from ci.records.build import ArtifactRecord, BaseImageRecord, BuildRecord
@@ -45,11 +46,13 @@ def build(plan: Plan, *, acceleration: Acceleration, reporter: Reporter) -> Buil
         limit = plan.definition.disk.max_image_mib
         budget.require_within(limit, artifact.size, packages, lambda: _earlier(plan, reporter))
         record = _record(plan, artifact, found, reporter, packages=len(packages))
+        folders = sizes.parse_du(found.folder_sizes)
         texts = {
             artifacts.CHECKSUM: f"{digest}  {image.name}\n",
             artifacts.PACKAGES: to_tsv(packages),
             artifacts.SBOM: bill,
-            artifacts.SIZES: sizes.to_tsv(sizes.parse_du(found.folder_sizes)),
+            artifacts.SIZES: sizes.to_tsv(folders),
+            artifacts.SIZES_PICTURE: draw(record, packages, folders, None),
             artifacts.BUILD: record.to_json(),
         }
         for ending, text in texts.items():

@@ -12,7 +12,8 @@ from pydantic import AfterValidator, AnyUrl, BaseModel, Field, ValidationError, 
 from pydantic_core import ErrorDetails
 
 from ci.host.errors import InputError
-from ci.host.files import sha256_file
+from ci.host.files import sha256_file, write_atomic
+from ci.host.repository import ROOT
 from ci.records.record import Part, Sha256
 
 GIB = 1 << 30
@@ -26,6 +27,7 @@ StreamName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.:+_-]{0,199}$
 
 # Below the folder of definitions: what they can extend.
 COMMON = "common"
+SCHEMA_PATH = ROOT / "build/images/definition.schema.json"
 
 RELEASE_IMAGE = "jammy"  # what is built where nothing is said, and releases carry
 DEMO_IMAGE = "bookworm"  # what needs no image host
@@ -252,3 +254,16 @@ def _keys_at(location: list[str]) -> list[str]:
 def _nearest(word: str, known: list[str]) -> str:
     matches = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f"; did you mean `{matches[0]}`?" if matches else ""
+
+
+def schema_text() -> str:
+    """The JSON Schema of one file in build/images/, for editors; what it leaves out may be in what it extends."""
+    schema = Definition.model_json_schema()
+    for table in (schema, *schema["$defs"].values()):
+        table.pop("required", None)
+    schema["properties"] = {"extends": {"type": "string"}} | schema["properties"]
+    return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}, indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    write_atomic(SCHEMA_PATH, schema_text())

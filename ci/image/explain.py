@@ -36,7 +36,7 @@ def explain(path: Path, reporter: Reporter) -> None:
     write_atomic(picture, drawn)
     reporter.note(f"Picture: {short_path(picture)}")
     if chart.is_file():
-        reporter.note(f"What the guest did at its start, as systemd draws it: {short_path(chart)}")
+        reporter.note(f"Where the time of a start went: {short_path(chart)}")
 
 
 def _beside(record: Path, ending: str, parse: Callable[[bytes, str], tuple[T, ...]]) -> tuple[T, ...]:

@@ -14,6 +14,7 @@ from ci.host.files import write_atomic
 from ci.records.build import BaseImageRecord
 from ci.records.packages import PackageDiff
 from ci.records.record import Part, Record, Sha256
+from ci.records.validation import StartPart
 
 # How a manifest names an image: by the address of its file, or by the file's name, with the address beside it.
 Form = Literal["url", "file"]
@@ -58,18 +59,30 @@ class AttestationRecord(Part):
 
 
 class ValidationSummary(Part):
-    """What the boot test of an image came to; `ssh_seconds` by the name of the boot, `accelerator` tells how it ran."""
+    """What the boot test of an image came to; `ssh_seconds` by the name of the boot, `accelerator` tells how it ran.
+
+    `start` is where the time of one start went; releases of before 2026-11-28 do not tell.
+    """
 
     passed: Count
     skipped: Count
     accelerator: str
     ssh_seconds: dict[str, Seconds]
+    start: tuple[StartPart, ...] = ()
+
+
+class SizePart(Part):
+    """A package, or several small ones, and what it takes in the image."""
+
+    name: str
+    kib: Count
 
 
 class ImageRelease(Part):
     """One image of a release: its definition, base and packages, and its files; `qcow2` is one of `assets`.
 
-    `attestation` is None where the image was published without one.
+    `attestation` is None where the image was published without one. `largest` are its packages by their size, the rest
+    as one; releases of before 2026-11-28 do not tell.
     """
 
     name: str
@@ -86,6 +99,7 @@ class ImageRelease(Part):
     assets: list[AssetRecord]
     validation: ValidationSummary
     attestation: AttestationRecord | None
+    largest: tuple[SizePart, ...] = ()
 
     def file(self, ending: str) -> AssetRecord | None:
         """Its file whose name ends so, see ci/records/artifacts.py; None where it has none."""

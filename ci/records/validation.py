@@ -31,8 +31,23 @@ class CheckResult(Part):
     seconds: Seconds
 
 
+# As a record of a release has it, which comes from anywhere.
+Stretch = Annotated[Seconds, Field(ge=0, le=86_400, allow_inf_nan=False)]
+
+
+class StartPart(Part):
+    """What a part of a start took; it began `begin` seconds after QEMU."""
+
+    name: str
+    begin: Stretch
+    seconds: Stretch
+
+
 class BootResult(Part):
-    """One start of the image. Seconds from QEMU's start; None where that point was not reached or not looked for."""
+    """One start of the image. Seconds from QEMU's start; None where that point was not reached or not looked for.
+
+    `start` has the parts that matter, of one boot only; reports of before 2026-11-28 have none.
+    """
 
     name: str
     memory_mib: int
@@ -40,6 +55,7 @@ class BootResult(Part):
     login_prompt_seconds: Seconds | None
     ssh_seconds: Seconds | None
     total_seconds: Seconds
+    start: tuple[StartPart, ...] = ()
 
 
 class ValidationReport(Record):

@@ -8,6 +8,7 @@ from aiohttp import web
 from ci.rehearsal.access import CALLER
 from ci.rehearsal.calls import REPOSITORY, full_name, simple_user, wishes
 from ci.rehearsal.emulator import EMULATOR
+from ci.rehearsal.pulls import PULLS
 from ci.rehearsal.releases import RELEASES, Shelf, StoredRelease, timestamp
 from ci.rehearsal.replies import Json, invalid, no_content, not_found, page_of, problem, reply
 from ci.rehearsal.workflows import require_workflows
@@ -64,6 +65,32 @@ async def create(request: web.Request) -> web.Response:
     _shelf(request).releases[release.id] = release
     made = releases.json(release)
     return reply(made, status=201, headers={"Location": made["url"]})
+
+
+@routes.post(f"{BASE}/generate-notes")
+async def generate_notes(request: web.Request) -> web.Response:
+    """The pull requests whose merges came since the previous tag, in lines as of https://github.com/cli/cli/releases.
+
+    "target_commitish: ... Required if the supplied tag_name does not reference an existing tag. Ignored if the
+    tag_name already exists."
+    """
+    wanted, repository, emulator = await wishes(request), full_name(request), request.app[EMULATOR]
+    tag, previous = str(wanted.get("tag_name", "")), str(wanted.get("previous_tag_name", ""))
+    names = (f"tags/{previous}", f"tags/{tag}", str(wanted.get("target_commitish") or f"tags/{tag}"))
+    found = [await emulator.get(f"/repos/{repository}/commits/{quote(name)}") for name in names]
+    before, head = found[0], found[1] or found[2]
+    if before is None or head is None:
+        raise not_found()
+    between = await request.app[PULLS].compare(repository, before["sha"], head["sha"])
+    came = {commit["sha"] for commit in between["commits"]} if between else set()
+    lines = [
+        f"* {pull['title']} by @{pull['user']['login']} in {pull['html_url']}\n"
+        for pull in await request.app[PULLS].all(repository)
+        if pull["merged"] and pull["merge_commit_sha"] in came
+    ]
+    page = f"{request.app[RELEASES].url}/{repository}/compare/{previous}...{tag}"
+    titles = f"## What's Changed\n{''.join(lines)}\n" if lines else ""
+    return reply({"name": tag, "body": f"{titles}\n**Full Changelog**: {page}"})
 
 
 @routes.patch(f"{BASE}/{{id}}")

@@ -12,6 +12,7 @@ import asyncio
 import base64
 import socket
 import threading
+from collections import defaultdict
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
@@ -30,6 +31,7 @@ from ci.rehearsal.faults import Faults
 from ci.rehearsal.pulls import PULLS, PullRequests
 from ci.rehearsal.releases import RELEASES, ReleaseStore
 from ci.rehearsal.replies import QUIRKS, Json, Quirks
+from ci.rehearsal.repositories import SETTINGS, RepositorySettings
 from ci.rehearsal.tokens import Kind, Token, make_tokens
 
 ResultT = TypeVar("ResultT")
@@ -61,6 +63,7 @@ class GitHubServer:
         self.quirks = Quirks()
         self._log = ExchangeLog()
         self._folder = folder
+        self._settings: defaultdict[int, RepositorySettings] = defaultdict(RepositorySettings)
         self._releases = ReleaseStore(url, self.upload_url, folder / "assets", self.quirks)
         self._loop = asyncio.new_event_loop()
         self._access: Access
@@ -138,6 +141,10 @@ class GitHubServer:
     def change(self, repository: str, **settings: object) -> None:
         """Change settings, such as `archived`, `private` or `default_branch`."""
         self._emulate("PATCH", f"/repos/{repository}", settings)
+
+    def settings(self, repository: str) -> RepositorySettings:
+        """What is set in a repository, to be changed in place."""
+        return self._settings[self._emulate("GET", f"/repos/{repository}")["id"]]
 
     def set_immutable_releases(self, repository: str, *, enabled: bool) -> None:
         self._releases.shelf(repository).immutable = enabled
@@ -225,7 +232,7 @@ class GitHubServer:
                 client_max_size=MAX_JSON_BYTES,
             )
             app[EMULATOR], app[RELEASES], app[PULLS] = self._emulator, self._releases, self._pulls
-            app[QUIRKS] = self.quirks
+            app[QUIRKS], app[SETTINGS] = self.quirks, self._settings
             for route in (*repositories.routes, *release_routes.routes, *assets.routes, *pulls.routes):
                 if isinstance(route, web.RouteDef):
                     # A repository is found by its id as well; its former names lead there.

@@ -30,6 +30,9 @@ class Kind(StrEnum):
 # https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api, in an hour
 LIMITS = {None: 60, Kind.WORKFLOW: 1000}
 USERS_LIMIT = 5000
+# Not read by everybody where the repository is public: "authenticated users must have collaborator access".
+# https://docs.github.com/rest/actions/variables, and for pages what its description leaves open
+FOR_COLLABORATORS = {"administration", "environments", "pages", "secrets", "variables"}
 WRITES = {"contents": "write", "pull_requests": "write"}
 READS = {"contents": "read", "pull_requests": "read"}
 
@@ -65,7 +68,7 @@ class Token:
 
     def allows(self, permission: str, level: str, repository: Json) -> bool:
         """Whether it may do what takes `level` of `permission`, in a repository that is there for it."""
-        if level == "read" and permission != "administration":
+        if level == "read" and permission not in FOR_COLLABORATORS:
             # "can be used without authentication or the aforementioned permissions if only public resources are
             # requested"; but an installation's is refused at home: https://github.com/Future-House/ldp/pull/57
             at_home = self.installation and self._covers(repository)
@@ -73,7 +76,7 @@ class Token:
                 return True
         if self.kind is Kind.CLASSIC:
             scopes = {"workflow"} if permission == "workflows" else {"repo"}
-            if permission != "workflows" and not repository["private"]:
+            if permission not in {"workflows", *FOR_COLLABORATORS} and not repository["private"]:
                 scopes.add("public_repo")
             return self.owns and bool(self._scopes() & scopes)
         return self._covers(repository) and {"metadata": "read", **self.granted}.get(permission) in {level, "write"}
@@ -137,12 +140,24 @@ def make_tokens(owner: str) -> Tokens:
     )
 
 
-# What a call takes, by how its path below the repository begins; all else is contents.
+# What a call takes, by how its path below the repository begins, the longest first; all else is contents. Where an
+# environment's names are asked for, `*` stands for its own.
 _RESOURCES = {
     "": ("metadata",),
     "actions": ("actions",),
+    "actions/organization-secrets": ("secrets",),
+    "actions/organization-variables": ("variables",),
+    "actions/permissions": ("administration",),
+    "actions/secrets": ("secrets",),
+    "actions/variables": ("variables",),
     "attestations": ("attestations",),
+    "environments": ("actions",),
+    "environments/*/secrets": ("environments",),
+    "environments/*/variables": ("environments",),
     "immutable-releases": ("administration",),
+    "pages": ("pages",),
+    "rules": ("metadata",),
+    "rulesets": ("metadata",),
     # Those of pull requests, which alone are asked for, are of either.
     "issues": ("issues", "pull_requests"),
     "labels": ("issues", "pull_requests"),
@@ -163,7 +178,11 @@ class Need(NamedTuple):
 
 def need(method: str, path: str) -> Need:
     """What a call takes; `path` is below the repository."""
-    permissions = _RESOURCES.get(path.strip("/").partition("/")[0], ("contents",))
+    parts = path.strip("/").split("/")
+    if parts[0] == "environments" and len(parts) > 1:
+        parts[1] = "*"
+    begins = ("/".join(parts[:length]) for length in range(len(parts), 0, -1))
+    permissions = next((_RESOURCES[begin] for begin in begins if begin in _RESOURCES), ("contents",))
     level = "read" if method in READING else "write"
     if permissions == ("metadata",) and level == "write":
         permissions = ("administration",)

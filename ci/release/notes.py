@@ -7,7 +7,7 @@ A paragraph there is one line, because GitHub breaks lines in releases and pull 
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment
 
@@ -33,6 +33,7 @@ ENTRY_LIMIT = 20_000
 # How many rows of packages are tried, until a text is short enough; in the changelog, names.
 PACKAGE_ROWS = (3000, 1000, 300, 100, 30, 0)
 CHANGELOG_NAMES = 12
+MOST_PULLS = 100
 EVIDENCE = (
     artifacts.REPORT_MARKDOWN,
     artifacts.REPORT,
@@ -43,9 +44,19 @@ EVIDENCE = (
 )
 
 
-def release_notes(record: ReleaseRecord) -> Markdown:
-    """What the release's text says of it; raises InputError for a tag that is no version."""
-    return _render("release_notes.md.j2", record, RELEASE_LIMIT)
+class MergedPull(NamedTuple):
+    """A pull request that came with a release; `title` is whatever its author wrote."""
+
+    title: str
+    number: int
+
+
+def release_notes(record: ReleaseRecord, merged: Sequence[MergedPull] | None = ()) -> Markdown:
+    """What the release's text says of it; raises InputError for a tag that is no version.
+
+    `merged` are the pull requests since the release before, None where nobody could tell.
+    """
+    return _render("release_notes.md.j2", record, RELEASE_LIMIT, merged=merged)
 
 
 def release_page(record: ReleaseRecord) -> Markdown:
@@ -68,7 +79,7 @@ def consumer_pull_request(
 ) -> Markdown:
     """The same in the consumer's repository, whose manifest is the file `manifest`, made by it if `made`."""
     consumer = _consumer(record, manifest, workspace, form) | {"made": made}
-    return _render("consumer_pull_request.md.j2", record, PULL_REQUEST_LIMIT, consumer)
+    return _render("consumer_pull_request.md.j2", record, PULL_REQUEST_LIMIT, **consumer)
 
 
 def _consumer(record: ReleaseRecord, manifest: str, workspace: str, form: Form) -> dict[str, Any]:
@@ -85,9 +96,9 @@ def _consumer(record: ReleaseRecord, manifest: str, workspace: str, form: Form) 
     }
 
 
-def _render(template: str, record: ReleaseRecord, limit: int, consumer: dict[str, Any] | None = None) -> Markdown:
-    consumer = consumer or _consumer(record, ".toolsmith/tools.json", ".", "url")
-    context, changes = _context(record) | consumer, record.changes
+def _render(template: str, record: ReleaseRecord, limit: int, **others: object) -> Markdown:
+    consumer = _consumer(record, ".toolsmith/tools.json", ".", "url")
+    context, changes = _context(record) | consumer | others, record.changes
     for rows in PACKAGE_ROWS:
         tables = packages.markdown(changes, rows) if changes and record.previous else Markdown("")
         text = rendered(environment(), template, package_tables=tables, **context)
@@ -126,6 +137,7 @@ def _context(record: ReleaseRecord) -> dict[str, Any]:
         "commit": _commit(record),
         "size": megabytes(image.qcow2.size),
         "files": _files(record.assets),
+        "most_pulls": MOST_PULLS,
         "boots": _boots(images),
         "package_list": image.file(artifacts.PACKAGES),
         "report": image.file(artifacts.REPORT_MARKDOWN),
@@ -175,8 +187,10 @@ def _evidence(image: ImageRelease) -> Markdown:
 
 
 def _files(assets: Sequence[AssetRecord]) -> Markdown:
-    rows = [(_asset(asset), Markdown("{:,}").format(asset.size), code(asset.sha256)) for asset in assets]
-    return table(("file", "bytes", "SHA-256"), rows)
+    # One below the other: beside each other, name and digest are wider than GitHub's page.
+    told = Markdown("{}<br>{}")
+    rows = [(told.format(_asset(asset), code(asset.sha256)), Markdown("{:,}").format(asset.size)) for asset in assets]
+    return table(("file, SHA-256", "bytes"), rows)
 
 
 def _boots(images: Sequence[ImageRelease]) -> Markdown:

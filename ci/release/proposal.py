@@ -1,6 +1,7 @@
 """From tested images to what is published: the release record, the notes, the list of files."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,8 +10,17 @@ from ci.fetch.source import AbsentError
 from ci.github.answers import Release
 from ci.github.client import GitHub
 from ci.github.context import Context
-from ci.host.errors import InputError, RefusedError, UnprovenError, VerificationError
+from ci.host.errors import (
+    AccessError,
+    InputError,
+    RefusedError,
+    RejectedError,
+    RemoteError,
+    UnprovenError,
+    VerificationError,
+)
 from ci.host.files import write_atomic
+from ci.image.picture import largest_packages
 from ci.records import artifacts
 from ci.records.packages import PackageDiff, parse_packages
 from ci.records.release import (
@@ -19,6 +29,7 @@ from ci.records.release import (
     ImageRelease,
     ReleaseFacts,
     ReleaseRecord,
+    SizePart,
     ValidationSummary,
     whole_manifest,
 )
@@ -26,10 +37,13 @@ from ci.records.validation import Outcome
 from ci.records.version import Version
 from ci.release import notes
 from ci.release.dist import LocalFile, TestedImage, local_file, read_dist
+from ci.release.notes import MergedPull
 from ci.release.publish import Proposal
 from ci.release.read_back import newest_release, read_file, read_record
 from ci.release.state import section
 
+# A line of GitHub's own notes, such as those of https://github.com/cli/cli/releases.
+_MERGED = re.compile(r"^\* (.+) by @\S+ in \S+/pull/(\d{1,9})\r?$", re.MULTILINE | re.ASCII)
 # What actions/attest signs in the release workflow: where an image was built, and what is in it.
 PREDICATES = ("https://slsa.dev/provenance/v1", "https://cyclonedx.org/bom")
 
@@ -142,7 +156,9 @@ def _image_release(context: Context, tag: str, image: TestedImage, *, attested: 
             skipped=sum(check.outcome is Outcome.SKIPPED for check in report.checks),
             accelerator=report.accelerator,
             ssh_seconds={boot.name: boot.ssh_seconds for boot in report.boots if boot.ssh_seconds is not None},
+            start=next((boot.start for boot in report.boots if boot.start), ()),
         ),
+        largest=tuple(SizePart(name=name, kib=kib) for name, kib in largest_packages(image.packages)),
         attestation=attestation if attested else None,
     )
 
@@ -170,11 +186,33 @@ def read_previous(
     return ReleaseFacts.of(record), None if packages is None else compare(packages, image.packages)
 
 
+def merged_pulls(
+    github: GitHub, releases: Sequence[Release], record: ReleaseRecord, *, tagged: bool
+) -> tuple[MergedPull, ...] | None:
+    """What was merged since the release before; None where that was not to be had, which fails no release.
+
+    Of a release that is public nobody asks any more: its text is as it is.
+    """
+    public = any(release.tag_name == record.tag and not release.draft for release in releases)
+    if record.previous is None or public:
+        return ()
+    if github.context.token is None:
+        return None
+    target = None if tagged else record.commit
+    try:
+        body = github.generated_notes(record.tag, record.previous.tag, target=target)
+    except (AbsentError, AccessError, RejectedError, RemoteError) as failure:
+        github.reporter.warn(f"The notes go without the titles of pull requests: {failure}")
+        return None
+    return tuple(MergedPull(title=title, number=int(number)) for title, number in _MERGED.findall(body))
+
+
 def make_proposal(
     record: ReleaseRecord,
     images: Sequence[TestedImage],
     others: Sequence[LocalFile],
     *,
+    merged: tuple[MergedPull, ...] | None = (),
     latest: bool,
     tagged: bool,
 ) -> Proposal:
@@ -182,7 +220,7 @@ def make_proposal(
     return Proposal(
         tag=record.tag,
         commit=record.commit,
-        body=section(record.commit, notes.release_notes(record)),
+        body=section(record.commit, notes.release_notes(record, merged)),
         latest=latest,
         tagged=tagged,
         files=(*(file for image in images for file in image.files), *others),

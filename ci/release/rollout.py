@@ -14,6 +14,7 @@ from typing import Literal
 
 from ci.github.answers import Commit, Pull
 from ci.github.client import GitHub
+from ci.github.failures import PULLS_OF_ACTIONS
 from ci.github.files import RepositoryFile
 from ci.host.errors import AccessError, RefusedError, RejectedError, ToolsmithError
 from ci.host.progress import Reporter
@@ -252,7 +253,8 @@ def _reopen(github: GitHub, pull: Pull) -> Pull | None:
 def _open(github: GitHub, change: ProposedChange, made: str | None) -> tuple[Pull, bool]:
     """Open the pull request, or find the one that another run opened just now; whether this one did.
 
-    Where GitHub opens none, the branch goes too if this run made it, as the commit `made`.
+    Where GitHub opens none, the branch goes too if this run made it, as the commit `made`; but it stays where only a
+    setting is in the way, for a person may open one from it.
     """
     try:
         pull = github.create_pull(
@@ -261,6 +263,12 @@ def _open(github: GitHub, change: ProposedChange, made: str | None) -> tuple[Pul
     except (AccessError, RejectedError) as refusal:
         if there := next((pull for pull in _pulls(github, change) if pull.open), None):
             return there, False
+        if PULLS_OF_ACTIONS in refusal.message:
+            page = github.context.compare_url(change.base, change.branch)
+            hint = (
+                f"The branch is there. Open the pull request by hand: {page} Or run it again after this: {refusal.hint}"
+            )
+            raise AccessError(refusal.message, hint=hint) from refusal
         if made is not None and "already exists" not in refusal.message:
             _remove_branch(github, change, made)
         if isinstance(refusal, RejectedError) and (base := github.repository().default_branch) != change.base:

@@ -15,6 +15,8 @@ from ci.rehearsal.exchanges import Exchange
 from ci.rehearsal.faults import Effect, Fault, Moment
 from ci.release.dist import REQUIRED
 
+# Without its answer a release goes on.
+NOTES = "POST releases/generate-notes"
 # On top of an earlier release. A test compares it with what is really asked; the matrix has a row for each line.
 PUBLISH = (
     "GET repository",
@@ -25,6 +27,7 @@ PUBLISH = (
     "GET store release.json",
     "GET download .packages.tsv",
     "GET store .packages.tsv",
+    NOTES,
     "POST releases",
     "GET releases",
     "GET releases/ID/assets",
@@ -145,7 +148,7 @@ def faults(step: str, call: int, upload: int = 1) -> Iterator[tuple[str, Case]]:
     yield "page", case(Effect.PAGE)
     yield "deep JSON", case(Effect.DEEP)
     # Bytes may come from anywhere; there, nobody answers.
-    yield "elsewhere", case(Effect.ELSEWHERE, heals=step.startswith(("GET download", "GET store")))
+    yield "elsewhere", case(Effect.ELSEWHERE, heals=step.startswith(("GET download", "GET store", NOTES)))
     yield "circle", case(Effect.CIRCLE, times=FOR_EVER, heals=False)
     yield "outage", case(Effect.BAD_GATEWAY, times=FOR_EVER, heals=False)
     if not step.startswith("GET"):
@@ -153,7 +156,7 @@ def faults(step: str, call: int, upload: int = 1) -> Iterator[tuple[str, Case]]:
         yield "hang after", case(Effect.HANG, Moment.AFTER)
         yield "502 after", case(Effect.BAD_GATEWAY, Moment.AFTER)
         yield "page after", case(Effect.PAGE, Moment.AFTER)
-        yield "elsewhere after", case(Effect.ELSEWHERE, Moment.AFTER, heals=False)
+        yield "elsewhere after", case(Effect.ELSEWHERE, Moment.AFTER, heals=step == NOTES)
         yield "outage after", case(Effect.RESET, Moment.AFTER, times=FOR_EVER, heals=False)
     if step.startswith("UPLOAD"):
         yield "starter", case(Effect.STARTER)

@@ -67,8 +67,9 @@ class Run:
 
     @property
     def writes(self) -> list[str]:
-        """The requests that could change something."""
-        return [f"{exchange.method} {exchange.path}" for exchange in self.exchanges if exchange.method not in READING]
+        """The requests that could change something: "the generated release notes are not saved anywhere"."""
+        sent = [exchange for exchange in self.exchanges if exchange.method not in READING]
+        return [f"{one.method} {one.path}" for one in sent if not one.path.endswith("/generate-notes")]
 
 
 @dataclass(frozen=True, kw_only=True)

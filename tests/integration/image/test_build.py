@@ -42,7 +42,7 @@ def definition() -> Definition:
 class TestArtifacts:
     def test_they_are_these_six_and_nothing_else_is_left(self, built: Built) -> None:
         names = {path.name for path in built.image.parent.iterdir()} - NOT_ARTIFACTS
-        kinds = ("qcow2", "qcow2.sha256", "packages.tsv", "sizes.tsv", "cdx.json", "build.json")
+        kinds = ("qcow2", "qcow2.sha256", "packages.tsv", "sizes.tsv", "sizes.svg", "cdx.json", "build.json")
         assert names == {f"{STEM}.{kind}" for kind in kinds}
 
     def test_the_image_is_one_compressed_file_of_20_gib_that_is_small(self, built: Built) -> None:

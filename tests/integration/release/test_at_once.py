@@ -96,7 +96,7 @@ def test_three_at_once_after_the_default_branch_moved_keep_the_one(published: St
 @pytest.mark.parametrize(
     ("status", "message", "error"),
     [
-        (403, "GitHub Actions is not permitted to create or approve pull requests.", AccessError),
+        (403, "Resource not accessible by integration", AccessError),
         (422, "Validation Failed", RejectedError),
     ],
 )

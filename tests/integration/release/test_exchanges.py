@@ -34,6 +34,8 @@ def test_a_whole_release_and_roll_out(new_stage: Callable[..., Stage], figure: C
     assert [run.code for run in runs] == [0, 0, 0, 0]
     exchanges = [exchange for run in runs for exchange in run.exchanges]
     assert_valid(exchanges)
+    merged = f"- `Roll out {OLDER}` ([#1]({stage.server.url}/{stage.repository}/pull/1))"
+    assert merged in stage.releases(TAG)[0]["body"]
     calls = {call.template for exchange in exchanges if API.match(exchange.path) and (call := find_call(exchange))}
     figure(f"{len(exchanges)} exchanges of {len(calls)} kinds of calls are valid by GitHub's OpenAPI description")
 

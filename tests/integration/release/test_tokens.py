@@ -130,15 +130,21 @@ def test_a_token_that_may_not_propose_is_told_what_is_missing_and_changes_nothin
     assert stage.state() == before
 
 
-def test_a_job_opens_no_pull_request_where_the_setting_is_off(stage: Stage) -> None:
+def test_where_only_the_setting_forbids_a_pull_request_a_person_opens_it_from_the_branch(stage: Stage) -> None:
     stage.build()
     assert stage.publish().code == 0
     stage.server.allow_pulls_of_actions(stage.repository, allow=False)
-    before = stage.state()
-    run = stage.roll_out()
-    assert run.code == AccessError.exit_code, run.said
-    assert "Allow GitHub Actions to create and approve pull requests" in run.said
-    assert stage.state() == before
+    branch = f"rollout/{TAG}"
+    for _ in range(2):
+        run = stage.roll_out()
+        assert run.code == AccessError.exit_code, run.said
+        assert "Allow GitHub Actions to create and approve pull requests" in run.said
+        assert f"{stage.server.url}/{stage.repository}/compare/main...{branch}?expand=1" in run.said
+        assert stage.pulls() == []
+    by_hand = {"title": "By hand", "head": branch, "base": "main"}
+    using(stage, stage.server.tokens.admin).api("POST", "/pulls", by_hand)
+    assert stage.roll_out().code == 0
+    assert [(pull["title"], TAG in pull["body"]) for pull in stage.pulls()] == [("By hand", True)]
 
 
 def test_a_jobs_token_is_for_its_own_repository_alone(new_stage: Callable[..., Stage]) -> None:

@@ -69,7 +69,7 @@ def test_images_are_built_tested_and_reported_beside_the_last_release_in_one_com
     assert artifacts(made, again) == ["reports-bookworm", "reports-jammy"]
     persons, ours = comments(made, event)
     assert "### Images: not good" in ours
-    assert "| `jammy` | `full` | `root-locked` |" in ours
+    assert "| `jammy` | `full` | [`root-locked`](" in ours
 
 
 def test_a_fork_gets_the_same_test_without_secrets_and_without_a_comment(make_scene: MakeScene) -> None:

@@ -5,8 +5,10 @@ import pytest
 
 from ci.catalogue import view
 from ci.records.build import Verification
-from ci.records.release import ReleaseFacts
+from ci.records.release import ReleaseFacts, SizePart
+from tests.support.plain_svg import is_plain_svg
 from tests.support.release_records import SITE, make_image, make_record, make_records
+from tests.support.releasing import START
 
 TAGS = ("v2026.11.09", "v2026.11.16", "v2026.11.23")
 
@@ -101,3 +103,16 @@ def test_what_is_encrypted_or_on_this_machine_is_a_link(url: str) -> None:
 )  # fmt: skip
 def test_anything_else_is_only_shown(url: str) -> None:
     assert view.safe_link(url) is None
+
+
+def test_where_time_and_bytes_went_is_shown_as_far_as_the_record_tells() -> None:
+    record = make_record()
+    assert view.ShownRelease(record=record).pictures == []
+    validation = record.image.validation.model_copy(update={"start": START})
+    told = record.image.model_copy(update={"validation": validation, "largest": (SizePart(name="<git>", kib=2048),)})
+    (_, start), (_, sizes) = view.ShownRelease(record=record.model_copy(update={"image": told})).pictures
+    assert is_plain_svg(start)
+    assert "ssh.service" in start
+    assert "&lt;git&gt;" in sizes
+    assert "2.0 MiB" in sizes
+    assert "<style" not in sizes

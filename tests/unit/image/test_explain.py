@@ -4,12 +4,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from ci.boot.chart import is_plain_svg
 from ci.host.errors import InputError
 from ci.host.progress import Reporter
 from ci.image.explain import explain
 from ci.image.sizes import parse_du, to_tsv
 from ci.records.packages import Package
+from tests.support.plain_svg import is_plain_svg
 from tests.support.releasing import PACKAGES, TAG, build_record, make_dist
 
 STEM = f"fountainkit-toolsmith-debian-12-{TAG}"

@@ -3,11 +3,12 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from ci.boot.chart import is_plain_svg
 from ci.host.progress import StepTime
-from ci.image.picture import INNER, MARGIN, MOST_AREAS, draw, folder_areas, package_areas, starts, steps
+from ci.image.picture import MOST, draw, largest
 from ci.image.sizes import FolderSize
 from ci.records.packages import Package
+from ci.text.bars import WIDTH
+from tests.support.plain_svg import is_plain_svg
 from tests.support.releasing import PACKAGES, build_record, validation_report
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -27,16 +28,17 @@ def texts(svg: str) -> list[str]:
     return [element.text or "" for element in ET.fromstring(svg).iter(f"{SVG}text")]  # noqa: S314 - our own
 
 
-def rectangles(svg: str) -> list[dict[str, str]]:
-    return [element.attrib for element in ET.fromstring(svg).iter(f"{SVG}rect")]  # noqa: S314 - our own
+def lengths(svg: str) -> list[float]:
+    bars = ET.fromstring(svg).iter(f"{SVG}rect")  # noqa: S314 - our own
+    return [float(bar.attrib["width"]) for bar in bars if bar.attrib["class"] == "stretch"]
 
 
 def test_it_shows_packages_folders_steps_and_starts() -> None:
     shown = texts(draw(BUILD, PACKAGES, FOLDERS, REPORT))
     for words in ("git", "39.1 MiB", "/usr/lib/modules", "400.0 MiB", "One", "90.0 s", "Two", "consumer"):
         assert words in shown
-    assert "Packages, by installed size: 40 MiB" in shown
-    assert "Folders, by what is on the disk: 900 MiB" in shown
+    assert "Packages, installed: 39.6 MiB" in shown
+    assert "Folders, on the disk: 900.0 MiB" in shown
 
 
 def test_what_there_is_nothing_of_is_left_out() -> None:
@@ -45,53 +47,48 @@ def test_what_there_is_nothing_of_is_left_out() -> None:
         assert words not in shown
 
 
-def test_areas_are_as_large_as_what_they_stand_for() -> None:
-    svg = draw(build_record(steps=[]), (package("big", 3000), package("small", 1000)), (), None)
-    big, small = (float(one["width"]) * float(one["height"]) for one in rectangles(svg)[1:])
+def test_bars_are_as_long_as_what_they_stand_for() -> None:
+    big, small = lengths(draw(build_record(steps=[]), (package("big", 3000), package("small", 1000)), (), None))
+    assert big == WIDTH
     assert big / small == pytest.approx(3, rel=0.01)
-    assert big + small == pytest.approx(INNER * 460, rel=0.01)
 
 
 def test_nothing_is_outside_the_page() -> None:
     many = [package(f"package-{number}", number) for number in range(500)]
-    svg = draw(BUILD, many, FOLDERS, REPORT)
-    page = ET.fromstring(svg)  # noqa: S314 - our own
-    width, height = float(page.attrib["width"]), float(page.attrib["height"])
-    for one in rectangles(svg)[1:]:
-        assert float(one["x"]) >= MARGIN - 1
-        assert float(one["x"]) + float(one["width"]) <= width - MARGIN + 1
-        assert float(one["y"]) + float(one["height"]) <= height
+    page = ET.fromstring(draw(BUILD, many, FOLDERS, REPORT))  # noqa: S314 - our own
+    height = float(page.attrib["viewBox"].split()[3])
+    for group in page.iter(f"{SVG}g"):
+        down = float(group.attrib["transform"].split()[1].rstrip(")"))
+        for bar in group.iter(f"{SVG}rect"):
+            assert float(bar.get("x", 0)) + float(bar.attrib["width"]) <= WIDTH + 2
+            assert down + float(bar.attrib["y"]) + float(bar.attrib["height"]) <= height
 
 
-def test_small_packages_are_one_area_and_empty_ones_none() -> None:
-    many = [package(f"package-{number}", 1000 - number) for number in range(200)] + [package("empty", 0)]
-    areas = package_areas(many)
-    assert len(areas) == MOST_AREAS + 1
-    assert areas[0].name == f"{200 - MOST_AREAS} smaller packages"
-    assert sum(area.kib for area in areas) == sum(one.installed_kib for one in many)
-    assert package_areas([package("empty", 0)]) == []
+def test_the_many_small_ones_are_one_bar_and_empty_ones_none() -> None:
+    bars = largest([*((f"package-{number}", 1000 - number) for number in range(200)), ("empty", 0)], "smaller packages")
+    assert len(bars) == MOST + 1
+    assert bars[-1][0] == f"{200 - MOST} smaller packages"
+    assert sum(kib for _, kib in bars) == sum(1000 - number for number in range(200))
+    assert largest([("empty", 0)], "") == []
 
 
-def test_folders_are_without_those_below_them() -> None:
-    assert {area.name: area.kib // 1024 for area in folder_areas(FOLDERS)} == {
-        "/usr/lib/modules": 400, "/usr/lib": 200, "/usr": 200, "/boot": 50, "/": 50,
-    }  # fmt: skip
+def test_a_folder_is_without_those_below_it() -> None:
+    shown = texts(draw(build_record(steps=[]), (), FOLDERS, None))
+    for name, size in (("/usr/lib/modules", "400.0 MiB"), ("/usr/lib", "200.0 MiB"), ("/boot", "50.0 MiB")):
+        assert shown[shown.index(name) + 1] == size
 
 
-def test_steps_follow_each_other_and_starts_begin_together() -> None:
-    assert [(bar.name, bar.start, bar.seconds) for bar in steps(BUILD)] == [("One", 0.0, 30.0), ("Two", 30.0, 90.0)]
-    boots = [REPORT.boots[0], REPORT.boots[1].model_copy(update={"ssh_seconds": None})]
-    bars = starts(REPORT.model_copy(update={"boots": boots}))
-    assert [bar.start for bar in bars] == [0.0, 0.0]
-    assert [bar.marks for bar in bars] == [(("login prompt", 1.0), ("SSH", 21.5)), (("login prompt", 1.0),)]
+def test_steps_follow_each_other() -> None:
+    page = ET.fromstring(draw(BUILD, (), (), None))  # noqa: S314 - our own
+    bars = [bar for bar in page.iter(f"{SVG}rect") if bar.attrib["class"] == "stretch"]
+    assert [float(bar.attrib["x"]) / WIDTH for bar in bars] == [0, 0.25]
 
 
-def test_a_long_path_keeps_its_end() -> None:
-    deep = PurePosixPath("/usr/lib/a-folder-with-a-name")
-    folders = [FolderSize(path=deep, kib=70), *(FolderSize(path=PurePosixPath(f"/{n}"), kib=100) for n in range(40))]
-    shown = [text for text in texts(draw(build_record(steps=[]), (), folders, None)) if text.startswith("…")]
-    assert len(shown) == 1
-    assert shown[0].startswith("…/a-folder")
+def test_a_long_path_keeps_its_end_and_a_long_name_its_beginning() -> None:
+    deep = PurePosixPath(f"/usr/{'x' * 60}/a-folder-with-a-name")
+    shown = texts(draw(build_record(steps=[]), [package(f"first{'x' * 60}")], [FolderSize(path=deep, kib=70)], None))
+    assert next(text for text in shown if text.startswith("…")).endswith("/a-folder-with-a-name")
+    assert next(text for text in shown if text.endswith("…")).startswith("first")
 
 
 @pytest.mark.parametrize("hostile", ["<script>alert(1)</script>", "&amp; \" '", "\x00\x1b[31m\ud800\uffff", "]]>"])

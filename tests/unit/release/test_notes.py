@@ -234,7 +234,7 @@ def test_the_notes_list_every_file_with_size_and_digest() -> None:
     text = notes.release_notes(make_record(others=[other]))
     rows = [line for line in text.splitlines() if line.startswith(f"| [`{STEM}")]
     assert len(rows) == len(make_image().assets) + 1
-    assert f"| [`{STEM}.other`]({SITE}/releases/download/{TAG}/{STEM}.other) | 1,234,567 | `{'9' * 64}` |" in rows
+    assert f"| [`{STEM}.other`]({SITE}/releases/download/{TAG}/{STEM}.other)<br>`{'9' * 64}` | 1,234,567 |" in rows
 
 
 def test_the_notes_sum_up_the_boot_test() -> None:
