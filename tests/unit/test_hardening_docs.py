@@ -8,7 +8,9 @@ from ci.host.repository import ROOT
 TEXT = (ROOT / "docs" / "hardening.md").read_text(encoding="utf-8")
 ROWS = [
     [cell.strip() for cell in row.strip("|").split(" | ")]
-    for row in re.findall(r"^\|.*\|$", TEXT.partition("## What CIS asks for")[2].partition("\n## ")[0], re.MULTILINE)[2:]
+    for row in re.findall(r"^\|.*\|$", TEXT.partition("## What CIS asks for")[2].partition("\n## ")[0], re.MULTILINE)[
+        2:
+    ]
 ]
 
 
@@ -31,7 +33,9 @@ def test_each_name_is_that_of_a_check() -> None:
 
 def test_each_check_of_the_chapter_is_named() -> None:
     (chapter,) = (one for one in CHAPTERS if one.title == "hardening")
-    assert {check.id for check in chapter.checks} <= {name for *_, proof in ROWS for name in re.findall("`(.*?)`", proof)}
+    assert {check.id for check in chapter.checks} <= {
+        name for *_, proof in ROWS for name in re.findall("`(.*?)`", proof)
+    }
 
 
 def test_links_lead_somewhere() -> None:

@@ -93,7 +93,6 @@ ANSWERS = {
     "curl-runs": ("curl 7.81.0 (x86_64-pc-linux-gnu)", ""),
     "git-runs": ("git version 2.34.1", ""),
     "python3-runs": ("3", ""),
-    "pip3-runs": ("pip 22.0.2 from /usr/lib/python3/dist-packages/pip (python 3.10)", ""),
     "venv-wheel": ("works", ""),
     "pip-user": ("works", ""),
     "user-services": ("works", ""),
