@@ -93,7 +93,7 @@ ANSWERS = {
     "curl-runs": ("curl 7.81.0 (x86_64-pc-linux-gnu)", ""),
     "git-runs": ("git version 2.34.1", ""),
     "python3-runs": ("3", ""),
-    "venv-wheel": ("works", ""),
+    "venv-wheel": ("1\nworks", "works"),
     "pip-user": ("works", ""),
     "user-services": ("works", ""),
     "services-on-request": ("", "cron.service"),
