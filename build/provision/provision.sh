@@ -2,10 +2,10 @@
 # Turns the mounted base image into ours. Runs inside the guest's file system, as root, in libguestfs' appliance, which has
 # no network; the steps are called one after another by ci/image/build.py, each as `provision.sh STEP`.
 #
-# What it is told lies beside this script, a name per line: exclude, include, mask, enable, of the image definition;
-# `request`, what to ask apt for, and `plan`, what apt must make of it; the packages are in `archive`, a package archive of
-# its own (ci/image/packages/archive.py). The environment gives ROOT_UUID, BOOT_UUID and ESP_UUID ('' where there is none). What it
-# uses of the base's tools is in requirements.toml.
+# What it is told lies beside this script, a name per line: exclude, include, plain, mask, disable, enable, of the image
+# definition; `request`, what to ask apt for, and `plan`, what apt must make of it; the packages are in `archive`, a
+# package archive of its own (ci/image/packages/archive.py). The environment gives ROOT_UUID, BOOT_UUID and ESP_UUID (''
+# where there is none). What it uses of the base's tools is in requirements.toml.
 set -eu
 
 here=$(dirname "$0")
@@ -125,6 +125,13 @@ packages() {
 	done
 	wait "$modules" || die 'the list of the kernel modules could not be written'
 	forget_kernels
+	# Of packages that come later, too.
+	for program in $(list plain); do
+		dpkg-statoverride --force-statoverride-add --add root root 0755 "$program"
+		[ ! -e "$program" ] || chmod 0755 "$program"
+	done
+	# grub-install's, for menus in other languages and letters.
+	rm -rf /boot/grub/locale /boot/grub/fonts /boot/grub/unicode.pf2
 	finish_compiler
 	wait "$answers" || die 'answers for grub-pc could not be left'
 }
@@ -155,8 +162,9 @@ exclude_files() (
 	set -f # patterns
 	mkdir -p /etc/dpkg/dpkg.cfg.d
 	{
-		list exclude | sed 's/^/path-exclude=/'
-		list include | sed 's/^/path-include=/'
+		# /lib is /usr/lib, but dpkg compares what the package says: Debian 13's kernels say the latter.
+		list exclude | sed -e 's/^/path-exclude=/p' -e 's,=/lib/,=/usr/lib/,' | sort -u
+		list include | sed -e 's/^/path-include=/p' -e 's,=/lib/,=/usr/lib/,' | sort -u
 	} >/etc/dpkg/dpkg.cfg.d/90-fountainkit
 	folders=$(list exclude | sed -e 's/[*?[].*//' -e 's,/[^/]*$,,' | sort -u)
 	set -- -false
@@ -243,6 +251,7 @@ accounts() {
 
 	rm -rf "/home/${user:?}"
 	useradd --uid 1000 --user-group --create-home --shell /bin/bash --comment Toolsmith --groups adm,sudo "$user"
+	chmod 700 "/home/$user"
 	usermod --password '*' "$user"
 	usermod --shell /bin/bash root
 	install -d -m 700 -o "$user" -g "$user" "/home/$user/.ssh"
@@ -254,14 +263,24 @@ accounts() {
 
 # shellcheck disable=SC2086 # lists of unit names
 services() {
-	unwanted=''
-	for unit in $(list mask); do
-		! unit_exists "$unit" || unwanted="$unwanted $unit"
-	done
+	unwanted=$(existing mask)
+	off=$(existing disable)
 	wanted="$(list enable) $(cd /etc/systemd/system && echo fountainkit-*.service)"
-	systemctl disable --quiet $unwanted || true # some are static
+	systemctl disable --quiet $unwanted $off || true # some are static
 	systemctl mask --quiet $unwanted
 	systemctl unmask --quiet $wanted
+	# Where no [Install] section says who wants a unit, a link of its package does; one to nothing stands in front of it.
+	for unit in $off; do
+		for link in /lib/systemd/system/*.wants/"$unit"; do
+			[ -L "$link" ] || continue
+			ours=/etc/systemd${link#/lib/systemd}
+			mkdir -p "${ours%/*}"
+			ln -sf /dev/null "$ours"
+		done
+	done
+	# syslog.socket, which it requires, asks for it by this name.
+	[ ! -e /lib/systemd/system/rsyslog.service ] ||
+		ln -sf /lib/systemd/system/rsyslog.service /etc/systemd/system/syslog.service
 	# An alias of a package's unit may be in the way of the same one of ours. https://github.com/systemd/systemd/pull/22500
 	systemctl enable --quiet --force $wanted
 	# Whatever packages want to do from time to time, this machine is not there for it.
@@ -280,6 +299,12 @@ services() {
 	rm -f /etc/update-motd.d/*
 }
 
+existing() {
+	for unit in $(list "$1"); do
+		! unit_exists "$unit" || echo "$unit"
+	done
+}
+
 unit_exists() {
 	case $1 in
 	*@*) file=${1%%@*}@.${1##*.} ;; # an instance: there is a file for its template only
@@ -294,6 +319,9 @@ unit_exists() {
 # --- settings: who may log in, what runs, how it starts ------------------------------------------------------------------
 
 settings() {
+	# Limits for each source came with OpenSSH 8.5.
+	dpkg --compare-versions "$(dpkg-query --show --showformat '${Version}' openssh-server)" ge 1:8.5 ||
+		sed -i '/^PerSourceMaxStartups /d' /etc/ssh/sshd_config.d/00-fountainkit.conf
 	boot >"$here/boot.log" 2>&1 &
 	booting=$!
 	accounts
@@ -355,7 +383,7 @@ verify() {
 	for who in root "$user"; do
 		sshd -T -h "$here/hostkey" -C "user=$who,host=localhost,addr=127.0.0.1" >"$here/sshd"
 		for setting in 'passwordauthentication no' 'kbdinteractiveauthentication no' 'permitrootlogin no' \
-			'permitemptypasswords no' 'pubkeyauthentication yes' 'port 22' 'port 3023' \
+			'permitemptypasswords no' 'pubkeyauthentication yes' 'port 22' 'port 3023' 'allowusers fountain' \
 			'authorizedkeysfile .ssh/authorized_keys'; do
 			grep -q -i -x "$setting" "$here/sshd" || die "sshd does not have '$setting' for $who"
 		done

@@ -4,6 +4,7 @@ They share nothing but the image, so that they can run side by side.
 """
 
 import json
+import os
 import secrets
 import time
 from collections.abc import Mapping, Sequence
@@ -27,8 +28,9 @@ from ci.records.validation import CheckResult
 CONSUMER_MEMORY_MIB = 128
 EXPORT_TAG = "scratch"
 # What the commands in checks.toml read. The second may be stumbled over by a shell, a protocol or a locale.
-KNOWN_FILES = ("known.txt", "two words, naïve ☃.txt")
+KNOWN_FILES = ("known.txt", "two words, naïve ☃.txt", "private/known.txt")
 LIVE_FILE = "live.txt"
+FIRST_OF_MACOS = 501  # the number of the first user there
 SEED_HOSTNAME = "seeded"
 SEED_MARKER = "/etc/toolsmith-seed-marker"
 CLOCK_SECONDS = 60.0
@@ -66,7 +68,8 @@ async def clone(boot: Boot, ports: Ports) -> None:
 async def consumer(boot: Boot, ports: Ports) -> None:
     """Toolsmith's own command line. With an identity nothing at all is added to it."""
     content = secrets.token_hex(16)
-    asked = questions("consumer", {"share-readable": exactly(content), "share-names": exactly(content)})
+    known = dict.fromkeys(("share-readable", "share-names", "share-private"), exactly(content))
+    asked = questions("consumer", known)
     asked_last = CHECKS["no-oom-kill"]
     workspace, export = _make_shares(boot.folder, content)
     spec = ConsumerSpec(
@@ -155,9 +158,14 @@ def _machine(boot: Boot, ports: Ports, seed: Path | None = None) -> MachineSpec:
 
 def _make_shares(folder: Path, content: str) -> tuple[Path, Path]:
     workspace, export = folder / "workspace", folder / "export"
-    workspace.mkdir()
+    private = workspace / "private"
+    private.mkdir(mode=0o700, parents=True)
     for name in KNOWN_FILES:
         (workspace / name).write_text(f"{content}\n", encoding="utf-8")
+    (private / "known.txt").chmod(0o600)
+    if os.geteuid() == 0:  # else it is ours
+        for path in (private, private / "known.txt"):
+            os.chown(path, FIRST_OF_MACOS, -1)
     export.mkdir()
     # The guest's fountain is another user than ours, and 9p passes the numbers through.
     export.chmod(0o777)

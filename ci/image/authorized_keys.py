@@ -1,6 +1,7 @@
 """The public keys that may log in: read strictly, because a wrong line here is an open door or a closed one."""
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,10 @@ _OPTION = re.compile(
     re.IGNORECASE,
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+# Some letters of which each has one byte, or three, of zeros beside it.
+_WIDE = re.compile(rb"(?:[ -~]\0(?:\0\0)?){4}|(?:\0(?:\0\0)?[ -~]){4}")
+_WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_KEY = rf"(?:{'|'.join(map(re.escape, TYPES))})[ \t]+AAAA"
 
 _HOW_TO_ADD = (
     "Make a key with `ssh-keygen -t ed25519` and append the line of its .pub file to {path}, "
@@ -43,6 +48,25 @@ _BURNT = (
 )
 _BETTER = "Make a new one with `ssh-keygen -t ed25519`."
 _ONE_LINE = "Each line is `TYPE BASE64 COMMENT`, as ssh-keygen writes it to the .pub file."
+_WIDE_HINT = (
+    "Windows PowerShell's `>` and `>>` write it: remove what it appended, and append the key with "
+    "`Get-Content KEY.pub | Add-Content -Encoding ascii FILE`."
+)
+_ANEW = "Copy the .pub file itself, or type it anew: editors, chats and web pages exchange such characters."
+_OPTIONS = f"Remove what stands before the key's type. {_ONE_LINE}"
+# Options whose loss has a meaning of its own.
+_LOST = {
+    "from": "An address would shut everybody out: behind QEMU's network all clients are 10.0.2.2. ",
+    "verify-required": "The key itself can ask for the PIN: `ssh-keygen -t ed25519-sk -O verify-required`. ",
+}
+# What people put in the place of a key: how it begins, what it is, what to do. Asked where it does not begin as a key.
+_INSTEAD = (
+    (r"-[ \t]|-$|[\w-]+:(?:[ \t]|$)", "this is YAML", f"Remove what stands before the key's type. {_ONE_LINE}"),
+    (rf"[\"'`(\[{{<]+{_KEY}", "the key is in quotes or brackets", f"Remove them. {_ONE_LINE}"),
+    (r"-+ ?BEGIN [A-Z0-9 ]*PUBLIC KEY", "this is a public key in another form", "`ssh-keygen -i -f FILE` converts it."),
+    (r"(?:[0-9]+ )?(?:SHA256|MD5):", "this is a key's fingerprint, not the key", _ONE_LINE),
+    (r"\S+\.pub$|~|[.]{0,2}/|[A-Za-z]:\\", "this is the name of a file, not what is in it", _ONE_LINE),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +96,11 @@ def read_authorized_keys(path: Path) -> tuple[AuthorizedKey, ...]:
 
 def _read_text(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        # Shells leave `~` as it is in quotes, and in `--authorized-keys=~/...`.
+        with path.expanduser().open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
+    except RuntimeError as error:
+        raise InputError(f"{path}: there is no home folder of {path.parts[0]}", hint="Write the whole path.") from error
     except OSError as error:
         message = f"{path} cannot be read: {error.strerror}"
         raise InputError(message, hint=_HOW_TO_ADD.format(path=path)) from error
@@ -85,6 +112,9 @@ def _read_text(path: Path) -> str:
             f"{path}:{_line_of(data, MAX_FILE_BYTES)}: the file is longer than {MAX_FILE_BYTES >> 10} KiB",
             hint="Name a file that holds only the public keys that may log in.",
         )
+    if (wide := _WIDE.search(data)) or data.startswith(_WIDE_MARKS):
+        where = f"{path}:{_line_of(data, wide.start() if wide else 0)}"
+        raise InputError(f"{where}: from here on the text is UTF-16 or UTF-32, not UTF-8", hint=_WIDE_HINT)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -99,22 +129,41 @@ def _line_of(data: bytes, offset: int) -> int:
 def _parse_line(line: str, *, where: str) -> AuthorizedKey:
     # No message quotes the line: whatever a person pasted by mistake stays out of logs.
     kind, encoded, comment = (*re.split(r"[ \t]+", line, maxsplit=2), "", "")[:3]
-    known = kind in TYPES
-    options = _OPTION.match(line) or any(word in TYPES for word in re.split(r"[ \t]+", line))
+    known, words = kind in TYPES, re.split(r"[ \t]+", line)
+    option = "" if known or not (found := _OPTION.match(line)) else found[0].rstrip("=").lower()
+    foreign = next((letter for letter in kind + encoded if not letter.isascii()), " ")
+    name = f"U+{ord(foreign):04X} ({unicodedata.name(foreign, 'without a name')})"
+    instead = [(re.match(begins, line), problem, hint) for begins, problem, hint in _INSTEAD]
     for wrong, problem, hint in (
         (_CONTROL.search(line), "the line holds a control character", _ONE_LINE),
+        (
+            option,
+            f"the line begins with options (`{option}`); the image takes plain keys only",
+            f"{_LOST.get(option, '')}{_OPTIONS}",
+        ),
+        (
+            not foreign.isprintable() or (foreign != " " and "AAAA" in line),  # how all keys begin in base64
+            f"character {line.find(foreign) + 1} is {name}, which no key has",
+            _ANEW,
+        ),
+        (known and re.search(_KEY, comment), "there is a second key in the line", "Begin a new line before it."),
         (_CERTIFICATE.fullmatch(kind), "this is a certificate, not a public key", _ONE_LINE),
         (kind == "ssh-dss", "OpenSSH no longer accepts DSA keys", _BETTER),
+        *(row for row in instead if not known),
         (
-            not known and options,
-            "the line begins with options; the image takes plain keys only",
-            f"Remove what stands before the key's type. {_ONE_LINE}",
+            not known and set(words) & set(TYPES),
+            "before the key's type stands something else: options, a host's name",
+            _OPTIONS,
         ),
         (not known and _TYPE.fullmatch(kind), "a key of this type is not supported", _BETTER),
         (not known, "this is not a public key", _ONE_LINE),
     ):
         if wrong:
             raise InputError(f"{where}: {problem}", hint=hint)
+    return _parse_key(kind, encoded, comment, where=where)
+
+
+def _parse_key(kind: str, encoded: str, comment: str, *, where: str) -> AuthorizedKey:
     try:
         key = asyncssh.import_public_key(f"{kind} {encoded}")
     except (asyncssh.KeyImportError, ValueError):

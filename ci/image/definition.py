@@ -22,6 +22,7 @@ PackageName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+$")]
 UnitName = Annotated[str, Field(pattern=r"^[A-Za-z0-9@:_.\\-]+\.(service|socket|timer|mount|path|target)$")]
 # As dpkg has them for path-exclude: a `*` stands for slashes too.
 PathPattern = Annotated[str, Field(pattern=r"^/(usr|lib)/[A-Za-z0-9_.*?+@/\[\]-]+$")]
+ProgramPath = Annotated[str, Field(pattern=r"^/[A-Za-z0-9_./+@-]+$")]
 Fingerprint = Annotated[str, Field(pattern=r"^[0-9A-F]{40}$")]
 StreamName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.:+_-]{0,199}$")]
 
@@ -116,16 +117,21 @@ class Packages(Part):
 
 
 class Files(Part):
-    """What packages bring and the image leaves out: all that `exclude` matches, except for what `include` matches."""
+    """What packages bring and the image leaves out: all that `exclude` matches, except for what `include` matches.
+
+    Programs of `plain` lose their set-user-ID and set-group-ID bits.
+    """
 
     exclude: tuple[PathPattern, ...] = ()
     include: tuple[PathPattern, ...] = ()
+    plain: tuple[ProgramPath, ...] = ()
 
 
 class Services(Part):
-    """systemd units: `mask` where they exist, `enable` always."""
+    """systemd units: `mask` and `disable` where they exist, `enable` always."""
 
     mask: tuple[UnitName, ...] = ()
+    disable: tuple[UnitName, ...] = ()
     enable: tuple[UnitName, ...] = ()
 
 

@@ -44,7 +44,9 @@ def inputs(definition: Definition, keys: tuple[AuthorizedKey, ...], transaction:
         "request": transaction.request,
         "exclude": definition.files.exclude,
         "include": definition.files.include,
+        "plain": definition.files.plain,
         "mask": definition.services.mask,
+        "disable": definition.services.disable,
         "enable": definition.services.enable,
         "authorized_keys": tuple(key.line for key in keys),
     }

@@ -115,7 +115,16 @@ def test_every_image_has_what_the_brief_promises(subtests: pytest.Subtests) -> N
 def test_nothing_is_masked_and_enabled(subtests: pytest.Subtests) -> None:
     for image, definition in definitions().items():
         with subtests.test(image=image):
-            assert not set(definition.services.mask) & set(definition.services.enable)
+            services = definition.services
+            assert not {*services.mask, *services.disable} & set(services.enable)
+
+
+def test_what_a_person_may_want_is_off_and_never_masked(subtests: pytest.Subtests) -> None:
+    wanted = {"cron.service", "rsyslog.service", "systemd-binfmt.service", "systemd-timesyncd.service"}
+    for image, definition in definitions().items():
+        with subtests.test(image=image):
+            assert wanted <= set(definition.services.disable)
+            assert not {*wanted, "user@.service"} & set(definition.services.mask)
 
 
 def test_lists_name_everything_once(subtests: pytest.Subtests) -> None:
@@ -127,7 +136,9 @@ def test_lists_name_everything_once(subtests: pytest.Subtests) -> None:
                 packages.purge,
                 files.exclude,
                 files.include,
+                files.plain,
                 services.mask,
+                services.disable,
                 services.enable,
             ):
                 assert len(entries) == len(set(entries))
@@ -187,6 +198,26 @@ def test_sshd_takes_keys_only() -> None:
         }.items()
     )
     assert "match" not in single
+
+
+def test_a_clients_locale_is_not_taken_and_the_machine_has_one() -> None:
+    words = [keyword for path in (GUEST / "etc" / "ssh").rglob("*") if path.is_file() for keyword, _ in settings(path)]
+    assert "acceptenv" not in words
+    assert (GUEST / "etc" / "default" / "locale").read_text() == "LANG=C.UTF-8\n"
+
+
+def test_only_where_there_may_be_a_seed_others_than_fountain_log_in() -> None:
+    text = (GUEST / "etc" / "systemd" / "system-generators" / "cloud-init-generator").read_text()
+    with_seed, _, without = text.partition("\nfi\n\n# What cloud-init's generator leaves")
+    assert ("AllowUsers *" in with_seed, "AllowUsers" in without) == (True, False)
+    ours = dict(settings(GUEST / "etc" / "ssh" / "sshd_config.d" / "00-fountainkit.conf"))
+    assert (ours["allowusers"], ours["include"]) == ("fountain", "/run/fountainkit/sshd.conf")
+
+
+def test_a_setting_that_an_older_sshd_does_not_know_is_taken_out_for_it() -> None:
+    ours = dict(settings(GUEST / "etc" / "ssh" / "sshd_config.d" / "00-fountainkit.conf"))
+    assert int(ours["persourcemaxstartups"]) < int(ours["maxstartups"])
+    assert "ge 1:8.5 ||\n\t\tsed -i '/^PerSourceMaxStartups /d'" in SCRIPT
 
 
 def test_sudo_asks_fountain_for_no_password_and_nobody_else_is_let_in() -> None:

@@ -3,6 +3,8 @@
 import asyncio
 import hashlib
 import os
+import socket
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,8 +20,9 @@ from ci.boot.vm import ssh
 from ci.boot.vm.machine import start
 from ci.boot.vm.qemu import ConsumerSpec
 from ci.host.accelerator import Acceleration
-from ci.host.process import held_port
+from ci.host.process import held_port, run
 from tests.support.building import Built
+from tests.support.documented import SafeSpec
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(3600)]
 
@@ -76,6 +79,64 @@ async def machine_of(
                 yield Consumer(
                     session=session, port=port, key=key, workspace=workspace, export=export, acceleration=acceleration
                 )
+
+
+def test_the_safe_machine_of_the_docs_keeps_the_guest_in_and_sshd_has_nothing_weak(
+    built: Built, acceleration: Acceleration, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        workspace, out = tmp_path / "workspace", tmp_path / "out"
+        workspace.mkdir()
+        (workspace / "private").write_text("for one user", encoding="utf-8")
+        (workspace / "private").chmod(0o600)
+        out.mkdir()
+        out.chmod(0o777)
+        key = ssh.load_key(built.identity.read_text(encoding="utf-8"))
+        with held_port() as port, socket.create_server(("127.0.0.1", 0)) as loopback:
+            spec = SafeSpec(image=built.image, workspace=workspace, out=out, host_port=port)
+            async with start(spec, acceleration, tmp_path) as running:
+                limit = acceleration.scaled(BOOT_SECONDS)
+                async with await running.until(ssh.connect(port, USER, key), limit, "a login") as session:
+                    knock = f"echo >/dev/tcp/10.0.2.2/{loopback.getsockname()[1]}"
+                    set_id = "cp /usr/bin/id /mnt/out/id && chmod 4755 /mnt/out/id"
+                    for command, answer in {
+                        f"timeout 5 bash -c '{knock}' 2>/dev/null || echo closed": "closed",
+                        "touch /mnt/work/new 2>/dev/null || echo read-only": "read-only",
+                        f"sudo -n sh -c '{set_id}' && stat -c %a /mnt/out/id": "4755",
+                        "sudo -n cat /mnt/work/private": "for one user",
+                    }.items():
+                        told = await session.run(command, acceleration.scaled(COMMAND_SECONDS))
+                        assert (told.stdout.strip(), told.stderr) == (answer, ""), command
+                # Another client: the banner is for whoever logs in.
+                audit = run(
+                    [sys.executable, "-m", "ssh_audit.ssh_audit", "--port", str(port), "--level", "fail", "127.0.0.1"],
+                    timeout=limit, ok=(0, 1, 2, 3),
+                )  # fmt: skip
+                assert (audit.returncode in (0, 2), "[fail]" in audit.stdout) == (True, False), audit.stdout
+                banner = await told_before_login(port, key)
+        assert "/mnt/work" in banner
+        assert "sudo" in banner
+        assert (out / "id").stat().st_mode & 0o7000 == 0
+
+    interruptible.run(scenario())
+
+
+async def told_before_login(port: int, key: ssh.Key) -> str:
+    """What sshd says to whoever logs in."""
+
+    class Listener(asyncssh.SSHClient):
+        told = ""
+
+        def auth_banner_received(self, msg: str, lang: str) -> None:  # noqa: ARG002
+            type(self).told += msg
+
+    connection, _ = await asyncssh.create_connection(
+        Listener, "127.0.0.1", port, username=USER, client_keys=[key.private], known_hosts=None, config=None,
+        agent_path=None,
+    )  # fmt: skip
+    connection.close()
+    await connection.wait_closed()
+    return Listener.told
 
 
 # One start each for what is asked of a machine of that size: a start costs more than most of the questions.

@@ -283,10 +283,27 @@ class TestInside:
             for name, member in inside.members.items()
             if name.startswith(f"{units}/") and member.linkname == "/dev/null"
         }
+        # What a package's own link wants is not wanted by a link to nothing in front of it.
+        unwanted = {name.rpartition("/")[2] for name in masked if "/" in name}
+        assert {"systemd-binfmt.service", "sys-kernel-debug.mount"} <= unwanted <= set(definition.services.disable)
+        masked = {name for name in masked if "/" not in name}
         assert {"apt-daily.timer", "apt-daily-upgrade.timer", "systemd-networkd-wait-online.service"} <= masked
         assert masked <= set(definition.services.mask)
         assert f"{units}/ssh.service.requires/fountainkit-hostkeys.service" in inside.members
         assert f"{units}/ssh.service.wants/fountainkit-shares.service" in inside.members
+
+    def test_what_is_switched_off_can_be_asked_for(self, inside: Inside, definition: Definition) -> None:
+        wants = [name for name in inside.below("/etc/systemd/system") if inside.members[name].linkname != "/dev/null"]
+        off = {name.rpartition("/")[2] for name in wants} & set(definition.services.disable)
+        assert off == set()
+        assert not set(definition.services.disable) & set(definition.services.mask)
+
+    def test_no_program_runs_as_somebody_else_that_need_not(self, inside: Inside, definition: Definition) -> None:
+        set_id = {name for name, member in inside.members.items() if member.isfile() and member.mode & 0o6000}
+        assert "/usr/bin/sudo" in set_id
+        assert not {name.rpartition("/")[2] for name in set_id} & {Path(one).name for one in definition.files.plain}
+        overridden = {line.split()[3] for line in inside.text("/var/lib/dpkg/statoverride").splitlines()}
+        assert set(definition.files.plain) <= overridden
 
     def test_the_root_is_mounted_by_its_uuid_and_no_foreign_disk_is(self, inside: Inside) -> None:
         mounts = [line.split() for line in inside.text("/etc/fstab").splitlines()]

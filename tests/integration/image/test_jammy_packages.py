@@ -132,7 +132,10 @@ def test_apts_upgrade_cannot_do_it_which_is_why_dist_upgrade_is_asked_for(marks:
         ("libssl3", "ca-certificates needs openssl, which needs libssl3, which the definition purges"),
         ("python3", "cloud-init needs cloud-guest-utils, which needs python3, which the definition purges"),
         ("sudo", "sudo would stay: the definition installs it"),
-        ("systemd-sysv", "init needs systemd-sysv, which the definition purges"),
+        (
+            "systemd-sysv",
+            "dbus-user-session needs libpam-systemd, which needs systemd-sysv, which the definition purges",
+        ),
         ("linux-image-5.15.0-48-generic", "linux-image-5.15.0-48-generic would go: the definition purges it"),
         ("busybox-initramfs", "initramfs-tools needs initramfs-tools-core, which needs busybox-initramfs, which "),
         ("grub-efi-amd64-bin", "shim-signed needs grub-efi-amd64-signed, which needs grub-efi-amd64-bin, which "),

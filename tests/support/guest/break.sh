@@ -4,7 +4,7 @@ set -eu
 
 # First of the drop-ins, hence in force.
 printf '%s\n' 'PasswordAuthentication yes' 'KbdInteractiveAuthentication yes' \
-	'ChallengeResponseAuthentication yes' 'PermitRootLogin yes' 'AuthenticationMethods any' \
+	'ChallengeResponseAuthentication yes' 'PermitRootLogin yes' 'AuthenticationMethods any' 'AllowUsers *' \
 	>/etc/ssh/sshd_config.d/00-a.conf
 echo fountain:fountain | chpasswd
 sed -i 's/pam_deny/pam_unix/' /etc/pam.d/sshd # our PAM knows no passwords, whatever sshd is told
@@ -19,6 +19,11 @@ ssh-keygen -q -t rsa -b 2048 -N '' -f /etc/ssh/ssh_host_rsa_key
 echo 0123456789abcdef0123456789abcdef >/etc/machine-id
 rm -f /var/lib/dbus/machine-id
 echo 0123456789abcdef0123456789abcdef >/var/lib/dbus/machine-id
+
+rm /etc/sysctl.d/90-fountainkit.conf
+sed -i '/^blacklist sctp$/d' /etc/modprobe.d/fountainkit.conf
+chmod u+s /usr/bin/chsh
+chmod 755 /home/fountain
 
 echo old >/var/log/dpkg.log
 echo old >/var/lib/apt/lists/archive_InRelease

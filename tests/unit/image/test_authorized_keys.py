@@ -135,13 +135,60 @@ def test_any_other_line_is_refused_with_its_place(file: Path, subtests: pytest.S
         ("ssh-ed448 AAAACXNzaC1lZDQ0OA==", "not supported"),
         (f"{ED25519} a\x07bell", "control character"),
         (f"{ED25519} two\rlines", "control character"),
-        (ED25519.replace(" ", "\u00a0", 1), "not a public key"),
+        ("- " + ED25519, "YAML"),
+        (f'ssh_authorized_keys: ["{ED25519}"]', "YAML"),
+        (f'"{ED25519}"', "quotes"),
+        (f"[example.org]:22 {ED25519}", "before the key's type"),
+        ("---- BEGIN SSH2 PUBLIC KEY ----", "another form"),
+        ("256 SHA256:abc somebody (ED25519)", "fingerprint"),
+        ("~/.ssh/id_ed25519.pub", "name of a file"),
+        (f"{ED25519} somebody{ED25519}", "second key"),
     ]:
         with subtests.test(line=line):
             error = refusal(file, f"{ED25519}\n\n{line}\n")
             assert f"{file}:3" in error.message
             assert any(part in error.message for part in reason.split("|"))
             assert error.hint
+
+
+@pytest.mark.parametrize("option", ["from", "verify-required"])
+def test_an_option_that_somebody_would_miss_is_named_with_what_its_loss_means(file: Path, option: str) -> None:
+    error = refusal(file, f"{option}{'=10.0.0.0/8' * (option == 'from')} {ED25519}\n")
+    assert f"`{option}`" in error.message
+    assert {"from": "10.0.2.2", "verify-required": "-O verify-required"}[option] in error.hint
+
+
+# What cannot be seen, or looks like something else: categories Zs, Cf, Lo, So, Mn and Pd.
+@pytest.mark.parametrize("strange", "\u00a0\u3000\u200b\u00ad\u202e\ufeff\u3164\u2800\ufe0f\u2011\u0455")
+def test_a_character_that_no_key_has_is_named_with_its_place(
+    file: Path, strange: str, subtests: pytest.Subtests
+) -> None:
+    for line in [f"{strange}{ED25519}", ED25519.replace(" ", strange), f"{ED25519[:40]}{strange}{ED25519[40:]} x"]:
+        with subtests.test(line=ascii(line)):
+            error = refusal(file, f"# keys\n{line}\n")
+            assert f"{file}:2: character {line.index(strange) + 1} is U+{ord(strange):04X}" in error.message
+
+
+def test_a_comment_may_hold_any_printed_character(file: Path) -> None:
+    file.write_text(f"{ED25519} naïve\u00a0☃\n", encoding="utf-8")
+    assert read_authorized_keys(file)[0].line.endswith("naïve\u00a0☃")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_text_of_windows_powershell_is_named_from_the_line_on_where_it_begins(file: Path, encoding: str) -> None:
+    line = f"{ED25519} somebody\r\n"
+    for content, number in [(line.encode(encoding), 1), (f"{line}# keys\n".encode() + line.encode(encoding), 3)]:
+        error = refusal(file, content)
+        assert f"{file}:{number}: from here on the text is UTF-16" in error.message
+        assert "Add-Content -Encoding ascii" in error.hint
+
+
+def test_a_tilde_that_no_shell_expanded_is_expanded(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(file.parent))
+    file.write_text(ED25519)
+    assert len(read_authorized_keys(Path("~") / file.name)) == 1
+    with pytest.raises(InputError, match="no home folder of ~nobody-of-this-name"):
+        read_authorized_keys(Path("~nobody-of-this-name/key.pub"))
 
 
 def test_a_short_rsa_key_is_refused(file: Path) -> None:

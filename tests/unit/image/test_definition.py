@@ -54,7 +54,7 @@ def test_a_definition_without_optional_keys_has_the_documented_defaults(tmp_path
     assert not definition.check
     assert definition.packages.upgrade
     assert definition.packages.purge == ()
-    assert (definition.services.mask, definition.services.enable) == ((), ())
+    assert (definition.services.mask, definition.services.disable, definition.services.enable) == ((), (), ())
     assert (definition.base.sha256, definition.base.keyring, definition.base.bootstrap) == (None, None, None)
 
 
@@ -228,6 +228,8 @@ def test_a_value_of_the_wrong_form_is_refused(tmp_path: Path, key: str, line: st
         ('["curl"]', '["curl\\nwget"]', "packages.install.0"),
         ("[services]", '[services]\nmask = ["apt-daily"]', "services.mask.0"),
         ("[services]", '[services]\nenable = ["a b.service"]', "services.enable.0"),
+        ("[services]", '[services]\ndisable = ["cron"]', "services.disable.0"),
+        ("[services]", '[files]\nplain = ["su; rm"]\n[services]', "files.plain.0"),
         ('"ubuntu-2204"', '"../ubuntu"', "distribution"),
         ('"ubuntu-2204"', '"Ubuntu 22.04"', "distribution"),
         ("size_gib = 20", "size_gib = 3", "disk.size_gib"),

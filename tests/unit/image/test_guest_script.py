@@ -43,8 +43,12 @@ def definition() -> Definition:
             "os": {"id": "debian", "version_id": "12"},
             "disk": {"size_gib": 20},
             "packages": {"install": ["curl", "git"], "purge": []},
-            "files": {"exclude": ["/usr/share/man/*"], "include": ["/usr/share/man/man1/*"]},
-            "services": {"mask": ["a.timer"], "enable": ["b.service"]},
+            "files": {
+                "exclude": ["/usr/share/man/*"],
+                "include": ["/usr/share/man/man1/*"],
+                "plain": ["/usr/bin/chsh"],
+            },
+            "services": {"mask": ["a.timer"], "disable": ["c.mount"], "enable": ["b.service"]},
         }
     )
 
@@ -56,7 +60,9 @@ def test_the_script_gets_a_name_per_line_and_empty_lists_as_empty_files() -> Non
         "plan": "curl - 7.88.1-10\ngit 1:2.38 1:2.39\nvim 2:9.0 -\n",
         "exclude": "/usr/share/man/*\n",
         "include": "/usr/share/man/man1/*\n",
+        "plain": "/usr/bin/chsh\n",
         "mask": "a.timer\n",
+        "disable": "c.mount\n",
         "enable": "b.service\n",
         "authorized_keys": "ssh-ed25519 AAAA one\nssh-ed25519 AAAA two\n",
     }
@@ -71,7 +77,7 @@ def test_nothing_to_do_is_told_as_an_empty_plan() -> None:
 @pytest.mark.parametrize("name", [*guest_script.inputs(definition(), (), PLAN), *guest_script.environment(BARE)])
 def test_the_script_reads_all_that_it_is_told(name: str) -> None:
     script = (ROOT / "build" / "provision" / guest_script.SCRIPT).read_text()
-    assert re.search(rf"\blist {name}\b|\$here/{name}\b|\$\{{?{name}\b", script)
+    assert re.search(rf"\b(list|existing) {name}\b|\$here/{name}\b|\$\{{?{name}\b", script)
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,9 @@ port 22
 port 3023
 pubkeyauthentication yes
 trustedusercakeys none"""
+HARDENED = "allowusers fountain\nlogingracetime 180\nmaxstartups 100:30:100\npermituserrc no"
+PRIVATE = "700 fountain:fountain /home/fountain\n600 root:root /boot/grub/grub.cfg"
+LISTENING = "tcp 0.0.0.0:22\ntcp 0.0.0.0:3023\ntcp [::]:22\ntcp [::]:3023"
 PASSWORDS_ALLOWED = SSHD.replace("passwordauthentication no", "passwordauthentication yes")
 ROOT_ALLOWED = SSHD.replace("permitrootlogin no", "permitrootlogin prohibit-password")
 THIRD_PORT = f"{SSHD}\nport 2222"
@@ -90,7 +93,11 @@ ANSWERS = {
     "curl-runs": ("curl 7.81.0 (x86_64-pc-linux-gnu)", ""),
     "git-runs": ("git version 2.34.1", ""),
     "python3-runs": ("3", ""),
-    "pip3-runs": ("pip 22.0.2 from /usr/lib/python3/dist-packages/pip (python 3.10)", ""),
+    "venv-wheel": ("1\nworks", "works"),
+    "pip-user": ("works", ""),
+    "user-services": ("works", ""),
+    "services-on-request": ("", "cron.service"),
+    "locale": ("C.UTF-8", ""),
     "dpkg-audit": ("", "The following packages are only half configured"),
     "dpkg-lock": ("free", ""),
     "background-jobs": ("", "apt-daily.timer loaded active waiting Daily apt download activities"),
@@ -105,6 +112,14 @@ ANSWERS = {
     "admin-groups": ("", "sudo:x:27:fountain,ubuntu"),
     "authorized-keys-mode": (MODES, OPEN_MODES),
     "other-authorized-keys": ("", "/root/.ssh/authorized_keys"),
+    "sshd-hardened": (HARDENED, HARDENED.replace("180", "600")),
+    "sshd-sources": ("66", "none"),
+    "ssh-algorithms": ("", "ecdh-sha2-nistp256"),
+    "set-id": ("", "passwd"),
+    "private-paths": (PRIVATE, PRIVATE.replace("700", "755")),
+    "listening": (LISTENING, f"{LISTENING}\ntcp 0.0.0.0:111"),
+    "kernel-settings": ("1 1 1 1 1 0 2 1 1 0 0 0 0", "1 0 2 0 1 0 2 1 1 0 0 0 0"),
+    "no-autoload": ("", "sctp"),
     "host-keys": ("ssh_host_ed25519_key\nssh_host_ed25519_key.pub", "ssh_host_rsa_key\nssh_host_rsa_key.pub"),
     "host-keys-fresh": ("", "/etc/ssh/ssh_host_ed25519_key"),
     "machine-id": ("0123456789abcdef0123456789abcdef", "uninitialized"),
@@ -134,6 +149,7 @@ ANSWERS = {
     "share-pieces": ("msize=32768", "msize=131072"),
     "share-readable": ("known content", ""),
     "share-names": ("known content", ""),
+    "share-private": ("known content", ""),
     "swap": ("/dev/zram0  partition  81904  8448  100", ""),
     "share-read-only": ("refused", "written"),
     "cloud-init-done": (CLOUD_INIT_RESULT, CLOUD_INIT_ERRORS),
@@ -147,6 +163,7 @@ def all_command_checks() -> dict[str, ImageCheck]:
     known: dict[str, Expectation] = {
         "share-readable": exactly("known content"),
         "share-names": exactly("known content"),
+        "share-private": exactly("known content"),
         "seed-file": exactly("marker"),
         **recorded(RECORD, EPHEMERAL),
     }

@@ -18,7 +18,7 @@ from ci.boot.vm.qemu import CONSUMER_TAG
 
 BOOTS = {"image", "full", "clone", "consumer", "seed", "full+clone"}
 # Their answers are made by a boot, or are in a build record.
-KNOWN_LATER = {"authorized-keys", "image-json", "share-readable", "share-names", "seed-file"}
+KNOWN_LATER = {"authorized-keys", "image-json", "share-readable", "share-names", "share-private", "seed-file"}
 
 ENTRY = """\
 [words]
