@@ -53,6 +53,8 @@ class FakeMachine:
     specs: list[MachineSpec | ConsumerSpec] = field(default_factory=list)
     screenshots: list[Path] = field(default_factory=list)
     answers: int = 0
+    disk_gib: int = 20
+    disks: list[Path] = field(default_factory=list)
 
     def elapsed(self) -> float:
         return 12.345
@@ -78,6 +80,12 @@ class FakeMachine:
 
     async def screenshot(self, path: Path) -> None:
         self.screenshots.append(path)
+
+    async def enlarge_disk(self, gib: int) -> None:
+        self.disk_gib = gib
+
+    async def plug_in(self, disk: Path) -> None:
+        self.disks.append(disk)
 
     async def powered_off(self, _timeout: float) -> Shutdown:
         if isinstance(self.shutdown, BootError):
