@@ -265,7 +265,7 @@ accounts() {
 services() {
 	unwanted=$(existing mask)
 	off=$(existing disable)
-	wanted="$(list enable) $(cd /etc/systemd/system && echo fountainkit-*.service)"
+	wanted="$(list enable) $(cd /etc/systemd/system && echo fountainkit-*.service fountainkit-*.timer)"
 	systemctl disable --quiet $unwanted $off || true # some are static
 	systemctl mask --quiet $unwanted
 	systemctl unmask --quiet $wanted
@@ -284,8 +284,10 @@ services() {
 	# An alias of a package's unit may be in the way of the same one of ours. https://github.com/systemd/systemd/pull/22500
 	systemctl enable --quiet --force $wanted
 	# Whatever packages want to do from time to time, this machine is not there for it.
-	timers=$(find /etc/systemd/system -path '*.wants/*.timer' -exec basename {} \; | sort -u)
+	timers=$(find /etc/systemd/system -path '*.wants/*.timer' ! -name 'fountainkit-*' -exec basename {} \; | sort -u)
 	[ -z "$timers" ] || systemctl disable --quiet $timers
+	# Where mount(8) looks for a program of a file system's.
+	ln -sf /usr/lib/fountainkit/mount-9p /sbin/mount.9p
 	systemctl set-default --quiet fountainkit-first.target
 
 	# They look for what this image has not at every start: encrypted, swap and other volumes, System V scripts.
@@ -351,11 +353,12 @@ grub_script=/etc/grub.d/09_fountainkit
 
 verify() {
 	[ -n "$(kernels)" ] || die 'no kernel is installed'
-	printf '%s\n' 9p 9pnet_virtio ata_piix sr_mod virtio_console zram >"$here/other-drivers"
+	printf '%s\n' 9p 9pnet_virtio sr_mod virtio_console zram >"$here/asked-drivers"
 	for kernel in $(kernels); do
 		[ -s "/boot/initrd.img-$kernel" ] || die "the kernel $kernel has no initrd"
 		list_drivers "$kernel" >"$here/drivers"
-		for module in 9p 9pnet_virtio; do
+		# What shares need, and the buses that a disk or a seed may be on.
+		for module in 9p 9pnet_virtio virtio_blk virtio_scsi sd_mod sr_mod ata_piix ahci nvme xhci_pci usb_storage; do
 			! grep -q -x "driver $module absent" "$here/drivers" ||
 				die "the kernel $kernel has no $module module: use a base with a generic kernel, not a cloud or kvm one"
 		done
@@ -400,7 +403,8 @@ list_drivers() {
 		find "/lib/modules/$1" -name '*.ko*' | sed -n 's,.*/\([^/]*\)\.ko.*,\1 module,p'
 		sed -n 's,.*/\([^/]*\)\.ko.*,\1 built-in,p' "/lib/modules/$1/modules.builtin"
 	} | awk 'NR == FNR { gsub("-", "_", $1); how[$1] = $2; next }
-		/^[^#]/ { print "driver", $1, $1 in how ? how[$1] : "absent" }' - /etc/initramfs-tools/modules "$here/other-drivers"
+		/^[^#]/ { print "driver", $1, $1 in how ? how[$1] : "absent" }' - \
+		/etc/initramfs-tools/modules /usr/lib/fountainkit/other-drivers "$here/asked-drivers"
 }
 
 # --- clean: what must not ship -------------------------------------------------------------------------------------------

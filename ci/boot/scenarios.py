@@ -18,7 +18,16 @@ from ci.boot.checks.load import CHECKS, checks_of
 from ci.boot.image_file import NO_RECORD
 from ci.boot.start import look_at_start
 from ci.boot.vm import ssh
-from ci.boot.vm.qemu import CONSUMER_PORT, CONSUMER_TAG, SSH_PORT, ConsumerSpec, MachineSpec
+from ci.boot.vm.qemu import (
+    CONSUMER_PORT,
+    CONSUMER_TAG,
+    MAC_ADDRESS,
+    SCSI_DISK,
+    SEED_CD,
+    SSH_PORT,
+    ConsumerSpec,
+    MachineSpec,
+)
 from ci.boot.vm.seed import make_seed
 from ci.records import artifacts
 from ci.records.build import BuildRecord
@@ -33,7 +42,25 @@ LIVE_FILE = "live.txt"
 FIRST_OF_MACOS = 501  # the number of the first user there
 SEED_HOSTNAME = "seeded"
 SEED_MARKER = "/etc/toolsmith-seed-marker"
+SEED_CARD = "lan0"
+SEED_ADDRESS = "192.0.2.17/24"
+SEED_NTP = "10.0.2.2"  # nobody answers there
 CLOCK_SECONDS = 60.0
+# What a host that slept leaves behind, and what the timer does within ten seconds.
+FALL_BEHIND = "sudo -n date --set='1 hour ago' >/dev/null && sudo -n systemctl start fountainkit-clock.service"
+LARGER_GIB = 40
+SECOND_DISK_BYTES = 64 << 20
+GROW = "sudo -n systemctl restart fountainkit-grow.service && df --block-size=1G --output=size / | tail -n 1"
+USE_SECOND = """sudo -n sh -euc '
+until [ -e /dev/disk/by-id/scsi-*_second ]; do sleep 0.2; done
+disk=$(readlink -f /dev/disk/by-id/scsi-*_second)
+mkfs.ext4 -q "$disk"
+mkdir /srv/second
+mount "$disk" /srv/second
+echo written >/srv/second/file
+umount /srv/second
+mount -o ro "$disk" /srv/second
+cat /srv/second/file'"""
 GIVE_ROOT_THE_KEY = f"sudo -n install -D -m 600 /home/{USER}/.ssh/authorized_keys /root/.ssh/authorized_keys"
 A_LOGIN = "a login with the key"
 
@@ -57,12 +84,15 @@ async def full(boot: Boot, ports: Ports) -> None:
         await _knock(guest, *ports)
         await guest.attempt("clock", _compare_clocks(guest))
         boot.start = await look_at_start(guest)
+        await guest.attempt("clock-behind", _fall_behind(guest))
 
 
 async def clone(boot: Boot, ports: Ports) -> None:
-    """A second start: as fresh as the first, and not the same machine."""
-    async with boot.guest(_machine(boot, ports), ports[0]) as guest:
+    """A second start, as fresh as the first, and not the same machine: nor is its board, or the bus of its disk."""
+    async with boot.guest(replace(_machine(boot, ports), machine="q35", disk=SCSI_DISK), ports[0]) as guest:
         await guest.ask(questions("clone", {}))
+        await guest.attempt("larger-disk", _enlarge(guest))
+        await guest.attempt("second-disk", _plug_in(guest, boot.folder))
 
 
 async def consumer(boot: Boot, ports: Ports) -> None:
@@ -70,7 +100,8 @@ async def consumer(boot: Boot, ports: Ports) -> None:
     content = secrets.token_hex(16)
     known = dict.fromkeys(("share-readable", "share-names", "share-private"), exactly(content))
     asked = questions("consumer", known)
-    asked_last = CHECKS["no-oom-kill"]
+    # The one takes the share away for a moment, the other wants to know of all that was done.
+    asked_last = [CHECKS["share-elsewhere"], CHECKS["no-oom-kill"]]
     workspace, export = _make_shares(boot.folder, content)
     spec = ConsumerSpec(
         image=boot.settings.image,
@@ -81,19 +112,21 @@ async def consumer(boot: Boot, ports: Ports) -> None:
     )
     async with boot.guest(spec, ports[1]) as guest:
         boot.add("ssh-3023", passed=True, actual=A_LOGIN)
-        await guest.ask([check for check in asked if check != asked_last])
+        await guest.ask([check for check in asked if check not in asked_last])
         await guest.attempt("share-live", _follow_share(guest, workspace))
         await guest.attempt("share-writable", _write_to_share(guest, export))
-        await guest.ask([asked_last])
+        await guest.ask(asked_last)
 
 
 async def seeded(boot: Boot, ports: Ports) -> None:
-    """A NoCloud seed that also tries to open the door: its password must not work."""
+    """A NoCloud seed on a CD, which also tries to open the door: its password must not work."""
     key = ssh.new_key()
     marker, password = secrets.token_hex(16), secrets.token_hex(16)
     user_data = seed_user_data(public_key=key.public, marker=marker, password=password)
-    seed = make_seed(boot.folder, user_data, instance=f"boot-test-{secrets.token_hex(4)}")
-    async with boot.guest(_machine(boot, ports, seed), ports[0], key) as guest:
+    instance = f"boot-test-{secrets.token_hex(4)}"
+    seed = make_seed(boot.folder, user_data, instance=instance, network=seed_network())
+    spec = replace(_machine(boot, ports), seed=seed, seed_drive=SEED_CD)
+    async with boot.guest(spec, ports[0], key) as guest:
         boot.add("seed-key", passed=True, actual=A_LOGIN)
         await guest.ask(questions("seed", {"seed-file": exactly(marker)}))
         await guest.attempt("password-refused", _refused(ports[0], USER, "password", password))
@@ -128,9 +161,21 @@ def seed_user_data(*, public_key: str, marker: str, password: str) -> str:
         "ssh_pwauth": True,
         "password": password,
         "chpasswd": {"expire": False},
+        "ntp": {"enabled": True, "servers": [SEED_NTP]},
         "write_files": [{"path": SEED_MARKER, "content": f"{marker}\n"}],
     }
     return f"#cloud-config\n{json.dumps(settings, indent=2)}\n"  # JSON is YAML
+
+
+def seed_network() -> str:
+    """The seed's network-config: another name and one more address for the card."""
+    card = {
+        "match": {"macaddress": MAC_ADDRESS},
+        "set-name": SEED_CARD,
+        "dhcp4": True,
+        "addresses": [SEED_ADDRESS],
+    }
+    return json.dumps({"version": 2, "ethernets": {"card": card}}, indent=2)
 
 
 def compare_clones(boots: Sequence[Boot]) -> list[CheckResult]:
@@ -146,12 +191,11 @@ def compare_clones(boots: Sequence[Boot]) -> list[CheckResult]:
     ]
 
 
-def _machine(boot: Boot, ports: Ports, seed: Path | None = None) -> MachineSpec:
+def _machine(boot: Boot, ports: Ports) -> MachineSpec:
     return MachineSpec(
         image=boot.settings.image,
         memory_mib=boot.scenario.memory_mib,
         cpus=boot.scenario.cpus,
-        seed=seed,
         forwards={ports[0]: SSH_PORT, ports[1]: CONSUMER_PORT},
     )
 
@@ -209,6 +253,27 @@ async def _compare_clocks(guest: Guest) -> tuple[bool, str]:
     seconds = int(answer.stdout)
     off = max(before - seconds, seconds - after, 0.0)
     return off <= CLOCK_SECONDS, f"{off:.0f} s from the host's"
+
+
+async def _fall_behind(guest: Guest) -> tuple[bool, str]:
+    answer = await guest.run(FALL_BEHIND)
+    return await _compare_clocks(guest) if answer.exit_status == 0 else (False, answer.stderr.strip())
+
+
+async def _enlarge(guest: Guest) -> tuple[bool, str]:
+    await guest.machine.enlarge_disk(LARGER_GIB)
+    answer = await guest.run(GROW)
+    size = answer.stdout.strip()
+    return size.isdecimal() and LARGER_GIB - 2 <= int(size) <= LARGER_GIB, f"{size} GiB {answer.stderr}".strip()
+
+
+async def _plug_in(guest: Guest, folder: Path) -> tuple[bool, str]:
+    disk = folder / "second.raw"
+    with disk.open("wb") as file:
+        file.truncate(SECOND_DISK_BYTES)
+    await guest.machine.plug_in(disk)
+    answer = await guest.run(USE_SECOND)
+    return answer.stdout.strip() == "written", f"{answer.stdout}{answer.stderr}".strip()
 
 
 async def _follow_share(guest: Guest, workspace: Path) -> tuple[bool, str]:

@@ -55,6 +55,8 @@ class FakeMachine:
     answers: int = 0
     ended: bool = False
     kept: int = 0
+    disk_gib: int = 20
+    disks: list[Path] = field(default_factory=list)
 
     def elapsed(self) -> float:
         return 12.345
@@ -85,6 +87,12 @@ class FakeMachine:
         await asyncio.sleep(0)
         self.ended = True
         self.kept += 1
+
+    async def enlarge_disk(self, gib: int) -> None:
+        self.disk_gib = gib
+
+    async def plug_in(self, disk: Path) -> None:
+        self.disks.append(disk)
 
     async def powered_off(self, _timeout: float) -> Shutdown:
         if isinstance(self.shutdown, BootError):

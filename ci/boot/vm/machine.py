@@ -101,6 +101,14 @@ class VirtualMachine:
         """Write what the screen shows to `path`, a PNG. The machine must have instruments."""
         await self.until(self._need_instruments().screenshot(path), CONNECT_SECONDS, "a screenshot")
 
+    async def enlarge_disk(self, gib: int) -> None:
+        """Make the guest's disk so large. The machine must have instruments."""
+        await self.until(self._need_instruments().enlarge_disk(gib), CONNECT_SECONDS, "a larger disk")
+
+    async def plug_in(self, disk: Path) -> None:
+        """Give the guest another disk, a raw file, beside its own on SCSI. The machine must have instruments."""
+        await self.until(self._need_instruments().plug_in(disk), CONNECT_SECONDS, "another disk")
+
     async def powered_off(self, seconds: float) -> Shutdown:
         """Wait for QEMU to end by itself, as it does when the guest powers off."""
         await asyncio.wait({self._exit, self._lost}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 from ci.host.accelerator import Acceleration, Accelerator
 from ci.host.qemu import QEMU, escape
@@ -12,9 +13,17 @@ AGENT_CHANNEL = "org.qemu.guest_agent.0"
 # Where QEMU finds us listening: for its monitor (QMP), and for the guest agent's channel.
 QMP_SOCKET = "qmp"
 AGENT_SOCKET = "agent"
+# A drive as QEMU's devices have it: its bus, unless the machine has that, and the drive on it.
+Devices: TypeAlias = tuple[str, ...]
+ROOT, SEED, SECOND = "root", "seed", "second"
+VIRTIO_DISK = (f"virtio-blk-pci,drive={ROOT}",)
+SCSI_DISK = ("virtio-scsi-pci,id=scsi", f"scsi-hd,bus=scsi.0,drive={ROOT}")
+SEED_DISK = (f"virtio-blk-pci,drive={SEED}",)
+SEED_CD = (f"ide-cd,drive={SEED}",)
 CONSUMER_TAG = "work"
 CONSUMER_PORT = 3023
 SSH_PORT = 22
+MAC_ADDRESS = "52:54:00:12:34:56"  # of the first card, unless told otherwise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,14 +31,17 @@ class MachineSpec:
     """A virtual machine as the boot test wants it. The image is never written to.
 
     `forwards` are TCP ports of the host's loopback, with those of the guest to which they lead. `instruments` are the
-    monitor and the guest agent's channel.
+    monitor and the guest agent's channel. `machine` is QEMU's type of board.
     """
 
     image: Path
     memory_mib: int = 1024
     cpus: int = 1
+    machine: str = "pc"
+    disk: Devices = VIRTIO_DISK
     forwards: Mapping[int, int] = field(default_factory=dict)
     seed: Path | None = None
+    seed_drive: Devices = SEED_DISK
     instruments: bool = True
 
     def argv(self, acceleration: Acceleration, sockets: Path | None) -> list[str]:
@@ -38,13 +50,15 @@ class MachineSpec:
         argv = [
             QEMU, *acceleration.accelerator.qemu_args,
             # Without graphics SeaBIOS and GRUB show their errors on the serial port too; the VGA card is for pictures.
-            "-no-user-config", "-nodefaults", "-machine", "graphics=off", "-display", "none", "-vga", "std",
-            "-serial", "stdio", "-no-reboot",
+            "-no-user-config", "-nodefaults", "-machine", f"{self.machine},graphics=off",
+            "-display", "none", "-vga", "std", "-serial", "stdio", "-no-reboot",
             "-m", str(self.memory_mib), "-smp", str(self.cpus),
-            "-drive", f"file={escape(self.image)},if=virtio,snapshot=on,format=qcow2",
+            "-drive", f"file={escape(self.image)},if=none,id={ROOT},snapshot=on,format=qcow2",
+            *_devices(self.disk, ",bootindex=1"),
         ]
         if self.seed is not None:
-            argv += ["-drive", f"file={escape(self.seed)},if=virtio,format=raw,readonly=on"]
+            argv += ["-drive", f"file={escape(self.seed)},if=none,id={SEED},format=raw,readonly=on"]
+            argv += _devices(self.seed_drive)
         argv += [
             "-netdev", ",".join(["user", "id=net0", *(_hostfwd(*forward) for forward in self.forwards.items())]),
             # Without its ROM, SeaBIOS does not try to boot from the network for half a minute.
@@ -92,6 +106,11 @@ class ConsumerSpec:
         if self.memory_mib is not None:
             argv += ["-m", str(self.memory_mib)]
         return argv + _instruments(sockets)
+
+
+def _devices(devices: Devices, last: str = "") -> list[str]:
+    *buses, drive = devices
+    return [word for device in (*buses, f"{drive}{last}") for word in ("-device", device)]
 
 
 def _virtfs(tag: str, path: Path) -> str:

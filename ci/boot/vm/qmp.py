@@ -11,7 +11,7 @@ from pathlib import Path
 
 from qemu.qmp import EventListener, ExecuteError, QMPClient, QMPError
 
-from ci.boot.vm.qemu import AGENT_SOCKET, QMP_SOCKET
+from ci.boot.vm.qemu import AGENT_SOCKET, QMP_SOCKET, ROOT, SECOND
 from ci.host.errors import BootError, HostError
 
 SYNC_SECONDS = 5.0
@@ -58,6 +58,18 @@ class Instruments:
             raise HostError(
                 f"QEMU made no screenshot: {error}", hint="It needs QEMU 7.1 or newer, with PNG."
             ) from error
+
+    async def enlarge_disk(self, gib: int) -> None:
+        """Make the guest's disk so large."""
+        await self.monitor.execute("block_resize", {"device": ROOT, "size": gib << 30})
+
+    async def plug_in(self, disk: Path) -> None:
+        """Give the guest another disk, a raw file, on the bus of SCSI_DISK."""
+        file = {"driver": "file", "filename": str(Path.cwd() / disk)}
+        await self.monitor.execute("blockdev-add", {"driver": "raw", "node-name": SECOND, "file": file})
+        await self.monitor.execute(
+            "device_add", {"driver": "scsi-hd", "bus": "scsi.0", "drive": SECOND, "serial": SECOND}
+        )
 
     async def shutdown_reason(self) -> str:
         """Wait for the event that says why QEMU is about to end: `guest-shutdown` where the guest powered off."""

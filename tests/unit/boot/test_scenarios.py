@@ -12,7 +12,7 @@ from ci.boot import scenarios
 from ci.boot.boot import Boot, BootSettings, Scenario
 from ci.boot.vm import machine, ssh
 from ci.boot.vm.machine import Shutdown
-from ci.boot.vm.qemu import ConsumerSpec, MachineSpec
+from ci.boot.vm.qemu import SCSI_DISK, SEED_CD, VIRTIO_DISK, ConsumerSpec, MachineSpec
 from ci.boot.vm.ssh import CommandResult
 from ci.host.accelerator import Acceleration, Accelerator
 from ci.host.errors import BootError, HostError
@@ -222,6 +222,34 @@ def test_root_is_given_the_key_only_after_the_guest_was_searched_for_keys(world:
 def test_a_wrong_clock_fails(answer: str, world: World, tmp_path: Path) -> None:
     world.session.answers["date +%s"] = answer
     assert by_id(play(FULL, tmp_path))["clock"].outcome is Outcome.FAILED
+
+
+def test_the_clock_is_set_back_once_it_was_found_to_be_right(world: World, tmp_path: Path) -> None:
+    play(FULL, tmp_path)
+    asked = [command for command in world.session.commands if command in ("date +%s", scenarios.FALL_BEHIND)]
+    assert asked == ["date +%s", scenarios.FALL_BEHIND, "date +%s"]
+
+
+@pytest.mark.parametrize(("size", "grown"), [("39\n", True), ("19\n", False), ("41\n", False), ("df: none\n", False)])
+def test_the_root_must_fill_the_larger_disk(size: str, grown: bool, world: World, tmp_path: Path) -> None:  # noqa: FBT001
+    world.session.answers[scenarios.GROW] = size
+    assert (by_id(play(CLONE, tmp_path))["larger-disk"].outcome is Outcome.PASSED) == grown
+    assert world.machine.disk_gib == scenarios.LARGER_GIB
+
+
+@pytest.mark.parametrize(("read", "outcome"), [("written\n", Outcome.PASSED), ("", Outcome.FAILED)])
+def test_a_second_disk_must_keep_what_is_written(read: str, outcome: Outcome, world: World, tmp_path: Path) -> None:
+    world.session.answers[scenarios.USE_SECOND] = read
+    assert by_id(play(CLONE, tmp_path))["second-disk"].outcome is outcome
+    assert world.machine.disks == [tmp_path / "second.raw"]
+
+
+def test_two_boots_are_on_other_hardware_than_the_consumers(world: World, tmp_path: Path) -> None:
+    play(CLONE, tmp_path)
+    play(SEED, tmp_path)
+    specs = [spec for spec in world.machine.specs if isinstance(spec, MachineSpec)]
+    assert [(spec.machine, spec.disk) for spec in specs] == [("q35", SCSI_DISK), ("pc", VIRTIO_DISK)]
+    assert specs[1].seed_drive == SEED_CD
 
 
 def test_a_share_that_takes_nothing_fails_with_the_guests_words(world: World, tmp_path: Path) -> None:

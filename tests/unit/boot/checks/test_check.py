@@ -77,6 +77,8 @@ OPEN_MODES = MODES.replace("600", "644")
 CLOUD_INIT_RESULT = '{"v1": {"datasource": "DataSourceNoCloud [seed=/dev/vdb][dsmode=net]", "errors": []}}'
 CLOUD_INIT_ERRORS = '{"v1": {"datasource": "DataSourceNoCloud [seed=/dev/vdb][dsmode=net]", "errors": ["ssh"]}}'
 
+TIMERS = "systemd-tmpfiles-clean.timer\nfountainkit-clock.timer"
+
 # What a good guest answers to each check of the table, and what a bad one may.
 ANSWERS = {
     "system-running": ("running", "degraded"),
@@ -101,7 +103,7 @@ ANSWERS = {
     "dpkg-audit": ("", "The following packages are only half configured"),
     "dpkg-lock": ("free", ""),
     "background-jobs": ("", "apt-daily.timer loaded active waiting Daily apt download activities"),
-    "timers": ("systemd-tmpfiles-clean.timer", "systemd-tmpfiles-clean.timer\nupdate-notifier-download.timer"),
+    "timers": (TIMERS, f"{TIMERS}\nupdate-notifier-download.timer"),
     "sshd-settings-fountain": (SSHD, PASSWORDS_ALLOWED),
     "sshd-settings-root": (SSHD, ROOT_ALLOWED),
     "root-locked": ("!*", "$6$salt$hash"),
@@ -130,6 +132,7 @@ ANSWERS = {
     "default-route": (ROUTE.strip(), "default via 10.0.2.2 dev ens3 proto static"),
     "resolver": ("10.0.2.3\nfec0::3", ""),
     "hostname-resolves": ("127.0.1.1       toolsmith", ""),
+    "made-cards": ("", "3 made-veth ether degraded configuring"),
     "no-network-wait": ("", "systemd-networkd-wait-online.service loaded active exited Wait for Network"),
     "cloud-init-disabled": ("status: disabled", "status: done"),
     "cloud-init-inactive": ("", "cloud-init.service loaded active exited Initial cloud-init job"),
@@ -150,12 +153,15 @@ ANSWERS = {
     "share-readable": ("known content", ""),
     "share-names": ("known content", ""),
     "share-private": ("known content", ""),
+    "share-elsewhere": ("work\nwork", "work"),
     "swap": ("/dev/zram0  partition  81904  8448  100", ""),
     "share-read-only": ("refused", "written"),
     "cloud-init-done": (CLOUD_INIT_RESULT, CLOUD_INIT_ERRORS),
     "cloud-init-warnings": ("", "util.py[WARNING]: Running module locale failed"),
     "seed-hostname": ("seeded", "toolsmith"),
     "seed-file": ("marker", ""),
+    "seed-network": ("10.0.2.15/24\n192.0.2.17/24", "10.0.2.15/24"),
+    "seed-ntp": ("active\nNTP=10.0.2.2", "inactive"),
 }
 
 

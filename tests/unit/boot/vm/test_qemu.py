@@ -1,8 +1,9 @@
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from ci.boot.vm.qemu import ConsumerSpec, MachineSpec
+from ci.boot.vm.qemu import SCSI_DISK, SEED_CD, ConsumerSpec, MachineSpec
 from ci.host.accelerator import Acceleration, Accelerator
 
 
@@ -25,8 +26,9 @@ def test_our_own_machine_has_a_serial_console_no_window_and_no_second_start() ->
     spec = MachineSpec(image=Path("/dist/image.qcow2"), memory_mib=512, cpus=2)
     assert spec.argv(TCG, SOCKETS) == [
         *words("qemu-system-x86_64 -accel tcg,thread=multi -cpu max -no-user-config -nodefaults"),
-        *words("-machine graphics=off -display none -vga std -serial stdio -no-reboot -m 512 -smp 2"),
-        *words("-drive file=/dist/image.qcow2,if=virtio,snapshot=on,format=qcow2"),
+        *words("-machine pc,graphics=off -display none -vga std -serial stdio -no-reboot -m 512 -smp 2"),
+        *words("-drive file=/dist/image.qcow2,if=none,id=root,snapshot=on,format=qcow2"),
+        *words("-device virtio-blk-pci,drive=root,bootindex=1"),
         *words("-netdev user,id=net0 -device virtio-net-pci,netdev=net0,romfile="),
         *INSTRUMENTS,
     ]
@@ -41,12 +43,21 @@ def test_our_own_machine_takes_a_seed_and_forwards() -> None:
     )
     argv = spec.argv(KVM, None)
     assert argv[argv.index("-drive") :] == [
-        *words("-drive file=/i.qcow2,if=virtio,snapshot=on,format=qcow2"),
-        *words("-drive file=/seed.img,if=virtio,format=raw,readonly=on"),
+        *words("-drive file=/i.qcow2,if=none,id=root,snapshot=on,format=qcow2"),
+        *words("-device virtio-blk-pci,drive=root,bootindex=1"),
+        *words("-drive file=/seed.img,if=none,id=seed,format=raw,readonly=on -device virtio-blk-pci,drive=seed"),
         "-netdev",
         "user,id=net0,hostfwd=tcp:127.0.0.1:2222-:22,hostfwd=tcp:127.0.0.1:2223-:3023",
         *words("-device virtio-net-pci,netdev=net0,romfile="),
     ]
+
+
+def test_a_disk_on_another_bus_comes_after_its_bus_and_is_what_the_firmware_starts() -> None:
+    spec = MachineSpec(image=Path("/i"), machine="q35", disk=SCSI_DISK, seed=Path("/s"), seed_drive=SEED_CD)
+    argv = spec.argv(TCG, None)
+    assert "q35,graphics=off" in argv
+    devices = [value for option, value in pairwise(argv) if option == "-device"]
+    assert devices[:3] == ["virtio-scsi-pci,id=scsi", "scsi-hd,bus=scsi.0,drive=root,bootindex=1", "ide-cd,drive=seed"]
 
 
 def test_the_consumers_machine_has_the_consumers_arguments_in_its_order() -> None:

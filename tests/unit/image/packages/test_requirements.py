@@ -25,6 +25,7 @@ BULLSEYE = {
     "cpio": "2.13+dfsg-7.1~deb11u1", "debconf": "1.5.77", "netplan.io": "0.101-4",
     "dpkg": "1.20.13", "e2fsprogs": "1.46.2-2", "grub-common": "2.06-3~deb11u6", "initramfs-tools": "0.140",
     "kmod": "28-1", "openssh-server": "1:8.4p1-5+deb11u3", "passwd": "1:4.8.1-1", "sudo": "1.9.5p2-3+deb11u1",
+    "cloud-guest-utils": "0.31-2",
     "systemd": "247.3-7+deb11u6", "udev": "247.3-7", "util-linux": "2.36.1-8+deb11u2", "zstd": "1.4.8+dfsg-2.1",
 }  # fmt: skip
 JAMMY = {
@@ -34,7 +35,7 @@ JAMMY = {
     "grub-common": "2.06-2ubuntu7.2", "initramfs-tools": "0.140ubuntu13.4", "kmod": "29-1ubuntu1",
     "openssh-server": "1:8.9p1-3ubuntu0.13", "passwd": "1:4.8.1-2ubuntu2.2", "sudo": "1.9.9-1ubuntu2.4",
     "systemd": "249.11-0ubuntu3.16", "udev": "249.11", "util-linux": "2.37.2-4ubuntu3.4",
-    "zstd": "1.4.8+dfsg-3build1",
+    "cloud-guest-utils": "0.32-22-g45fe84a5-0ubuntu1", "zstd": "1.4.8+dfsg-3build1",
 }  # fmt: skip
 BUSTER = BULLSEYE | {"systemd": "241-7~deb10u10", "openssh-server": "1:7.9p1-10+deb10u4"}
 
@@ -42,6 +43,7 @@ BUSTER = BULLSEYE | {"systemd": "241-7~deb10u10", "openssh-server": "1:7.9p1-10+
 PROGRAMS = {
     "apt": "apt apt-cache apt-cdrom apt-config apt-get apt-key apt-mark",
     "busybox-static": "busybox",
+    "cloud-guest-utils": "ec2metadata growpart vcs-run",
     "cloud-init": "cloud-id cloud-init cloud-init-per",
     "cpio": "cpio",
     "debconf": "debconf debconf-communicate debconf-copydb debconf-escape debconf-set-selections debconf-show "
