@@ -113,8 +113,9 @@ lock: setup-lint ## bring the locks, requirements*.lock, up to date with pyproje
 	@./scripts/setup.sh --lint
 
 .PHONY: generated
-generated: setup-lint ## write anew what is made of other files: docs/validation.md, releases/release.schema.json
+generated: setup-lint ## write anew what is made of other files: docs/validation.md and two schemas
 	@$(PYTHON) -m ci.boot.checks.page
+	@$(PYTHON) -m ci.image.definition
 	@$(PYTHON) -m ci.records.release
 
 .PHONY: clean

@@ -85,13 +85,14 @@ def consumer_pull_request(
 def _consumer(record: ReleaseRecord, manifest: str, workspace: str, form: Form) -> dict[str, Any]:
     """What the templates tell a consumer to do, who has this manifest and runs it in the repository's folder."""
     folder = "" if workspace == "." else f"{workspace}/"
-    flags = [f" --workspace {shell(workspace)}"] if folder else []
-    flags += [f" --manifest {shell(manifest)}"] if manifest != f"{folder}.toolsmith/tools.json" else []
-    flags += [" --localize"] if form == "url" else []
+    flags = [Markdown(" --workspace {}").format(shell(workspace))] if folder else []
+    named = manifest != f"{folder}.toolsmith/tools.json"
+    flags += [Markdown(" --manifest {}").format(shell(manifest))] if named else []
+    flags += [Markdown(" --localize")] if form == "url" else []
     return {
         "manifest": manifest,
         "form": form,
-        "flags": Markdown("".join(flags)),
+        "flags": Markdown("").join(flags),
         "cache_folder": f"{folder}.toolsmith/cache/{record.image.name}/{record.image.qcow2.sha256}",
     }
 

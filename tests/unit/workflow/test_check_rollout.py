@@ -50,7 +50,7 @@ def test_a_file_that_is_not_there_is_named(copy: Path, path: str) -> None:
 
 def test_a_folder_in_a_records_place_is_named(copy: Path) -> None:
     (copy / "releases" / "v2026.11.23.json").mkdir()
-    with pytest.raises(InputError, match=r"v2026\.11\.23\.json is not a file"):
+    with pytest.raises(InputError, match=r"v2026\.11\.23\.json cannot be read: it is not a file"):
         check_rollout.main(options(copy), quiet_reporter())
 
 
