@@ -51,15 +51,15 @@ FALL_BEHIND = "sudo -n date --set='1 hour ago' >/dev/null && sudo -n systemctl s
 LARGER_GIB = 40
 SECOND_DISK_BYTES = 64 << 20
 GROW = "sudo -n systemctl restart fountainkit-grow.service && df --block-size=1G --output=size / | tail -n 1"
+# On the bus of the root, which is sda; older udevs have no link of its serial number.
 USE_SECOND = """sudo -n sh -euc '
-until [ -e /dev/disk/by-id/scsi-*_second ]; do sleep 0.2; done
-disk=$(readlink -f /dev/disk/by-id/scsi-*_second)
-mkfs.ext4 -q "$disk"
+until [ -b /dev/sdb ]; do sleep 0.2; done
+mkfs.ext4 -q /dev/sdb
 mkdir /srv/second
-mount "$disk" /srv/second
+mount /dev/sdb /srv/second
 echo written >/srv/second/file
 umount /srv/second
-mount -o ro "$disk" /srv/second
+mount -o ro /dev/sdb /srv/second
 cat /srv/second/file'"""
 GIVE_ROOT_THE_KEY = f"sudo -n install -D -m 600 /home/{USER}/.ssh/authorized_keys /root/.ssh/authorized_keys"
 A_LOGIN = "a login with the key"
