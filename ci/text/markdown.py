@@ -89,7 +89,7 @@ def shell(argument: str) -> Markdown:
 def quoted(text: str) -> Markdown:
     """`text` of any number of lines, as it is."""
     # An empty line would end the HTML block in some renderers.
-    return Markdown(f"<pre>{html.escape(lines(text))}</pre>".replace("\n\n", "\n&#8203;\n"))
+    return Markdown(f"<pre>{html.escape(lines(text), quote=False)}</pre>".replace("\n\n", "\n&#8203;\n"))
 
 
 def first(names: Sequence[str], count: int) -> Markdown:

@@ -34,7 +34,7 @@ def test_images_are_built_tested_and_reported_beside_the_last_release_in_one_com
     made = make_scene(edits=LIGHT | {f"build/images/{SECOND}.toml": released})
     tagged = made.run(made.push_tag(TAG))
     assert public_releases(made) == [TAG]
-    assert len(made.side.attestations) == 2 * len(["image", "SBOM", "contents"]) + len(["record", "tool"])
+    assert len(made.side.attestations) == 2 * len(["image", "SBOM", "contents"]) + len(["record", "snippet", "tool"])
     names = {asset["name"] for asset in made.server.releases(made.repository)[0]["assets"]}
     assert {f"fountainkit-toolsmith-{one}-{TAG}.qcow2" for one in ("debian-12", "second")} <= names
     assert artifacts(made, tagged) == [

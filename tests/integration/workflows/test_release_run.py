@@ -145,7 +145,7 @@ def test_a_release_that_fails_at_every_stage_is_continued_by_running_the_failed_
     third = made.run(event, before=second)
     made.server.faults.clear()
     assert third.jobs[IMAGE] is second.jobs[IMAGE]
-    assert "**Failed:** upload of fountainkit-toolsmith-debian-12" in third.summary
+    assert "**Failed:**\n\n<pre>upload of fountainkit-toolsmith-debian-12" in third.summary
     assert public_releases(made) == []
 
     fourth = made.run(event, before=third)
