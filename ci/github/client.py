@@ -310,18 +310,23 @@ class GitHub:
 
     def items(self, what: str, path: str, kind: type[AnswerT], query: Body | None = None) -> Iterator[AnswerT]:
         """The members of a list, each of its pages read when it is reached."""
-        pages = tuple[kind, ...]  # type: ignore[valid-type]
+        members = tuple[kind, ...]  # type: ignore[valid-type]
+        for page in self.pages(what, path, members, query):
+            yield from page
 
-        def read() -> tuple[tuple[AnswerT, ...], dict[str, str] | None]:
+    def pages(self, what: str, path: str, kind: type[AnswerT], query: Body | None = None) -> Iterator[AnswerT]:
+        """The pages of a list, each read when it is reached; `Link: next` decides where the list ends."""
+
+        def read() -> tuple[AnswerT, dict[str, str] | None]:
             call = self._request("GET", path, query=asked)
-            return parsed(what, pages, call.content), next_page(call.response)
+            return parsed(what, kind, call.content), next_page(call.response)
 
         asked: dict[str, object] = {"per_page": PER_PAGE, **(query or {})}
         seen: list[dict[str, object]] = []
         while asked not in seen and len(seen) < MOST_PAGES:
             seen.append(asked)
             page, following = self.persistence.read(what, read)
-            yield from page
+            yield page
             if following is None:
                 return
             asked = {**asked, **following}

@@ -12,7 +12,7 @@ from pydantic import AliasChoices, Field
 
 from ci.fetch.source import AbsentError
 from ci.github.answers import ApiAnswer
-from ci.github.client import MOST_PAGES, GitHub
+from ci.github.client import GitHub
 from ci.host.errors import AccessError
 from ci.host.prerequisites import Finding, Status
 
@@ -45,7 +45,6 @@ class Setting(ApiAnswer):
 
 
 class SettingsPage(ApiAnswer):
-    total_count: int
     settings: tuple[Setting, ...] = Field(
         validation_alias=AliasChoices("variables", "secrets", "environments", "branch_policies")
     )
@@ -138,14 +137,8 @@ def _known(read: Callable[[], AnswerT]) -> AnswerT | None:
 
 
 def _listed(github: GitHub, path: str) -> tuple[Setting, ...]:
-    found: tuple[Setting, ...] = ()
-    for page in range(1, MOST_PAGES):
-        query = {"per_page": PER_PAGE, "page": page}
-        answer = github.read("reading the settings", path, SettingsPage, query)
-        found += answer.settings
-        if not answer.settings or len(found) >= answer.total_count:
-            break
-    return found
+    pages = github.pages("reading the settings", path, SettingsPage, {"per_page": PER_PAGE})
+    return tuple(setting for page in pages for setting in page.settings)
 
 
 def _names(github: GitHub, kind: str) -> frozenset[str] | None:
