@@ -1,6 +1,5 @@
 """The boot test's evidence in the forms people and programs read: Markdown, JUnit, the consoles in one file."""
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from ci.boot.start import draw_start
 from ci.host.files import publish_together, write_atomic
 from ci.host.workspace import exclusive
 from ci.records import artifacts
-from ci.records.validation import BootResult, CheckResult, Outcome, ValidationReport
+from ci.records.validation import BootResult, CheckResult, Outcome, ValidationReport, way_in
 from ci.text.figures import counted, seconds
 from ci.text.markdown import Markdown, code, quoted, table, word
 from ci.text.pages import markdown_templates, rendered
@@ -66,11 +65,6 @@ def render_markdown(report: ValidationReport, stem: str = "") -> Markdown:
         way_in=lambda image: Markdown("To get into it: {}").format(code(way_in(image))),
         word=word,
     )
-
-
-def way_in(image: str) -> str:
-    """The command after which the machine of a boot that fails stays, with the way in."""
-    return shlex.join(["toolsmith-image", "validate", f"dist/{image}", "--keep-running"])
 
 
 def _start(boot: BootResult) -> list[tuple[Markdown, ...]]:

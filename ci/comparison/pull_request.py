@@ -10,7 +10,7 @@ from ci.comparison.difference import Difference
 from ci.comparison.image_facts import ComparedImage, Evidence, difference, of_build, read_build
 from ci.host.errors import InputError
 from ci.records import artifacts
-from ci.records.validation import Outcome, ValidationReport
+from ci.records.validation import Outcome, ValidationReport, way_in
 from ci.text.figures import change, counted, megabytes, seconds
 from ci.text.markdown import BLOCKS, LIST, Markdown, code, file_link, folded, link, table, word
 
@@ -136,10 +136,11 @@ def _failures(name: str, evidence: Evidence, run: str | None) -> Markdown:
         check = file_link(one.id, f"{page}#{one.id}") if page else code(one.id)
         rows.append((code(name), code(one.boot), check, code(one.expected), code(one.actual)))
     build = ("toolsmith-image", "build", "--image", name, "--version", evidence.build.version)
-    test = ("toolsmith-image", "validate", f"dist/{evidence.build.image.file}", "--keep-running")
     told = Markdown("To repeat them, and to get into the machine: {}, then {}.")
     heads = ("image", "boot", "failed check", "expected", "actual")
-    return BLOCKS.join([table(heads, rows), told.format(code(shlex.join(build)), code(shlex.join(test)))])
+    return BLOCKS.join(
+        [table(heads, rows), told.format(code(shlex.join(build)), code(way_in(evidence.build.image.file)))]
+    )
 
 
 def _details(name: str, changes: Difference, rows: int) -> Iterator[Markdown]:

@@ -1,5 +1,6 @@
 """The validation report, `<stem>.validation.json`: what the boot test expected, and what it saw."""
 
+import shlex
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -80,3 +81,8 @@ class ValidationReport(Record):
     def failed(self) -> list[CheckResult]:
         """The checks that failed."""
         return [check for check in self.checks if check.outcome is Outcome.FAILED]
+
+
+def way_in(image: str) -> str:
+    """The command after which the machine of a boot that fails stays, with the way in; `image` is the file's name."""
+    return shlex.join(["toolsmith-image", "validate", f"dist/{image}", "--keep-running"])
