@@ -67,9 +67,7 @@ class Instruments:
         """Give the guest another disk, a raw file, on the bus of SCSI_DISK."""
         file = {"driver": "file", "filename": str(Path.cwd() / disk)}
         await self.monitor.execute("blockdev-add", {"driver": "raw", "node-name": SECOND, "file": file})
-        await self.monitor.execute(
-            "device_add", {"driver": "scsi-hd", "bus": "scsi.0", "drive": SECOND, "serial": SECOND}
-        )
+        await self.monitor.execute("device_add", {"driver": "scsi-hd", "bus": "scsi.0", "drive": SECOND})
 
     async def shutdown_reason(self) -> str:
         """Wait for the event that says why QEMU is about to end: `guest-shutdown` where the guest powered off."""
