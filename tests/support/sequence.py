@@ -33,6 +33,7 @@ PUBLISH = (
     "GET releases/ID/assets",
     *(f"UPLOAD {suffix}" for suffix in REQUIRED),
     "UPLOAD ensure-vm.pyz",
+    "UPLOAD manifest-snippet.json",
     "UPLOAD release.json",
     "GET releases/ID/assets",
     "GET releases/ID",

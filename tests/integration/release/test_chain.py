@@ -147,8 +147,8 @@ def test_an_update_that_is_taken_back_leaves_what_was_there(published: Stage) ->
 
 def test_publishing_tells_the_command_that_rolls_out(stage: Stage) -> None:
     stage.build()
-    (command,) = [line for line in stage.publish().said.splitlines() if "ci.propose_rollout" in line]
-    assert stage.propose(*command.split("ci.propose_rollout")[1].split()).code == 0
+    (command,) = [line for line in stage.publish().said.splitlines() if "toolsmith-image roll-out" in line]
+    assert stage.propose(*command.split("toolsmith-image roll-out")[1].split()).code == 0
     assert_proposed(stage)
 
 

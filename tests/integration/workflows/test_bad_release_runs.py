@@ -1,5 +1,6 @@
 """What goes wrong with a release ends with a message on the run's page, and publishes nothing wrong."""
 
+import html
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def test_a_tag_that_is_no_version(plain: Scene) -> None:
         "image/plan": "failure", "image/image": "skipped", "image/collect": "skipped", "rehearse": "skipped",
         "attest": "skipped", "attest-contents": "skipped", "publish": "skipped", "roll-out": "skipped",
     }  # fmt: skip
-    assert "**Failed:** 'v2026.02.30' is not a version" in run.summary
+    assert "**Failed:**\n\n<pre>'v2026.02.30' is not a version" in run.summary
     assert plain.server.releases(plain.repository) == []
 
 
@@ -88,7 +89,7 @@ def test_a_commit_that_cannot_be_released_says_so_at_once_and_its_tag_can_be_mov
         plain.commit({"build/authorized_keys": lambda _: KEY})
     assert run.results()["image/plan"] == "failure"
     assert set(run.results().values()) == {"failure", "skipped"}
-    assert f"git tag --force {TAG} && git push --force origin {TAG}" in run.summary
+    assert f"git tag --force {TAG} && git push --force origin {TAG}" in html.unescape(run.summary)
     assert plain.run(plain.push_tag(TAG)).results()["image/plan"] == "success"
 
 
