@@ -16,8 +16,12 @@ from ci.release.assets import compare_assets
 
 
 def newest_release(releases: Iterable[Release], *, below: Version | None = None) -> Release | None:
-    """The published release with the highest version, of those `below` one; None where there is none."""
-    published = {version: one for one in releases if not one.draft and (version := one.version)}
+    """The published release with the highest version, of those `below` one; None where there is none.
+
+    A pre-release does not count: no consumer was ever moved to it, and GitHub takes none for the latest.
+    """
+    full = (one for one in releases if not one.draft and not one.prerelease)
+    published = {version: one for one in full if (version := one.version)}
     older = [version for version in published if below is None or version < below]
     return published[max(older)] if older else None
 

@@ -45,6 +45,7 @@ def test_the_newest_is_the_published_one_with_the_highest_version() -> None:
     newer = release("v2026.11.24")
     assert newest_release([release(TAG), newer, release("v2026.11.22"), release("nightly")]) == newer
     assert newest_release([release("v2026.11.25", draft=True), newer]) == newer
+    assert newest_release([release("v2026.11.25", prerelease=True), newer]) == newer
     assert newest_release([]) is None
 
 
