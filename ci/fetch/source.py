@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
 from ci.host.errors import FetchError, ToolsmithError
+from ci.text.visible import visible
 
 LONGEST_TEXT = 1000
 
@@ -54,8 +55,8 @@ class AbsentError(Exception):
 
 
 def printable(text: str) -> str:
-    """What a server said, as it may be shown: one line, with nothing that a terminal or a file stumbles over."""
-    return "".join(character if character.isprintable() else "?" for character in text[:LONGEST_TEXT])
+    """What a server said, as it may be shown: one line of no great length."""
+    return visible(text[:LONGEST_TEXT], "")[:LONGEST_TEXT]
 
 
 def collected(chunks: Iterable[bytes], limit: int) -> bytes | None:
