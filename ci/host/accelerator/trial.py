@@ -81,7 +81,7 @@ def judge(done: Completed) -> KvmFault | None:
 
 
 def _kernel_fault(problem: str) -> KvmFault:
-    return KvmFault(what=f"a kernel does not run with it: {problem}", fix=NO_GUESTS)
+    return KvmFault(what=f"a kernel does not run with KVM: {problem}", fix=NO_GUESTS)
 
 
 def uncompressed(file: Path, folder: Path) -> bytes:
@@ -108,7 +108,7 @@ def find_sector_fault(qemu_args: Sequence[str]) -> KvmFault | None:
         try:
             run(sector_argv(qemu_args, sector), timeout=SECTOR_SECONDS, ok=(PROBE_EXIT_CODE,))
         except ToolError as error:
-            return KvmFault(what=f"a guest does not run with it: {last_words(error)}", fix=NO_GUESTS)
+            return KvmFault(what=f"a guest does not run with KVM: {last_words(error)}", fix=NO_GUESTS)
     return None
 
 
