@@ -16,7 +16,7 @@ from ci.boot.vm import ssh
 from ci.boot.vm.qemu import CONSUMER_PORT, LOOPBACK
 from ci.build_image import build_image, request_of_environment
 from ci.host import cli
-from ci.host.accelerator import Accelerator, probe
+from ci.host.accelerator import Accelerator
 from ci.host.process import run
 from ci.host.progress import Reporter, short_path
 from ci.host.qemu import QEMU, escape
@@ -67,7 +67,7 @@ def demo(wanted: DemoRequest, reporter: Reporter) -> None:
     tag = Version.parse(built.version)
     rehearse.rehearse(rehearse.RehearseRequest(dist=wanted.output, tag=tag, image=wanted.image), reporter)
     _summarise(wanted.output, built, report, reporter)
-    reporter.note(how_to_start(image, identity, probe().accelerator))
+    reporter.note(how_to_start(image, identity, Accelerator(report.accelerator)))
 
 
 def throwaway_key(folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""A unit test spawns nothing and talks to nobody, which a guard sees to; and no variable is set but by itself."""
+"""A unit test spawns nothing and talks to nobody, which a guard sees to; no variable is set but by itself, and HOME is new."""
 
 import os
 import socket
@@ -11,7 +11,7 @@ import pytest
 SPAWNING = {"subprocess.Popen", "os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "pty.spawn"}
 CONNECTING = {"socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname"}
 # Where things are found. What else a person's shell or a runner has set could change an answer.
-KEPT = {"HOME", "PATH", "TMPDIR"}
+KEPT = {"PATH", "TMPDIR"}
 
 _violations: list[str] = []
 
@@ -49,9 +49,10 @@ def _no_processes_and_no_network() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _no_variables() -> Iterator[None]:
+def _no_variables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
             if name not in KEPT and not name.startswith("PYTEST_"):  # those are pytest's own
                 patch.delenv(name)
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))  # with caches that remember nothing
         yield
