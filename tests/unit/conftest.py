@@ -1,4 +1,4 @@
-"""A unit test spawns nothing and talks to nobody, which a guard sees to; no variable is set but by itself, and HOME is new."""
+"""A unit test spawns nothing and talks to nobody, which a guard sees to. It sets all variables itself; HOME is new."""
 
 import os
 import socket
