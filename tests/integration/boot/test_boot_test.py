@@ -37,6 +37,7 @@ def test_an_image_from_a_clean_base_passes_every_check(built: Built) -> None:
     assert report.passed
     assert {boot.name for boot in report.boots} == {"full", "clone", "consumer", "seed"}
     assert all(boot.ssh_seconds for boot in report.boots)
+    assert report.boots[0].start
     assert {check.id for check in report.checks if check.outcome is Outcome.SKIPPED} == set()
     assert report.image_sha256 == built.record.image.sha256 == sha256_file(built.image)
 
