@@ -27,7 +27,8 @@ pytestmark = [pytest.mark.integration, pytest.mark.full, pytest.mark.timeout(180
 
 OVMF_CODE, OVMF_VARIABLES = (Path("/usr/share/OVMF") / f"OVMF_{part}_4M.fd" for part in ("CODE", "VARS"))
 needs_ovmf = pytest.mark.skipif(not OVMF_CODE.exists(), reason="OVMF is not here: apt-get install ovmf")
-STATE = "systemctl is-system-running --wait; systemctl --failed --no-legend --plain"
+# As root, who needs no D-Bus: SSH is there before it.
+STATE = "sudo -n systemctl is-system-running --wait; sudo -n systemctl --failed --no-legend --plain"
 SEEDED = "hostname; cat /etc/from-seed"
 
 
@@ -157,10 +158,10 @@ def nocloud(folder: Path, key: ssh.Key, network: str = "") -> Path:
     return files
 
 
-def config_drive(folder: Path, key: ssh.Key) -> Path:
+def config_drive(folder: Path, key: ssh.Key, more: str = "") -> Path:
     latest = folder / "files" / "openstack" / "latest"
     latest.mkdir(parents=True)
-    (latest / "user_data").write_text(USER_DATA.format(key=key.public))
+    (latest / "user_data").write_text(USER_DATA.format(key=key.public) + more)
     (latest / "meta_data.json").write_text('{"uuid": "iid-test", "hostname": "from-seed"}')
     return folder / "files"
 
@@ -188,7 +189,6 @@ ON_USB = ("qemu-xhci,id=seeds", "usb-storage,bus=seeds.0,drive=seed")
         ("vfat", "CIDATA", SEED_DISK, "v2"),
         ("vfat", "cidata", ("ich9-ahci,id=seeds", "ide-hd,bus=seeds.0,drive=seed"), "v1"),
         ("vfat", "CIDATA", ON_USB, "v2"),
-        ("iso9660", "config-2", SEED_CD, ""),
         ("vfat", "config-2", SEED_DISK, ""),
     ],
 )
@@ -201,6 +201,22 @@ def test_a_seed_is_honoured_whatever_it_is_on(
     seen = bench.answer(key, f"{SEEDED}; {ADDRESSES if network else 'true'}", seed=seed, seed_drive=drive)
     addresses = ["10.0.2.15/24", "192.0.2.17/24"] if network else []
     assert seen == ["running", "from-seed", "yes", *addresses]
+
+
+MORE = """locale: de_DE.UTF-8
+mounts: [[work, /srv/src, 9p, "ro,trans=virtio,version=9p2000.L", "0", "0"]]
+"""
+
+
+def test_a_seeds_locale_is_made_and_its_mounts_are_there(bench: Bench) -> None:
+    key, work = ssh.new_key(), bench.folder / "work"
+    work.mkdir()
+    (work / "known").write_text("known\n")
+    seed = file_system("iso9660", "config-2", config_drive(bench.folder, key, MORE))
+    share = ("-virtfs", f"local,path={work},mount_tag=work,security_model=none,readonly=on")
+    asked = f"{SEEDED}; cat /srv/src/known /mnt/work/known /etc/default/locale; locale -a | grep de_"
+    seen = bench.answer(key, asked, seed=seed, seed_drive=SEED_CD, more=share)
+    assert seen == ["running", "from-seed", "yes", "known", "known", "LANG=de_DE.UTF-8", "de_DE.utf8"]
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 import pytest
 
 from ci.boot.start import KERNEL, LOADER, LOGIN, MOST_UNITS, draw_start, parts
+from ci.host.repository import ROOT
 from ci.records.validation import BootResult
 from tests.support.plain_svg import is_plain_svg
 
@@ -17,6 +18,17 @@ def test_loader_kernel_and_units_follow_each_other_on_one_clock() -> None:
     found = parts(said(unit("a.service", 5_000_000, 7_500_000), unit(LOGIN, 9_000_000, 9_500_000)), 23.0, None)
     assert [(part.name, part.begin, part.seconds) for part in found] == [
         (LOADER, 0.0, 2.5), (KERNEL, 2.5, 4.0), ("a.service", 7.5, 2.5), (LOGIN, 11.5, 0.5),
+    ]  # fmt: skip
+
+
+def test_what_a_real_guest_said_is_believed() -> None:
+    """It listed its units for 6 s; sshd was ready 5 s before the login, which took the rest."""
+    text = (ROOT / "tests/support/data/bookworm-start.txt").read_text(encoding="utf-8")
+    found = parts(text, 63.00, 30.18)
+    assert [(part.name, round(part.begin, 1), round(part.seconds, 1)) for part in found] == [
+        (LOADER, 0.0, 8.0), (KERNEL, 8.0, 7.9), ("fountainkit-hostkeys.service", 21.9, 1.5),
+        ("fountainkit-network.service", 21.9, 1.2), ("fountainkit-shares.service", 22.0, 1.3),
+        ("systemd-udevd.service", 22.1, 2.5), ("systemd-journald.service", 22.2, 1.9), (LOGIN, 23.4, 1.0),
     ]  # fmt: skip
 
 
