@@ -41,7 +41,6 @@ DRIVER_FILES = {
     "uas": ("drivers/usb/storage/uas",),
     "sym53c8xx": ("drivers/scsi/sym53c8xx_2/sym53c8xx", "drivers/scsi/scsi_transport_spi"),
     "megaraid_sas": ("drivers/scsi/megaraid/megaraid_sas",),
-    "mptsas": ("drivers/message/fusion/mptsas", "drivers/message/fusion/mptbase", "drivers/scsi/scsi_transport_sas"),
     "vmw_pvscsi": ("drivers/scsi/vmw_pvscsi",),
     "am53c974": ("drivers/scsi/am53c974", "drivers/scsi/esp_scsi"),
 }

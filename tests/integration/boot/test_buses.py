@@ -52,7 +52,6 @@ BUSES: Mapping[str, Devices] = {
     "usb-uas": ("qemu-xhci,id=usb", "usb-uas,id=scsi,bus=usb.0", "scsi-hd,bus=scsi.0,drive=root"),
     "lsi53c895a": on_scsi("lsi53c895a"),
     "megasas": on_scsi("megasas"),
-    "mptsas1068": on_scsi("mptsas1068"),
     "pvscsi": on_scsi("pvscsi"),
     "am53c974": on_scsi("am53c974"),
 }
