@@ -1,0 +1,137 @@
+"""Machines that live on after the command that started them: where they are, and whether they still run.
+
+Each has a folder in a private one of the user's. Whether it runs, its QEMU tells, which listens there: no process number
+is kept, which may be somebody else's by now.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from ci.host.accelerator import Acceleration, Accelerator
+from ci.host.errors import BootError, HostError, InputError, RefusedError
+from ci.host.open_folder import OpenFolder
+from ci.host.workspace import CACHE_NAME, try_lock
+from ci.machine import ssh
+from ci.machine.boot import boot, log_in
+from ci.machine.channel import connected
+from ci.machine.machine import PATH_BYTES
+from ci.machine.monitor import Monitor
+from ci.machine.spec import AGENT, CONSOLE, MONITOR, SessionSpec
+from ci.machine.watch import Watch
+
+DEFAULT = "default"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,23}")
+# How patient to be with a machine that runs already.
+PATIENT = Acceleration(accelerator=Accelerator.TCG, reason="it runs")
+
+
+def home() -> Path:
+    """The folder of all machines of this user; raises HostError where there can be none that is theirs alone."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    if runtime and _is_private(Path(runtime)):
+        return _made(Path(runtime) / CACHE_NAME)
+    state = Path.home() / ".local" / "state" / CACHE_NAME / "machines"
+    if len(os.fsencode(state)) < PATH_BYTES:
+        return _made(state)
+    return _made(Path("/tmp", f"toolsmith-{os.geteuid()}"))  # noqa: S108 - made, and looked at, by us
+
+
+def folder_of(name: str) -> Path:
+    """Where the machine `name` is, if there is one; raises InputError for what is no name."""
+    if not NAME.fullmatch(name):
+        raise InputError(f"--name {name} is no name", hint="Up to 24 letters, digits, dashes and underscores.")
+    return home() / name
+
+
+def start(spec: SessionSpec, name: str, acceleration: Acceleration) -> None:
+    """Start a machine that lives on; raises RefusedError where there is one of that name, and what `boot` raises."""
+    folder = folder_of(name)
+    with _alone(name):
+        if _runs(folder):
+            raise RefusedError(
+                f"a machine called {name} runs already", hint=f"Use it, or stop --name {name}, or take another --name."
+            )
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700)
+        try:
+            boot(spec, folder, acceleration, stays=True)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+
+def stop(name: str) -> None:
+    """End a machine at once, and remove what it leaves; raises InputError where none of that name runs."""
+    folder = folder_of(name)
+    with _alone(name):
+        try:
+            with Monitor(folder / MONITOR) as monitor:
+                monitor.quit()
+        except OSError:
+            raise _none(folder) from None
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def require_way_in(name: str) -> Path:
+    """The folder of a machine that runs, with an open connection; raises InputError where none of that name runs.
+
+    The connection may have been lost; it is opened anew then.
+    """
+    folder = folder_of(name)
+    if (folder / ssh.CONTROL).exists():
+        return folder
+    with _alone(name):
+        if not _runs(folder):
+            raise _none(folder)
+        if not (folder / ssh.CONTROL).exists():
+            with connected(folder / CONSOLE) as console, connected(folder / AGENT) as agent:
+                log_in(folder, (), agent, Watch(console, PATIENT, lambda tail: BootError("QEMU ended", details=tail)))
+    return folder
+
+
+@contextlib.contextmanager
+def _alone(name: str) -> Iterator[None]:
+    """Nobody else starts or stops the machine meanwhile; raises RefusedError where somebody does."""
+    with OpenFolder.at(home()) as folder, folder.lock_file(f"{name}.lock") as lock:
+        if not try_lock(lock):
+            raise RefusedError(
+                f"a machine called {name} is just being started or stopped", hint="Wait for that, or take another name."
+            )
+        yield
+
+
+def _runs(folder: Path) -> bool:
+    try:
+        with Monitor(folder / MONITOR):
+            return True
+    except OSError:
+        return False
+
+
+def _none(folder: Path) -> InputError:
+    shutil.rmtree(folder, ignore_errors=True)
+    return InputError(f"no machine called {folder.name} runs", hint="`start` starts one; it may have ended by itself.")
+
+
+def _made(folder: Path) -> Path:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    if not _is_private(folder):
+        raise HostError(
+            f"{folder} is not this user's alone", hint=f"Look where it comes from; `chmod 700 {folder}` if it is yours."
+        )
+    return folder
+
+
+def _is_private(folder: Path) -> bool:
+    try:
+        found = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
