@@ -1,7 +1,7 @@
 """Machines that live on after the command that started them: where they are, and whether they still run.
 
-Each has a folder in a private one of the user's. Whether it runs, its QEMU tells, which listens there: no process number
-is kept, which may be somebody else's by now.
+Each has a folder in a private one of the user's. Whether it runs, its QEMU tells, which listens there: no process
+number is kept, which may be somebody else's by now.
 """
 
 import contextlib
