@@ -19,7 +19,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NoReturn, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 from ci.host.errors import HostError, ToolError, ToolTimeoutError, make_setup, toolsmith
 
@@ -190,13 +190,12 @@ def attached(argv: Sequence[Argument], *, env: Mapping[str, str] | None = None) 
         return process.wait()
     finally:
         if process.poll() is None:
-            process.kill()
-            process.wait()
-
-
-def become(argv: Sequence[Argument]) -> NoReturn:
-    """Be another program from here on, with all that we have."""
-    os.execve(require_tool(os.fspath(argv[0])), [os.fspath(word) for word in argv], child_environment())  # noqa: S606
+            process.terminate()  # ssh puts the terminal back to what it was
+            try:
+                process.wait(GRACE_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def kill_group(process: Process) -> None:

@@ -18,7 +18,7 @@ from ci.machine.agent import Agent
 from ci.machine.channel import connected
 from ci.machine.exit import explain_exit
 from ci.machine.monitor import Monitor
-from ci.machine.spec import AGENT, CHANNELS, CONSOLE, LOGIN, MONITOR, SessionSpec
+from ci.machine.spec import AGENT, CHANNELS, CONSOLE, MONITOR, SessionSpec
 from ci.machine.watch import Watch
 
 QEMU_LOG = "qemu.log"
@@ -130,7 +130,7 @@ def _await_connection(folder: Path, watch: Watch) -> None:
     with Monitor(folder / MONITOR) as monitor:
         never, _ = socket.socketpair()
         with never, _:
-            while not monitor.is_connected(LOGIN):
+            while not monitor.is_connected(ssh.LOGIN):
                 watch.until(never, "ssh's connection to the guest's channel", PAUSE_SECONDS)
 
 

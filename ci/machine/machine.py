@@ -2,9 +2,7 @@
 
 import contextlib
 import math
-import os
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -15,10 +13,9 @@ from ci.host.errors import BootError
 from ci.host.progress import Reporter
 from ci.machine import ssh
 from ci.machine.boot import Started, boot
+from ci.machine.places import private_folder
 from ci.machine.spec import SessionSpec
 
-# The length of sun_path in unix(7), less what is added to a folder's name, by us and by ssh.
-PATH_BYTES = 108 - 48
 LOST = 255  # what ssh ends with where it failed itself; a command can, too
 CHECK_SECONDS = 60
 
@@ -85,12 +82,3 @@ def require_connection(folder: Path) -> None:
             "the connection to the machine was lost while the command ran",
             hint="The guest powered off, crashed, or took all its memory for something else.",
         )
-
-
-@contextlib.contextmanager
-def private_folder() -> Iterator[Path]:
-    """A new folder for sockets, nobody else's, removed at the end of the block."""
-    base = tempfile.gettempdir()
-    short = len(os.fsencode(base)) < PATH_BYTES
-    with tempfile.TemporaryDirectory(prefix="toolsmith-", dir=base if short else "/tmp") as name:  # noqa: S108
-        yield Path(name)

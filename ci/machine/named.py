@@ -5,47 +5,24 @@ number is kept, which may be somebody else's by now.
 """
 
 import contextlib
-import os
-import re
 import shutil
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from ci.host.accelerator import Acceleration, Accelerator
-from ci.host.errors import BootError, HostError, InputError, RefusedError
+from ci.host.errors import BootError, InputError, RefusedError
 from ci.host.open_folder import OpenFolder
-from ci.host.workspace import CACHE_NAME, try_lock
+from ci.host.workspace import try_lock
 from ci.machine import ssh
 from ci.machine.boot import boot, log_in
 from ci.machine.channel import connected
-from ci.machine.machine import PATH_BYTES
 from ci.machine.monitor import Monitor
+from ci.machine.places import folder_of, home
 from ci.machine.spec import AGENT, CONSOLE, MONITOR, SessionSpec
 from ci.machine.watch import Watch
 
-DEFAULT = "default"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,23}")
 # How patient to be with a machine that runs already.
 PATIENT = Acceleration(accelerator=Accelerator.TCG, reason="it runs")
-
-
-def home() -> Path:
-    """The folder of all machines of this user; raises HostError where there can be none that is theirs alone."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    if runtime and _is_private(Path(runtime)):
-        return _made(Path(runtime) / CACHE_NAME)
-    state = Path.home() / ".local" / "state" / CACHE_NAME / "machines"
-    if len(os.fsencode(state)) < PATH_BYTES:
-        return _made(state)
-    return _made(Path("/tmp", f"toolsmith-{os.geteuid()}"))  # noqa: S108 - made, and looked at, by us
-
-
-def folder_of(name: str) -> Path:
-    """Where the machine `name` is, if there is one; raises InputError for what is no name."""
-    if not NAME.fullmatch(name):
-        raise InputError(f"--name {name} is no name", hint="Up to 24 letters, digits, dashes and underscores.")
-    return home() / name
 
 
 def start(spec: SessionSpec, name: str, acceleration: Acceleration) -> None:
@@ -116,22 +93,3 @@ def _runs(folder: Path) -> bool:
 def _none(folder: Path) -> InputError:
     shutil.rmtree(folder, ignore_errors=True)
     return InputError(f"no machine called {folder.name} runs", hint="`start` starts one; it may have ended by itself.")
-
-
-def _made(folder: Path) -> Path:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-    if not _is_private(folder):
-        raise HostError(
-            f"{folder} is not this user's alone", hint=f"Look where it comes from; `chmod 700 {folder}` if it is yours."
-        )
-    return folder
-
-
-def _is_private(folder: Path) -> bool:
-    try:
-        found = folder.lstat()
-    except OSError:
-        return False
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077

@@ -11,13 +11,12 @@ from pathlib import Path
 from ci.host.accelerator import Acceleration
 from ci.host.errors import InputError
 from ci.host.qemu import QEMU, escape
+from ci.machine.ssh import LOGIN, LOGIN_CHANNEL, WORKSPACE_TAG
 
-WORKSPACE_TAG = "work"
 AGENT_CHANNEL = "org.qemu.guest_agent.0"
-LOGIN_CHANNEL = "toolsmith.login"
 # What QEMU listens on, each a socket of that name: its monitor (QMP), the serial console, the guest agent's channel,
 # and the one that SSH goes through.
-MONITOR, CONSOLE, AGENT, LOGIN = "monitor", "console", "agent", "login"
+MONITOR, CONSOLE, AGENT = "monitor", "console", "agent"
 CHANNELS = (MONITOR, CONSOLE, AGENT, LOGIN)
 # Enough for a script in Python that installs and compiles. Memory that the guest does not touch is not taken.
 MEMORY_MIB = 1024

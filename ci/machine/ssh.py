@@ -10,9 +10,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ci.machine.spec import LOGIN, LOGIN_CHANNEL, WORKSPACE_TAG
-
 USER = "fountain"
+WORKSPACE_TAG = "work"
+# The socket of QEMU's that leads to the guest's channel, and that one's name there.
+LOGIN, LOGIN_CHANNEL = "login", "toolsmith.login"
 HOST = "toolsmith"  # for ssh's own messages
 CONTROL, KEY = "control", "key"
 # A guest that is stopped for so long, such as while this machine sleeps without its clock, is given up.

@@ -6,7 +6,7 @@ import sys
 from ci.host import cli
 from ci.host.accelerator import probe, with_other
 from ci.host.progress import Reporter, write_result
-from ci.machine import named
+from ci.machine import named, places
 from ci.machine.commands.flags import add_machine_flags, machine_of
 
 
@@ -14,7 +14,7 @@ def arguments(prog: str = "ensure-vm start") -> argparse.ArgumentParser:
     """The flags."""
     result = cli.parser(prog, __doc__, "as ensure-vm, 8: the image did not come up, 14: it runs already")
     add_machine_flags(result)
-    result.add_argument("--name", default=named.DEFAULT, help=f"what it is called; default: {named.DEFAULT}")
+    result.add_argument("--name", default=places.DEFAULT, help=f"what it is called; default: {places.DEFAULT}")
     return result
 
 

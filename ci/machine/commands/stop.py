@@ -5,13 +5,13 @@ import sys
 
 from ci.host import cli
 from ci.host.progress import Reporter
-from ci.machine import named
+from ci.machine import named, places
 
 
 def arguments(prog: str = "ensure-vm stop") -> argparse.ArgumentParser:
     """The flags."""
     result = cli.parser(prog, __doc__, "2: no machine of that name runs")
-    result.add_argument("--name", default=named.DEFAULT, help=f"what it is called; default: {named.DEFAULT}")
+    result.add_argument("--name", default=places.DEFAULT, help=f"what it is called; default: {places.DEFAULT}")
     return result
 
 
