@@ -3,7 +3,6 @@
 https://www.qemu.org/docs/master/interop/qemu-ga-ref.html
 """
 
-import itertools
 import os
 import socket
 from collections.abc import Mapping, Sequence
@@ -25,15 +24,14 @@ class Agent:
     def answers(self) -> None:
         """Wait until the agent answers.
 
-        What was sent before it ran may be lost, or be answered late. So the question is repeated, with another number,
-        and an answer to any of them will do; answers to somebody else are passed over.
+        What was sent before it ran may be lost, or be answered late. So the question is repeated, and an answer to any
+        of them will do. It has our process's number in it: answers to somebody else are passed over.
         """
-        asked = set()
-        for number in itertools.count(os.getpid() << 16):
-            asked.add(number)
+        number = os.getpid()
+        while True:
             self._channel.say("guest-sync", {"id": number})
             while (answer := self._channel.next(self._for_a_while, "an answer of the guest agent")) is not None:
-                if isinstance(number_back := answer.get("return"), int) and number_back in asked:
+                if answer.get("return") == number:
                     return
 
     def ask(self, command: str, arguments: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON

@@ -26,24 +26,28 @@ class Channel:
         self.connection = connection
         self._who = who
         self._rest = b""
+        self._asked = 0
 
     def ask(self, command: str, arguments: Mapping[str, Any], wait: Wait) -> Any:  # noqa: ANN401 - JSON
-        """What `command` returns; raises BootError where it is refused, or what comes is no answer."""
-        self.say(command, arguments)
+        """What `command` returns; raises BootError where it is refused, or the answer does not come."""
+        number = self.say(command, arguments)
         while (answer := self.next(wait, f"an answer of {self._who} to {command}")) is not None:
-            if "error" in answer:
-                raise BootError(f"{self._who} refused {command}: {_described(answer['error'])}")
+            if answer.get("id") != number:
+                continue  # an event, or the late answer to something that nobody waits for any more
             if "return" in answer:
                 return answer["return"]
+            raise BootError(f"{self._who} refused {command}: {_described(answer.get('error'))}")
         raise BootError(f"{self._who} did not answer {command} in time")
 
-    def say(self, command: str, arguments: Mapping[str, Any]) -> None:
-        """Send a command."""
-        line = json.dumps({"execute": command, **({"arguments": dict(arguments)} if arguments else {})})
+    def say(self, command: str, arguments: Mapping[str, Any]) -> int:
+        """Send a command; the number that its answer will have."""
+        self._asked += 1
+        line = json.dumps({"execute": command, "arguments": dict(arguments), "id": self._asked})
         try:
             self.connection.sendall(line.encode() + b"\n")
         except OSError as error:
             raise BootError(f"{self._who} hung up: {error.strerror}") from error
+        return self._asked
 
     def next(self, wait: Wait, what: str) -> dict[str, Any] | None:
         """The next object; None where `wait` gave up."""
