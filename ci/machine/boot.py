@@ -63,7 +63,10 @@ def boot(spec: SessionSpec, folder: Path, acceleration: Acceleration, *, stays: 
             started = Started(process.launch(argv, handles=[*handles.values()], output=log, stays=stays), folder)
             unless_up.callback(started.end)
         watch = Watch(console, acceleration, lambda tail: _why_ended(started, tail, acceleration))
-        log_in(folder, tuple(spec.exports), agent, watch)
+        try:
+            log_in(folder, tuple(spec.exports), agent, watch)
+        except ConnectionError as error:
+            raise _why_ended(started, watch.tail(), acceleration) from error
         unless_up.pop_all()
     return started
 

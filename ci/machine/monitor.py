@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ci.host.errors import BootError
 from ci.machine.channel import Channel, connected
 
 # QEMU itself answers at once, as long as it runs; a machine that is busy beyond measure lets it wait.
@@ -32,7 +31,7 @@ class Monitor(contextlib.AbstractContextManager["Monitor"]):
             raise
 
     def ask(self, command: str, arguments: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 - JSON
-        """What the command returns; raises BootError where it is refused, or QEMU is gone."""
+        """What the command returns; raises BootError where it is refused, ConnectionError where QEMU is gone."""
         return self._channel.ask(command, arguments or {}, _wait)
 
     def is_connected(self, channel: str) -> bool:
@@ -42,7 +41,7 @@ class Monitor(contextlib.AbstractContextManager["Monitor"]):
 
     def quit(self) -> None:
         """End QEMU at once, and wait until it has ended."""
-        with contextlib.suppress(BootError):  # it may hang up before it answers
+        with contextlib.suppress(ConnectionError):  # how it ends
             self.ask("quit")
             while self._channel.next(_wait, "") is not None:
                 pass

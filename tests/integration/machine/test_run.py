@@ -176,7 +176,10 @@ def test_a_terminal_is_one_there_too_and_ctrl_c_goes_to_the_command(started: Pla
     child = started.popen(COMMAND, "exec", "--", "sh", "-c", "tty; exec sleep 600", stdin=theirs, stdout=theirs)
     os.close(theirs)
     with child, os.fdopen(ours, "r+b", buffering=0) as terminal:
-        assert re.match(rb"/dev/pts/\d+\r\n", terminal.read(100))
+        said = b""
+        while b"\n" not in said:
+            said += terminal.read(100)
+        assert re.fullmatch(rb"/dev/pts/\d+\r\n", said)
         terminal.write(b"\x03")
         assert child.wait(120) == 130
 
