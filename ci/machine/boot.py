@@ -85,7 +85,7 @@ def log_in(folder: Path, exports: tuple[str, ...], connection: socket.socket, wa
         agent = Agent(connection, watch)
         agent.answers()
         agent.add_authorized_key(ssh.USER, (folder / f"{ssh.KEY}.pub").read_text(encoding="ascii"))
-        _await_connection(folder, watch)
+        _await_connection(folder, client, watch)
         agent.execute(ssh.serve(exports))
         said = _read_to_end(client, watch)
         if client.wait() != 0:
@@ -142,12 +142,15 @@ def signals_delayed() -> contextlib.AbstractContextManager[None]:
     return delayed_signals() if main else contextlib.nullcontext()
 
 
-def _await_connection(folder: Path, watch: Watch) -> None:
-    """Wait until ssh is at its end of the channel: what sshd says before is lost. It nearly always is long since."""
+def _await_connection(folder: Path, client: process.Launched, watch: Watch) -> None:
+    """Wait until ssh is at its end of the channel, or has ended: what sshd says before is lost.
+
+    It nearly always is long since.
+    """
     with Monitor(folder / MONITOR) as monitor:
         never, _ = socket.socketpair()
         with never, _:
-            while not monitor.is_connected(ssh.LOGIN):
+            while client.poll() is None and not monitor.is_connected(ssh.LOGIN):
                 watch.until(never, "ssh's connection to the guest's channel", PAUSE_SECONDS)
 
 
