@@ -67,6 +67,7 @@ def test_the_answer_is_the_one_with_the_questions_number(pair: Pair) -> None:
 def test_what_is_no_answer_is_an_error(pair: Pair, sent: bytes, says: str) -> None:
     pair[1].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * MAX_LINE)
     pair[1].sendall(sent)
+    pair[1].shutdown(socket.SHUT_WR)
     with pytest.raises(BootError, match=says):
         Channel(pair[0], "x").ask("c", {}, always)
 
