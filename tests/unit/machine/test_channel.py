@@ -97,7 +97,7 @@ def test_a_key_that_the_agent_refuses_is_an_error(pair: Pair, console: Pair) -> 
 def test_a_panic_ends_the_wait_and_the_console_is_shown(pair: Pair, console: Pair) -> None:
     console[1].sendall(b"\x1b[1mone\x1b[0m\r\n\r\n[ 1.0] Kernel panic - not syncing: no init\r\n" + b"x" * 500)
     with pytest.raises(BootError, match="Kernel panic - not syncing: no init") as failure:
-        watch(console).until(pair[0], "a thing")
+        watch(console, AT_ONCE).until(pair[0], "a thing")
     assert failure.value.details.startswith("one\n[ 1.0] Kernel panic")
     assert len(failure.value.details.splitlines()[-1]) < 310
 
@@ -106,7 +106,7 @@ def test_a_qemu_that_ends_ends_the_wait(pair: Pair, console: Pair) -> None:
     console[1].sendall(b"last words")
     console[1].shutdown(socket.SHUT_WR)
     with pytest.raises(BootError, match="QEMU ended") as failure:
-        watch(console).until(pair[0], "a thing")
+        watch(console, AT_ONCE).until(pair[0], "a thing")
     assert failure.value.details == "last words"
 
 
