@@ -8,6 +8,9 @@ import pytest
 from ci import __main__ as commands
 from ci.host.repository import ROOT
 
+# Before any test: while they load, libraries ask the machine where others are, which is no unit test's affair.
+MODULES = {name: importlib.import_module(module) for name, module in commands.COMMANDS.items()}
+
 LISTED = tuple(commands.COMMANDS)
 OWN_NAME = f"{commands.PROGRAM} "
 
@@ -31,7 +34,7 @@ def test_every_command_says_what_it_does_in_the_first_line_of_its_docstring(name
 def test_every_command_calls_itself_what_a_person_types(name: str) -> None:
     text = (ROOT.joinpath(*commands.COMMANDS[name].split(".")).with_suffix(".py")).read_text(encoding="utf-8")
     assert f'"{OWN_NAME}{name}"' in text
-    usage = importlib.import_module(commands.COMMANDS[name]).arguments().format_usage()
+    usage = MODULES[name].arguments().format_usage()
     assert usage.startswith((f"usage: {OWN_NAME}{name} ", "usage: ensure-vm "))  # as the file that consumers download
 
 
