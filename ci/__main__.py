@@ -20,6 +20,10 @@ GROUPS = {
         "roll-out": "propose_rollout",
     },
     "To try it": {"demo": "demo", "rehearse": "rehearse", "doctor": "doctor"},
+    "To run commands in the image": {
+        "run": "machine.commands.run", "shell": "machine.commands.shell", "start": "machine.commands.start",
+        "exec": "machine.commands.exec", "stop": "machine.commands.stop",
+    },
     "Around it": {
         "refresh-base": "refresh_base", "compare": "compare", "verify": "verify_release", "ensure-vm": "ensure_vm",
         "catalogue": "build_catalogue",

@@ -1,6 +1,6 @@
 """One file with the consumer's tool and all it needs: a zip archive that Python runs.
 
-Our modules are those that the entrypoint imports, directly or not. The libraries come from the installed environment,
+Our modules are those that its commands import, directly or not. The libraries come from the installed environment,
 which is locked by hashes; each file is compared with what its package recorded. Only pure Python goes in, so that the
 file runs wherever Python 3.10 or later does. Same sources, same bytes: entries are sorted, carry no time of their own,
 and are not compressed, because zlib differs between systems.
@@ -23,7 +23,10 @@ from ci.host.errors import VerificationError, make_setup
 from ci.host.files import write_atomic
 from ci.host.repository import ROOT, current_revision, require_checkout
 
+# Modules that are rooms above this one: names only. The first is what it does where none of MACHINE comes first.
 ENTRYPOINT = "ci.ensure_vm"
+MACHINE = "ci.machine.commands"
+COMMANDS = ("run", "shell", "start", "exec", "stop")
 NAME = "ensure-vm.pyz"
 
 # What the entrypoint imports, with what those need. Rich brings Markdown and Pygments only where it is asked for
@@ -44,10 +47,19 @@ if sys.version_info < (3, 10):
     )
     sys.exit(3)
 
-from ci import ensure_vm
+"""
+MAIN += f"""\
+import importlib
+
+name = "{ENTRYPOINT}"
+if sys.argv[1:] and sys.argv[1] in {COMMANDS!r}:
+    name = "{MACHINE}." + sys.argv.pop(1)
+command = importlib.import_module(name)
+getattr(command, "at_once", lambda argv: None)(sys.argv[1:])
+
 from ci.host import cli
 
-sys.exit(cli.run(ensure_vm.main, ensure_vm.arguments()))
+sys.exit(cli.run(command.main, command.arguments()))
 """
 
 LOCK = Path(__file__).resolve().parents[2] / "requirements.lock"
@@ -92,7 +104,7 @@ def write_archive_of(folder: Path, commit: str | None) -> Path:
 def own_modules(root: Path) -> list[Path]:
     """The files of our modules that the entrypoint needs, the packages that they are in included."""
     found: set[Path] = set()
-    left = [ENTRYPOINT]
+    left = [ENTRYPOINT, *(f"{MACHINE}.{name}" for name in COMMANDS)]
     while left:
         path = root.joinpath(*left.pop().split(".")).with_suffix(".py")
         if path.is_file() and path not in found:

@@ -61,9 +61,8 @@ class AcceleratorError(HostError):
     exit_code = 17
 
     def __init__(self, message: str, *, details: str = "") -> None:
-        hint = (
-            "This machine's KVM cannot be relied on. Set TOOLSMITH_ACCELERATOR=tcg, which is slower and works "
-            f"everywhere; `{toolsmith('doctor')}` tries KVM anew."
+        hint = "This machine's KVM cannot be relied on. Set TOOLSMITH_ACCELERATOR=tcg, which is slower and works " + (
+            f"everywhere; `{toolsmith('doctor')}` tries KVM anew." if _ROOT.is_dir() else "everywhere."
         )
         super().__init__(message, hint=hint, details=details)
 

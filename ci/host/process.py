@@ -5,7 +5,6 @@ parent. It is a process group of its own: to end it is to end what it started to
 it prints goes to the log as it comes; the end of its stderr goes into the error.
 """
 
-import asyncio
 import contextlib
 import logging
 import os
@@ -20,9 +19,12 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 from ci.host.errors import HostError, ToolError, ToolTimeoutError, make_setup, toolsmith
+
+if TYPE_CHECKING:  # who starts programs without it need not load it
+    import asyncio
 
 logger = logging.getLogger("ci.tools")
 
@@ -32,10 +34,15 @@ GRACE_SECONDS = 10.0
 SILENCE_SECONDS = 540.0
 SECRET_SUFFIXES = ("_TOKEN", "_SECRET", "_PASSWORD", "_KEY")
 
+# A process group of its own; Python 3.10 only knows a whole session.
+_GROUP: dict[str, Any] = {"process_group": 0} if sys.version_info >= (3, 11) else {"start_new_session": True}
+
 PIPE = subprocess.PIPE
 
 Argument: TypeAlias = str | os.PathLike[str]
 Child: TypeAlias = subprocess.Popen[str]
+Launched: TypeAlias = subprocess.Popen[bytes]
+Process: TypeAlias = "subprocess.Popen[Any] | asyncio.subprocess.Process"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,14 +77,14 @@ def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return inherited | {"LC_ALL": "C.UTF-8"} | dict(extra or {})
 
 
-def command_line(argv: Sequence[Argument]) -> list[str]:
-    """`argv` with the program's full path, wrapped so that the kernel kills it should we die first.
+def command_line(argv: Sequence[Argument], *, stays: bool = False) -> list[str]:
+    """`argv` with the program's full path, wrapped so that the kernel kills it should we die first, unless it `stays`.
 
     Even SIGKILL leaves no QEMU behind: see PR_SET_PDEATHSIG in prctl(2). Only Linux has it.
     """
     logger.debug("+ %s", shlex.join(os.fspath(argument) for argument in argv))
     resolved = [require_tool(os.fspath(argv[0])), *(os.fspath(argument) for argument in argv[1:])]
-    if sys.platform == "linux" and (setpriv := find_tool("setpriv")):
+    if not stays and sys.platform == "linux" and (setpriv := find_tool("setpriv")):
         return [setpriv, "--pdeathsig=KILL", "--", *resolved]
     return resolved
 
@@ -153,12 +160,50 @@ def spawn(
         yield process
 
 
-def kill_group(process: Child | asyncio.subprocess.Process) -> None:
+def launch(
+    argv: Sequence[Argument],
+    *,
+    handles: Sequence[int] = (),
+    output: IO[bytes] | int = subprocess.DEVNULL,
+    stays: bool = False,
+    env: Mapping[str, str] | None = None,
+) -> Launched:
+    """Start a program in a session of its own; whoever calls ends it.
+
+    It inherits `handles`, and writes to `output`. With `stays` it outlives us.
+    """
+    return subprocess.Popen(
+        command_line(argv, stays=stays),
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        env=child_environment(env),
+        pass_fds=handles,
+        start_new_session=True,
+    )
+
+
+def attached(argv: Sequence[Argument], *, env: Mapping[str, str] | None = None) -> int:
+    """The exit code of a program that has our stdin, stdout, stderr, terminal and process group."""
+    process = subprocess.Popen(command_line(argv), env=child_environment(env))
+    try:
+        return process.wait()
+    finally:
+        if process.poll() is None:
+            process.terminate()  # ssh puts the terminal back to what it was
+            try:
+                process.wait(GRACE_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def kill_group(process: Process) -> None:
     """End a program and what it started, at once."""
     _send(process, signal.SIGKILL)
 
 
-def _send(process: Child | asyncio.subprocess.Process, signum: int) -> None:
+def _send(process: Process, signum: int) -> None:
     # It may have ended meanwhile, and been waited for without our knowledge: a thread of asyncio's does that.
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signum)
@@ -177,7 +222,7 @@ def _running(
         cwd=cwd,
         text=True,
         errors="replace",
-        process_group=0,
+        **_GROUP,
     )
     try:
         yield process
@@ -192,15 +237,17 @@ def _running(
 
 
 @contextlib.asynccontextmanager
-async def spawn_async(argv: Sequence[Argument]) -> AsyncIterator[asyncio.subprocess.Process]:
+async def spawn_async(argv: Sequence[Argument]) -> "AsyncIterator[asyncio.subprocess.Process]":
     """`spawn` for an event loop: stdout and stderr are one stream of bytes."""
+    import asyncio  # noqa: PLC0415
+
     process = await asyncio.create_subprocess_exec(
         *command_line(argv),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         env=child_environment(),
-        process_group=0,
+        **_GROUP,
     )
     try:
         yield process

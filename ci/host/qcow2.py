@@ -6,7 +6,7 @@ The format is always named, never probed: a raw image's first bytes belong to wh
 import json
 import os
 import struct
-from enum import StrEnum
+from enum import Enum
 from pathlib import Path
 
 from ci.host import process
@@ -35,8 +35,10 @@ LOOKS_LIKE = {
 }
 
 
-class DiskFormat(StrEnum):
+class DiskFormat(str, Enum):  # noqa: UP042 - Python 3.10 has no StrEnum
     """The formats a base image may have, by their name in QEMU."""
+
+    __str__ = str.__str__
 
     QCOW2 = "qcow2"
     RAW = "raw"

@@ -16,7 +16,9 @@ def test_every_command_is_listed_once_and_nothing_else() -> None:
     top = {f"ci.{path.stem}" for path in (ROOT / "ci").glob("[!_]*.py")}
     workflow = {f"ci.workflow.{path.stem}" for path in (ROOT / "ci/workflow").glob("[!_]*.py")}
     rooms = {f"ci.{path.parent.name}.__main__" for path in (ROOT / "ci").glob("*/__main__.py")}
-    assert sorted(commands.COMMANDS.values()) == sorted(top | workflow | rooms)
+    machine = {f"ci.machine.commands.{path.stem}" for path in (ROOT / "ci/machine/commands").glob("[!_]*.py")}
+    machine -= {"ci.machine.commands.flags"}
+    assert sorted(commands.COMMANDS.values()) == sorted(top | workflow | rooms | machine)
     assert sum(map(len, commands.GROUPS.values())) == len(LISTED)
 
 

@@ -14,13 +14,13 @@ from typing import Any, TypeVar
 from qemu.qmp import QMPError
 
 from ci.boot.vm.console import LOGIN_PROMPT, Console
-from ci.boot.vm.exit import explain_exit
 from ci.boot.vm.qemu import ConsumerSpec, MachineSpec
 from ci.boot.vm.qmp import Instruments
 from ci.boot.vm.ssh import error_in_words
 from ci.host.accelerator import LONGEST_SILENCE_SECONDS, Acceleration, Accelerator
 from ci.host.errors import AcceleratorError, BootError, ToolsmithError
 from ci.host.process import spawn_async
+from ci.machine.exit import explain_exit
 
 CONSOLE_LOG = "console.log"
 CHUNK_BYTES = 1 << 16

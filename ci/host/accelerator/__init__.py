@@ -9,7 +9,7 @@ import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum
 from typing import Final, Literal, TypeAlias, TypeVar
 
 from ci.host import process
@@ -35,8 +35,10 @@ LONGEST_SILENCE_SECONDS: Final = process.SILENCE_SECONDS
 T = TypeVar("T")
 
 
-class Accelerator(StrEnum):
+class Accelerator(str, Enum):  # noqa: UP042 - Python 3.10 has no StrEnum
     """How QEMU runs a guest's instructions."""
+
+    __str__ = str.__str__
 
     KVM = "kvm"
     TCG = "tcg"

@@ -3,9 +3,8 @@
 import fcntl
 import os
 import stat
+from dataclasses import dataclass
 from pathlib import Path
-
-from pydantic import BaseModel
 
 DEVICE = Path("/dev/kvm")
 
@@ -21,7 +20,8 @@ NO_PERMISSION = (
 )
 
 
-class KvmFault(BaseModel, frozen=True, strict=True, extra="forbid"):
+@dataclass(frozen=True, kw_only=True)
+class KvmFault:
     """What keeps KVM from working, and what to do about it."""
 
     what: str

@@ -7,10 +7,10 @@ is not exactly an answer to the question is none.
 import contextlib
 import hashlib
 import json
+import pkgutil
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-
-from pydantic import BaseModel, ValidationError
 
 from ci.host.accelerator import initramfs, trial
 from ci.host.accelerator.kernel import HostKernel
@@ -24,10 +24,11 @@ from ci.host.workspace import cache_folder
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # random(4)
 MAX_BYTES = 1 << 16
 
-_CODE = (Path(initramfs.__file__), Path(trial.__file__))
+_CODE = (initramfs, trial)
 
 
-class Answer(BaseModel, frozen=True, strict=True, extra="forbid"):
+@dataclass(frozen=True, kw_only=True)
+class Answer:
     """What keeps KVM from working, None where nothing does, by the trial that `question` is about."""
 
     question: str
@@ -36,16 +37,17 @@ class Answer(BaseModel, frozen=True, strict=True, extra="forbid"):
 
 def question(qemu_args: Sequence[str], cpus: int, kernel: HostKernel | None) -> str:
     """A digest of everything that the answer depends on."""
-    files = [Path(require_tool(QEMU)), *_CODE, *([kernel.image] if kernel else [])]
-    facts = [BOOT_ID.read_text(encoding="ascii"), *qemu_args, str(cpus), *(sha256_file(file) for file in files)]
+    files = [Path(require_tool(QEMU)), *([kernel.image] if kernel else [])]
+    code = [hashlib.sha256(_source(module.__name__)).hexdigest() for module in _CODE]
+    facts = [BOOT_ID.read_text(encoding="ascii"), *qemu_args, str(cpus), *code, *(sha256_file(file) for file in files)]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def find(question: str) -> Answer | None:
     """The last answer where it is one to `question`; None where there is none to be believed."""
     try:
-        answer = Answer.model_validate_json(read_bounded(_file(), MAX_BYTES))
-    except (InputError, ValidationError):
+        answer = _read(read_bounded(_file(), MAX_BYTES))
+    except (InputError, ValueError, RecursionError):
         return None
     return answer if answer.question == question else None
 
@@ -53,7 +55,26 @@ def find(question: str) -> Answer | None:
 def keep(question: str, fault: KvmFault | None) -> None:
     """Remember an answer. Where nothing can be written it is asked again, and that is all."""
     with contextlib.suppress(OSError):
-        write_atomic(_file(), Answer(question=question, fault=fault).model_dump_json(indent=2) + "\n")
+        write_atomic(_file(), json.dumps(asdict(Answer(question=question, fault=fault)), indent=2) + "\n")
+
+
+def _read(data: bytes) -> Answer:
+    """Raises ValueError where it is not exactly what `keep` writes."""
+    match json.loads(data):
+        case {"question": str(question), "fault": None, **others} if not others:
+            return Answer(question=question, fault=None)
+        case {"question": str(question), "fault": {"what": str(what), "fix": str(fix), **more}, **others} if not (
+            more or others
+        ):
+            return Answer(question=question, fault=KvmFault(what=what, fix=fix))
+        case _:
+            raise ValueError("it is no answer")
+
+
+def _source(module: str) -> bytes:
+    """The text of a module, which may be in a zip archive."""
+    package, _, name = module.rpartition(".")
+    return pkgutil.get_data(package, f"{name}.py") or b""
 
 
 def _file() -> Path:

@@ -5,7 +5,7 @@ import signal
 from typing import Final
 
 from ci.host.accelerator import Accelerator
-from ci.host.errors import AcceleratorError, BootError, HostError, ToolsmithError, toolsmith
+from ci.host.errors import AcceleratorError, BootError, HostError, ToolsmithError
 
 PORT_IN_USE: Final = re.compile(r"Could not set up host forwarding rule '[^']*?:(\d+)-")
 NO_MEMORY: Final = re.compile(r"[Cc]annot set up guest memory|Cannot allocate memory")
@@ -37,7 +37,7 @@ def explain_exit(code: int, reason: str, output: str, tail: str, accelerator: Ac
         hint = f"`ss -ltnp 'sport = :{found[1]}'` shows by whom; or choose another port, or none to get a free one."
         return HostError(f"port {found[1]} is already in use", hint=hint, details=tail)
     if code != 0 and NO_MEMORY.search(output):
-        hint = f"`{toolsmith('doctor')}` shows what this machine has."
+        hint = "Close other programs, add swap, or give the guest less."
         return HostError("the host has too little memory for QEMU", hint=hint, details=tail)
     if code != 0:
         ended = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"

@@ -1,6 +1,6 @@
 import pytest
 
-from ci.boot.vm.exit import explain_exit
+from ci.machine.exit import explain_exit
 from ci.host.accelerator import Accelerator
 from ci.host.errors import AcceleratorError, BootError, HostError, ToolsmithError
 

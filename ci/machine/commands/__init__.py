@@ -1,0 +1,1 @@
+"""The commands that start machines and run commands in them: flags in, exit code out."""

@@ -1,0 +1,110 @@
+"""Waiting for a guest, no longer than it can still bring about what is waited for."""
+
+import re
+import select
+import socket
+import time
+from collections.abc import Callable
+from typing import IO
+
+from ci.host.accelerator import Acceleration, Accelerator
+from ci.host.errors import AcceleratorError, BootError, ToolsmithError
+
+CHUNK_BYTES = 1 << 16
+KEPT = 1 << 15  # characters of the console
+TAIL_LINES = 20
+MAX_LINE = 300
+LIMIT_SECONDS = 180.0  # of a start, with KVM; a guest that writes for ever gives signs of life, too
+
+# Colours and cursors, and what else is no text: ECMA-48.
+_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[ -/]*[0-~])|[\x00-\x08\x0b-\x1f\x7f]")
+_FATAL = re.compile(r"Kernel panic - not syncing.*|You are in emergency mode|Give root password for maintenance")
+
+
+class Watch:
+    """Waits for sockets and pipes, and meanwhile reads what the guest writes on its console.
+
+    `console` is None where nobody listens any more; `ended` says why there is no QEMU any more.
+    """
+
+    def __init__(
+        self, console: socket.socket, acceleration: Acceleration, ended: Callable[[str], ToolsmithError]
+    ) -> None:
+        self._console = console
+        self._acceleration = acceleration
+        self._ended = ended
+        self._text = ""
+        self._heard = time.monotonic()
+        self._deadline = self._heard + acceleration.scaled(LIMIT_SECONDS)
+
+    def until(self, source: socket.socket | IO[bytes], what: str, seconds: float = float("inf")) -> bool:
+        """Wait until `source`, which has a fileno(), can be read; False after `seconds`.
+
+        Raises BootError where the guest is lost, or gives no sign of life for too long; `what` names what was waited
+        for. Raises what `ended` says where QEMU ended, AcceleratorError where KVM may be at fault.
+        """
+        until = time.monotonic() + seconds
+        while True:
+            limit = min(self._deadline, self._heard + self._acceleration.silence)
+            left = max(min(until, limit) - time.monotonic(), 0)
+            ready = select.select([source, self._console], [], [], left)[0]
+            if self._console in ready:
+                self._listen()
+            if source in ready:
+                self._heard = time.monotonic()
+                return True
+            if not ready and time.monotonic() >= limit:
+                raise self._out_of_time(what)
+            if not ready:
+                return False
+
+    def tail(self) -> str:
+        """The console's last lines that are not blank, cut to a readable length."""
+        lines = [line.rstrip() for line in self._text.split("\n") if line.strip()]
+        return "\n".join(line if len(line) <= MAX_LINE else f"{line[:MAX_LINE]} …" for line in lines[-TAIL_LINES:])
+
+    def drained(self) -> str:
+        """The same, once all that is there was read."""
+        while select.select([self._console], [], [], 0)[0]:
+            data = self._received()
+            if not data:
+                break
+            self._take(data)
+        return self.tail()
+
+    def _listen(self) -> None:
+        data = self._received()
+        if not data:
+            raise self._ended(self.tail())
+        self._take(data)
+        self._heard = time.monotonic()
+        if found := _FATAL.search(self._text):
+            raise BootError(
+                f"the guest is lost: {found.group()[:MAX_LINE]}",
+                hint="The console's last lines show what it did before.",
+                details=self.tail(),
+            )
+
+    def _received(self) -> bytes:
+        try:
+            return self._console.recv(CHUNK_BYTES)
+        except ConnectionError:
+            return b""
+
+    def _take(self, data: bytes) -> None:
+        text = data.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
+        self._text = (self._text + _ESCAPE.sub("", text))[-KEPT:]
+
+    def _out_of_time(self, what: str) -> ToolsmithError:
+        silent = time.monotonic() - self._heard
+        if silent < self._acceleration.silence:
+            message = f"{what}: not within {self._acceleration.scaled(LIMIT_SECONDS):.0f} s"
+        else:
+            message = f"{what}: no sign of life for {silent:.0f} s"
+            if self._acceleration.accelerator is Accelerator.KVM:
+                return AcceleratorError(f"{message}, with KVM", details=self.tail())
+        return BootError(
+            message,
+            hint="The guest hangs, or is slower than expected; the console's last lines show how far it came.",
+            details=self.tail(),
+        )
