@@ -20,7 +20,7 @@ my $private = join '', <STDIN>;
 
 sub put {
     my ($file, $mode, $text) = @_;
-    umask 0777 & ~$mode;
+    umask(0777 & ~$mode);
     open my $out, '>', $file or die "$file: $!\n";
     (print $out $text) && close $out or die "$file: $!\n";
 }
