@@ -10,9 +10,10 @@ from pathlib import Path
 
 from ci.host import process
 from ci.host.accelerator import Acceleration
-from ci.host.errors import BootError, InputError, ToolsmithError
+from ci.host.errors import BootError, HostError, InputError, ToolsmithError
 from ci.host.files import delayed_signals, open_file
 from ci.host.qcow2 import QCOW2_MAGIC, SECTOR_BYTES, header_problems
+from ci.host.qemu import QEMU
 from ci.machine import ssh
 from ci.machine.agent import Agent
 from ci.machine.channel import connected
@@ -21,6 +22,12 @@ from ci.machine.monitor import Monitor
 from ci.machine.spec import AGENT, CHANNELS, CONSOLE, MONITOR, SessionSpec
 from ci.machine.watch import Watch
 
+# What is started here, and what a person without our setup installs for it.
+PROGRAMS = {
+    QEMU: "Debian, Ubuntu: apt-get install qemu-system-x86; macOS: brew install qemu.",
+    "ssh": "Debian, Ubuntu: apt-get install openssh-client.",
+    "ssh-keygen": "Debian, Ubuntu: apt-get install openssh-client.",
+}
 QEMU_LOG = "qemu.log"
 KEYGEN_SECONDS = 60
 END_SECONDS = 5.0
@@ -85,6 +92,13 @@ def log_in(folder: Path, exports: tuple[str, ...], connection: socket.socket, wa
                 details=watch.tail(),
             )
         unless_in.pop_all()
+
+
+def require_programs() -> None:
+    """Raise HostError where this machine lacks one of PROGRAMS."""
+    for program, hint in PROGRAMS.items():
+        if not process.find_tool(program):
+            raise HostError(f"{program} is not installed, or not in PATH", hint=hint)
 
 
 def check_image(image: Path) -> None:

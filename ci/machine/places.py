@@ -13,8 +13,8 @@ from ci.host.errors import HostError, InputError
 OWN_NAME = "fountainkit-toolsmith-image"
 DEFAULT = "default"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,23}")
-# The length of sun_path in unix(7), less what is added to a folder's name, by us and by ssh.
-PATH_BYTES = 108 - 48
+# Of macOS's sun_path, which is shorter than Linux's, less a machine's name, a socket's, and what ssh adds to that.
+PATH_BYTES = 104 - len(f"/{24 * 'x'}/control.{16 * 'x'}") - 1
 
 
 def home() -> Path:
@@ -56,7 +56,7 @@ def _home() -> Path:
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     if runtime and _is_private(Path(runtime)):
         return Path(runtime) / OWN_NAME
-    state = Path.home() / ".local" / "state" / OWN_NAME / "machines"
+    state = Path.home() / ".local" / "state" / "toolsmith-machines"
     if len(os.fsencode(state)) < PATH_BYTES:
         return state
     return Path("/tmp", f"toolsmith-{os.geteuid()}")  # noqa: S108 - made, and looked at, by us

@@ -14,6 +14,7 @@ from ci.fetch.open_url import Client
 from ci.fetch.retry import Patience
 from ci.host.errors import InputError
 from ci.host.progress import Reporter
+from ci.machine.boot import require_programs
 from ci.machine.spec import MEMORY_MIB, Network, SessionSpec, parse_export
 
 
@@ -55,6 +56,7 @@ def command_of(options: argparse.Namespace) -> list[str]:
 
 def machine_of(options: argparse.Namespace, reporter: Reporter) -> SessionSpec:
     """The machine that the flags describe, its image in the cache, verified; raises what hydrating raises."""
+    require_programs()
     if not os.access(f"{options.workspace}/.", os.F_OK):
         raise InputError(
             f"there is no folder {options.workspace} that can be entered", hint="--workspace names one to work in."

@@ -1,8 +1,8 @@
 import pytest
 
-from ci.machine.exit import explain_exit
 from ci.host.accelerator import Accelerator
 from ci.host.errors import AcceleratorError, BootError, HostError, ToolsmithError
+from ci.machine.exit import explain_exit
 
 
 @pytest.mark.parametrize(
