@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ci.host import process
 from ci.host.accelerator import Acceleration
-from ci.host.errors import BootError, HostError, InputError, ToolsmithError
+from ci.host.errors import BootError, InputError, ToolsmithError
 from ci.host.files import delayed_signals, open_file
 from ci.host.qcow2 import QCOW2_MAGIC, SECTOR_BYTES, header_problems
 from ci.host.qemu import QEMU
@@ -19,8 +19,8 @@ from ci.machine.agent import Agent
 from ci.machine.channel import connected
 from ci.machine.exit import explain_exit
 from ci.machine.monitor import Monitor
-from ci.machine.spec import AGENT, CHANNELS, CONSOLE, MONITOR, SessionSpec
-from ci.machine.watch import Watch
+from ci.machine.spec import AGENT, CHANNELS, CONSOLE, MONITOR, SessionSpec, StateFiles
+from ci.machine.watch import LIMIT_SECONDS, Watch
 
 # What is started here, and what a person without our setup installs for it.
 PROGRAMS = {
@@ -55,21 +55,57 @@ def boot(spec: SessionSpec, folder: Path, acceleration: Acceleration, *, stays: 
     where the guest does not come up.
     """
     check_image(spec.image)
-    with contextlib.ExitStack() as unless_up, contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as unless_up, begun(spec, folder, acceleration, unless_up, stays=stays) as begin:
+        log_in(folder, tuple(spec.exports), begin.agent, begin.watch)
+        unless_up.pop_all()
+    return begin.started
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A machine whose guest is not up yet, and who watches over that."""
+
+    started: Started
+    agent: socket.socket
+    watch: Watch
+
+
+@contextlib.contextmanager
+def begun(
+    spec: SessionSpec,
+    folder: Path,
+    acceleration: Acceleration,
+    unless_up: contextlib.ExitStack,
+    *,
+    state: StateFiles | None = None,
+    stays: bool = False,
+    limit: float = LIMIT_SECONDS,
+) -> Iterator[Begun]:
+    """A machine that was just started, and is ended with `unless_up`; the guest has `limit` to come up."""
+    with contextlib.ExitStack() as held:
         with listening(folder) as handles, (folder / QEMU_LOG).open("wb") as log, signals_delayed():
             console = held.enter_context(connected(folder / CONSOLE))
             agent = held.enter_context(connected(folder / AGENT))
-            argv = spec.argv(acceleration, handles)
+            argv = spec.argv(acceleration, handles, state)
             started = Started(process.launch(argv, handles=[*handles.values()], output=log, stays=stays), folder)
             unless_up.callback(started.end)
-        watch = Watch(console, acceleration, lambda tail: _why_ended(started, tail, acceleration))
-        log_in(folder, tuple(spec.exports), agent, watch)
-        unless_up.pop_all()
-    return started
+        watch = Watch(console, acceleration, lambda tail: _why_ended(started, tail, acceleration), limit)
+        yield Begun(started, agent, watch)
 
 
 def log_in(folder: Path, exports: tuple[str, ...], connection: socket.socket, watch: Watch) -> None:
-    """Open the connection that commands go through, as soon as the agent at the other end of `connection` lets us in.
+    """Open the connection that commands go through, as soon as the agent at the other end of `connection` lets us in."""
+    with logging_in(folder, watch):
+        agent = Agent(connection, watch)
+        agent.answers()
+        agent.add_authorized_key(ssh.USER, public_key(folder))
+        await_connection(folder, watch)
+        agent.execute(ssh.serve(exports))
+
+
+@contextlib.contextmanager
+def logging_in(folder: Path, watch: Watch) -> Iterator[None]:
+    """Within, the guest is told to let us in; afterwards we are.
 
     ssh is started at once: whatever it takes to start is over before the guest is up.
     """
@@ -79,11 +115,7 @@ def log_in(folder: Path, exports: tuple[str, ...], connection: socket.socket, wa
             client = process.launch(ssh.connect(folder), output=process.PIPE, stays=True, env=ssh.ENVIRONMENT)
             unless_in.callback(client.wait)
             unless_in.callback(process.kill_group, client)
-        agent = Agent(connection, watch)
-        agent.answers()
-        agent.add_authorized_key(ssh.USER, (folder / f"{ssh.KEY}.pub").read_text(encoding="ascii"))
-        _await_connection(folder, watch)
-        agent.execute(ssh.serve(exports))
+        yield
         said = _read_to_end(client, watch)
         if client.wait() != 0:
             raise BootError(
@@ -94,11 +126,9 @@ def log_in(folder: Path, exports: tuple[str, ...], connection: socket.socket, wa
         unless_in.pop_all()
 
 
-def require_programs() -> None:
-    """Raise HostError where this machine lacks one of PROGRAMS."""
-    for program, hint in PROGRAMS.items():
-        if not process.find_tool(program):
-            raise HostError(f"{program} is not installed, or not in PATH", hint=hint)
+def public_key(folder: Path) -> str:
+    """The line of the machine's key in authorized_keys."""
+    return (folder / f"{ssh.KEY}.pub").read_text(encoding="ascii")
 
 
 def check_image(image: Path) -> None:
@@ -139,7 +169,7 @@ def signals_delayed() -> contextlib.AbstractContextManager[None]:
     return delayed_signals() if main else contextlib.nullcontext()
 
 
-def _await_connection(folder: Path, watch: Watch) -> None:
+def await_connection(folder: Path, watch: Watch) -> None:
     """Wait until ssh is at its end of the channel: what sshd says before is lost. It nearly always is long since."""
     with Monitor(folder / MONITOR) as monitor:
         never, _ = socket.socketpair()

@@ -15,13 +15,13 @@ SEED_BYTES = 256
 SCRIPT = r"""
 use strict;
 
-chomp(my ($seed, $machine, $boot, $time, $public) = map { scalar <STDIN> } 1 .. 5);
+chomp(my ($seed, $machine, $boot, $time, $login, $public) = map { scalar <STDIN> } 1 .. 6);
 my $private = join '', <STDIN>;
 
 sub put {
-    my ($file, $mode, $text) = @_;
-    umask(0777 & ~$mode);
-    open my $out, '>', $file or die "$file: $!\n";
+    my ($how, $file, $mode, $text) = @_;
+    umask(0777 ^ $mode);
+    open my $out, $how, $file or die "$file: $!\n";
     (print $out $text) && close $out or die "$file: $!\n";
 }
 
@@ -35,33 +35,61 @@ unlink '/var/lib/systemd/random-seed';
 
 my ($none, $real) = ('', '/proc/sys/kernel/random/boot_id');
 my $own = '/run/fountainkit-boot-id';
-put $own, 0444, "$boot\n";
+put '>', $own, 0444, "$boot\n";
 syscall(165, $own, $real, $none, 4096, 0) == 0 or die "mount: $!\n"; # MS_BIND
 
 open my $old, '<', '/etc/machine-id' or die "machine-id: $!\n";
 chomp(my $before = <$old>);
-put '/etc/machine-id', 0444, "$machine\n";
+put '>', '/etc/machine-id', 0444, "$machine\n";
 rename "/run/log/journal/$before", "/run/log/journal/$machine";
 
 my $key = '/etc/ssh/ssh_host_ed25519_key';
 unlink glob '/etc/ssh/ssh_host_*';
-put $key, 0600, $private;
-put "$key.pub", 0644, "$public\n";
+put '>', $key, 0600, $private;
+put '>', "$key.pub", 0644, "$public\n";
 
 my $now = pack 'q2', split ' ', $time;
 syscall(227, 0, $now) == 0 or die "clock_settime: $!\n";
+
+# Now what is of the run. A share has another tag than when the driver last looked.
+put '>>', '/home/fountain/.ssh/authorized_keys', 0600, "$login\n";
+chdir '/sys/bus/virtio/devices' or die "virtio: $!\n";
+for my $device (glob '*') {
+    open my $type, '<', "$device/device" or die "$device: $!\n";
+    put '>', '/sys/bus/virtio/drivers/9pnet_virtio/bind', 0600, $device if <$type> =~ /^0x0009$/;
+}
+umask 022;
+chdir '/';
+system '/usr/lib/fountainkit/mount-shares';
+exec @ARGV;
+die "$ARGV[0]: $!\n";
+"""
+
+# What a machine does before its state is kept, as a shell's command: nothing is half done in it, no daemon knows its
+# names that another one would have to forget, and what a login reads is in memory.
+PREPARE = r"""
+systemctl is-system-running --wait
+for share in /mnt/*; do umount "$share" && rmdir "$share"; done
+cd /sys/bus/virtio/drivers/9pnet_virtio && for device in virtio*; do echo "$device" >unbind; done
+/usr/sbin/sshd -t
+perl -e 'use strict'
+systemd-run --quiet --wait --collect true
+systemctl stop systemd-journald.service
+sync
 """
 
 
 def inputs(
-    private: str,
-    public: str,
+    host_key: tuple[str, str],
+    login: str,
     *,
     random: Callable[[int], bytes] = secrets.token_bytes,
     now: Callable[[], int] = time.time_ns,
 ) -> bytes:
-    """What SCRIPT reads: `private` and `public` are the two files of a new SSH host key, the rest is new each time."""
+    """What SCRIPT reads: the two files of a new SSH host key, the line of the key that may log in, and what it makes."""
+    private, public = host_key
     seconds, nanoseconds = divmod(now(), 1_000_000_000)
     machine, boot = (uuid.UUID(bytes=random(16), version=4) for _ in range(2))
-    lines = [random(SEED_BYTES).hex(), machine.hex, str(boot), f"{seconds} {nanoseconds}", public.strip(), private]
+    lines = [random(SEED_BYTES).hex(), machine.hex, str(boot), f"{seconds} {nanoseconds}"]
+    lines += [login.strip(), public.strip(), private]
     return "\n".join(lines).encode()

@@ -22,9 +22,12 @@ from typing import IO, Any
 from ci.host.errors import HostError
 from ci.host.open_folder import OpenFolder
 from ci.host.workspace import WORK_PREFIX, cache_folder
+from ci.machine.spec import DISK, MEMORY
 
-MEMORY, DISK, DEVICES, RECORD = "memory", "disk.qcow2", "devices", "state.json"
+DEVICES, RECORD = "devices", "state.json"
 FILES = (MEMORY, DISK, DEVICES)
+# What a person chooses: for each choice there may be a state. In all else a state of other circumstances is of no use.
+ASKED_FOR = ("image", "memory", "shares")
 # Of a record, and of the state of QEMU's devices, which take half of one.
 MAX_BYTES = 1 << 20
 MAX_DEVICES = 1 << 24
@@ -77,7 +80,7 @@ def states_folder() -> Path:
 
 
 def find(folder: Path, facts: Mapping[str, str]) -> Kept | None:
-    """The state that was kept in just these circumstances; None where there is none of this image.
+    """The state that was kept in just these circumstances; None where there is none of this machine.
 
     Raises UnusableError where there is one which cannot be used, and says why. It is gone then.
     """
@@ -85,7 +88,7 @@ def find(folder: Path, facts: Mapping[str, str]) -> Kept | None:
     for path in _newest_first(folder):
         try:
             record = _read_record(path)
-            if record["facts"].get("image") != facts["image"]:
+            if any(record["facts"].get(name) != facts[name] for name in ASKED_FOR):
                 continue
             if not (other := difference(record["facts"], facts)):
                 os.utime(path)  # it was of use just now

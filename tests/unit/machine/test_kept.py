@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from ci.machine import kept
-from ci.machine.kept import BLOCK, DEVICES, DISK, FILES, MEMORY, RECORD, Kept, UnusableError
+from ci.machine.kept import ASKED_FOR, BLOCK, DEVICES, FILES, RECORD, Kept, UnusableError
+from ci.machine.spec import DISK, MEMORY
 
-FACTS = {"image": "0" * 64, "QEMU": "7.2.22", "memory": "1024"}
+FACTS = {"image": "0" * 64, "memory": "1024", "shares": "1", "QEMU": "7.2.22", "processor": "x"}
 
 
 @pytest.fixture
@@ -48,13 +49,14 @@ def test_a_kept_state_is_found_again_and_whole(states: Path) -> None:
     assert {path.stat().st_mode & 0o777 for path in state.folder.iterdir()} == {0o600}
 
 
-def test_where_none_was_kept_of_this_image_there_is_none(states: Path) -> None:
+@pytest.mark.parametrize("name", ASKED_FOR)
+def test_each_machine_that_is_asked_for_has_a_state_of_its_own(states: Path, name: str) -> None:
     other = make(states)
-    assert kept.find(states, FACTS | {"image": "1" * 64}) is None
-    assert other.folder.is_dir()
+    assert kept.find(states, FACTS | {name: "another"}) is None
+    assert kept.find(states, FACTS) == other
 
 
-@pytest.mark.parametrize("name", sorted(FACTS.keys() - {"image"}))
+@pytest.mark.parametrize("name", sorted(FACTS.keys() - set(ASKED_FOR)))
 def test_a_state_of_other_circumstances_goes_and_the_reason_says_which(states: Path, name: str) -> None:
     state = make(states)
     with pytest.raises(UnusableError, match=f"^it is of another {name}$"):
