@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ci.host import process
 from ci.host.accelerator import Acceleration
-from ci.host.errors import BootError, InputError, ToolsmithError
+from ci.host.errors import BootError, HostError, InputError, ToolsmithError
 from ci.host.files import delayed_signals, open_file
 from ci.host.qcow2 import QCOW2_MAGIC, SECTOR_BYTES, header_problems
 from ci.host.qemu import QEMU
@@ -94,7 +94,7 @@ def begun(
 
 
 def log_in(folder: Path, exports: tuple[str, ...], connection: socket.socket, watch: Watch) -> None:
-    """Open the connection that commands go through, as soon as the agent at the other end of `connection` lets us in."""
+    """Open the connection that commands go through, as soon as the agent behind `connection` lets us in."""
     with logging_in(folder, watch):
         agent = Agent(connection, watch)
         agent.answers()
@@ -129,6 +129,13 @@ def logging_in(folder: Path, watch: Watch) -> Iterator[None]:
 def public_key(folder: Path) -> str:
     """The line of the machine's key in authorized_keys."""
     return (folder / f"{ssh.KEY}.pub").read_text(encoding="ascii")
+
+
+def require_programs() -> None:
+    """Raise HostError where this machine lacks one of PROGRAMS."""
+    for program, hint in PROGRAMS.items():
+        if not process.find_tool(program):
+            raise HostError(f"{program} is not installed, or not in PATH", hint=hint)
 
 
 def check_image(image: Path) -> None:

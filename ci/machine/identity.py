@@ -86,7 +86,7 @@ def inputs(
     random: Callable[[int], bytes] = secrets.token_bytes,
     now: Callable[[], int] = time.time_ns,
 ) -> bytes:
-    """What SCRIPT reads: the two files of a new SSH host key, the line of the key that may log in, and what it makes."""
+    """What SCRIPT reads: the two files of a new SSH host key, the line of the key that may log in, and more."""
     private, public = host_key
     seconds, nanoseconds = divmod(now(), 1_000_000_000)
     machine, boot = (uuid.UUID(bytes=random(16), version=4) for _ in range(2))

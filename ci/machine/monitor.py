@@ -51,7 +51,7 @@ class Monitor(contextlib.AbstractContextManager["Monitor"]):
         self.ask("stop")
         self._leave_out_memory()
         reading, writing = os.pipe()
-        with open(reading, "rb") as pipe:
+        with os.fdopen(reading, "rb") as pipe:
             try:
                 socket.send_fds(self._socket, [b" "], [writing])
                 self.ask("getfd", {"fdname": "state"})
@@ -67,17 +67,17 @@ class Monitor(contextlib.AbstractContextManager["Monitor"]):
         """Let a machine that waits for it go on with this state of its devices; raises BootError where it is none."""
         self._leave_out_memory()
         reading, writing = os.pipe()
-        with open(writing, "wb", buffering=0) as pipe:
+        with contextlib.suppress(BrokenPipeError), os.fdopen(writing, "wb") as pipe:  # QEMU tells why
             try:
                 socket.send_fds(self._socket, [b" "], [reading])
                 self.ask("getfd", {"fdname": "state"})
             finally:
                 os.close(reading)
             self.ask("migrate-incoming", {"uri": "fd:state"})
-            with contextlib.suppress(BrokenPipeError):  # QEMU tells why
-                pipe.write(devices)
-        if (status := self._settled("query-status", ("inmigrate",))) != "running":
+            pipe.write(devices)
+        if (status := self._settled("query-status", ("inmigrate",))) != "paused":  # as it was saved
             raise BootError(f"QEMU did not resume the machine: it is {status}")
+        self.ask("cont")
 
     def _leave_out_memory(self) -> None:
         self.ask("migrate-set-capabilities", {"capabilities": [{"capability": "x-ignore-shared", "state": True}]})

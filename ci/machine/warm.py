@@ -98,7 +98,7 @@ def _found(states: Path, facts: dict[str, str], say: Callable[[str], None]) -> K
 
 
 def _made(states: Path, facts: dict[str, str], spec: SessionSpec, folder: Path, acceleration: Acceleration) -> Kept:
-    """Start a machine, and keep its state; raises UnusableError where this machine does not let us, or what `boot` raises."""
+    """Start a machine, and keep its state; raises UnusableError where there is no place for it, and as `boot`."""
     with _room(states, spec.memory_mib << 20) as work:
         state = StateFiles(work / "state", resumed=False)
         try:
