@@ -61,12 +61,17 @@ for my $device (glob '*') {
 umask 022;
 chdir '/';
 system '/usr/lib/fountainkit/mount-shares';
+# The journal's names are those of the first machine; that can wait until after the login.
+if (!fork) {
+    sleep 3;
+    exec 'systemctl', 'restart', 'systemd-journald.service', 'fountainkit-clock.timer';
+}
 exec @ARGV;
 die "$ARGV[0]: $!\n";
 """
 
-# What a machine does before its state is kept, as a shell's command: nothing is half done in it, no daemon knows its
-# names that another one would have to forget, and what a login reads is in memory.
+# What a machine does before its state is kept, as a shell's command: nothing is half done in it or about to begin,
+# and what a login reads is in memory.
 PREPARE = r"""
 systemctl is-system-running --wait
 for share in /mnt/*; do umount "$share" && rmdir "$share"; done
@@ -74,7 +79,7 @@ cd /sys/bus/virtio/drivers/9pnet_virtio && for device in virtio*; do echo "$devi
 /usr/sbin/sshd -t
 perl -e 'use strict'
 systemd-run --quiet --wait --collect true
-systemctl stop systemd-journald.service
+systemctl stop fountainkit-clock.timer
 sync
 """
 
