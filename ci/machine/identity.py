@@ -41,7 +41,7 @@ syscall(165, $own, $real, $none, 4096, 0) == 0 or die "mount: $!\n"; # MS_BIND
 open my $old, '<', '/etc/machine-id' or die "machine-id: $!\n";
 chomp(my $before = <$old>);
 put '>', '/etc/machine-id', 0444, "$machine\n";
-rename "/run/log/journal/$before", "/run/log/journal/$machine";
+symlink $before, "/run/log/journal/$machine";
 
 my $key = '/etc/ssh/ssh_host_ed25519_key';
 unlink glob '/etc/ssh/ssh_host_*';
@@ -51,19 +51,13 @@ put '>', "$key.pub", 0644, "$public\n";
 my $now = pack 'q2', split ' ', $time;
 syscall(227, 0, $now) == 0 or die "clock_settime: $!\n";
 
-# Now what is of the run. A share has another tag than when the driver last looked.
+# Now what is of the run.
 put '>>', '/home/fountain/.ssh/authorized_keys', 0600, "$login\n";
-chdir '/sys/bus/virtio/devices' or die "virtio: $!\n";
-for my $device (glob '*') {
-    open my $type, '<', "$device/device" or die "$device: $!\n";
-    put '>', '/sys/bus/virtio/drivers/9pnet_virtio/bind', 0600, $device if <$type> =~ /^0x0009$/;
-}
 umask 022;
-chdir '/';
 system '/usr/lib/fountainkit/mount-shares';
 # The journal's names are those of the first machine; that can wait until after the login.
 if (!fork) {
-    sleep 3;
+    sleep 15;
     exec 'systemctl', 'restart', 'systemd-journald.service', 'fountainkit-clock.timer';
 }
 exec @ARGV;
@@ -74,8 +68,7 @@ die "$ARGV[0]: $!\n";
 # and what a login reads is in memory.
 PREPARE = r"""
 systemctl is-system-running --wait
-for share in /mnt/*; do umount "$share" && rmdir "$share"; done
-cd /sys/bus/virtio/drivers/9pnet_virtio && for device in virtio*; do echo "$device" >unbind; done
+umount /mnt/*
 /usr/sbin/sshd -t
 perl -e 'use strict'
 systemd-run --quiet --wait --collect true

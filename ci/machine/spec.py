@@ -120,7 +120,7 @@ class SessionSpec:
         # Owners and modes are kept beside the file: no set-user-ID program comes out.
         shares += [(tag, folder, "security_model=mapped-xattr") for tag, folder in self.exports.items()]
         if state and not state.resumed:
-            shares = [(f"{WORKSPACE_TAG}{number}", state.nothing, shares[0][2]) for number in range(len(shares))]
+            shares = [(tag, state.nothing, how) for tag, _, how in shares]
         argv = []
         for tag, folder, how in shares:
             argv += ["-virtfs", f"local,path={escape(folder)},mount_tag={escape(tag)},{how}"]

@@ -80,7 +80,7 @@ def circumstances(spec: SessionSpec, acceleration: Acceleration) -> dict[str, st
         "image": _identity(spec.image),
         "shape of the machine": _digest(json.dumps([argv[1:], identity.PREPARE])),
         "memory": str(spec.memory_mib),
-        "shares": str(1 + len(spec.exports)),
+        "shares": " ".join(spec.exports),
         "QEMU": f"{qemu} {_identity(qemu)}",
         "accelerator": acceleration.accelerator.value,
         "processor": _processor(),
