@@ -2,7 +2,7 @@
 
 build:  a copy of the base, one virt-customize and one virt-sysprep, against `toolsmith-image build`.
 boot:   the base with a cloud-init seed, and the image with an init that only reports, against the image; and the image
-        as Toolsmith starts it, with little memory against much.
+        as Toolsmith starts it, with little memory against much, and against `toolsmith-image run -- true`.
 memory: the least memory in which it does some work as Toolsmith starts it.
 fetch:  the download of 1 GiB from a server on this machine, against curl's with sha256sum behind it.
 Whatever the figures are, the exit code is 0 once they were measured.

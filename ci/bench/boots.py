@@ -6,6 +6,7 @@ The floor is the start of the same disk and kernel with an init that does nothin
 
 import json
 import re
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -16,11 +17,13 @@ from ci.boot import interruptible
 from ci.boot.vm import machine, seed, ssh
 from ci.boot.vm.qemu import SSH_PORT, ConsumerSpec, MachineSpec
 from ci.host import qcow2
+from ci.host.accelerator import CHOICE_VARIABLE
 from ci.host.appliance import guestfish
 from ci.host.errors import BootError
 from ci.host.files import sha256_file
-from ci.host.process import held_port
+from ci.host.process import Argument, held_port, run
 from ci.host.progress import Reporter
+from ci.host.repository import ROOT
 from ci.text import figures
 
 CPUS = 2
@@ -51,14 +54,16 @@ def measure_boots(subject: BenchSubject, boots: int, reporter: Reporter) -> Meas
         "the floor": lambda: start_to_report(subject, boot_spec(floor)),
         "little memory": lambda: start_to_command(subject, consumer_spec(subject, image), "true"),
         "much memory": lambda: start_to_command(subject, consumer_spec(subject, image, MEMORY_MIB), "true"),
+        "one line": lambda: one_line(subject, image),
     }
     return compared_starts(*in_turns(ways, boots, reporter).values())
 
 
 def compared_starts(*starts: Sequence[float]) -> MeasuredPart:
-    """The rows of the figures from the seconds of all starts: of the base, ours, the floor, little memory, and much."""
-    base, ours, floor, little, much = map(list, starts)
+    """The rows of the figures from the seconds of all starts, in the order of `measure_boots`."""
+    base, ours, floor, little, much, line = map(list, starts)
     what_floor = "start to SSH (usual way: an init that only reports)"
+    what_line = "`run -- true`, all of it (usual way: start to the first command on 3023, 2 GiB)"
     what_little = "start to the first command on 3023, 128 MiB (usual way: 2 GiB)"
     note = (
         f"Starts: {len(ours)} of each, with {CPUS} CPUs and {MEMORY_MIB} MiB. The base with its seed: "
@@ -69,6 +74,7 @@ def compared_starts(*starts: Sequence[float]) -> MeasuredPart:
             Compared(what="start to SSH", usual=base, ours=ours, target=0.3),
             Compared(what=what_floor, usual=floor, ours=ours, target=2.0),
             Compared(what=what_little, usual=much, ours=little, target=2.0),
+            Compared(what=what_line, usual=much, ours=line, target=1.1),
         ],
         notes=(note,),
     )
@@ -130,6 +136,17 @@ def start_to_command(subject: BenchSubject, spec: Spec, *commands: str, limit: f
                 return round(running.elapsed(), 2)
 
     return interruptible.run(start())
+
+
+def one_line(subject: BenchSubject, image: Path) -> float:
+    """Seconds that `toolsmith-image run -- true` takes as a new process."""
+    flags: list[Argument] = ["--image", image, "--workspace", subject.folder, "--memory", str(MEMORY_MIB)]
+    done = run(
+        [sys.executable, "-P", "-m", "ci", "run", *flags, "--", "true"],
+        timeout=subject.acceleration.scaled(BOOT_SECONDS),
+        env={"PYTHONPATH": str(ROOT), CHOICE_VARIABLE: subject.acceleration.accelerator.value},
+    )
+    return round(done.seconds, 2)
 
 
 def start_to_report(subject: BenchSubject, spec: Spec) -> float:

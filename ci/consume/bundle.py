@@ -106,12 +106,13 @@ def own_modules(root: Path) -> list[Path]:
     found: set[Path] = set()
     left = [ENTRYPOINT, *(f"{MACHINE}.{name}" for name in COMMANDS)]
     while left:
-        path = root.joinpath(*left.pop().split(".")).with_suffix(".py")
-        if path.is_file() and path not in found:
-            found.add(path)
-            left += imported_modules(path)
-    packages = {folder / "__init__.py" for path in found for folder in path.parents if root in folder.parents}
-    return sorted(found | packages)
+        name = left.pop()
+        module = root.joinpath(*name.split("."))
+        for path in (module.with_suffix(".py"), module / "__init__.py"):
+            if path.is_file() and path not in found:
+                found.add(path)
+                left += [name.rpartition(".")[0], *imported_modules(path)]
+    return sorted(found)
 
 
 def imported_modules(path: Path) -> list[str]:

@@ -90,7 +90,10 @@ def begun(
             started = Started(process.launch(argv, handles=[*handles.values()], output=log, stays=stays), folder)
             unless_up.callback(started.end)
         watch = Watch(console, acceleration, lambda tail: _why_ended(started, tail, acceleration), limit)
-        yield Begun(started, agent, watch)
+        try:
+            yield Begun(started, agent, watch)
+        except ConnectionError as error:
+            raise _why_ended(started, watch.tail(), acceleration) from error
 
 
 def log_in(folder: Path, exports: tuple[str, ...], connection: socket.socket, watch: Watch) -> None:

@@ -29,7 +29,10 @@ class Channel:
         self._asked = 0
 
     def ask(self, command: str, arguments: Mapping[str, Any], wait: Wait) -> Any:  # noqa: ANN401 - JSON
-        """What `command` returns; raises BootError where it is refused, or the answer does not come."""
+        """What `command` returns.
+
+        Raises BootError where it is refused, or the answer does not come; ConnectionError where QEMU is gone.
+        """
         number = self.say(command, arguments)
         while (answer := self.next(wait, f"an answer of {self._who} to {command}")) is not None:
             if answer.get("id") != number:
@@ -46,7 +49,7 @@ class Channel:
         try:
             self.connection.sendall(line.encode() + b"\n")
         except OSError as error:
-            raise BootError(f"{self._who} hung up: {error.strerror}") from error
+            raise ConnectionError(f"{self._who} hung up: {error.strerror}") from error
         return self._asked
 
     def next(self, wait: Wait, what: str) -> dict[str, Any] | None:
@@ -59,7 +62,7 @@ class Channel:
             except ConnectionError:
                 data = b""
             if not data:
-                raise BootError(f"{self._who} hung up")
+                raise ConnectionError(f"{self._who} hung up")
             self._rest += data
             if len(self._rest) > MAX_LINE:
                 raise BootError(f"{self._who} sent more than {MAX_LINE} bytes in one piece")

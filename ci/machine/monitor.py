@@ -35,7 +35,7 @@ class Monitor(contextlib.AbstractContextManager["Monitor"]):
             raise
 
     def ask(self, command: str, arguments: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 - JSON
-        """What the command returns; raises BootError where it is refused, or QEMU is gone."""
+        """What the command returns; raises BootError where it is refused, ConnectionError where QEMU is gone."""
         return self._channel.ask(command, arguments or {}, _wait)
 
     def is_connected(self, channel: str) -> bool:
@@ -89,7 +89,7 @@ class Monitor(contextlib.AbstractContextManager["Monitor"]):
 
     def quit(self) -> None:
         """End QEMU at once, and wait until it has ended."""
-        with contextlib.suppress(BootError):  # it may hang up before it answers
+        with contextlib.suppress(ConnectionError):  # how it ends
             self.ask("quit")
             while self._channel.next(_wait, "") is not None:
                 pass

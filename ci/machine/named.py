@@ -66,8 +66,11 @@ def require_way_in(name: str) -> Path:
         if not _runs(folder):
             raise _none(folder)
         if not (folder / ssh.CONTROL).exists():
-            with connected(folder / CONSOLE) as console, connected(folder / AGENT) as agent:
-                log_in(folder, (), agent, Watch(console, PATIENT, lambda tail: BootError("QEMU ended", details=tail)))
+            try:
+                with connected(folder / CONSOLE) as console, connected(folder / AGENT) as agent:
+                    log_in(folder, (), agent, Watch(console, PATIENT, _ended))
+            except ConnectionError as error:
+                raise _ended("") from error
     return folder
 
 
@@ -80,6 +83,10 @@ def _alone(name: str) -> Iterator[None]:
                 f"a machine called {name} is just being started or stopped", hint="Wait for that, or take another name."
             )
         yield
+
+
+def _ended(tail: str) -> BootError:
+    return BootError("the machine ended while its connection was opened anew", details=tail)
 
 
 def _runs(folder: Path) -> bool:

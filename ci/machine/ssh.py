@@ -48,7 +48,8 @@ def connect(folder: Path) -> list[str]:
 def serve(exports: Sequence[str]) -> list[str]:
     """What root runs in the guest to let the connection in, which may write to what is mounted of `exports`.
 
-    It is a unit of its own, so that it does not end with the agent, and waits for the shares, as ssh.service does.
+    It is a unit of its own, so that it does not end with the agent. It waits for the shares and the host key, as
+    ssh.service does, and for nothing of what an image starts after that.
     """
     channel = f"/dev/virtio-ports/{LOGIN_CHANNEL}"
     served = ["/usr/sbin/sshd", "-i"]
@@ -58,7 +59,7 @@ def serve(exports: Sequence[str]) -> list[str]:
     # fmt: off
     return [
         "/usr/bin/systemd-run", "--quiet", "--collect", "--no-block",
-        "--property=After=fountainkit-shares.service ssh.service",
+        "--property=DefaultDependencies=no", "--property=After=fountainkit-shares.service ssh.service",
         f"--property=StandardInput=file:{channel}", f"--property=StandardOutput=file:{channel}",
         "--property=StandardError=journal", "--", *served,
     ]

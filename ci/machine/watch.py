@@ -24,7 +24,7 @@ _FATAL = re.compile(r"Kernel panic - not syncing.*|You are in emergency mode|Giv
 class Watch:
     """Waits for sockets and pipes, and meanwhile reads what the guest writes on its console.
 
-    `console` is None where nobody listens any more; `ended` says why there is no QEMU any more.
+    `ended` says why there is no QEMU any more, which is told the console's last lines.
     """
 
     def __init__(
@@ -68,15 +68,6 @@ class Watch:
         """The console's last lines that are not blank, cut to a readable length."""
         lines = [line.rstrip() for line in self._text.split("\n") if line.strip()]
         return "\n".join(line if len(line) <= MAX_LINE else f"{line[:MAX_LINE]} …" for line in lines[-TAIL_LINES:])
-
-    def drained(self) -> str:
-        """The same, once all that is there was read."""
-        while select.select([self._console], [], [], 0)[0]:
-            data = self._received()
-            if not data:
-                break
-            self._take(data)
-        return self.tail()
 
     def _listen(self) -> None:
         data = self._received()

@@ -1,9 +1,7 @@
 """The consumer's tool in one file, on machines with nothing but Python."""
 
 import os
-import shutil
 import ssl
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,23 +14,12 @@ from tests.support import consumer_model
 from tests.support.certificates import self_signed
 from tests.support.consuming import FILE, IMAGE, Consumer, manifest
 from tests.support.fault_server import FaultServer
+from tests.support.pythons import interpreter
 
 pytestmark = pytest.mark.integration
 
 PYTHONS = [sys.executable, *(f"python3.{minor}" for minor in range(10, 15))]
 TOO_OLD = ["python2.7", *(f"python3.{minor}" for minor in range(6, 10))]
-
-
-def interpreter(python: str) -> str | None:
-    """The program itself; None where it is not here. Of a version manager's each of its versions is looked for."""
-    managed = sorted(Path.home().glob(f".pyenv/versions/*/bin/{python}"))
-    path = managed[-1] if managed else shutil.which(python)
-    if path is None:
-        return None
-    asked = subprocess.run(
-        [path, "-c", "import sys; print(sys.executable)"], capture_output=True, check=False, text=True
-    )
-    return asked.stdout.strip() or None
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import pytest
 
 from ci import __main__ as commands
 from ci import ensure_vm
+from ci.consume import bundle
 from ci.host.process import Completed, run
 from ci.host.repository import ROOT
 from tests.support.paste import pages, standins
@@ -104,7 +105,9 @@ def ours(folder: Path) -> list[list[str]]:
 def understood(program: str, argv: list[str]) -> None:
     """Raise ValueError where our command does not take these arguments."""
     try:
-        if program == "ensure-vm":
+        if program == "ensure-vm" and argv and argv[0] in bundle.COMMANDS:
+            importlib.import_module(f"{bundle.MACHINE}.{argv[0]}").arguments().parse_args(argv[1:])
+        elif program == "ensure-vm":
             ensure_vm.arguments().parse_args(argv)
         elif argv and argv[0] in commands.COMMANDS:
             importlib.import_module(commands.COMMANDS[argv[0]]).arguments().parse_args(argv[1:])

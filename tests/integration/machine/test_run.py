@@ -20,13 +20,13 @@ import pytest
 from ci.consume.bundle import archive
 from ci.host.errors import BootError
 from ci.host.files import sha256_file
-from ci.host.process import find_tool
 from ci.host.repository import ROOT
 from ci.machine import places
 from ci.machine.machine import Machine
 from ci.machine.spec import SessionSpec
 from tests.support.building import Built
 from tests.support.consuming import Consumer, manifest
+from tests.support.pythons import interpreter
 
 pytestmark = pytest.mark.integration
 
@@ -145,7 +145,8 @@ def test_the_exit_code_is_the_commands(started: Place, command: str, code: int) 
 
 def test_a_command_that_is_not_there_is_told_from_one_that_fails(started: Place) -> None:
     done = started.exec("if", "x")
-    assert (done.returncode, done.stderr) == (127, b"bash: exec: if: not found\n")
+    assert done.returncode == 127
+    assert done.stderr.endswith(b"exec: if: not found\n")
 
 
 def test_the_workspace_is_only_read_and_an_export_is_written(started: Place) -> None:
@@ -175,7 +176,10 @@ def test_a_terminal_is_one_there_too_and_ctrl_c_goes_to_the_command(started: Pla
     child = started.popen(COMMAND, "exec", "--", "sh", "-c", "tty; exec sleep 600", stdin=theirs, stdout=theirs)
     os.close(theirs)
     with child, os.fdopen(ours, "r+b", buffering=0) as terminal:
-        assert re.match(rb"/dev/pts/\d+\r\n", terminal.read(100))
+        said = b""
+        while b"\n" not in said:
+            said += terminal.read(100)
+        assert re.fullmatch(rb"/dev/pts/\d+\r\n", said)
         terminal.write(b"\x03")
         assert child.wait(120) == 130
 
@@ -209,7 +213,7 @@ def test_from_nothing_but_a_manifest_one_line_runs_a_script(built: Built, place:
     Consumer(place.workspace).write(manifest(os.fspath(built.image), qcow2_sha256=digest))
     pyz = tmp_path / "ensure-vm.pyz"
     pyz.write_bytes(archive(ROOT))
-    python = find_tool("python3.10") or sys.executable
+    python = interpreter("python3.10") or sys.executable
     done = place.run(python, "-I", "-S", pyz, "run", "--", "python3", "script.py", stdin=b"words")
     assert (done.returncode, done.stdout, done.stderr) == (7, b"in words\n", b"")
     assert_nothing_is_left(place)

@@ -73,7 +73,7 @@ def test_what_is_no_answer_is_an_error(pair: Pair, sent: bytes, says: str) -> No
 
 def test_who_hangs_up_is_an_error(pair: Pair) -> None:
     pair[1].shutdown(socket.SHUT_WR)
-    with pytest.raises(BootError, match="hung up"):
+    with pytest.raises(ConnectionError, match="hung up"):
         Channel(pair[0], "x").ask("c", {}, always)
 
 
