@@ -1,9 +1,8 @@
-"""Machines that are resumed from what was kept of one start: each is another one, and a state that is none is told of."""
+"""Machines that are resumed from what was kept of one start: each is another one, and of what does not do is told."""
 
 import contextlib
 import json
 import os
-import random
 import signal
 import subprocess
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from ci.host import process
 from ci.host.accelerator import Acceleration
 from ci.host.progress import Reporter
 from ci.host.repository import ROOT
@@ -73,11 +73,12 @@ def state(cache: Path, spec: SessionSpec, acceleration: Acceleration) -> Kept:
     return found
 
 
-def copied(state: Kept, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture
+def copy(state: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The same state in a cache of its own."""
-    monkeypatch.setenv("TOOLSMITH_CACHE", os.fspath(cache))
+    monkeypatch.setenv("TOOLSMITH_CACHE", os.fspath(tmp_path))
     copy = kept.states_folder() / state.folder.name
-    subprocess.run(["cp", "--archive", "--sparse=always", state.folder, copy], check=True)
+    process.run(["cp", "--archive", "--sparse=always", state.folder, copy], timeout=60)
     return copy
 
 
@@ -140,14 +141,12 @@ def of_another_qemu(state: Path) -> str:
 
 @pytest.mark.parametrize("spoil", [short, lengthened, of_another_machine, of_another_qemu])
 def test_a_state_that_does_not_do_is_told_of_and_gone_and_a_machine_is_started(
-    state: Kept,
+    copy: Path,
     spec: SessionSpec,
     acceleration: Acceleration,
-    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     spoil: Callable[[Path], str],
 ) -> None:
-    copy = copied(state, tmp_path / "cache", monkeypatch)
     why, told = spoil(copy), Told()
     started: list[object] = []
 
@@ -171,12 +170,12 @@ def test_a_state_that_does_not_do_is_told_of_and_gone_and_a_machine_is_started(
 def test_a_run_that_is_killed_at_any_moment_leaves_a_whole_state_and_no_process(
     state: Kept, spec: SessionSpec, acceleration: Acceleration, kills: int
 ) -> None:
-    drawn = random.Random(kills)
-    for _ in range(kills):
-        argv = [ROOT / "scripts/toolsmith-image", "run", "--image", spec.image, "--workspace", spec.workspace]
-        with subprocess.Popen([*argv, "--", "true"], stderr=subprocess.DEVNULL) as child:
+    command = ROOT / "scripts/toolsmith-image"
+    argv = [command, "run", "--image", spec.image, "--workspace", spec.workspace, "--", "true"]
+    for number in range(kills):
+        with subprocess.Popen(argv, stderr=subprocess.DEVNULL) as child:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(drawn.uniform(0, 4))
+                child.wait(0.3 + 4 * number / kills)
             child.send_signal(signal.SIGKILL)
     until = time.monotonic() + 20
     while (left := _machines(state.folder)) and time.monotonic() < until:
