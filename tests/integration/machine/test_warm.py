@@ -58,7 +58,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def spec(built: Built, tmp_path_factory: pytest.TempPathFactory) -> SessionSpec:
-    return SessionSpec(built.image, tmp_path_factory.mktemp("workspace"))
+    workspace = tmp_path_factory.mktemp("parent") / "workspace"  # which others may enter, the guest's user among them
+    workspace.mkdir()
+    return SessionSpec(built.image, workspace)
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +173,7 @@ def test_a_run_that_is_killed_at_any_moment_leaves_a_whole_state_and_no_process(
     state: Kept, spec: SessionSpec, acceleration: Acceleration, kills: int
 ) -> None:
     command = ROOT / "scripts/toolsmith-image"
-    argv = [command, "run", "--image", spec.image, "--workspace", spec.workspace, "--", "true"]
+    argv: list[str | Path] = [command, "run", "--image", spec.image, "--workspace", spec.workspace, "--", "true"]
     for number in range(kills):
         with subprocess.Popen(argv, stderr=subprocess.DEVNULL) as child:
             with contextlib.suppress(subprocess.TimeoutExpired):
