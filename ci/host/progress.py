@@ -221,6 +221,11 @@ class Reporter:
             self._print(shown(f"         {title}: {minutes} min so far{more()}"))
 
 
+def silent() -> Reporter:
+    """A reporter that tells nothing, for where what is shown is somebody else's."""
+    return Reporter(Console(quiet=True), in_actions=False)
+
+
 def limits(limit: float | None, silence: float | None) -> str:
     """What ends a step that lasts, in brackets; '' where nothing does."""
     words = []

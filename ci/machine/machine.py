@@ -5,12 +5,10 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from ci.host import process
 from ci.host.accelerator import Acceleration, probe, with_other
 from ci.host.errors import BootError
-from ci.host.progress import Reporter
+from ci.host.progress import Reporter, silent
 from ci.machine import ssh, warm
 from ci.machine.boot import Started
 from ci.machine.places import private_folder
@@ -31,7 +29,7 @@ class Machine(contextlib.AbstractContextManager["Machine"]):
     ) -> None:
         self._spec = spec
         self._acceleration = acceleration
-        self._reporter = reporter or Reporter(Console(quiet=True), in_actions=False)
+        self._reporter = reporter or silent()
         self._held = contextlib.ExitStack()
         self.folder = Path()
 

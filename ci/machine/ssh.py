@@ -24,6 +24,8 @@ PROXY = (
     "import socket, sys; channel = socket.socket(socket.AF_UNIX); channel.connect(sys.argv[1]); "
     "socket.send_fds(socket.socket(fileno=1), [b'.'], [channel.fileno()])"
 )
+# What systemd ends a service with whose input it cannot open: systemd.exec(5).
+EXIT_STDIN = 208
 # ssh starts its proxy with the user's shell, which may be a strange one.
 ENVIRONMENT = {"SHELL": "/bin/sh"}
 
@@ -49,9 +51,11 @@ def serve(exports: Sequence[str]) -> list[str]:
     """What root runs in the guest to let the connection in, which may write to what is mounted of `exports`.
 
     It is a unit of its own, so that it does not end with the agent. It waits for the shares and the host key, as
-    ssh.service does, and for nothing of what an image starts after that.
+    ssh.service does, for the channel, and for nothing of what an image starts after that. Where an earlier connection
+    still has the channel, it tries again.
     """
     channel = f"/dev/virtio-ports/{LOGIN_CHANNEL}"
+    device = rf"dev-virtio\x2dports-{LOGIN_CHANNEL}.device"
     served = ["/usr/sbin/sshd", "-i"]
     if exports:
         folders = " ".join(f"/mnt/{tag}" for tag in exports)
@@ -59,7 +63,10 @@ def serve(exports: Sequence[str]) -> list[str]:
     # fmt: off
     return [
         "/usr/bin/systemd-run", "--quiet", "--collect", "--no-block",
-        "--property=DefaultDependencies=no", "--property=After=fountainkit-shares.service ssh.service",
+        "--property=DefaultDependencies=no", f"--property=Wants={device}",
+        f"--property=After={device} fountainkit-shares.service ssh.service",
+        f"--property=RestartForceExitStatus={EXIT_STDIN}", "--property=RestartSec=2",
+        "--property=OOMPolicy=continue", "--property=CPUWeight=1000",  # as ssh.service has it
         f"--property=StandardInput=file:{channel}", f"--property=StandardOutput=file:{channel}",
         "--property=StandardError=journal", "--", *served,
     ]

@@ -27,8 +27,8 @@ from ci.machine.kept import DEVICES, MAX_DEVICES, Kept, UnusableError
 from ci.machine.monitor import Monitor
 from ci.machine.spec import CHANNELS, DISK, MEMORY, MONITOR, SessionSpec, StateFiles
 
-# `no` for starts that neither use a state nor keep one.
-VARIABLE = "TOOLSMITH_WARM"
+# For starts that neither use a state nor keep one.
+VARIABLE, NO = "TOOLSMITH_WARM", "no"
 FORMAT = "1"
 MAKING = ".making"
 # Of the disk that a state may take besides the memory: what a start writes, and QEMU's devices.
@@ -52,7 +52,7 @@ def start(
 
     `say` is told why it was not.
     """
-    if os.environ.get(VARIABLE) == "no":
+    if os.environ.get(VARIABLE) == NO:
         return boot(spec, folder, acceleration, stays=stays)
     check_image(spec.image)
     try:

@@ -37,9 +37,9 @@ class Answer:
 
 def question(qemu_args: Sequence[str], cpus: int, kernel: HostKernel | None) -> str:
     """A digest of everything that the answer depends on."""
-    files = [Path(require_tool(QEMU)), *([kernel.image] if kernel else [])]
     code = [hashlib.sha256(_source(module.__name__)).hexdigest() for module in _CODE]
-    facts = [BOOT_ID.read_text(encoding="ascii"), *qemu_args, str(cpus), *code, *(sha256_file(file) for file in files)]
+    digests = [sha256_file(Path(require_tool(QEMU))), *code, *([sha256_file(kernel.image)] if kernel else [])]
+    facts = [BOOT_ID.read_text(encoding="ascii"), *qemu_args, str(cpus), *digests]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 

@@ -2,10 +2,7 @@
 
 import argparse
 import os
-import sys
 from pathlib import Path
-
-from rich.console import Console
 
 from ci.consume.cache import CachedImage
 from ci.consume.wanted import MANIFEST, read_manifest_file, wanted_image
@@ -13,7 +10,7 @@ from ci.fetch.github_access import access_from
 from ci.fetch.open_url import Client
 from ci.fetch.retry import Patience
 from ci.host.errors import InputError
-from ci.host.progress import Reporter
+from ci.host.progress import Reporter, silent
 from ci.machine.boot import require_programs
 from ci.machine.spec import MEMORY_MIB, Network, SessionSpec, parse_export
 
@@ -75,14 +72,12 @@ def machine_of(options: argparse.Namespace, reporter: Reporter) -> SessionSpec:
 
 def discreet(options: argparse.Namespace, reporter: Reporter) -> Reporter:
     """Who tells of what goes on: a reporter that says nothing, where stderr is to be the command's alone."""
-    if options.verbose or sys.stderr.isatty():
-        return reporter
-    return Reporter(Console(quiet=True), in_actions=False)
+    return reporter if options.verbose or os.isatty(2) else silent()
 
 
 def in_terminal() -> bool:
     """Whether a command is to have a terminal: where it has one to read from and to write to."""
-    return sys.stdin.isatty() and sys.stdout.isatty()
+    return os.isatty(0) and os.isatty(1)
 
 
 def _hydrated(options: argparse.Namespace, reporter: Reporter) -> Path:
