@@ -116,6 +116,8 @@ def logging_in(folder: Path, watch: Watch) -> Iterator[None]:
     with contextlib.ExitStack() as unless_in:
         with signals_delayed():
             client = process.launch(ssh.connect(folder), output=process.PIPE, stays=True, env=ssh.ENVIRONMENT)
+            assert client.stdout is not None  # noqa: S101 - launched with a pipe
+            unless_in.callback(client.stdout.close)
             unless_in.callback(client.wait)
             unless_in.callback(process.kill_group, client)
         yield

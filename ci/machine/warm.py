@@ -9,8 +9,8 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from ci.host import process
@@ -151,19 +151,34 @@ def _resumed(
 
 
 def _resume(state: Kept, spec: SessionSpec, folder: Path, acceleration: Acceleration, *, stays: bool) -> Started:
-    files = StateFiles(state.folder, resumed=True)
+    with ThreadPoolExecutor() as readers:  # beside QEMU's start
+        verified = {name: readers.submit(state.verify, name) for name in (DEVICES, DISK, MEMORY)}
+        try:
+            return _go_on(verified, StateFiles(state.folder, resumed=True), spec, folder, acceleration, stays=stays)
+        except ToolsmithError:
+            for file in verified.values():
+                file.result()  # which may tell why
+            raise
+
+
+def _go_on(
+    verified: Mapping[str, "Future[bytes]"],
+    state: StateFiles,
+    spec: SessionSpec,
+    folder: Path,
+    acceleration: Acceleration,
+    *,
+    stays: bool,
+) -> Started:
     with (
-        ThreadPoolExecutor() as readers,
         contextlib.ExitStack() as unless_up,
-        begun(spec, folder, acceleration, unless_up, state=files, stays=stays, limit=RESUME_SECONDS) as begin,
+        begun(spec, folder, acceleration, unless_up, state=state, stays=stays, limit=RESUME_SECONDS) as begin,
     ):
-        # Beside QEMU's start, and all of it before anything of the run goes in.
-        verified = [readers.submit(state.verify, name) for name in (DEVICES, DISK, MEMORY)]
         with logging_in(folder, begin.watch):
             with Monitor(folder / MONITOR) as monitor:
-                monitor.resume(verified[0].result())
+                monitor.resume(verified[DEVICES].result())
             host_key = _host_key(folder)
-            for file in verified:
+            for file in verified.values():  # before anything of the run goes in
                 file.result()
             await_connection(folder, begin.watch)
             stdin = identity.inputs(host_key, public_key(folder))

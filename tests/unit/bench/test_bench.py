@@ -114,6 +114,8 @@ def test_the_starts_are_compared_with_what_they_are_to_be_compared_with() -> Non
          "1.98 (1.95 to 2.00)", "≤ 2.00", "reached"),
         ("`run -- true`, all of it", "20.0 s (20.0 s to 20.0 s)", "21.5 s (21.0 s to 22.0 s)",
          "1.07 (1.05 to 1.10)", "≤ 1.10", "reached"),
+        ("`run -- true`, again", "21.5 s (21.0 s to 22.0 s)", "2.5 s (2.1 s to 3.0 s)", "0.12 (0.10 to 0.14)", "≤ 0.15",
+         "reached"),
     ]  # fmt: skip
     (note,) = part.notes
     assert note.endswith(" The base with its seed: 70.0 s, 60.0 s. Our image: 21.0 s, 15.0 s.")
