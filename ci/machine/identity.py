@@ -50,9 +50,10 @@ put '>', "$key.pub", 0644, "$public\n";
 
 # The hardware clock tells whole seconds of the host's, and it may have taken one to come to this.
 my @now = split ' ', $time;
-open my $clock, '<', '/sys/class/rtc/rtc0/since_epoch' or die "rtc0: $!\n";
-chomp(my $hardware = <$clock>);
-@now = ($hardware, 0) if $hardware > $now[0];
+if (open my $clock, '<', '/sys/class/rtc/rtc0/since_epoch') {
+    chomp(my $hardware = <$clock>);
+    @now = ($hardware, 0) if $hardware > $now[0];
+}
 my $now = pack 'q2', @now;
 syscall(227, 0, $now) == 0 or die "clock_settime: $!\n";
 
@@ -77,6 +78,7 @@ umount /mnt/*
 /usr/sbin/sshd -t
 perl -e 'use strict'
 systemd-run --quiet --wait --collect true
+udevadm settle
 systemctl stop fountainkit-clock.timer
 sync
 """
