@@ -98,17 +98,17 @@ def begun(
 
 def log_in(folder: Path, exports: tuple[str, ...], connection: socket.socket, watch: Watch) -> None:
     """Open the connection that commands go through, as soon as the agent behind `connection` lets us in."""
-    with logging_in(folder, watch):
+    with logging_in(folder, watch) as client:
         agent = Agent(connection, watch)
         agent.answers()
         agent.add_authorized_key(ssh.USER, public_key(folder))
-        await_connection(folder, watch)
+        await_connection(folder, client, watch)
         agent.execute(ssh.serve(exports))
 
 
 @contextlib.contextmanager
-def logging_in(folder: Path, watch: Watch) -> Iterator[None]:
-    """Within, the guest is told to let us in; afterwards we are.
+def logging_in(folder: Path, watch: Watch) -> Iterator[process.Launched]:
+    """Within, the guest is told to let us in; afterwards we are. Yields our ssh.
 
     ssh is started at once: whatever it takes to start is over before the guest is up.
     """
@@ -120,7 +120,7 @@ def logging_in(folder: Path, watch: Watch) -> Iterator[None]:
             unless_in.callback(client.stdout.close)
             unless_in.callback(client.wait)
             unless_in.callback(process.kill_group, client)
-        yield
+        yield client
         said = _read_to_end(client, watch)
         if client.wait() != 0:
             raise BootError(
@@ -181,12 +181,15 @@ def signals_delayed() -> contextlib.AbstractContextManager[None]:
     return delayed_signals() if main else contextlib.nullcontext()
 
 
-def await_connection(folder: Path, watch: Watch) -> None:
-    """Wait until ssh is at its end of the channel: what sshd says before is lost. It nearly always is long since."""
+def await_connection(folder: Path, client: process.Launched, watch: Watch) -> None:
+    """Wait until ssh is at its end of the channel, or has ended: what sshd says before is lost.
+
+    It nearly always is long since.
+    """
     with Monitor(folder / MONITOR) as monitor:
         never, _ = socket.socketpair()
         with never, _:
-            while not monitor.is_connected(ssh.LOGIN):
+            while client.poll() is None and not monitor.is_connected(ssh.LOGIN):
                 watch.until(never, "ssh's connection to the guest's channel", PAUSE_SECONDS)
 
 

@@ -55,7 +55,8 @@ def serve(exports: Sequence[str]) -> list[str]:
     still has the channel, it tries again.
     """
     channel = f"/dev/virtio-ports/{LOGIN_CHANNEL}"
-    device = rf"dev-virtio\x2dports-{LOGIN_CHANNEL}.device"
+    # systemd-run takes one backslash away.
+    device = rf"dev-virtio\\x2dports-{LOGIN_CHANNEL}.device"
     served = ["/usr/sbin/sshd", "-i"]
     if exports:
         folders = " ".join(f"/mnt/{tag}" for tag in exports)

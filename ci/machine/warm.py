@@ -174,13 +174,13 @@ def _go_on(
         contextlib.ExitStack() as unless_up,
         begun(spec, folder, acceleration, unless_up, state=state, stays=stays, limit=RESUME_SECONDS) as begin,
     ):
-        with logging_in(folder, begin.watch):
+        with logging_in(folder, begin.watch) as client:
             with Monitor(folder / MONITOR) as monitor:
                 monitor.resume(verified[DEVICES].result())
             host_key = _host_key(folder)
             for file in verified.values():  # before anything of the run goes in
                 file.result()
-            await_connection(folder, begin.watch)
+            await_connection(folder, client, begin.watch)
             stdin = identity.inputs(host_key, public_key(folder))
             Agent(begin.agent, begin.watch).execute([*PERL, *ssh.serve(tuple(spec.exports))], stdin)
         unless_up.pop_all()

@@ -43,3 +43,8 @@ def test_neither_settings_nor_keys_of_the_person_are_used() -> None:
 def test_whoever_serves_the_connection_gives_what_is_exported_to_the_user_first() -> None:
     assert ssh.serve([])[-2:] == ["/usr/sbin/sshd", "-i"]
     assert ssh.serve(["a", "b"])[-1] == "chown fountain: /mnt/a /mnt/b; exec /usr/sbin/sshd -i"
+
+
+def test_the_channel_has_the_name_that_systemd_gives_it_once_a_backslash_is_gone() -> None:
+    (wanted,) = [word for word in ssh.serve([]) if word.startswith("--property=Wants=")]
+    assert wanted.replace(r"\\", "\\") == r"--property=Wants=dev-virtio\x2dports-toolsmith.login.device"
