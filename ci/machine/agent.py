@@ -3,6 +3,7 @@
 https://www.qemu.org/docs/master/interop/qemu-ga-ref.html
 """
 
+import base64
 import os
 import socket
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,8 @@ from ci.machine.channel import Channel
 from ci.machine.watch import Watch
 
 SYNC_SECONDS = 2.0
+# The agent logs each question.
+STATUS_SECONDS = 0.5
 
 
 class Agent:
@@ -42,9 +45,18 @@ class Agent:
         """Let `public_key` (one line of an authorized_keys file) log in as `user`, until the guest ends."""
         self.ask("guest-ssh-add-authorized-keys", {"username": user, "keys": [public_key.strip()]})
 
-    def execute(self, argv: Sequence[str]) -> None:
-        """Start a program in the guest, as root. Nobody waits for its end."""
-        self.ask("guest-exec", {"path": argv[0], "arg": list(argv[1:])})
+    def execute(self, argv: Sequence[str], stdin: bytes = b"") -> int:
+        """Start a program in the guest, as root, and return its number. Nobody waits for its end."""
+        data = {"input-data": base64.b64encode(stdin).decode()} if stdin else {}
+        return int(self.ask("guest-exec", {"path": argv[0], "arg": list(argv[1:]), **data})["pid"])
+
+    def finish(self, argv: Sequence[str]) -> None:
+        """Run a program in the guest to its end, as root, whatever its exit code."""
+        pid = self.execute(argv)
+        never, _ = socket.socketpair()
+        with never, _:
+            while not self.ask("guest-exec-status", {"pid": pid})["exited"]:
+                self._watch.until(never, f"the end of {argv[0]}", STATUS_SECONDS)
 
     def _for_a_while(self, connection: socket.socket, what: str) -> bool:
         return self._watch.until(connection, what, SYNC_SECONDS)

@@ -19,8 +19,8 @@ from ci.machine.agent import Agent
 from ci.machine.channel import connected
 from ci.machine.exit import explain_exit
 from ci.machine.monitor import Monitor
-from ci.machine.spec import AGENT, CHANNELS, CONSOLE, MONITOR, SessionSpec
-from ci.machine.watch import Watch
+from ci.machine.spec import AGENT, CHANNELS, CONSOLE, MONITOR, SessionSpec, StateFiles
+from ci.machine.watch import LIMIT_SECONDS, Watch
 
 # What is started here, and what a person without our setup installs for it.
 PROGRAMS = {
@@ -55,24 +55,60 @@ def boot(spec: SessionSpec, folder: Path, acceleration: Acceleration, *, stays: 
     where the guest does not come up.
     """
     check_image(spec.image)
-    with contextlib.ExitStack() as unless_up, contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as unless_up, begun(spec, folder, acceleration, unless_up, stays=stays) as begin:
+        log_in(folder, tuple(spec.exports), begin.agent, begin.watch)
+        unless_up.pop_all()
+    return begin.started
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A machine whose guest is not up yet, and who watches over that."""
+
+    started: Started
+    agent: socket.socket
+    watch: Watch
+
+
+@contextlib.contextmanager
+def begun(
+    spec: SessionSpec,
+    folder: Path,
+    acceleration: Acceleration,
+    unless_up: contextlib.ExitStack,
+    *,
+    state: StateFiles | None = None,
+    stays: bool = False,
+    limit: float = LIMIT_SECONDS,
+) -> Iterator[Begun]:
+    """A machine that was just started, and is ended with `unless_up`; the guest has `limit` to come up."""
+    with contextlib.ExitStack() as held:
         with listening(folder) as handles, (folder / QEMU_LOG).open("wb") as log, signals_delayed():
             console = held.enter_context(connected(folder / CONSOLE))
             agent = held.enter_context(connected(folder / AGENT))
-            argv = spec.argv(acceleration, handles)
+            argv = spec.argv(acceleration, handles, state)
             started = Started(process.launch(argv, handles=[*handles.values()], output=log, stays=stays), folder)
             unless_up.callback(started.end)
-        watch = Watch(console, acceleration, lambda tail: _why_ended(started, tail, acceleration))
+        watch = Watch(console, acceleration, lambda tail: _why_ended(started, tail, acceleration), limit)
         try:
-            log_in(folder, tuple(spec.exports), agent, watch)
+            yield Begun(started, agent, watch)
         except ConnectionError as error:
             raise _why_ended(started, watch.tail(), acceleration) from error
-        unless_up.pop_all()
-    return started
 
 
 def log_in(folder: Path, exports: tuple[str, ...], connection: socket.socket, watch: Watch) -> None:
-    """Open the connection that commands go through, as soon as the agent at the other end of `connection` lets us in.
+    """Open the connection that commands go through, as soon as the agent behind `connection` lets us in."""
+    with logging_in(folder, watch) as client:
+        agent = Agent(connection, watch)
+        agent.answers()
+        agent.add_authorized_key(ssh.USER, public_key(folder))
+        await_connection(folder, client, watch)
+        agent.execute(ssh.serve(exports))
+
+
+@contextlib.contextmanager
+def logging_in(folder: Path, watch: Watch) -> Iterator[process.Launched]:
+    """Within, the guest is told to let us in; afterwards we are. Yields our ssh.
 
     ssh is started at once: whatever it takes to start is over before the guest is up.
     """
@@ -80,13 +116,11 @@ def log_in(folder: Path, exports: tuple[str, ...], connection: socket.socket, wa
     with contextlib.ExitStack() as unless_in:
         with signals_delayed():
             client = process.launch(ssh.connect(folder), output=process.PIPE, stays=True, env=ssh.ENVIRONMENT)
+            assert client.stdout is not None  # noqa: S101 - launched with a pipe
+            unless_in.callback(client.stdout.close)
             unless_in.callback(client.wait)
             unless_in.callback(process.kill_group, client)
-        agent = Agent(connection, watch)
-        agent.answers()
-        agent.add_authorized_key(ssh.USER, (folder / f"{ssh.KEY}.pub").read_text(encoding="ascii"))
-        _await_connection(folder, client, watch)
-        agent.execute(ssh.serve(exports))
+        yield client
         said = _read_to_end(client, watch)
         if client.wait() != 0:
             raise BootError(
@@ -95,6 +129,11 @@ def log_in(folder: Path, exports: tuple[str, ...], connection: socket.socket, wa
                 details=watch.tail(),
             )
         unless_in.pop_all()
+
+
+def public_key(folder: Path) -> str:
+    """The line of the machine's key in authorized_keys."""
+    return (folder / f"{ssh.KEY}.pub").read_text(encoding="ascii")
 
 
 def require_programs() -> None:
@@ -142,7 +181,7 @@ def signals_delayed() -> contextlib.AbstractContextManager[None]:
     return delayed_signals() if main else contextlib.nullcontext()
 
 
-def _await_connection(folder: Path, client: process.Launched, watch: Watch) -> None:
+def await_connection(folder: Path, client: process.Launched, watch: Watch) -> None:
     """Wait until ssh is at its end of the channel, or has ended: what sshd says before is lost.
 
     It nearly always is long since.

@@ -9,8 +9,8 @@ from ci.host import process
 from ci.host.accelerator import Acceleration, probe, with_other
 from ci.host.errors import BootError
 from ci.host.progress import Reporter, silent
-from ci.machine import ssh
-from ci.machine.boot import Started, boot
+from ci.machine import ssh, warm
+from ci.machine.boot import Started
 from ci.machine.places import private_folder
 from ci.machine.spec import SessionSpec
 
@@ -62,7 +62,7 @@ class Machine(contextlib.AbstractContextManager["Machine"]):
         self._held.close()
 
     def _boot(self, acceleration: Acceleration) -> Started:
-        return boot(self._spec, self.folder, acceleration)
+        return warm.start(self._spec, self.folder, acceleration, self._reporter.note)
 
 
 def attached(folder: Path, argv: Sequence[str], *, terminal: bool) -> int:

@@ -4,16 +4,20 @@ https://www.qemu.org/docs/master/interop/qemu-qmp-ref.html
 """
 
 import contextlib
+import os
 import select
 import socket
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ci.host.errors import BootError
 from ci.machine.channel import Channel, connected
 
 # QEMU itself answers at once, as long as it runs; a machine that is busy beyond measure lets it wait.
 SECONDS = 60.0
+PAUSE_SECONDS = 0.005
 
 
 class Monitor(contextlib.AbstractContextManager["Monitor"]):
@@ -38,6 +42,50 @@ class Monitor(contextlib.AbstractContextManager["Monitor"]):
         """Whether somebody of this machine is connected to a channel of the guest's."""
         found = [one for one in self.ask("query-chardev") if one["label"] == channel]
         return bool(found) and not found[0]["filename"].startswith("disconnected:")
+
+    def save(self, limit: int) -> bytes:
+        """Stop the machine, and return the state of its devices; its memory must be a file that it shares.
+
+        Raises BootError where that fails, or is more than `limit` bytes.
+        """
+        self.ask("stop")
+        self._leave_out_memory()
+        reading, writing = os.pipe()
+        with os.fdopen(reading, "rb") as pipe:
+            try:
+                socket.send_fds(self._socket, [b" "], [writing])
+                self.ask("getfd", {"fdname": "state"})
+            finally:
+                os.close(writing)
+            self.ask("migrate", {"uri": "fd:state"})
+            data = pipe.read(limit + 1)
+        if len(data) > limit or self._settled("query-migrate", ("setup", "active", "device")) != "completed":
+            raise BootError("QEMU could not save the state of the machine")
+        return data
+
+    def resume(self, devices: bytes) -> None:
+        """Let a machine that waits for it go on with this state of its devices; raises BootError where it is none."""
+        self._leave_out_memory()
+        reading, writing = os.pipe()
+        with contextlib.suppress(BrokenPipeError), os.fdopen(writing, "wb") as pipe:  # QEMU tells why
+            try:
+                socket.send_fds(self._socket, [b" "], [reading])
+                self.ask("getfd", {"fdname": "state"})
+            finally:
+                os.close(reading)
+            self.ask("migrate-incoming", {"uri": "fd:state"})
+            pipe.write(devices)
+        if (status := self._settled("query-status", ("inmigrate",))) != "paused":  # as it was saved
+            raise BootError(f"QEMU did not resume the machine: it is {status}")
+        self.ask("cont")
+
+    def _leave_out_memory(self) -> None:
+        self.ask("migrate-set-capabilities", {"capabilities": [{"capability": "x-ignore-shared", "state": True}]})
+
+    def _settled(self, question: str, passing: Sequence[str]) -> str:
+        while (status := str(self.ask(question)["status"])) in passing:
+            time.sleep(PAUSE_SECONDS)
+        return status
 
     def quit(self) -> None:
         """End QEMU at once, and wait until it has ended."""

@@ -6,15 +6,15 @@ number is kept, which may be somebody else's by now.
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ci.host.accelerator import Acceleration, Accelerator
 from ci.host.errors import BootError, InputError, RefusedError
 from ci.host.open_folder import OpenFolder
 from ci.host.workspace import try_lock
-from ci.machine import ssh
-from ci.machine.boot import boot, log_in
+from ci.machine import ssh, warm
+from ci.machine.boot import log_in
 from ci.machine.channel import connected
 from ci.machine.monitor import Monitor
 from ci.machine.places import folder_of, home
@@ -25,7 +25,7 @@ from ci.machine.watch import Watch
 PATIENT = Acceleration(accelerator=Accelerator.TCG, reason="it runs")
 
 
-def start(spec: SessionSpec, name: str, acceleration: Acceleration) -> None:
+def start(spec: SessionSpec, name: str, acceleration: Acceleration, say: Callable[[str], None]) -> None:
     """Start a machine that lives on; raises RefusedError where there is one of that name, and what `boot` raises."""
     folder = folder_of(name)
     with _alone(name):
@@ -36,7 +36,7 @@ def start(spec: SessionSpec, name: str, acceleration: Acceleration) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
         try:
-            boot(spec, folder, acceleration, stays=True)
+            warm.start(spec, folder, acceleration, say, stays=True)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise

@@ -18,6 +18,8 @@ AGENT_CHANNEL = "org.qemu.guest_agent.0"
 # and the one that SSH goes through.
 MONITOR, CONSOLE, AGENT = "monitor", "console", "agent"
 CHANNELS = (MONITOR, CONSOLE, AGENT, LOGIN)
+# Of a state that is kept: ci/machine/kept.py.
+MEMORY, DISK = "memory", "disk.qcow2"
 # Enough for a script in Python that installs and compiles. Memory that the guest does not touch is not taken.
 MEMORY_MIB = 1024
 # What the guest mounts at /mnt/TAG (build/guest/usr/lib/fountainkit/mount-shares); QEMU cuts longer ones.
@@ -32,6 +34,32 @@ class Network(str, Enum):  # noqa: UP042 - Python 3.10 has no StrEnum
 
 
 @dataclass(frozen=True, slots=True)
+class StateFiles:
+    """The files of a machine's state in `folder`: to be made, or `resumed` from, which leaves them as they are.
+
+    They are made with nothing of a run: its shares are those of an empty folder.
+    """
+
+    folder: Path
+    resumed: bool
+
+    @property
+    def memory(self) -> Path:
+        """What the machine has in its memory, as far as it ever used that."""
+        return self.folder / MEMORY
+
+    @property
+    def disk(self) -> Path:
+        """What it wrote to its disk: an overlay of the image."""
+        return self.folder / DISK
+
+    @property
+    def nothing(self) -> Path:
+        """A folder with nothing in it."""
+        return self.folder.parent / "nothing"
+
+
+@dataclass(frozen=True, slots=True)
 class SessionSpec:
     """A machine to run commands in. Nothing is written back but what is written to `exports`, folders by their tags."""
 
@@ -41,24 +69,24 @@ class SessionSpec:
     memory_mib: int = MEMORY_MIB
     network: Network = Network.NONE
 
-    def argv(self, acceleration: Acceleration, handles: Mapping[str, int]) -> list[str]:
+    def argv(
+        self, acceleration: Acceleration, handles: Mapping[str, int], state: StateFiles | None = None
+    ) -> list[str]:
         """QEMU's command line. `handles` are listening sockets that it inherits, one for each of CHANNELS."""
+        board = "pc,graphics=off" + (",memory-backend=memory" if state else "")
         # fmt: off
         argv = [
             QEMU, *acceleration.accelerator.qemu_args, *_sandbox(),
-            "-no-user-config", "-nodefaults", "-machine", "pc,graphics=off",
+            "-no-user-config", "-nodefaults", "-machine", board,
             "-display", "none", "-vga", "std", "-no-reboot",
             "-m", str(self.memory_mib), "-smp", "1",
-            "-drive", f"file={escape(self.image)},if=none,id=root,snapshot=on,format=qcow2",
+            *self._storage(state),
             "-device", "virtio-blk-pci,drive=root,bootindex=1",
             "-netdev", "user,id=net0" + (",restrict=on" if self.network is Network.NONE else ""),
             # Without its ROM, SeaBIOS does not try to boot from the network for half a minute.
             "-device", "virtio-net-pci,netdev=net0,romfile=",
-            "-virtfs", f"{_share(WORKSPACE_TAG, self.workspace)},security_model=none,readonly=on",
+            *self._shares(state),
         ]
-        for tag, folder in self.exports.items():
-            # Owners and modes are kept beside the file: no set-user-ID program comes out.
-            argv += ["-virtfs", f"{_share(tag, folder)},security_model=mapped-xattr"]
         for name in CHANNELS:
             argv += ["-chardev", f"socket,id={name},fd={handles[name]},server=on,wait=off"]
         return [
@@ -66,8 +94,37 @@ class SessionSpec:
             "-device", "virtio-serial-pci",
             "-device", f"virtserialport,chardev={AGENT},name={AGENT_CHANNEL}",
             "-device", f"virtserialport,chardev={LOGIN},name={LOGIN_CHANNEL}",
+            *(["-incoming", "defer"] if state and state.resumed else []),
         ]
         # fmt: on
+
+    def _storage(self, state: StateFiles | None) -> list[str]:
+        """The disk, and, with a `state`, the memory: in a file, which is written while it is made, and never later."""
+        if state is None:
+            return ["-drive", f"file={escape(self.image)},if=none,id=root,snapshot=on,format=qcow2"]
+        made, resumed = ("off", "on") if state.resumed else ("on", "off")
+        memory = f"size={self.memory_mib}M,mem-path={escape(state.memory)},share={made}"
+        # The image may be elsewhere today: its path in the overlay is of no account.
+        image = f"backing.driver=qcow2,backing.file.driver=file,backing.file.filename={escape(self.image)}"
+        # fmt: off
+        return [
+            "-object", f"memory-backend-file,id=memory,{memory}",
+            "-drive", f"file={escape(state.disk)},if=none,id=root,snapshot={resumed},format=qcow2,{image}",
+            # Tells Linux, from 5.18, that it is another machine from here on.
+            "-device", "vmgenid,guid=auto",
+        ]
+        # fmt: on
+
+    def _shares(self, state: StateFiles | None) -> list[str]:
+        shares = [(WORKSPACE_TAG, self.workspace, "security_model=none,readonly=on")]
+        # Owners and modes are kept beside the file: no set-user-ID program comes out.
+        shares += [(tag, folder, "security_model=mapped-xattr") for tag, folder in self.exports.items()]
+        if state and not state.resumed:
+            shares = [(tag, state.nothing, how) for tag, _, how in shares]
+        argv = []
+        for tag, folder, how in shares:
+            argv += ["-virtfs", f"local,path={escape(folder)},mount_tag={escape(tag)},{how}"]
+        return argv
 
 
 def parse_export(text: str) -> tuple[str, Path]:
@@ -85,7 +142,3 @@ def parse_export(text: str) -> tuple[str, Path]:
 
 def _sandbox() -> list[str]:
     return ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny"] if sys.platform == "linux" else []
-
-
-def _share(tag: str, folder: Path) -> str:
-    return f"local,path={escape(folder)},mount_tag={escape(tag)}"

@@ -39,7 +39,7 @@ def connect(folder: Path) -> list[str]:
     """What logs in, as soon as it is let in, goes into the background then, and leaves the way in at `folder`."""
     proxy = shlex.join([sys.executable, "-I", "-S", "-c", PROXY, os.fspath(folder / LOGIN)])
     options = {
-        "ProxyCommand": _escaped(proxy), "ProxyUseFdpass": "yes",
+        "ProxyCommand": _escaped(proxy), "ProxyUseFdpass": "yes", "KexAlgorithms": "curve25519-sha256",
         "StrictHostKeyChecking": "no", "UserKnownHostsFile": "/dev/null", "GlobalKnownHostsFile": "/dev/null",
         "IdentitiesOnly": "yes", "IdentityAgent": "none", "PreferredAuthentications": "publickey", "BatchMode": "yes",
         "ServerAliveInterval": str(ALIVE_SECONDS), "ServerAliveCountMax": str(ALIVE_COUNT),

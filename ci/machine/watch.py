@@ -28,14 +28,20 @@ class Watch:
     """
 
     def __init__(
-        self, console: socket.socket, acceleration: Acceleration, ended: Callable[[str], ToolsmithError]
+        self,
+        console: socket.socket,
+        acceleration: Acceleration,
+        ended: Callable[[str], ToolsmithError],
+        limit: float = LIMIT_SECONDS,
     ) -> None:
+        """`limit` is how many seconds all that is waited for may take, with KVM."""
         self._console = console
         self._acceleration = acceleration
         self._ended = ended
         self._text = ""
         self._heard = time.monotonic()
-        self._deadline = self._heard + acceleration.scaled(LIMIT_SECONDS)
+        self._limit = acceleration.scaled(limit)
+        self._deadline = self._heard + self._limit
 
     def until(self, source: socket.socket | IO[bytes], what: str, seconds: float = float("inf")) -> bool:
         """Wait until `source`, which has a fileno(), can be read; False after `seconds`.
@@ -89,7 +95,7 @@ class Watch:
     def _out_of_time(self, what: str) -> ToolsmithError:
         silent = time.monotonic() - self._heard
         if silent < self._acceleration.silence:
-            message = f"{what}: not within {self._acceleration.scaled(LIMIT_SECONDS):.0f} s"
+            message = f"{what}: not within {self._limit:.0f} s"
         else:
             message = f"{what}: no sign of life for {silent:.0f} s"
             if self._acceleration.accelerator is Accelerator.KVM:

@@ -22,7 +22,11 @@ def main(options: argparse.Namespace, reporter: Reporter) -> None:
     """Start it; raises what hydrating and booting raise."""
     spec = machine_of(options, reporter)
     with reporter.step("Starting the machine"):
-        with_other(probe(), lambda acceleration: named.start(spec, options.name, acceleration), reporter.warn)
+        with_other(
+            probe(),
+            lambda acceleration: named.start(spec, options.name, acceleration, reporter.note),
+            reporter.warn,
+        )
     write_result(options.name)
 
 

@@ -47,6 +47,7 @@ class Place:
         self, *argv: str | os.PathLike[str], stdin: int = subprocess.DEVNULL, stdout: int = subprocess.PIPE
     ) -> "subprocess.Popen[bytes]":
         environment = os.environ | {"XDG_RUNTIME_DIR": os.fspath(self.runtime), "TMPDIR": os.fspath(self.runtime)}
+        environment["TOOLSMITH_WARM"] = "no"  # test_warm.py is about that
         return subprocess.Popen(
             argv, cwd=self.workspace, env=environment, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE,
             start_new_session=True,

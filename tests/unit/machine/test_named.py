@@ -10,7 +10,7 @@ from ci.host.accelerator import Acceleration, Accelerator
 from ci.host.errors import BootError, HostError, InputError, RefusedError
 from ci.host.open_folder import OpenFolder
 from ci.host.workspace import try_lock
-from ci.machine import named, places, ssh
+from ci.machine import named, places, ssh, warm
 from ci.machine.commands import exec as exec_command
 from ci.machine.spec import MONITOR, SessionSpec
 from tests.support.fake_qemu import listening_monitor
@@ -33,16 +33,16 @@ def booted(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The folders in which machines were booted, which none is really."""
     folders: list[Path] = []
 
-    def boot(_spec: SessionSpec, folder: Path, _acceleration: Acceleration, *, stays: bool) -> None:
+    def boot(_spec: SessionSpec, folder: Path, _acceleration: Acceleration, _say: object, *, stays: bool) -> None:
         assert stays
         folders.append(folder)
 
-    monkeypatch.setattr(named, "boot", boot)
+    monkeypatch.setattr(warm, "start", boot)
     return folders
 
 
 def test_a_machine_is_started_in_a_folder_of_its_own_that_nobody_else_may_enter(home: Path, booted: list[Path]) -> None:
-    named.start(SPEC, "one", TCG)
+    named.start(SPEC, "one", TCG, print)
     assert booted == [home / "one"]
     assert {path.stat().st_mode & 0o777 for path in (home, home / "one")} == {0o700}
 
@@ -50,7 +50,7 @@ def test_a_machine_is_started_in_a_folder_of_its_own_that_nobody_else_may_enter(
 def test_the_second_of_a_name_says_so_and_changes_nothing(home: Path, booted: list[Path]) -> None:
     (home / "one").mkdir()
     with listening_monitor(home / "one" / MONITOR), pytest.raises(RefusedError, match="a machine called one runs alr"):
-        named.start(SPEC, "one", TCG)
+        named.start(SPEC, "one", TCG, print)
     assert booted == []
     assert (home / "one").exists()
 
@@ -59,14 +59,14 @@ def test_two_starts_at_once_do_not_meet(home: Path, booted: list[Path]) -> None:
     with OpenFolder.at(home) as folder, folder.lock_file("one.lock") as lock:
         assert try_lock(lock)
         with pytest.raises(RefusedError, match="just being started"):
-            named.start(SPEC, "one", TCG)
+            named.start(SPEC, "one", TCG, print)
     assert booted == []
 
 
 def test_what_a_dead_machine_left_does_not_stop_another(home: Path, booted: list[Path]) -> None:
     (home / "one").mkdir()
     (home / "one" / "key").touch()
-    named.start(SPEC, "one", TCG)
+    named.start(SPEC, "one", TCG, print)
     assert booted == [home / "one"]
     assert not (home / "one" / "key").exists()
 
@@ -75,9 +75,9 @@ def test_a_start_that_fails_leaves_nothing(home: Path, monkeypatch: pytest.Monke
     def fail(*_: object, **__: object) -> None:
         raise BootError("no")
 
-    monkeypatch.setattr(named, "boot", fail)
+    monkeypatch.setattr(warm, "start", fail)
     with pytest.raises(BootError):
-        named.start(SPEC, "one", TCG)
+        named.start(SPEC, "one", TCG, print)
     assert not (home / "one").exists()
 
 

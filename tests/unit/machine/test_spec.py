@@ -5,7 +5,7 @@ import pytest
 from ci.boot.vm.qemu import MachineSpec
 from ci.host.accelerator import Acceleration, Accelerator
 from ci.host.errors import InputError
-from ci.machine.spec import CHANNELS, Network, SessionSpec, parse_export
+from ci.machine.spec import CHANNELS, Network, SessionSpec, StateFiles, parse_export
 
 TCG = Acceleration(accelerator=Accelerator.TCG, reason="a test")
 HANDLES = {name: number for number, name in enumerate(CHANNELS, 4)}
@@ -61,3 +61,30 @@ def test_a_tag_that_the_guest_would_leave_out_is_refused(tmp_path: Path, tag: st
 def test_an_export_of_nothing_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="--export"):
         parse_export(text)
+
+
+MADE, RESUMED = (StateFiles(Path("/st,ate/made"), resumed=resumed) for resumed in (False, True))
+EXPORTING = SessionSpec(Path("/i"), Path("/w"), exports={"out": Path("/o")}, network=Network.FULL)
+
+
+def test_a_state_is_made_with_nothing_of_the_run_in_it() -> None:
+    argv = " ".join(EXPORTING.argv(TCG, HANDLES, MADE))
+    assert "path=/w," not in argv
+    assert "path=/o," not in argv
+    assert argv.count("path=/st,,ate/nothing,") == 2
+
+
+def test_a_machine_is_resumed_without_writing_to_its_state() -> None:
+    made, resumed = (EXPORTING.argv(TCG, HANDLES, state) for state in (MADE, RESUMED))
+    assert "memory-backend-file,id=memory,size=1024M,mem-path=/st,,ate/made/memory,share=on" in made
+    assert "memory-backend-file,id=memory,size=1024M,mem-path=/st,,ate/made/memory,share=off" in resumed
+    assert [word for word in resumed if "/disk.qcow2,if=none,id=root,snapshot=on,format=qcow2" in word]
+    assert resumed[-2:] == ["-incoming", "defer"]
+    assert "local,path=/w,mount_tag=work,security_model=none,readonly=on" in resumed
+
+
+def test_a_machine_has_the_same_devices_whether_its_state_is_made_or_resumed() -> None:
+    made, resumed = (EXPORTING.argv(TCG, HANDLES, state) for state in (MADE, RESUMED))
+    devices = [[word for word in argv if word.startswith(("virtio", "vmgenid", "pc,"))] for argv in (made, resumed)]
+    assert devices[0] == devices[1]
+    assert [word for word in made if "mount_tag" in word and "mount_tag=out" in word]

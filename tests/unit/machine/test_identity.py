@@ -1,0 +1,23 @@
+from ci.machine import identity
+
+KEY = ("-----BEGIN\nsecret\n-----END\n", "ssh-ed25519 AAAA\n")
+
+
+def test_all_that_a_machine_is_told_is_new_and_comes_through_its_stdin() -> None:
+    drawn = iter([bytes([1]) * 16, bytes([2]) * 16, bytes([3]) * identity.SEED_BYTES])
+    text = identity.inputs(KEY, "ssh-ed25519 BBBB run\n", random=lambda _: next(drawn), now=lambda: 5_000_000_007)
+    seed, machine, boot, now, login, public, *private = text.decode().split("\n")
+    assert seed == "03" * identity.SEED_BYTES
+    assert (machine, boot) == ("01010101010141018101010101010101", "02020202-0202-4202-8202-020202020202")
+    assert now == "5 7"
+    assert (login, public, "\n".join(private)) == ("ssh-ed25519 BBBB run", KEY[1].strip(), KEY[0])
+
+
+def test_two_machines_are_told_nothing_that_is_the_same() -> None:
+    one, other = (identity.inputs(KEY, "key").split(b"\n")[:3] for _ in range(2))
+    assert not set(one) & set(other)
+
+
+def test_nothing_of_a_run_goes_in_before_the_machine_is_another_one() -> None:
+    last = identity.SCRIPT.index("clock_settime")
+    assert min(map(identity.SCRIPT.index, ("authorized_keys", "mount-shares", "exec @ARGV"))) > last
