@@ -17,6 +17,7 @@ from ci.boot.vm.qemu import CONSUMER_PORT, LOOPBACK
 from ci.build_image import build_image, request_of_environment
 from ci.host import cli
 from ci.host.accelerator import Accelerator
+from ci.host.errors import toolsmith
 from ci.host.process import run
 from ci.host.progress import Reporter, short_path
 from ci.host.qemu import QEMU, escape
@@ -101,7 +102,7 @@ def _summarise(output: Path, built: BuildRecord, report: ValidationReport, repor
 
 
 def how_to_start(image: Path, identity: Path, accelerator: Accelerator) -> str:
-    """What a person types to start an image and to log in, in any folder and as often as they like."""
+    """What a person types to start an image, log in and run a command, in any folder and as often as they like."""
     command = [
         QEMU, *accelerator.qemu_args, "-m", "512", "-nographic",
         "-drive", f"file={escape(image.absolute())},if=virtio,snapshot=on",
@@ -110,7 +111,9 @@ def how_to_start(image: Path, identity: Path, accelerator: Accelerator) -> str:
     ]  # fmt: skip
     return (
         f"Start it yourself; its console takes this terminal, and Ctrl-A X ends it:\n  {shlex.join(command)}\n"
-        f"Then log in, in another terminal:\n  {ssh.command_line(USER, SSH_PORT, identity)}"
+        f"Then log in, in another terminal:\n  {ssh.command_line(USER, SSH_PORT, identity)}\n"
+        "Or run one command in a machine of its own, whose exit code it has:\n"
+        f"  {toolsmith('run', '--image', os.fspath(image.absolute()), '--', 'python3', '--version')}"
     )
 
 

@@ -83,6 +83,7 @@ def test_the_last_lines_work_when_pasted_whatever_the_path(tmp_path: Path, monke
     assert {"StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null"} <= set(login)
     assert "Ctrl-A X" in told[0]
     assert "in another terminal" in told[2]
+    assert shlex.split(told[5])[1:5] == ["run", "--image", f"{folder}/a.qcow2", "--"]
     assert "kvm" in demo.how_to_start(Path("a.qcow2"), Path("id"), Accelerator.KVM)
 
 
