@@ -99,7 +99,8 @@ def test_two_resumed_at_once_are_two_machines_at_the_right_time_each_with_its_sh
             before = time.time()
             done = machine.run(["sh", "-c", "cat name; date +%s.%N >&2; ls /mnt"])
             assert done.stdout == f"{name}work\n"
-            assert before - 1 < float(done.stderr) < time.time() + 1
+            # The hardware clock tells whole seconds, and a busy machine lets a guest wait.
+            assert before - 3 < float(done.stderr) < time.time() + 1
             said.append(machine.run(["python3", "-c", IDENTITIES]).stdout.split())
     one, other = said
     assert len(one) == len(other) == 7
