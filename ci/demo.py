@@ -24,6 +24,7 @@ from ci.host.qemu import QEMU, escape
 from ci.host.repository import ROOT
 from ci.host.workspace import LOCK_NAME, cache_folder, exclusive
 from ci.image.definition import DEMO_IMAGE
+from ci.machine.ssh import keygen
 from ci.records import artifacts
 from ci.records.build import BuildRecord
 from ci.records.validation import Outcome, ValidationReport
@@ -78,7 +79,7 @@ def throwaway_key(folder: Path) -> Path:
     with exclusive(folder / LOCK_NAME):  # else another run could take half a pair, or replace it
         if not (identity.exists() and Path(f"{identity}.pub").exists()):
             identity.unlink(missing_ok=True)
-            run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "toolsmith-demo", "-f", identity], timeout=60)
+            run(keygen(identity, "toolsmith-demo"), timeout=60)
     return identity
 
 

@@ -183,9 +183,9 @@ def launch(
     )
 
 
-def attached(argv: Sequence[Argument], *, env: Mapping[str, str] | None = None) -> int:
+def attached(argv: Sequence[Argument]) -> int:
     """The exit code of a program that has our stdin, stdout, stderr, terminal and process group."""
-    process = subprocess.Popen(command_line(argv), env=child_environment(env))
+    process = subprocess.Popen(command_line(argv), env=child_environment())
     try:
         return process.wait()
     finally:

@@ -53,10 +53,8 @@ class Agent:
     def finish(self, argv: Sequence[str]) -> None:
         """Run a program in the guest to its end, as root, whatever its exit code."""
         pid = self.execute(argv)
-        never, _ = socket.socketpair()
-        with never, _:
-            while not self.ask("guest-exec-status", {"pid": pid})["exited"]:
-                self._watch.until(never, f"the end of {argv[0]}", STATUS_SECONDS)
+        while not self.ask("guest-exec-status", {"pid": pid})["exited"]:
+            self._watch.pause(STATUS_SECONDS, f"the end of {argv[0]}")
 
     def _for_a_while(self, connection: socket.socket, what: str) -> bool:
         return self._watch.until(connection, what, SYNC_SECONDS)

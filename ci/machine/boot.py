@@ -157,7 +157,7 @@ def check_image(image: Path) -> None:
 def make_key(folder: Path) -> None:
     """A key pair of this machine's own, unless it is there."""
     if not (folder / ssh.KEY).exists():
-        process.run(ssh.keygen(folder), timeout=KEYGEN_SECONDS)
+        process.run(ssh.keygen(folder / ssh.KEY, "toolsmith-run"), timeout=KEYGEN_SECONDS)
 
 
 @contextlib.contextmanager
@@ -186,10 +186,8 @@ def await_connection(folder: Path, client: process.Launched, watch: Watch) -> No
     It nearly always is long since.
     """
     with Monitor(folder / MONITOR) as monitor:
-        never, _ = socket.socketpair()
-        with never, _:
-            while client.poll() is None and not monitor.is_connected(ssh.LOGIN):
-                watch.until(never, "ssh's connection to the guest's channel", PAUSE_SECONDS)
+        while client.poll() is None and not monitor.is_connected(ssh.LOGIN):
+            watch.pause(PAUSE_SECONDS, "ssh's connection to the guest's channel")
 
 
 def _read_to_end(client: process.Launched, watch: Watch) -> str:

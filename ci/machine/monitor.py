@@ -18,6 +18,7 @@ from ci.machine.channel import Channel, connected
 # QEMU itself answers at once, as long as it runs; a machine that is busy beyond measure lets it wait.
 SECONDS = 60.0
 PAUSE_SECONDS = 0.005
+STATE = "fd:state"  # a pipe that it was handed over
 
 
 class Monitor(contextlib.AbstractContextManager["Monitor"]):
@@ -52,12 +53,8 @@ class Monitor(contextlib.AbstractContextManager["Monitor"]):
         self._leave_out_memory()
         reading, writing = os.pipe()
         with os.fdopen(reading, "rb") as pipe:
-            try:
-                socket.send_fds(self._socket, [b" "], [writing])
-                self.ask("getfd", {"fdname": "state"})
-            finally:
-                os.close(writing)
-            self.ask("migrate", {"uri": "fd:state"})
+            self._hand_over(writing)
+            self.ask("migrate", {"uri": STATE})
             data = pipe.read(limit + 1)
         if len(data) > limit or self._settled("query-migrate", ("setup", "active", "device")) != "completed":
             raise BootError("QEMU could not save the state of the machine")
@@ -68,16 +65,20 @@ class Monitor(contextlib.AbstractContextManager["Monitor"]):
         self._leave_out_memory()
         reading, writing = os.pipe()
         with contextlib.suppress(BrokenPipeError), os.fdopen(writing, "wb") as pipe:  # QEMU tells why
-            try:
-                socket.send_fds(self._socket, [b" "], [reading])
-                self.ask("getfd", {"fdname": "state"})
-            finally:
-                os.close(reading)
-            self.ask("migrate-incoming", {"uri": "fd:state"})
+            self._hand_over(reading)
+            self.ask("migrate-incoming", {"uri": STATE})
             pipe.write(devices)
         if (status := self._settled("query-status", ("inmigrate",))) != "paused":  # as it was saved
             raise BootError(f"QEMU did not resume the machine: it is {status}")
         self.ask("cont")
+
+    def _hand_over(self, end: int) -> None:
+        """Let QEMU have an end of a pipe, by the name in STATE, in our place."""
+        try:
+            socket.send_fds(self._socket, [b" "], [end])
+            self.ask("getfd", {"fdname": STATE.removeprefix("fd:")})
+        finally:
+            os.close(end)
 
     def _leave_out_memory(self) -> None:
         self.ask("migrate-set-capabilities", {"capabilities": [{"capability": "x-ignore-shared", "state": True}]})

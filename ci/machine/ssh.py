@@ -30,9 +30,9 @@ EXIT_STDIN = 208
 ENVIRONMENT = {"SHELL": "/bin/sh"}
 
 
-def keygen(folder: Path) -> list[str]:
-    """What makes the key of a machine."""
-    return ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "toolsmith-run", "-f", os.fspath(folder / KEY)]
+def keygen(file: Path, comment: str) -> list[str]:
+    """What makes a key pair without a passphrase: `file`, and its .pub."""
+    return ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", os.fspath(file)]
 
 
 def connect(folder: Path) -> list[str]:
@@ -78,6 +78,11 @@ def command(folder: Path, argv: Sequence[str], *, terminal: bool) -> list[str]:
     """What runs a command in the workspace over the open connection."""
     # Where that is gone there is no other way: none is looked for.
     return [*_ssh(folder), *_options({"ProxyCommand": "exit 1"}), "-t" if terminal else "-T", HOST, remote(argv)]
+
+
+def in_terminal() -> bool:
+    """Whether a command is to have a terminal: where it has one to read from and to write to."""
+    return os.isatty(0) and os.isatty(1)
 
 
 def check(folder: Path) -> list[str]:

@@ -191,7 +191,7 @@ def _host_key(folder: Path) -> tuple[str, str]:
     """The two files of a new key."""
     key = folder / "host_key"
     key.unlink(missing_ok=True)
-    process.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", key], timeout=KEYGEN_SECONDS)
+    process.run(ssh.keygen(key, ""), timeout=KEYGEN_SECONDS)
     pair = key.read_text(encoding="ascii"), key.with_suffix(".pub").read_text(encoding="ascii")
     key.unlink()
     return pair

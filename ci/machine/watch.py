@@ -4,7 +4,7 @@ import re
 import select
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import IO
 
 from ci.host.accelerator import Acceleration, Accelerator
@@ -43,20 +43,27 @@ class Watch:
         self._limit = acceleration.scaled(limit)
         self._deadline = self._heard + self._limit
 
+    def pause(self, seconds: float, what: str) -> None:
+        """Wait for `seconds`; raises what `until` raises."""
+        self._until([], what, seconds)
+
     def until(self, source: socket.socket | IO[bytes], what: str, seconds: float = float("inf")) -> bool:
         """Wait until `source`, which has a fileno(), can be read; False after `seconds`.
 
         Raises BootError where the guest is lost, or gives no sign of life for too long; `what` names what was waited
         for. Raises what `ended` says where QEMU ended, AcceleratorError where KVM may be at fault.
         """
+        return self._until([source], what, seconds)
+
+    def _until(self, sources: Sequence[socket.socket | IO[bytes]], what: str, seconds: float) -> bool:
         until = time.monotonic() + seconds
         while True:
             limit = min(self._deadline, self._heard + self._acceleration.silence)
             left = max(min(until, limit) - time.monotonic(), 0)
-            ready = select.select([source, self._console], [], [], left)[0]
+            ready = select.select([*sources, self._console], [], [], left)[0]
             if self._console in ready:
                 self._listen()
-            if source in ready:
+            if any(source in ready for source in sources):
                 self._heard = time.monotonic()
                 return True
             if not ready and time.monotonic() >= limit:

@@ -29,7 +29,7 @@ def at_once(argv: Sequence[str]) -> None:
             return
     folder = places.find(name)
     if command and folder and (folder / ssh.CONTROL).exists():
-        line = ssh.command(folder, command, terminal=os.isatty(0) and os.isatty(1))
+        line = ssh.command(folder, command, terminal=ssh.in_terminal())
         with contextlib.suppress(OSError, ValueError):
             os.execvp(line[0], line)  # noqa: S606
 
@@ -48,11 +48,11 @@ def arguments(prog: str = "ensure-vm exec") -> "argparse.ArgumentParser":
 def main(options: "argparse.Namespace", _reporter: "Reporter") -> None:
     """Run it, and exit with its code; raises InputError where there is no machine."""
     from ci.machine import named  # noqa: PLC0415
-    from ci.machine.commands.flags import command_of, in_terminal  # noqa: PLC0415
+    from ci.machine.commands.flags import command_of  # noqa: PLC0415
     from ci.machine.machine import attached  # noqa: PLC0415
 
     folder = named.require_way_in(options.name)
-    sys.exit(attached(folder, command_of(options), terminal=in_terminal()))
+    sys.exit(attached(folder, command_of(options), terminal=ssh.in_terminal()))
 
 
 def _run() -> int:

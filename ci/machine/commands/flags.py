@@ -75,11 +75,6 @@ def discreet(options: argparse.Namespace, reporter: Reporter) -> Reporter:
     return reporter if options.verbose or os.isatty(2) else silent()
 
 
-def in_terminal() -> bool:
-    """Whether a command is to have a terminal: where it has one to read from and to write to."""
-    return os.isatty(0) and os.isatty(1)
-
-
 def _hydrated(options: argparse.Namespace, reporter: Reporter) -> Path:
     client = Client(patience=Patience(), github=access_from(os.environ))
     manifest = read_manifest_file(options.manifest, options.workspace, client=client, reporter=reporter)

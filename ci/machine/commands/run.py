@@ -9,8 +9,9 @@ import sys
 from ci.host import cli
 from ci.host.accelerator import probe
 from ci.host.progress import Reporter
-from ci.machine.commands.flags import add_command, add_machine_flags, command_of, discreet, in_terminal, machine_of
+from ci.machine.commands.flags import add_command, add_machine_flags, command_of, discreet, machine_of
 from ci.machine.machine import Machine
+from ci.machine.ssh import in_terminal
 
 
 def arguments(prog: str = "ensure-vm run") -> argparse.ArgumentParser:
