@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ci import rehearse
-from ci.boot.boot import USER
 from ci.boot.vm import ssh
 from ci.boot.vm.qemu import CONSUMER_PORT, LOOPBACK
 from ci.build_image import build_image, request_of_environment
@@ -24,7 +23,7 @@ from ci.host.qemu import QEMU, escape
 from ci.host.repository import ROOT
 from ci.host.workspace import LOCK_NAME, cache_folder, exclusive
 from ci.image.definition import DEMO_IMAGE
-from ci.machine.ssh import keygen
+from ci.machine.ssh import USER, keygen
 from ci.records import artifacts
 from ci.records.build import BuildRecord
 from ci.records.validation import Outcome, ValidationReport

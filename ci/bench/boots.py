@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from ci.bench.builds import USER, BenchSubject, our_image
+from ci.bench.builds import BenchSubject, our_image
 from ci.bench.record import Compared, MeasuredPart, in_turns
 from ci.boot import interruptible
 from ci.boot.vm import machine, seed, ssh
@@ -24,6 +24,7 @@ from ci.host.files import sha256_file
 from ci.host.process import Argument, held_port, run
 from ci.host.progress import Reporter
 from ci.host.repository import ROOT
+from ci.machine.ssh import USER
 from ci.machine.warm import NO, VARIABLE
 from ci.text import figures
 

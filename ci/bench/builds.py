@@ -21,12 +21,11 @@ from ci.host.qcow2 import disk_format
 from ci.host.repository import ROOT
 from ci.image.base.base_image import VerifiedBase
 from ci.image.definition import GIB, Definition
+from ci.machine.ssh import USER
 from ci.records import artifacts
 from ci.records.build import BuildRecord
 from ci.records.record import read_record
 from ci.text import figures
-
-USER = "fountain"
 
 # The limit of our build, and of each command of the classic recipe, for a machine with KVM.
 SECONDS = 1200

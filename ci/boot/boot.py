@@ -20,10 +20,9 @@ from ci.boot.vm.qemu import ConsumerSpec, MachineSpec
 from ci.host.accelerator import Acceleration
 from ci.host.errors import BootError
 from ci.host.process import held_port
+from ci.machine.ssh import USER
 from ci.records.build import BuildRecord
 from ci.records.validation import BootResult, CheckResult, Outcome, StartPart
-
-USER = "fountain"
 
 # The host's for the guest's 22 and 3023.
 Ports: TypeAlias = tuple[int, int]

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ci.boot import interruptible
-from ci.boot.boot import USER, Boot, Guest, Ports, Scenario
+from ci.boot.boot import Boot, Guest, Ports, Scenario
 from ci.boot.checks.check import Expectation, ImageCheck, accepts_nothing, exactly, json_with
 from ci.boot.checks.load import CHECKS, checks_of
 from ci.boot.image_file import NO_RECORD
@@ -20,7 +20,6 @@ from ci.boot.start import look_at_start
 from ci.boot.vm import ssh
 from ci.boot.vm.qemu import (
     CONSUMER_PORT,
-    CONSUMER_TAG,
     MAC_ADDRESS,
     SCSI_DISK,
     SEED_CD,
@@ -29,6 +28,7 @@ from ci.boot.vm.qemu import (
     MachineSpec,
 )
 from ci.boot.vm.seed import make_seed
+from ci.machine.ssh import USER, WORKSPACE_TAG
 from ci.records import artifacts
 from ci.records.build import BuildRecord
 from ci.records.validation import CheckResult
@@ -280,11 +280,11 @@ async def _follow_share(guest: Guest, workspace: Path) -> tuple[bool, str]:
     """Make, change and remove a file on the host, with a look from the guest after each."""
     for text in (secrets.token_hex(8), secrets.token_hex(16)):
         (workspace / LIVE_FILE).write_text(f"{text}\n", encoding="utf-8")
-        answer = await guest.run(f"cat /mnt/{CONSUMER_TAG}/{LIVE_FILE}")
+        answer = await guest.run(f"cat /mnt/{WORKSPACE_TAG}/{LIVE_FILE}")
         if answer.stdout.strip() != text:
             return False, f"{answer.stdout}{answer.stderr}".strip() or "nothing"
     (workspace / LIVE_FILE).unlink()
-    answer = await guest.run(f"ls /mnt/{CONSUMER_TAG}")
+    answer = await guest.run(f"ls /mnt/{WORKSPACE_TAG}")
     if LIVE_FILE in answer.stdout.splitlines():
         return False, "the file is still there"
     if answer.exit_status != 0:

@@ -1,4 +1,4 @@
-"""Why QEMU ended: the fault of the guest, of this machine, or of KVM."""
+"""Why a guest is waited for no longer, and whose fault it is: the guest's, this machine's, or KVM's."""
 
 import re
 import signal
@@ -6,6 +6,9 @@ from typing import Final
 
 from ci.host.accelerator import Accelerator
 from ci.host.errors import AcceleratorError, BootError, HostError, ToolsmithError
+
+TAIL_LINES: Final = 20
+MAX_LINE: Final = 300
 
 PORT_IN_USE: Final = re.compile(r"Could not set up host forwarding rule '[^']*?:(\d+)-")
 NO_MEMORY: Final = re.compile(r"[Cc]annot set up guest memory|Cannot allocate memory")
@@ -47,3 +50,21 @@ def explain_exit(code: int, reason: str, output: str, tail: str, accelerator: Ac
     happened = EXIT_MEANINGS.get(reason, "the guest powered off, or reset itself after a crash")
     hint = "The console's last lines show what the guest did before."
     return BootError(f"QEMU ended by itself: {happened}", hint=hint, details=tail)
+
+
+def explain_silence(what: str, seconds: float, *, silent: bool, tail: str, accelerator: Accelerator) -> ToolsmithError:
+    """What it means that `what` did not come within `seconds`, or that there was no sign of life for so long."""
+    message = f"{what}: no sign of life for {seconds:.0f} s" if silent else f"{what}: not within {seconds:.0f} s"
+    if silent and accelerator is Accelerator.KVM:
+        return AcceleratorError(f"{message}, with KVM", details=tail)
+    return BootError(
+        message,
+        hint="The guest hangs, or is slower than expected; the console's last lines show how far it came.",
+        details=tail,
+    )
+
+
+def last_lines(text: str, lines: int = TAIL_LINES) -> str:
+    """The last lines that are not blank, cut to a readable length."""
+    kept = [line.rstrip() for line in text[-lines * MAX_LINE * 2 :].split("\n") if line.strip()]
+    return "\n".join(line if len(line) <= MAX_LINE else f"{line[:MAX_LINE]} …" for line in kept[-lines:])

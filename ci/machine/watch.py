@@ -7,13 +7,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import IO
 
-from ci.host.accelerator import Acceleration, Accelerator
-from ci.host.errors import AcceleratorError, BootError, ToolsmithError
+from ci.host.accelerator import Acceleration
+from ci.host.errors import BootError, ToolsmithError
+from ci.machine.exit import MAX_LINE, explain_silence, last_lines
 
 CHUNK_BYTES = 1 << 16
 KEPT = 1 << 15  # characters of the console
-TAIL_LINES = 20
-MAX_LINE = 300
 LIMIT_SECONDS = 180.0  # of a start, with KVM; a guest that writes for ever gives signs of life, too
 
 # Colours and cursors, and what else is no text: ECMA-48.
@@ -72,9 +71,8 @@ class Watch:
                 return False
 
     def tail(self) -> str:
-        """The console's last lines that are not blank, cut to a readable length."""
-        lines = [line.rstrip() for line in self._text.split("\n") if line.strip()]
-        return "\n".join(line if len(line) <= MAX_LINE else f"{line[:MAX_LINE]} …" for line in lines[-TAIL_LINES:])
+        """The console's last lines."""
+        return last_lines(self._text)
 
     def _listen(self) -> None:
         data = self._received()
@@ -100,15 +98,12 @@ class Watch:
         self._text = (self._text + _ESCAPE.sub("", text))[-KEPT:]
 
     def _out_of_time(self, what: str) -> ToolsmithError:
-        silent = time.monotonic() - self._heard
-        if silent < self._acceleration.silence:
-            message = f"{what}: not within {self._limit:.0f} s"
-        else:
-            message = f"{what}: no sign of life for {silent:.0f} s"
-            if self._acceleration.accelerator is Accelerator.KVM:
-                return AcceleratorError(f"{message}, with KVM", details=self.tail())
-        return BootError(
-            message,
-            hint="The guest hangs, or is slower than expected; the console's last lines show how far it came.",
-            details=self.tail(),
+        seconds = time.monotonic() - self._heard
+        silent = seconds >= self._acceleration.silence
+        return explain_silence(
+            what,
+            seconds if silent else self._limit,
+            silent=silent,
+            tail=self.tail(),
+            accelerator=self._acceleration.accelerator,
         )

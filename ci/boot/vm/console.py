@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from ci.host.errors import BootError
+from ci.machine.exit import TAIL_LINES, last_lines
 
-TAIL_LINES: Final = 20
-MAX_LINE: Final = 300
 # How far back a match may begin before the bytes that complete it.
 OVERLAP: Final = 4096
 MAX_TEXT: Final = 1 << 20
@@ -108,8 +107,7 @@ class Console:
 
     def tail(self, lines: int = TAIL_LINES) -> str:
         """The last lines that are not blank, cut to a readable length."""
-        kept = [line.rstrip() for line in self.text[-lines * MAX_LINE * 2 :].split("\n") if line.strip()]
-        return "\n".join(line if len(line) <= MAX_LINE else f"{line[:MAX_LINE]} …" for line in kept[-lines:])
+        return last_lines(self.text, lines)
 
     def problems(self) -> tuple[str, ...]:
         """Lines before the login prompt that tell of something gone wrong, in their order."""

@@ -17,10 +17,10 @@ from ci.boot.vm.console import LOGIN_PROMPT, Console
 from ci.boot.vm.qemu import ConsumerSpec, MachineSpec
 from ci.boot.vm.qmp import Instruments
 from ci.boot.vm.ssh import error_in_words
-from ci.host.accelerator import LONGEST_SILENCE_SECONDS, Acceleration, Accelerator
-from ci.host.errors import AcceleratorError, BootError, ToolsmithError
+from ci.host.accelerator import LONGEST_SILENCE_SECONDS, Acceleration
+from ci.host.errors import BootError, ToolsmithError
 from ci.host.process import spawn_async
-from ci.machine.exit import explain_exit
+from ci.machine.exit import explain_exit, explain_silence
 
 CONSOLE_LOG = "console.log"
 CHUNK_BYTES = 1 << 16
@@ -156,16 +156,14 @@ class VirtualMachine:
         return max(began, self.console.heard, self._answered)
 
     def _out_of_time(self, began: float, seconds: float, what: str) -> ToolsmithError:
-        silent = self.elapsed() - self._heard(began)
-        message = f"{what}: not within {seconds:.0f} s"
-        if silent > self._acceleration.silence - ROUNDING:
-            message = f"{what}: no sign of life for {silent:.0f} s"
-            if self._acceleration.accelerator is Accelerator.KVM:
-                return AcceleratorError(f"{message}, with KVM", details=self.console.tail())
-        return BootError(
-            message,
-            hint="The guest hangs, or is slower than expected; the console's last lines show how far it came.",
-            details=self.console.tail(),
+        silence = self.elapsed() - self._heard(began)
+        silent = silence > self._acceleration.silence - ROUNDING
+        return explain_silence(
+            what,
+            silence if silent else seconds,
+            silent=silent,
+            tail=self.console.tail(),
+            accelerator=self._acceleration.accelerator,
         )
 
     async def _outcome(self, task: "asyncio.Future[T]", what: str) -> T:

@@ -7,9 +7,10 @@ from typing import TypeAlias
 
 from ci.host.accelerator import Acceleration, Accelerator
 from ci.host.qemu import QEMU, escape
+from ci.machine.spec import AGENT_CHANNEL
+from ci.machine.ssh import WORKSPACE_TAG
 
 LOOPBACK = "127.0.0.1"
-AGENT_CHANNEL = "org.qemu.guest_agent.0"
 # Where QEMU finds us listening: for its monitor (QMP), and for the guest agent's channel.
 QMP_SOCKET = "qmp"
 AGENT_SOCKET = "agent"
@@ -20,7 +21,6 @@ VIRTIO_DISK = (f"virtio-blk-pci,drive={ROOT}",)
 SCSI_DISK = ("virtio-scsi-pci,id=scsi", f"scsi-hd,bus=scsi.0,drive={ROOT}")
 SEED_DISK = (f"virtio-blk-pci,drive={SEED}",)
 SEED_CD = (f"ide-cd,drive={SEED}",)
-CONSUMER_TAG = "work"
 CONSUMER_PORT = 3023
 SSH_PORT = 22
 MAC_ADDRESS = "52:54:00:12:34:56"  # of the first card, unless told otherwise
@@ -93,7 +93,7 @@ class ConsumerSpec:
         argv = [
             QEMU, *accelerator,
             "-drive", f"file={escape(self.image)},if=virtio,snapshot=on",
-            "-virtfs", f"{_virtfs(CONSUMER_TAG, self.workspace)},readonly",
+            "-virtfs", f"{_virtfs(WORKSPACE_TAG, self.workspace)},readonly",
         ]
         for tag, path in self.exports.items():
             argv += ["-virtfs", _virtfs(tag, path)]

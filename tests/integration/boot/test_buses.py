@@ -15,12 +15,13 @@ from pathlib import Path
 import pytest
 
 from ci.boot import interruptible
-from ci.boot.boot import BOOT_SECONDS, USER
+from ci.boot.boot import BOOT_SECONDS
 from ci.boot.vm import ssh
 from ci.boot.vm.machine import start
 from ci.boot.vm.qemu import SCSI_DISK, SEED_CD, SEED_DISK, SSH_PORT, VIRTIO_DISK, Devices, MachineSpec
 from ci.host.accelerator import Acceleration
 from ci.host.process import held_port, run
+from ci.machine.ssh import USER
 from tests.support.building import Built
 
 pytestmark = [pytest.mark.integration, pytest.mark.full, pytest.mark.timeout(1800)]

@@ -14,13 +14,14 @@ import asyncssh
 import pytest
 
 from ci.boot import interruptible
-from ci.boot.boot import BOOT_SECONDS, USER
+from ci.boot.boot import BOOT_SECONDS
 from ci.boot.checks.load import CHECKS
 from ci.boot.vm import ssh
 from ci.boot.vm.machine import start
 from ci.boot.vm.qemu import ConsumerSpec
 from ci.host.accelerator import Acceleration
 from ci.host.process import held_port, run
+from ci.machine.ssh import USER
 from tests.support.building import Built
 from tests.support.documented import SafeSpec
 

@@ -14,7 +14,7 @@ from ci.boot.scenarios import (
     SEED_HOSTNAME,
     SEED_MARKER,
 )
-from ci.boot.vm.qemu import CONSUMER_TAG
+from ci.machine.ssh import WORKSPACE_TAG
 
 BOOTS = {"image", "full", "clone", "consumer", "seed", "full+clone"}
 # Their answers are made by a boot, or are in a build record.
@@ -61,13 +61,13 @@ def test_the_start_is_over_before_anything_else_is_asked() -> None:
 
 def test_the_commands_name_what_the_boots_make() -> None:
     assert [CHECKS[name].command for name in ("share-readable", "share-names")] == [
-        f"cat /mnt/{CONSUMER_TAG}/{KNOWN_FILES[0]}",
-        f"cat '/mnt/{CONSUMER_TAG}/{KNOWN_FILES[1]}'",
+        f"cat /mnt/{WORKSPACE_TAG}/{KNOWN_FILES[0]}",
+        f"cat '/mnt/{WORKSPACE_TAG}/{KNOWN_FILES[1]}'",
     ]
     assert CHECKS["seed-file"].command == f"cat {SEED_MARKER}"
     assert CHECKS["seed-hostname"].expected.accepts(SEED_HOSTNAME)
     assert f"/mnt/{EXPORT_TAG}/from-guest" in CHECKS["share-writable"].by_hand
-    assert f"/mnt/{CONSUMER_TAG}/{LIVE_FILE}" in CHECKS["share-live"].by_hand
+    assert f"/mnt/{WORKSPACE_TAG}/{LIVE_FILE}" in CHECKS["share-live"].by_hand
     assert GIVE_ROOT_THE_KEY.replace(" -n", "") in CHECKS["root-login-refused"].by_hand
 
 
