@@ -1,6 +1,5 @@
 """Commands in the image, as a consumer runs them: three starts, and one that is broken off."""
 
-import contextlib
 import hashlib
 import os
 import pty
@@ -20,6 +19,7 @@ import pytest
 from ci.consume.bundle import archive
 from ci.host.errors import BootError
 from ci.host.files import sha256_file
+from ci.host.qemu import QEMU, escape
 from ci.host.repository import ROOT
 from ci.machine import places
 from ci.machine.machine import Machine
@@ -27,6 +27,7 @@ from ci.machine.spec import SessionSpec
 from tests.support.building import Built
 from tests.support.consuming import Consumer, manifest
 from tests.support.pythons import interpreter
+from tests.support.qemus import running_with
 
 pytestmark = pytest.mark.integration
 
@@ -91,36 +92,17 @@ def started(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         assert_nothing_is_left(place)
 
 
-def living(word: Path) -> list[str]:
-    """The command lines of processes that have `word` in them."""
-    lines = []
-    for file in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            lines.append(file.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
-    return [line for line in lines if os.fspath(word) in line]
-
-
-def qemus(place: Place) -> list[int]:
-    return [
-        int(file.parent.name)
-        for file in Path("/proc").glob("[0-9]*/cmdline")
-        if (words := _read(file).split(b"\0"))[0].endswith(b"qemu-system-x86_64")
-        and any(os.fsencode(place.workspace).replace(b",", b",,") in word for word in words)
-    ]
-
-
-def _read(file: Path) -> bytes:
-    with contextlib.suppress(OSError):
-        return file.read_bytes()
-    return b""
+def qemus(place: Place) -> dict[int, list[str]]:
+    running = running_with(escape(place.workspace))
+    return {pid: words for pid, words in running.items() if words[0].endswith(QEMU)}
 
 
 def assert_nothing_is_left(place: Place, *, files: bool = False) -> None:
     """No process; and no sockets and keys, unless whoever would have removed these `files` was killed."""
     until = time.monotonic() + 20
-    while (left := [*map(str, qemus(place)), *living(place.runtime)]) and time.monotonic() < until:
+    while (left := qemus(place) | running_with(os.fspath(place.runtime))) and time.monotonic() < until:
         time.sleep(0.05)  # ssh notices a moment later that its machine is gone
-    assert left == []
+    assert left == {}
     if not files:
         found = place.runtime.rglob("*")
         assert [path.name for path in found if path.is_socket() or path.name.startswith("key")] == []

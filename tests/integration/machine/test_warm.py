@@ -21,6 +21,7 @@ from ci.machine.kept import DEVICES, RECORD, Kept, UnusableError
 from ci.machine.machine import Machine
 from ci.machine.spec import DISK, MEMORY, SessionSpec
 from tests.support.building import Built
+from tests.support.qemus import running_with
 
 pytestmark = pytest.mark.integration
 
@@ -189,9 +190,5 @@ def test_a_run_that_is_killed_at_any_moment_leaves_a_whole_state_and_no_process(
         state.verify(name)
 
 
-def _machines(word: Path) -> list[str]:
-    lines = []
-    for file in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            lines.append(file.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
-    return [line for line in lines if os.fspath(word) in line and "qemu-system" in line]
+def _machines(word: Path) -> list[list[str]]:
+    return [line for line in running_with(os.fspath(word)).values() if any("qemu-system" in part for part in line)]
