@@ -39,8 +39,11 @@ def main(options: argparse.Namespace, reporter: Reporter) -> None:
         findings = [*quick_findings(ROOT / "dist", cache_folder()), check_accelerator()]
     if not options.quick:
         findings += _try_appliance(findings, reporter)
-    rows = [(finding.name, finding.found, finding.status, finding.fix) for finding in findings]
-    reporter.table("Prerequisites", ("what", "found", "status", "fix"), rows)
+    rows = [(finding.name, finding.found, finding.status) for finding in findings]
+    reporter.table("Prerequisites", ("what", "found", "status"), rows)
+    for finding in findings:  # below the table, where no column breaks a command
+        if finding.status is Status.WARNING and finding.fix:
+            reporter.note(f"{finding.name}: {finding.fix}")
     raise_for(findings)
     reporter.note("This machine can build and boot images.")
 

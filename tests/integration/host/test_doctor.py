@@ -37,8 +37,8 @@ def test_the_whole_examination_passes_here_with_one_start_of_the_appliance(
 def test_without_guestfish_it_says_what_to_install(tmp_path: Path) -> None:
     completed = doctor("--quick", env={"PATH": path_without(tmp_path / "bin", "guestfish")}, ok=3)
     assert "not installed" in row(completed, "guestfish")
-    assert "make setup" in row(completed, "guestfish")
     assert "this machine lacks guestfish (not installed)" in completed.stderr
+    assert "guestfish: make setup" in completed.stderr
 
 
 def test_an_unreadable_kernel_is_found_before_the_appliance_is_tried(tmp_path: Path) -> None:
@@ -50,7 +50,8 @@ def test_an_unreadable_kernel_is_found_before_the_appliance_is_tried(tmp_path: P
 def test_an_appliance_that_cannot_start_shows_libguestfss_own_reason(tmp_path: Path) -> None:
     completed = doctor(env={"LIBGUESTFS_PATH": str(tmp_path), "LIBGUESTFS_CACHEDIR": str(tmp_path)}, ok=3)
     assert "MISSING" in row(completed, "appliance starts")
-    assert "libguestfs-test-tool" in row(completed, "appliance starts")
+    assert "appliance starts: " in completed.stderr
+    assert "libguestfs-test-tool" in completed.stderr
 
 
 def test_an_examination_leaves_nothing_behind(tmp_path: Path) -> None:
