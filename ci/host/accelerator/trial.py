@@ -65,7 +65,7 @@ def kernel_argv(qemu_args: Sequence[str], cpus: int, kernel: Path, ramdisk: Path
         "-serial", "stdio",
         "-kernel", os.fspath(kernel),
         "-initrd", os.fspath(ramdisk),
-        "-append", "console=ttyS0 earlyprintk=serial,ttyS0 ignore_loglevel panic=-1",
+        "-append", "console=ttyS0 earlyprintk=serial,ttyS0 ignore_loglevel panic=-1 no_timer_check",  # as the image's
         "-drive", f"file={escape(disk)},format=raw,if=virtio,readonly=on",
     )
     # fmt: on

@@ -89,6 +89,7 @@ ANSWERS = {
     "root-size": ("19.35", "2.87"),
     "root-free": ("18.01", "14.99"),
     "root-device": ("BOOT_IMAGE=/boot/vmlinuz root=UUID=1-2 ro", "BOOT_IMAGE=/boot/vmlinuz root=/dev/sda1 ro"),
+    "late-timer": ("quiet no_timer_check systemd.show_status=error", "quiet no_timer_checks"),
     "initrd-per-kernel": ("", "/boot/vmlinuz-6.1.0-1-amd64"),
     "9p-modules": ("/sys/module/9p\n/sys/module/9pnet_virtio", "/sys/module/9p"),
     "no-share-no-mount": ("", "work /mnt/work 9p ro 0 0"),
