@@ -22,17 +22,11 @@ settings.register_profile("searching", settings.get_profile("repeatable"), deran
 settings.load_profile("repeatable")
 
 TESTS = Path(__file__).parent
-# The files that take longest, dearest first: for workers of pytest-xdist, each of which takes the next file that nobody
-# has (`-n 2 --dist loadfile --no-loadscope-reorder`). The first two do not wait for each other's image.
-LONG = (
-    "boot/test_boot_test.py",
-    "workflows/test_real_release.py",
-    "workflows/test_release_run.py",
-    "workflows/test_mutations.py",
-    "workflows/test_pull_request_run.py",
-    "boot/test_consumer_machine.py",
-    "host/test_accelerator.py",
-)
+# For two workers of pytest-xdist, each of which takes the next file that nobody has (`-n 2 --dist loadfile
+# --no-loadscope-reorder`): the first file makes what all wait for that need an image. Meanwhile the other worker has
+# the second, and those that need none; the third is what the first worker takes beforehand.
+FIRST = ("workflows/test_real_release.py", "host/test_accelerator.py", "boot/test_consumer_machine.py")
+BASE = "base"  # the fixture that everything with an image stands on
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -44,8 +38,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = [item for item in items if item.get_closest_marker("full")]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if not item.get_closest_marker("full")]
-    ranks = {TESTS / "integration" / name: rank for rank, name in enumerate(LONG)}
-    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
+    ranks = {TESTS / "integration" / name: rank for rank, name in enumerate(FIRST)}
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks) + (BASE in getattr(item, "fixturenames", ()))))
 
 
 @pytest.hookimpl(trylast=True)  # when the profile that was asked for is loaded

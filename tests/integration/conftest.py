@@ -1,4 +1,4 @@
-"""The heavy things, made once for all tests: a base like Ubuntu's, an image built from it, and a hostile base."""
+"""The heavy things, made once for all tests: a hostile base like Ubuntu's, and an image built from it."""
 
 import os
 from collections.abc import Iterator
@@ -7,13 +7,8 @@ from pathlib import Path
 import pytest
 
 from ci.demo import throwaway_key
-from ci.host import qcow2
 from ci.host.accelerator import Acceleration, probe
-from ci.host.appliance import guestfish
-from ci.host.repository import BUILD, ROOT
 from ci.host.workspace import cache_folder, exclusive
-from ci.image.base.bootstrap import bootstrap_base
-from ci.image.definition import load_definition
 from tests.support.building import EPOCH, Built, build, built_in
 from tests.support.fault_server import FaultServer
 from tests.support.quiet import quiet_reporter
@@ -35,22 +30,8 @@ def acceleration() -> Acceleration:
 
 
 @pytest.fixture(scope="session")
-def bookworm_base(acceleration: Acceleration) -> Path:
-    bootstrap = load_definition("bookworm", BUILD / "images").base.bootstrap
-    assert bootstrap is not None
-    base = bootstrap_base(
-        bootstrap,
-        recipe=BUILD / "bootstrap",
-        cache=cache_folder(),
-        acceleration=acceleration,
-        reporter=quiet_reporter(),
-    )
-    return base.path
-
-
-@pytest.fixture(scope="session")
 def base(acceleration: Acceleration) -> Path:
-    """A base image that is stricter than Ubuntu 22.04's."""
+    """A base image that is stricter than Ubuntu 22.04's, and has everything wrong."""
     return make_standin(cache_folder(), acceleration, quiet_reporter()).path
 
 
@@ -87,29 +68,10 @@ def stranger(keys: Path) -> Signer:
 
 @pytest.fixture(scope="session")
 def built(base: Path, identity: Path, shared: Path) -> Built:
-    """An image with nothing of an earlier build in it; test_reproducible.py makes it once more."""
+    """An image with nothing of an earlier build in it; workflows/test_real_release.py makes it once more."""
     output = shared / "dist"
     with exclusive(shared / "dist.lock"):
         if not output.exists():
             build(shared / "dist.part", base, identity, "--no-cache", environment=EPOCH)
             (shared / "dist.part").rename(output)
     return built_in(output, base, identity)
-
-
-@pytest.fixture(scope="session")
-def hostile_base(base: Path, acceleration: Acceleration, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The base with everything wrong that hostile.sh can think of, and all of its packages marked as wanted."""
-    folder = tmp_path_factory.mktemp("hostile")
-    disk, hostile = folder / "disk.qcow2", folder / "hostile.qcow2"
-    qcow2.create_overlay(base, disk, qcow2.virtual_size(base))
-    with guestfish.session(disk, "qcow2", acceleration=acceleration, temporary=folder) as guest:
-        guest.start()
-        guest.command("mount", "/dev/sda1", "/")
-        guest.command("upload", ROOT / "tests/support/guest/hostile.sh", "/root/hostile.sh")
-        code, output = guest.shell("sh /root/hostile.sh", timeout=acceleration.scaled(120))
-        assert code == 0, output
-        guest.command("rm-f", "/etc/resolv.conf")
-        guest.command("write", "/etc/resolv.conf", "nameserver 192.0.2.53\n")
-    qcow2.convert_compressed(disk, hostile)
-    disk.unlink()
-    return hostile

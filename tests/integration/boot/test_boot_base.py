@@ -24,7 +24,9 @@ from ci.host.files import sha256_file
 from ci.host.process import held_port
 from tests.support.building import Built
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+# By day test_ssh.py and test_machine.py ask the same of small guests, and the boots of the release in
+# workflows/test_real_release.py are of whole ones, one with a seed.
+pytestmark = [pytest.mark.integration, pytest.mark.full, pytest.mark.timeout(900)]
 
 PASSWORD = "open sesame"  # noqa: S105 - of a guest that lives for a minute
 

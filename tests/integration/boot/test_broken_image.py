@@ -86,4 +86,8 @@ def test_every_fault_of_a_broken_image_is_found(
     settings = BootSettings(image=disk, acceleration=acceleration, record=built.record, keep_running=told.append)
     results = asyncio.run(looked_into(boot_all(settings, tmp_path, quiet_reporter(), this_machine(at_most=1)), told))
     assert results.error is None
-    assert {check.id for check in results.checks if check.outcome is Outcome.FAILED} == FOUND
+    actual = {check.id: check.actual for check in results.checks if check.outcome is Outcome.FAILED}
+    assert actual.keys() == FOUND
+    # A fault that is not ours may not hide behind one.
+    assert [line.split()[0] for line in actual["failed-units"].splitlines()] == ["broken.service"]
+    assert (actual["login-users"], actual["set-id"]) == ("stranger", "chsh")

@@ -1,4 +1,4 @@
-"""The build, for real: what it makes of a clean base, seen from outside and from inside the image."""
+"""The build, for real: what it makes of a hostile base, seen from outside and from inside the image."""
 
 import json
 import re

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Everything a careless or malicious base image may bring. Runs inside the base's file system.
+# Everything a careless or malicious base image may bring. Runs inside the base's file system, when it is bootable; and as
+# libguestfs exchanges /etc/resolv.conf meanwhile, that is customize.sh's.
 set -eu
 export DEBIAN_FRONTEND=noninteractive
 
@@ -70,8 +71,6 @@ network:
 NETPLAN
 printf '[Match]\nName=*\n[Network]\nAddress=192.0.2.8/24\n' >/etc/systemd/network/00-static.network
 printf '[Match]\nMACAddress=52:54:00:de:ad:02\n[Link]\nName=wan\n' >/etc/systemd/network/00-rename.link
-rm -f /etc/resolv.conf
-echo 'nameserver 192.0.2.53' >/etc/resolv.conf
 echo '127.0.0.1 localhost' >/etc/hosts
 
 # slow and failing units, failing mounts
@@ -113,8 +112,8 @@ echo '# in sources.list.d' >/etc/apt/sources.list
 echo 'RequiredBy=ssh.service' >>/lib/systemd/system/ssh.socket # its last section is [Install]
 systemctl enable ssh.socket
 
-# nothing that apt would remove by itself
-apt-mark showauto | xargs --no-run-if-empty apt-mark manual >/dev/null
+# a service that apt would remove by itself
+apt-mark manual rsyslog >/dev/null
 
 # what a used machine leaves behind
 printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d

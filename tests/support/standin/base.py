@@ -1,4 +1,5 @@
-"""A stand-in for Ubuntu 22.04's cloud image, stricter than it: Debian 11, which is older, with what Ubuntu has besides.
+"""A stand-in for Ubuntu 22.04's cloud image, stricter than it: Debian 11, which is older, with what Ubuntu has besides,
+and then with everything wrong that hostile.sh can think of.
 
 What is known of the real one, and from where, is in packages.toml and customize.sh.
 """
@@ -14,17 +15,20 @@ from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest import mock
 
 from ci.host.accelerator import Acceleration
 from ci.host.process import Argument, run
 from ci.host.progress import Reporter
 from ci.host.repository import BUILD
+from ci.image.base import bootstrap
 from ci.image.base.base_image import VerifiedBase
-from ci.image.base.bootstrap import bootstrap_base
 from ci.image.definition import load_definition
 
 HERE = Path(__file__).parent
 IMAGE = "bullseye"
+CUSTOMIZE = "customize.sh"
+HOSTILE = HERE.parent / "guest/hostile.sh"
 EPOCH = 1700000000  # of all files: the same packages every time, and with them the same base
 # What in Ubuntu's image no metapackage asks for.
 OTHER_PACKAGES = ("networkd-dispatcher",)
@@ -35,21 +39,29 @@ _NAME = re.compile(r"(?:^|,)\s*([a-z0-9][a-z0-9+.-]*)")
 
 
 def make_standin(cache: Path, acceleration: Acceleration, reporter: Reporter) -> VerifiedBase:
-    """The base image, from `cache` where it is there already."""
-    bootstrap = load_definition(IMAGE, BUILD / "images").base.bootstrap
-    assert bootstrap is not None
-    packages = tuple(sorted({*bootstrap.packages, *OTHER_PACKAGES, *debian_packages(read_facts())}))
+    """The base image, from `cache` where it is there already; the same for all tests."""
+    debian = load_definition(IMAGE, BUILD / "images").base.bootstrap
+    assert debian is not None
+    packages = tuple(sorted({*debian.packages, *OTHER_PACKAGES, *debian_packages(read_facts())}))
+    mmdebstrap_argv = bootstrap.mmdebstrap_argv
     with TemporaryDirectory(prefix="toolsmith-standin-") as folder:
-        recipe = Path(folder) / "recipe"
-        recipe.mkdir()
-        write_recipe(recipe)
-        return bootstrap_base(
-            bootstrap.model_copy(update={"packages": packages}),
-            recipe=recipe,
-            cache=cache,
-            acceleration=acceleration,
-            reporter=reporter,
-        )
+        recipe = Path(folder)
+        recipe.chmod(0o755)  # as another user than root, mmdebstrap has subordinate users run the hook
+        hook = write_recipe(recipe)
+
+        def with_hook(*arguments: Any) -> list[str]:  # noqa: ANN401 - as they are
+            program, *options = mmdebstrap_argv(*arguments)
+            return [program, f"--customize-hook={hook}", *options]
+
+        # In the chroot, which this machine runs at its full speed, and not in the appliance.
+        with mock.patch.object(bootstrap, "mmdebstrap_argv", with_hook):
+            return bootstrap.bootstrap_base(
+                debian.model_copy(update={"packages": packages}),
+                recipe=recipe,
+                cache=cache,
+                acceleration=acceleration,
+                reporter=reporter,
+            )
 
 
 def read_facts() -> Facts:
@@ -63,23 +75,33 @@ def debian_packages(facts: Facts) -> set[str]:
     return set(_NAME.findall(relations)) - facts.keys()
 
 
-def write_recipe(recipe: Path) -> None:
-    """How to make a disk of the packages: as for Debian, and then Ubuntu's."""
-    ours = BUILD / "bootstrap"
-    shutil.copy(ours / "layout.sfdisk", recipe)
+def write_recipe(recipe: Path) -> Path:
+    """How to make a disk of the packages: as Debian's, but spoilt; returns the hook that adds Ubuntu's before."""
+    shutil.copy(BUILD / "bootstrap/layout.sfdisk", recipe)
+    finish = [(BUILD / "bootstrap/finish.sh").read_text(), HOSTILE.read_text()]
+    (recipe / "finish.sh").write_text("\n".join(finish))
     packed = base64.encodebytes(packages_tar()).decode("ascii")
-    unpack = f"mkdir /standin\nbase64 --decode <<'PACKAGES' | tar --extract --directory /standin\n{packed}PACKAGES\n"
-    parts = [(ours / "finish.sh").read_text(), unpack, (HERE / "customize.sh").read_text()]
-    (recipe / "finish.sh").write_text("\n".join(parts))
+    hook = recipe / "hook.sh"
+    hook.write_text(
+        "#!/bin/sh\nset -eu\n"
+        'mkdir "$1/standin"\n'
+        f"base64 --decode <<'FILES' | tar --extract --directory \"$1/standin\"\n{packed}FILES\n"
+        'chroot "$1" env DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 sh -eu /standin/customize.sh\n'
+    )
+    hook.chmod(0o755)
+    return hook
 
 
 def packages_tar() -> bytes:
-    """All packages, as files of one tar archive."""
-    buffer = BytesIO()
-    with TemporaryDirectory(prefix="toolsmith-standin-") as folder, tarfile.open(fileobj=buffer, mode="w") as archive:
+    """All packages and the script that installs them, as files of one tar archive."""
+    files = {CUSTOMIZE: (HERE / CUSTOMIZE).read_bytes()}
+    with TemporaryDirectory(prefix="toolsmith-standin-") as folder:
         for name, facts in sorted(read_facts().items()):
-            content = make_package(Path(folder), name, facts).read_bytes()
-            entry = tarfile.TarInfo(f"{name}.deb")
+            files[f"{name}.deb"] = make_package(Path(folder), name, facts).read_bytes()
+    buffer = BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
             entry.size = len(content)
             archive.addfile(entry, BytesIO(content))
     return buffer.getvalue()

@@ -1,5 +1,5 @@
-# The bootstrapped Debian 11, with what Ubuntu's cloud image has: its own packages, marks and leftovers. Runs after
-# finish.sh, inside the guest's file system; the packages are in /standin.
+# The bootstrapped Debian 11, with what Ubuntu's cloud image has: its own packages, marks and leftovers. Runs in
+# mmdebstrap's chroot, before finish.sh; the packages are in /standin.
 # Facts: livecd-rootfs, branch ubuntu/jammy (live-build/ubuntu-cpc/hooks.d, live-build/functions).
 
 printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
@@ -45,6 +45,6 @@ chmod 755 /etc/grub.d/01_track_initrdless_boot_fallback
 printf 'net.ipv6.conf.all.use_tempaddr = 0\nnet.ipv6.conf.default.use_tempaddr = 0\n' >/etc/sysctl.d/99-cloudimg-ipv6.conf
 mkdir -p /var/lib/apt/periodic /var/lib/update-notifier
 touch /var/lib/update-notifier/dpkg-run-stamp
-rm -f /etc/resolv.conf
-ln -s ../run/systemd/resolve/stub-resolv.conf /etc/resolv.conf
 systemctl enable --quiet systemd-resolved.service
+rm -f /etc/resolv.conf
+echo 'nameserver 192.0.2.53' >/etc/resolv.conf # in the place of systemd-resolved's: see hostile.sh
