@@ -50,14 +50,15 @@ BUSES: Mapping[str, Devices] = {
     "usb-xhci": on_usb("qemu-xhci"),
     "usb-ehci": on_usb("usb-ehci"),
     "usb-uhci": on_usb("piix3-usb-uhci"),
-    "usb-uas": ("qemu-xhci,id=usb", "usb-uas,id=scsi,bus=usb.0", "scsi-hd,bus=scsi.0,drive=root"),
+    # SeaBIOS cannot read such a disk on xhci, whatever is on it.
+    "usb-uas": ("usb-ehci,id=usb", "usb-uas,id=scsi,bus=usb.0", "scsi-hd,bus=scsi.0,drive=root"),
     "lsi53c895a": on_scsi("lsi53c895a"),
     "megasas": on_scsi("megasas"),
     "pvscsi": on_scsi("pvscsi"),
     "am53c974": on_scsi("am53c974"),
 }
-# OVMF knows neither of the two.
-WITH_OVMF = [bus for bus in BUSES if bus not in ("megasas", "am53c974")]
+# OVMF knows none of these.
+WITH_OVMF = [bus for bus in BUSES if bus not in ("megasas", "am53c974", "usb-uas")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
