@@ -182,7 +182,7 @@ def _go_on(
                 file.result()
             await_connection(folder, client, begin.watch)
             stdin = identity.inputs(host_key, public_key(folder))
-            Agent(begin.agent, begin.watch).execute([*PERL, *ssh.serve(tuple(spec.exports))], stdin)
+            Agent(begin.agent, begin.watch).execute(PERL, stdin)
         unless_up.pop_all()
     return begin.started
 
