@@ -211,12 +211,12 @@ def test_the_end_of_a_run_is_the_end_of_its_machine(built: Built, place: Place) 
     assert_nothing_is_left(place)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
 def test_a_start_that_is_broken_off_leaves_nothing(built: Built, place: Place, number: signal.Signals) -> None:
     with place.popen(COMMAND, "run", "--image", built.image, "--", "true") as child:
         while not qemus(place):
             assert child.poll() is None
             time.sleep(0.05)
         child.send_signal(number)
-        assert child.wait(120) == (130 if number == signal.SIGINT else -signal.SIGKILL)
+        assert child.wait(120) == (-number if number == signal.SIGKILL else 128 + number)
     assert_nothing_is_left(place, files=number == signal.SIGKILL)
