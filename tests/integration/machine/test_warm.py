@@ -181,13 +181,37 @@ def test_a_run_that_is_killed_at_any_moment_leaves_a_whole_state_and_no_process(
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(0.3 + 4 * number / kills)
             child.send_signal(signal.SIGKILL)
-    until = time.monotonic() + 20
-    while (left := _machines(state.folder)) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert left == []
+    assert_none_runs(state.folder)
     assert kept.find(state.folder.parent, warm.circumstances(spec, acceleration)) == state
     for name in (MEMORY, DISK, DEVICES):
         state.verify(name)
+
+
+@pytest.mark.parametrize("megabytes", [0, 100])
+def test_a_run_that_is_killed_while_it_makes_a_state_leaves_none_and_no_process(
+    spec: SessionSpec, acceleration: Acceleration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, megabytes: int
+) -> None:
+    monkeypatch.setenv("TOOLSMITH_CACHE", os.fspath(tmp_path))
+    command = ROOT / "scripts/toolsmith-image"
+    argv: list[str | Path] = [command, "run", "--image", spec.image, "--workspace", spec.workspace, "--", "true"]
+    with subprocess.Popen(argv, stderr=subprocess.DEVNULL) as child:
+        while sum(path.stat().st_blocks >> 11 for path in tmp_path.glob(f"warm/*/state/{MEMORY}")) <= megabytes:
+            assert child.poll() is None
+            time.sleep(0.05)
+        child.send_signal(signal.SIGKILL)
+    assert_none_runs(tmp_path)
+    states = kept.states_folder()
+    assert kept.find(states, warm.circumstances(spec, acceleration)) is None
+    with warm._room(states, 1):  # the next one takes away what is left
+        pass
+    assert [path for path in states.iterdir() if path.is_dir()] == []
+
+
+def assert_none_runs(word: Path) -> None:
+    until = time.monotonic() + 20
+    while (left := _machines(word)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert left == []
 
 
 def _machines(word: Path) -> list[list[str]]:
