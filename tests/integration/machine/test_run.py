@@ -181,6 +181,11 @@ def test_a_connection_that_was_lost_is_opened_anew(started: Place) -> None:
     assert control.exists()
 
 
+def test_the_rest_of_the_start_comes_by_itself(started: Place) -> None:
+    assert started.exec("sudo", "systemctl", "is-system-running", "--wait").stdout == b"running\n"
+    assert started.exec("systemctl", "is-active", "multi-user.target").stdout == b"active\n"
+
+
 def test_python_gets_what_a_command_came_to(started: Place, built: Built) -> None:
     machine = Machine(SessionSpec(built.image, started.workspace))
     machine.folder = started.runtime / places.OWN_NAME / "default"
