@@ -83,7 +83,8 @@ if (!fork) {
 
 # As a connection to ssh.service would be served, in its unit: so it does not end with the agent.
 syscall(112); # setsid
-put '>', '/sys/fs/cgroup/system.slice/ssh.service/cgroup.procs', 0644, $$;
+open my $unit, '>', '/sys/fs/cgroup/system.slice/ssh.service/cgroup.procs' or die "the unit: $!\n";
+(print $unit $$) && close $unit or die "the unit: $!\n";
 open STDIN, '+<', '/dev/virtio-ports/toolsmith.login' or die "the channel: $!\n";
 open STDOUT, '>&', \*STDIN or die "the channel: $!\n";
 exec '/usr/sbin/sshd', '-i';

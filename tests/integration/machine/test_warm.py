@@ -98,8 +98,8 @@ def test_two_resumed_at_once_are_two_machines_at_the_right_time_each_with_its_sh
             machine = held.enter_context(Machine(SessionSpec(spec.image, workspace), acceleration, told))
             assert told.notes == []
             before = time.time()
-            done = machine.run(["sh", "-c", "cat name; date +%s.%N >&2; ls /mnt"])
-            assert done.stdout == f"{name}work\n"
+            done = machine.run(["sh", "-c", "cat name; date +%s.%N >&2; ls /mnt; umask"])
+            assert done.stdout == f"{name}work\n0022\n"
             # The hardware clock tells whole seconds, and a busy machine lets a guest wait.
             assert before - 3 < float(done.stderr) < time.time() + 1
             said.append(machine.run(["python3", "-c", IDENTITIES]).stdout.split())
