@@ -19,6 +19,7 @@ from ci.machine import ssh
 from ci.machine.agent import Agent
 from ci.machine.channel import connected
 from ci.machine.exit import explain_exit
+from ci.machine.identity import GO_ON
 from ci.machine.monitor import Monitor
 from ci.machine.spec import AGENT, CHANNELS, CONSOLE, MONITOR, SessionSpec, StateFiles
 from ci.machine.watch import LIMIT_SECONDS, Watch
@@ -110,6 +111,7 @@ def log_in(folder: Path, exports: tuple[str, ...], connection: socket.socket, wa
         agent.add_authorized_key(ssh.USER, public_key(folder))
         await_connection(folder, client, watch)
         agent.execute(ssh.serve(exports))
+        agent.execute(GO_ON)
 
 
 @contextlib.contextmanager

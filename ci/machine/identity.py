@@ -91,6 +91,9 @@ exec '/usr/sbin/sshd', '-i';
 die "sshd: $!\n";
 """
 
+# What begins the rest of the start some time after a login, as SCRIPT does, where an image holds that back.
+GO_ON = ["/bin/sh", "-c", "sleep 10; exec systemctl --no-block stop fountainkit-later.service"]
+
 # What a machine does before its state is kept, as a shell's command: nothing is half done in it or about to begin,
 # and what a login reads is in memory. Where the image can hold back the rest of its start, it goes on doing that.
 PREPARE = r"""

@@ -44,3 +44,4 @@ def test_the_guest_holds_back_the_rest_of_its_start_where_the_channel_is_that_a_
     assert unit in (GUEST / "etc/systemd/system/fountainkit-rest.service").read_text()
     assert unit in identity.PREPARE
     assert unit in identity.SCRIPT
+    assert unit in identity.GO_ON[-1]
