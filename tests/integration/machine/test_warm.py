@@ -89,7 +89,7 @@ def test_two_resumed_at_once_are_two_machines_at_the_right_time_each_with_its_sh
     state: Kept, spec: SessionSpec, acceleration: Acceleration, tmp_path: Path
 ) -> None:
     with contextlib.ExitStack() as held:
-        said = []
+        said, machines = [], []
         for name in ("one", "other"):
             workspace = tmp_path / name
             workspace.mkdir()
@@ -97,6 +97,7 @@ def test_two_resumed_at_once_are_two_machines_at_the_right_time_each_with_its_sh
             told = Told()
             machine = held.enter_context(Machine(SessionSpec(spec.image, workspace), acceleration, told))
             assert told.notes == []
+            machines.append(machine)
             before = time.time()
             done = machine.run(["sh", "-c", "cat name; date +%s.%N >&2; ls /mnt; umask"])
             assert done.stdout == f"{name}work\n0022\n"
@@ -104,8 +105,8 @@ def test_two_resumed_at_once_are_two_machines_at_the_right_time_each_with_its_sh
             assert before - 3 < float(done.stderr) < time.time() + 1
             said.append(machine.run(["python3", "-c", IDENTITIES]).stdout.split())
         # The rest of the start comes by itself, D-Bus among it, through which `systemctl` asks for everybody.
-        assert machine.run(["sudo", "systemctl", "is-system-running", "--wait"]).stdout == "running\n"
-        assert machine.run(["systemctl", "is-active", "multi-user.target", "ssh"]).stdout == "active\nactive\n"
+        assert machines[0].run(["sudo", "systemctl", "is-system-running", "--wait"]).stdout == "running\n"
+        assert machines[0].run(["systemctl", "is-active", "multi-user.target", "ssh"]).stdout == "active\nactive\n"
     one, other = said
     assert len(one) == len(other) == 7
     assert not set(one) & set(other)
