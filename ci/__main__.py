@@ -1,12 +1,10 @@
-"""The one command that people type: `scripts/toolsmith-image` starts this. Without an argument it lists the others."""
+"""The one command that people type: `scripts/toolsmith-image` starts this. Without an argument it lists the others.
 
-import argparse
-import ast
-import difflib
+What only some of it needs is imported there: `exec` takes a tenth of a second, and half of that would be for this.
+"""
+
 import importlib
 import runpy
-import shlex
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,12 +44,16 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def summary(name: str) -> str:
     """The first line of the command's docstring, read without importing it."""
+    import ast  # noqa: PLC0415
+
     text = ast.get_docstring(ast.parse(ROOT.joinpath(*COMMANDS[name].split(".")).with_suffix(".py").read_bytes()))
     return text.partition("\n")[0] if text else ""
 
 
 def listing(columns: int) -> str:
     """The commands by group, in so many columns."""
+    import argparse  # noqa: PLC0415
+
     parser = argparse.ArgumentParser(
         usage=argparse.SUPPRESS,
         description=HEADING,
@@ -67,7 +69,9 @@ def listing(columns: int) -> str:
 
 def completion(shell: str) -> str:
     """What completes the commands of people in a shell. To be kept in a file: it takes a second to be made."""
-    import shtab  # noqa: PLC0415 - and all commands: no other start shall wait for them
+    import argparse  # noqa: PLC0415
+
+    import shtab  # noqa: PLC0415
 
     whole = argparse.ArgumentParser(prog=PROGRAM)
     commands = whole.add_subparsers()
@@ -84,6 +88,8 @@ def main(argv: Sequence[str]) -> None:
     """Run the command that comes first; exits with its code, or with 2 where there is none of that name."""
     match argv:
         case [] | ["-h" | "--help"]:
+            import shutil  # noqa: PLC0415
+
             sys.stdout.write(listing(shutil.get_terminal_size().columns))
         case ["--version"]:
             sys.stdout.write(f"{PROGRAM} {importlib.import_module('ci.host.repository').described()}\n")
@@ -93,6 +99,9 @@ def main(argv: Sequence[str]) -> None:
             sys.argv = [PROGRAM, *others]
             runpy.run_module(COMMANDS[name], run_name="__main__")
         case _:
+            import difflib  # noqa: PLC0415
+            import shlex  # noqa: PLC0415
+
             near = "".join(f"; {PROGRAM} {name}?" for name in difflib.get_close_matches(argv[0], COMMANDS, 1))
             told = f"error: a command comes first, and {shlex.join(argv)} is none{near}"
             sys.stderr.write(f"{told}\nnext:  {PROGRAM} lists them\n")

@@ -6,14 +6,13 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from ci.host.errors import Interrupted
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from ci.host.files import interrupting
 
 T = TypeVar("T")
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run `main` to its end. SIGINT and SIGTERM cancel it, so that its blocks clean up, and then raise Interrupted.
+    """Run `main` to its end. What interrupts us cancels it, so that its blocks clean up, and then raise Interrupted.
 
     A handler that raises would do so in whatever callback is running, and the loop swallows what callbacks raise.
     """
@@ -40,8 +39,8 @@ async def _interruptible(main: Coroutine[Any, Any, T]) -> T:
             task.cancel()
         arrived.append(signum)
 
-    before = {signum: signal.getsignal(signum) for signum in SIGNALS}
-    for signum in SIGNALS:
+    before = {signum: signal.getsignal(signum) for signum in interrupting()}
+    for signum in before:
         loop.add_signal_handler(signum, interrupt, signum)
     try:
         return await task

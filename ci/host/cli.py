@@ -20,7 +20,7 @@ from types import FrameType, TracebackType
 from typing import IO, NoReturn, TypeVar
 
 from ci.host.errors import HostError, Interrupted, ToolsmithError
-from ci.host.files import signals_handled
+from ci.host.files import interrupting, signals_handled
 from ci.host.open_folder import OpenFolder
 from ci.host.progress import Reporter
 from ci.host.secrets import mask_proxies, masked
@@ -182,7 +182,7 @@ def _logging(to_file: logging.FileHandler, *, verbose: bool) -> Iterator[None]:
 
 def _interrupt(signum: int, _frame: FrameType | None) -> None:
     # A second signal must not break the clean-up the first one started.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in interrupting():
         signal.signal(number, signal.SIG_IGN)
     raise Interrupted(signum)
 

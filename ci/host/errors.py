@@ -160,7 +160,7 @@ class UnprovenError(ToolsmithError):
 
 
 class Interrupted(BaseException):
-    """SIGINT or SIGTERM arrived. Not an `Exception`, so that no handler on the way swallows it."""
+    """SIGINT, SIGTERM or SIGHUP arrived. Not an `Exception`, so that no handler on the way swallows it."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signum)

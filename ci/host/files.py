@@ -88,10 +88,16 @@ def publish_together(staged: Sequence[Path], folder: Path, *, supersedes: Sequen
     sync(folder)
 
 
+def interrupting() -> tuple[signal.Signals, ...]:
+    """What ends us: SIGINT, SIGTERM, and SIGHUP, of a terminal that was closed, unless nohup(1) has us ignore it."""
+    hangup = () if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else (signal.SIGHUP,)
+    return signal.SIGINT, signal.SIGTERM, *hangup
+
+
 @contextmanager
 def signals_handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Have `handler` told of SIGINT and SIGTERM until the block is done."""
-    before = {signum: signal.signal(signum, handler) for signum in (signal.SIGINT, signal.SIGTERM)}
+    """Have `handler` told of `interrupting` signals until the block is done."""
+    before = {signum: signal.signal(signum, handler) for signum in interrupting()}
     try:
         yield
     finally:
@@ -101,7 +107,7 @@ def signals_handled(handler: Callable[[int, FrameType | None], None]) -> Iterato
 
 @contextmanager
 def delayed_signals() -> Iterator[None]:
-    """Hold SIGINT and SIGTERM back until the block is done, then deliver them.
+    """Hold `interrupting` signals back until the block is done, then deliver them.
 
     A mask would not do: another thread of ours could still take the signal.
     """

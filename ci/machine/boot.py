@@ -3,6 +3,7 @@
 import contextlib
 import os
 import socket
+import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from ci.machine import ssh
 from ci.machine.agent import Agent
 from ci.machine.channel import connected
 from ci.machine.exit import explain_exit
+from ci.machine.identity import GO_ON
 from ci.machine.monitor import Monitor
 from ci.machine.spec import AGENT, CHANNELS, CONSOLE, MONITOR, SessionSpec, StateFiles
 from ci.machine.watch import LIMIT_SECONDS, Watch
@@ -85,8 +87,14 @@ def begun(
         with listening(folder) as handles, (folder / QEMU_LOG).open("wb") as log, signals_delayed():
             console = held.enter_context(connected(folder / CONSOLE))
             agent = held.enter_context(connected(folder / AGENT))
-            argv = spec.argv(acceleration, handles, state)
-            started = Started(process.launch(argv, handles=[*handles.values()], output=log, stays=stays), folder)
+            qemu = process.launch(
+                spec.argv(acceleration, handles, state),
+                handles=[*handles.values()],
+                output=log,
+                stays=stays,
+                env=_temporary(),
+            )
+            started = Started(qemu, folder)
             unless_up.callback(started.end)
         watch = Watch(console, acceleration, lambda tail: _why_ended(started, tail, acceleration), limit)
         try:
@@ -103,6 +111,7 @@ def log_in(folder: Path, exports: tuple[str, ...], connection: socket.socket, wa
         agent.add_authorized_key(ssh.USER, public_key(folder))
         await_connection(folder, client, watch)
         agent.execute(ssh.serve(exports))
+        agent.execute(GO_ON)
 
 
 @contextlib.contextmanager
@@ -188,6 +197,11 @@ def await_connection(folder: Path, client: process.Launched, watch: Watch) -> No
     with Monitor(folder / MONITOR) as monitor:
         while client.poll() is None and not monitor.is_connected(ssh.LOGIN):
             watch.pause(PAUSE_SECONDS, "ssh's connection to the guest's channel")
+
+
+def _temporary() -> dict[str, str]:
+    """Where QEMU has what the guest writes to its disk: it takes TMPDIR as it is, and we what can be written to."""
+    return {"TMPDIR": tempfile.gettempdir()} if "TMPDIR" in os.environ else {}
 
 
 def _read_to_end(client: process.Launched, watch: Watch) -> str:

@@ -73,7 +73,8 @@ def states_folder() -> Path:
         with OpenFolder.at(path.parent) as parent, parent.folder(path.name) as folder:
             _require_private(os.fstat(folder.handle), path)
     except (OSError, HostError) as error:
-        raise UnusableError(f"{path} cannot be used: {error}") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UnusableError(f"{path} cannot be used: {why}") from error
     if not os.access(path, os.W_OK):
         raise UnusableError(f"{path} cannot be written to")
     return path

@@ -4,7 +4,6 @@ import contextlib
 import os
 import re
 import stat
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +45,8 @@ def find(name: str) -> Path | None:
 @contextlib.contextmanager
 def private_folder() -> Iterator[Path]:
     """A new folder, removed at the end of the block."""
+    import tempfile  # noqa: PLC0415 - `exec` does without, and it takes a while
+
     base = tempfile.gettempdir()
     short = len(os.fsencode(base)) < PATH_BYTES
     with tempfile.TemporaryDirectory(prefix="toolsmith-", dir=base if short else "/tmp") as name:  # noqa: S108

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -33,6 +34,8 @@ FORMAT = "1"
 MAKING = ".making"
 # Of the disk that a state may take besides the memory: what a start writes, and QEMU's devices.
 DISK_BYTES = 64 << 20
+# Of a disk that is full something is left, less than is wanted in one piece.
+FULL_BYTES = 1 << 20
 # A machine that is resumed answers at once, or not at all.
 RESUME_SECONDS = 15.0
 CPUINFO = Path("/proc/cpuinfo")
@@ -109,18 +112,30 @@ def _made(states: Path, facts: dict[str, str], spec: SessionSpec, folder: Path, 
             create_overlay(spec.image, state.disk, virtual_size(spec.image))
         except (OSError, ToolsmithError) as error:
             raise UnusableError(str(error)) from error
-        with contextlib.ExitStack() as ended, begun(spec, folder, acceleration, ended, state=state) as begin:
-            agent = Agent(begin.agent, begin.watch)
-            agent.answers()
-            agent.finish(SHELL)
-            with Monitor(folder / MONITOR) as monitor:
-                devices = monitor.save(MAX_DEVICES)
-                monitor.quit()
+        try:
+            devices = _saved(state, spec, folder, acceleration)
+        except ToolsmithError as error:
+            if shutil.disk_usage(states).free > FULL_BYTES:
+                raise
+            # Where QEMU cannot write to the machine's memory any more it dies of SIGBUS.
+            raise UnusableError(f"{states} is full: {error}") from error
         try:
             (state.folder / DEVICES).write_bytes(devices)
             return kept.keep(state.folder, states, facts)
         except OSError as error:
             raise UnusableError(str(error)) from error
+
+
+def _saved(state: StateFiles, spec: SessionSpec, folder: Path, acceleration: Acceleration) -> bytes:
+    """Start a machine, and leave its memory and disk in `state`; returns what QEMU's devices have."""
+    with contextlib.ExitStack() as ended, begun(spec, folder, acceleration, ended, state=state) as begin:
+        agent = Agent(begin.agent, begin.watch)
+        agent.answers()
+        agent.finish(SHELL)
+        with Monitor(folder / MONITOR) as monitor:
+            devices = monitor.save(MAX_DEVICES)
+            monitor.quit()
+    return devices
 
 
 @contextlib.contextmanager
@@ -182,7 +197,7 @@ def _go_on(
                 file.result()
             await_connection(folder, client, begin.watch)
             stdin = identity.inputs(host_key, public_key(folder))
-            Agent(begin.agent, begin.watch).execute([*PERL, *ssh.serve(tuple(spec.exports))], stdin)
+            Agent(begin.agent, begin.watch).execute(PERL, stdin)
         unless_up.pop_all()
     return begin.started
 

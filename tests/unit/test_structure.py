@@ -90,5 +90,6 @@ def test_the_documented_exit_codes_are_the_real_ones() -> None:
     text = (ROOT / "docs/exit-codes.md").read_text(encoding="utf-8")
     documented = {(int(code), cls) for code, cls in re.findall(r"^\| (\d+) \| `?(\w*)`? ?\|", text, re.MULTILINE)}
     real = {(error.exit_code, error.__name__) for error in error_classes()}
-    interrupted = {(errors.Interrupted(number).exit_code, "Interrupted") for number in (signal.SIGINT, signal.SIGTERM)}
+    signals = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+    interrupted = {(errors.Interrupted(number).exit_code, "Interrupted") for number in signals}
     assert documented == {(0, "")} | real | interrupted

@@ -181,6 +181,11 @@ def test_a_connection_that_was_lost_is_opened_anew(started: Place) -> None:
     assert control.exists()
 
 
+def test_the_rest_of_the_start_comes_by_itself(started: Place) -> None:
+    assert started.exec("sudo", "systemctl", "is-system-running", "--wait").stdout == b"running\n"
+    assert started.exec("systemctl", "is-active", "multi-user.target").stdout == b"active\n"
+
+
 def test_python_gets_what_a_command_came_to(started: Place, built: Built) -> None:
     machine = Machine(SessionSpec(built.image, started.workspace))
     machine.folder = started.runtime / places.OWN_NAME / "default"
@@ -211,12 +216,12 @@ def test_the_end_of_a_run_is_the_end_of_its_machine(built: Built, place: Place) 
     assert_nothing_is_left(place)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
 def test_a_start_that_is_broken_off_leaves_nothing(built: Built, place: Place, number: signal.Signals) -> None:
     with place.popen(COMMAND, "run", "--image", built.image, "--", "true") as child:
         while not qemus(place):
             assert child.poll() is None
             time.sleep(0.05)
         child.send_signal(number)
-        assert child.wait(120) == (130 if number == signal.SIGINT else -signal.SIGKILL)
+        assert child.wait(120) == (-number if number == signal.SIGKILL else 128 + number)
     assert_nothing_is_left(place, files=number == signal.SIGKILL)

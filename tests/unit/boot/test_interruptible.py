@@ -7,7 +7,8 @@ from ci.boot import interruptible
 from ci.host.errors import Interrupted
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.usefixtures("hangups")
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_in_a_callback_still_cleans_up_and_interrupts(signum: signal.Signals) -> None:
     handler = signal.getsignal(signum)
     cleaned = []

@@ -77,7 +77,8 @@ def test_a_bug_keeps_its_traceback() -> None:
         run(lambda: 1 // 0)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.usefixtures("hangups")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_cleans_up_and_gives_its_exit_code(number: signal.Signals, code: int) -> None:
     cleaned: list[str] = []
 

@@ -133,6 +133,15 @@ def test_a_signal_is_delivered_after_the_block_and_not_before() -> None:
         signal.signal(signal.SIGTERM, before)
 
 
+def test_a_hangup_that_is_ignored_stays_so() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with delayed_signals():
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_nothing_is_moved_when_a_file_cannot_be_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     staged = stage(tmp_path / "work", image="new", record="new")
     old = tmp_path / "record"

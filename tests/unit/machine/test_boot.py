@@ -1,4 +1,5 @@
 import argparse
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,14 @@ def test_what_is_missing_is_named_with_its_package(missing: str, monkeypatch: py
     with pytest.raises(HostError, match=f"^{missing} is not installed") as failure:
         boot.require_programs()
     assert "apt-get install" in failure.value.hint
+
+
+def test_qemu_has_its_temporary_files_where_they_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/usable")
+    monkeypatch.setenv("TMPDIR", "/nowhere")
+    assert boot._temporary() == {"TMPDIR": "/usable"}
+    monkeypatch.delenv("TMPDIR")
+    assert boot._temporary() == {}  # a disk, and not what may be memory
 
 
 def parsed(*argv: str) -> argparse.Namespace:

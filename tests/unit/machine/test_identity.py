@@ -1,4 +1,9 @@
-from ci.machine import identity
+import re
+
+from ci.host.repository import ROOT
+from ci.machine import identity, ssh
+
+GUEST = ROOT / "build" / "guest"
 
 KEY = ("-----BEGIN\nsecret\n-----END\n", "ssh-ed25519 AAAA\n")
 
@@ -20,4 +25,23 @@ def test_two_machines_are_told_nothing_that_is_the_same() -> None:
 
 def test_nothing_of_a_run_goes_in_before_the_machine_is_another_one() -> None:
     last = identity.SCRIPT.index("clock_settime")
-    assert min(map(identity.SCRIPT.index, ("authorized_keys", "mount-shares", "exec @ARGV"))) > last
+    assert min(map(identity.SCRIPT.index, ("authorized_keys", "mount_tag", "/usr/sbin/sshd"))) > last
+
+
+def test_shares_are_mounted_as_at_a_start() -> None:
+    script = (GUEST / "usr/lib/fountainkit/mount-shares").read_text()
+    (options,) = re.findall(r'mount -t 9p -o "(.*),msize=\$msize,nosuid,nodev"', script)
+    assert f"'{options},msize='" in identity.SCRIPT
+    for number in re.findall(r"\$kib > (\d+) \? (\d+) : (\d+)", identity.SCRIPT)[0]:
+        assert re.search(rf"(-gt |msize=){number}\b", script)
+
+
+def test_the_guest_holds_back_the_rest_of_its_start_where_the_channel_is_that_a_command_comes_through() -> None:
+    unit = "fountainkit-later.service"
+    text = (GUEST / "etc/systemd/system" / unit).read_text()
+    assert f"ConditionPathExists=/dev/virtio-ports/{ssh.LOGIN_CHANNEL}\n" in text
+    assert f"'/dev/virtio-ports/{ssh.LOGIN_CHANNEL}'" in identity.SCRIPT
+    assert unit in (GUEST / "etc/systemd/system/fountainkit-rest.service").read_text()
+    assert unit in identity.PREPARE
+    assert unit in identity.SCRIPT
+    assert unit in identity.GO_ON[-1]

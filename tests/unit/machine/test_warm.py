@@ -1,4 +1,5 @@
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -132,6 +133,26 @@ def test_a_disk_without_space_and_another_run_are_reasons_to_keep_none(
         pass
     with warm._room(states, 1), pytest.raises(UnusableError, match="another run"), warm._room(states, 1):
         pass
+    assert [path.name for path in states.iterdir() if path.is_dir()] == []
+
+
+@pytest.mark.parametrize(("free", "wanted"), [(0, UnusableError), (1 << 30, BootError)])
+def test_a_disk_that_fills_up_while_a_state_is_made_is_a_reason_to_keep_none(
+    free: int, wanted: type[Exception], spec: SessionSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOOLSMITH_CACHE", os.fspath(tmp_path))
+    states = kept.states_folder()
+    usage = shutil.disk_usage(states)
+
+    def die(*_: object, **__: object) -> None:
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=free))
+        raise BootError("QEMU was killed by signal 7")
+
+    monkeypatch.setattr(warm, "create_overlay", lambda *_: None)
+    monkeypatch.setattr(warm, "virtual_size", lambda _: 0)
+    monkeypatch.setattr(warm, "begun", die)
+    with pytest.raises(wanted, match="killed by signal 7"):
+        warm._made(states, {}, spec, tmp_path, TCG)
     assert [path.name for path in states.iterdir() if path.is_dir()] == []
 
 

@@ -74,7 +74,8 @@ PROGRAMS = {
 UNLISTED = {
     "After", "Alias", "AllowIsolate", "Before", "ConditionPathExists", "Conflicts", "DHCP", "DefaultDependencies",
     "Description", "Documentation", "EnvironmentFile", "ExecReload", "KillMode", "Nice", "RemainAfterExit",
-    "RequiredBy", "Restart", "RestartPreventExitStatus", "RuntimeDirectoryMode", "Storage", "WantedBy", "Wants",
+    "RequiredBy", "Restart", "RestartPreventExitStatus", "RuntimeDirectoryMode", "Storage",
+    "SuccessExitStatus", "WantedBy", "Wants",
 }  # fmt: skip
 # In the initramfs they are busybox's.
 IN_INITRAMFS = "initramfs-init"
