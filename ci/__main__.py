@@ -5,6 +5,7 @@ What only some of it needs is imported there: `exec` takes a tenth of a second, 
 
 import importlib
 import runpy
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -96,6 +97,9 @@ def main(argv: Sequence[str]) -> None:
         case ["--print-completion", "bash" | "zsh" as shell]:
             sys.stdout.write(completion(shell))
         case [name, *others] if name in COMMANDS:
+            # Until the command handles it itself: while it is loaded there is nothing to clear up.
+            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
             sys.argv = [PROGRAM, *others]
             runpy.run_module(COMMANDS[name], run_name="__main__")
         case _:
