@@ -1,5 +1,7 @@
 """For all tests: how the property tests draw their examples, what is left to the night, and who works on what."""
 
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -49,3 +51,11 @@ def pytest_configure(config: pytest.Config) -> None:
         # Hypothesis draws literals of the modules that are loaded, too: of others when a test is run alone, and of none
         # where a folder above the checkout is called `tests`.
         providers._get_local_constants = Constants
+
+
+@pytest.fixture
+def hangups() -> Iterator[None]:
+    """As in a terminal: nohup(1) has them ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)

@@ -1,7 +1,6 @@
 """A unit test spawns nothing and talks to nobody, which a guard sees to. It sets all variables itself; HOME is new."""
 
 import os
-import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -57,11 +56,3 @@ def _no_variables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
                 patch.delenv(name)
         patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))  # with caches that remember nothing
         yield
-
-
-@pytest.fixture
-def hangups() -> Iterator[None]:
-    """As in a terminal: nohup(1) has them ignored."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)

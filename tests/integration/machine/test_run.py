@@ -216,6 +216,7 @@ def test_the_end_of_a_run_is_the_end_of_its_machine(built: Built, place: Place) 
     assert_nothing_is_left(place)
 
 
+@pytest.mark.usefixtures("hangups")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
 def test_a_start_that_is_broken_off_leaves_nothing(built: Built, place: Place, number: signal.Signals) -> None:
     with place.popen(COMMAND, "run", "--image", built.image, "--", "true") as child:
