@@ -1,1 +1,1 @@
-"""What the build and the image cost on one machine, beside the usual way. Run by `scripts/bench.sh`."""
+"""What the build and the image cost on one machine, beside the usual way. Run by `toolsmith-image bench`."""

@@ -18,10 +18,12 @@ from ci.boot.vm.qemu import LOOPBACK
 from ci.host.errors import BootError
 
 PAUSE_SECONDS = 0.25
-# QEMU accepts a connection before the guest does, and then may try for long to pass it on: a short wait finds a guest
-# that has just come up, a long one a guest that is slow to greet. Both go on at the same time.
-QUICK_SECONDS = 2.0
-PATIENT_SECONDS = 30.0
+# QEMU accepts a connection long before the guest does, and offers it there at once, after 6 s and 18 s, and every 12 s
+# after that, for 75 s. Closed here meanwhile, it arrives all the same and costs the guest a process of sshd's: few are
+# made, and none is given up. https://gitlab.freedesktop.org/slirp/libslirp/-/blob/v4.7.0/src/tcp_timer.h (TCPTV_)
+FIRST_GAP_SECONDS = 2.5
+LAST_GAP_SECONDS = 10.0
+GAP_SHARE = 1 / 3
 HANDSHAKE_SECONDS = 60.0
 # While a guest starts, pam_nologin refuses everybody; see pam_nologin(8) and systemd-user-sessions.service(8).
 ATTEMPTS = 5
@@ -194,39 +196,43 @@ async def _open(port: int, user: str, method: str, secret: Key | str) -> asyncss
 
 
 async def _greeted(port: int) -> socket.socket:
-    """A connection on which a server has begun to speak."""
-    tries = [asyncio.ensure_future(_greeted_within(port, seconds)) for seconds in (QUICK_SECONDS, PATIENT_SECONDS)]
-    winner = None
+    """A connection on which a server has begun to speak: the first of several, of which new ones come ever slower."""
+    loop = asyncio.get_running_loop()
+    begin = loop.time()
+    tries: set[asyncio.Task[socket.socket | None]] = set()
     try:
-        done, _ = await asyncio.wait(tries, return_when=asyncio.FIRST_COMPLETED)
-        winner = done.pop().result()
-        return winner
+        while True:
+            tries.add(loop.create_task(_greeting(port)))
+            gap = min(max(FIRST_GAP_SECONDS, (loop.time() - begin) * GAP_SHARE), LAST_GAP_SECONDS)
+            done, tries = await asyncio.wait(tries, timeout=gap, return_when=asyncio.FIRST_COMPLETED)
+            for ended in done:
+                if greeted := ended.result():
+                    tries |= done - {ended}
+                    return greeted
+            if done:
+                await asyncio.sleep(PAUSE_SECONDS)
     finally:
         for attempt in tries:
             attempt.cancel()
         for outcome in await asyncio.gather(*tries, return_exceptions=True):
-            if isinstance(outcome, socket.socket) and outcome is not winner:
+            if isinstance(outcome, socket.socket):
                 outcome.close()
 
 
-async def _greeted_within(port: int, seconds: float) -> socket.socket:
-    loop = asyncio.get_running_loop()
-    while True:
-        with contextlib.ExitStack() as unless_greeted:
-            sock = unless_greeted.enter_context(socket.socket())
-            sock.settimeout(0)
-            try:
-                async with asyncio.timeout(seconds):
-                    await loop.sock_connect(sock, (LOOPBACK, port))
-                    if await _peek(sock):
-                        unless_greeted.pop_all()
-                        return sock
-            except TimeoutError:
-                continue
-            except OSError as error:
-                if error.errno not in TRANSIENT:
-                    raise
-        await asyncio.sleep(PAUSE_SECONDS)
+async def _greeting(port: int) -> socket.socket | None:
+    """A connection once its server speaks; None where there is no server, or it hangs up."""
+    with contextlib.ExitStack() as unless_greeted:
+        sock = unless_greeted.enter_context(socket.socket())
+        sock.settimeout(0)
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, (LOOPBACK, port))
+            if await _peek(sock):
+                unless_greeted.pop_all()
+                return sock
+        except OSError as error:
+            if error.errno not in TRANSIENT:
+                raise
+    return None
 
 
 async def _peek(sock: socket.socket) -> bytes:

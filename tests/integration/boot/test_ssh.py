@@ -119,7 +119,7 @@ async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 def test_a_guest_that_is_starting_is_tried_until_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ssh, "QUICK_SECONDS", 0.2)
+    monkeypatch.setattr(ssh, "FIRST_GAP_SECONDS", 0.1)
     monkeypatch.setattr(ssh, "PAUSE_SECONDS", 0.01)
     key = ssh.new_key()
 
@@ -132,6 +132,39 @@ def test_a_guest_that_is_starting_is_tried_until_it_answers(monkeypatch: pytest.
             assert session.host_key.split()[:2] == HOST_KEY.export_public_key("openssh").decode().split()[:2]
 
     monkeypatch.setattr(ssh, "DENIAL_PAUSE_SECONDS", 0.01)
+    asyncio.run(main())
+
+
+def test_a_connection_that_a_guest_may_still_answer_is_not_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What QEMU has accepted arrives in the guest, and costs it a process, whether anybody waits for it or not."""
+    monkeypatch.setattr(ssh, "FIRST_GAP_SECONDS", 0.01)
+    key = ssh.new_key()
+
+    async def main() -> None:
+        met: list[asyncio.StreamReader] = []
+        given_up: list[bool] = []
+        enough = asyncio.Event()
+
+        async def starting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            met.append(reader)
+            if len(met) == 4:
+                given_up.extend(earlier.at_eof() for earlier in met)
+                enough.set()
+            if len(met) > 1:
+                await reader.read()
+                writer.close()
+                return
+            await enough.wait()
+            back_reader, back_writer = await asyncio.open_connection("127.0.0.1", sshd)
+            await asyncio.gather(pump(reader, back_writer), pump(back_reader, writer))
+
+        async with (
+            serving(key=key.public) as sshd,
+            await asyncio.start_server(starting, "127.0.0.1", 0) as front,
+            await ssh.connect(int(front.sockets[0].getsockname()[1]), "fountain", key),
+        ):
+            assert given_up == [False] * 4
+
     asyncio.run(main())
 
 
