@@ -30,7 +30,7 @@ def test_nothing_of_a_run_goes_in_before_the_machine_is_another_one() -> None:
 
 def test_shares_are_mounted_as_at_a_start() -> None:
     script = (GUEST / "usr/lib/fountainkit/mount-shares").read_text()
-    (options,) = re.findall(r'mount -t 9p -o "(.*),msize=\$msize,nosuid,nodev"', script)
+    (options,) = re.findall(r'mount -i -t 9p -o "(.*),msize=\$msize,nosuid,nodev"', script)
     assert f"'{options},msize='" in identity.SCRIPT
     for number in re.findall(r"\$kib > (\d+) \? (\d+) : (\d+)", identity.SCRIPT)[0]:
         assert re.search(rf"(-gt |msize=){number}\b", script)
