@@ -50,7 +50,11 @@ if sys.version_info < (3, 10):
 """
 MAIN += f"""\
 import importlib
+import signal
 
+# Until the command handles it itself: while it is loaded, for a second or more, there is nothing to clear up.
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 name = "{ENTRYPOINT}"
 if sys.argv[1:] and sys.argv[1] in {COMMANDS!r}:
     name = "{MACHINE}." + sys.argv.pop(1)

@@ -2,12 +2,15 @@ import ast
 import io
 import os
 import re
+import signal
 import sys
 import zipfile
 from importlib import metadata
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
+from pytest_mock import MockerFixture
 
 from ci import ensure_vm
 from ci.consume import bundle
@@ -158,3 +161,27 @@ def test_the_command_writes_it_where_it_is_told(made: bytes, tmp_path: Path) -> 
     path = tmp_path / "new" / "ensure-vm.pyz"
     assert path.read_bytes() == made
     assert path.stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize(
+    ("before", "loaded_with"), [(signal.default_int_handler, signal.SIG_DFL), (signal.SIG_IGN, signal.SIG_IGN)]
+)
+def test_ctrl_c_while_it_is_loaded_ends_it_without_a_traceback_unless_it_is_ignored(
+    before: signal.Handlers, loaded_with: signal.Handlers, mocker: MockerFixture
+) -> None:
+    seen = []
+    mocker.patch.object(sys, "argv", ["ensure-vm.pyz"])
+    mocker.patch("ci.host.cli.run", return_value=0)
+
+    def load(_name: str) -> Mock:
+        seen.append(signal.getsignal(signal.SIGINT))
+        return Mock()
+
+    mocker.patch("importlib.import_module", load)
+    outside = signal.signal(signal.SIGINT, before)
+    try:
+        with pytest.raises(SystemExit):
+            exec(MAIN, {})  # noqa: S102 - ours, and what it is for
+    finally:
+        signal.signal(signal.SIGINT, outside)
+    assert seen == [loaded_with]
