@@ -195,6 +195,11 @@ async def _open(port: int, user: str, method: str, secret: Key | str) -> asyncss
         raise
 
 
+def gap_after(seconds: float) -> float:
+    """After so many seconds without a greeting, the seconds until another connection is begun."""
+    return min(max(FIRST_GAP_SECONDS, seconds * GAP_SHARE), LAST_GAP_SECONDS)
+
+
 async def _greeted(port: int) -> socket.socket:
     """A connection on which a server has begun to speak: the first of several, of which new ones come ever slower."""
     loop = asyncio.get_running_loop()
@@ -203,7 +208,7 @@ async def _greeted(port: int) -> socket.socket:
     try:
         while True:
             tries.add(loop.create_task(_greeting(port)))
-            gap = min(max(FIRST_GAP_SECONDS, (loop.time() - begin) * GAP_SHARE), LAST_GAP_SECONDS)
+            gap = gap_after(loop.time() - begin)
             done, tries = await asyncio.wait(tries, timeout=gap, return_when=asyncio.FIRST_COMPLETED)
             for ended in done:
                 if greeted := ended.result():
