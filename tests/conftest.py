@@ -59,3 +59,12 @@ def hangups() -> Iterator[None]:
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)
+
+
+@pytest.fixture(params=[(signal.default_int_handler, signal.SIG_DFL), (signal.SIG_IGN, signal.SIG_IGN)])
+def ctrl_c_while_loading(request: pytest.FixtureRequest) -> Iterator[signal.Handlers]:
+    """What handles Ctrl-C while a command is loaded, given what did before, which this sets."""
+    before, while_loading = request.param
+    outside = signal.signal(signal.SIGINT, before)
+    yield while_loading
+    signal.signal(signal.SIGINT, outside)
